@@ -1,0 +1,50 @@
+# Functions that give a target what atlas targets have in common.
+
+if(ATLAS_NATIVE)
+  include(CheckCXXCompilerFlag)
+  check_cxx_compiler_flag(-march=native ATLAS_HAS_MARCH_NATIVE)
+endif()
+
+# Warnings and code generation of the project's own code. All PRIVATE: no user of a target inherits them.
+function(atlas_project_code target)
+  target_compile_options(${target} PRIVATE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion>
+    # Loops over exp, sqrt and comparisons vectorise; results stay IEEE (this is not -ffast-math).
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno -fno-trapping-math>
+    $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow>)
+  if(ATLAS_WERROR)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+  endif()
+  if(ATLAS_HAS_MARCH_NATIVE)
+    target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
+  endif()
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+endfunction()
+
+# Include path, language level and libraries that every atlas library hands on; scope is INTERFACE or PUBLIC.
+function(atlas_library_interface target scope)
+  target_include_directories(${target} ${scope}
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+  target_compile_features(${target} ${scope} cxx_std_20)
+  target_link_libraries(${target} ${scope} fmt::fmt Threads::Threads)
+endfunction()
+
+# A static library of the -inl.h bodies: atlas::<export_name>.
+function(atlas_add_static_library target export_name)
+  add_library(${target} STATIC ${ARGN})
+  add_library(atlas::${export_name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${export_name})
+  atlas_library_interface(${target} PUBLIC)
+  atlas_project_code(${target})
+  target_compile_definitions(${target} PUBLIC ATLAS_COMPILED_LIB)
+  # Header-only dependencies end here; zlib has to be linked by the program.
+  target_link_libraries(${target} PRIVATE
+    "$<BUILD_INTERFACE:Eigen3::Eigen;stb::stb;nlohmann_json::nlohmann_json>" ZLIB::ZLIB)
+endfunction()
+
+# A program of this repository, linked with the compiled library (atlas::cuda when that is built).
+function(atlas_add_program target)
+  add_executable(${target} ${ARGN})
+  atlas_project_code(${target})
+  target_link_libraries(${target} PRIVATE ${ATLAS_LIBRARY})
+endfunction()
