@@ -1,0 +1,196 @@
+// The graph: nodes, grad mode, saved tensors and record(), with which an op states its gradient beside its forward code.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "atlas/tensor/memory.h"
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Gradients of an op's inputs, in the order of the inputs; an undefined tensor means "none".
+using Grads = std::vector<Tensor>;
+
+/// One recorded op: where its inputs came from and how its output's gradient becomes theirs.
+struct Node {
+  struct Input {
+    std::shared_ptr<Node> node;  // null when the input needs no gradient
+    Shape shape;
+    DType dtype = float32;
+  };
+  uint64_t id = next_id();  // creation order: a topological order of the graph
+  const char* name = "leaf";
+  std::vector<Input> inputs;
+  std::function<Grads(const Tensor&)> backward;  // empty for leaves, and after it has run
+  std::weak_ptr<TensorImpl> leaf;
+  bool done = false;  // backward has run and its saved tensors are gone
+
+  Node() = default;
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+  ~Node() {
+    // A long chain would recurse once per op; instead, nodes that die with this one wait in a list.
+    std::vector<std::shared_ptr<Node>> dying;
+    take_inputs(dying);
+    while (!dying.empty()) {
+      std::shared_ptr<Node> n = std::move(dying.back());
+      dying.pop_back();
+      if (n.use_count() == 1) n->take_inputs(dying);
+    }
+  }
+
+ private:
+  void take_inputs(std::vector<std::shared_ptr<Node>>& to) {
+    for (auto& i : inputs)
+      if (i.node) to.push_back(std::move(i.node));
+    inputs.clear();
+  }
+  static uint64_t next_id() {
+    static std::atomic<uint64_t> counter{0};
+    return ++counter;
+  }
+};
+
+namespace detail {
+inline bool& grad_mode() {
+  thread_local bool on = true;
+  return on;
+}
+inline bool& recomputing() {
+  thread_local bool on = false;
+  return on;
+}
+}  // namespace detail
+
+/// True when ops on this thread are recorded for backward.
+inline bool grad_enabled() { return detail::grad_mode(); }
+/// True while a checkpointed block runs for the second time: layers with side effects (running statistics) skip them.
+inline bool is_recomputing() { return detail::recomputing(); }
+
+/// While it lives, ops on this thread are recorded (or not). `NoGrad guard;` switches recording off.
+class GradMode {
+ public:
+  explicit GradMode(bool on) : before_(std::exchange(detail::grad_mode(), on)) {}
+  ~GradMode() { detail::grad_mode() = before_; }
+  GradMode(const GradMode&) = delete;
+  GradMode& operator=(const GradMode&) = delete;
+
+ private:
+  bool before_;
+};
+/// Switches recording off while it lives.
+struct NoGrad : GradMode {
+  NoGrad() : GradMode(false) {}
+};
+
+/// A tensor kept for backward. Remembers its storage's version and the op that saved it.
+class Saved {
+ public:
+  Saved() = default;
+  Saved(const Tensor& t, const char* op) : op_(op) {
+    if (!t || !grad_enabled()) return;
+    tensor_ = t.detach();  // no graph: a saved output must not keep its own node alive
+    version_ = t.impl().storage->version();
+  }
+  /// The tensor. @throws Error when it was changed in place since it was saved.
+  const Tensor& operator()() const {
+    check(!tensor_ || tensor_.impl().storage->version() == version_, op_,
+          "a tensor needed for its gradient, {}, was changed in place after the forward pass (clone it before changing)",
+          describe(tensor_));
+    return tensor_;
+  }
+
+ private:
+  Tensor tensor_;
+  uint64_t version_ = 0;
+  const char* op_ = "";
+};
+
+/// The node behind a tensor that requires a gradient (a leaf's accumulator is made on first use); null otherwise.
+inline std::shared_ptr<Node> node_of(const Tensor& t) {
+  if (!t.requires_grad()) return nullptr;
+  TensorImpl& impl = t.impl();
+  if (!impl.node) {
+    impl.node = std::make_shared<Node>();
+    impl.node->leaf = t.ptr();
+  }
+  return impl.node;
+}
+
+/// True when `out = op(inputs...)` has to be recorded.
+inline bool needs_record(std::initializer_list<Tensor> inputs) {
+  if (!grad_enabled()) return false;
+  for (const Tensor& t : inputs)
+    if (t.requires_grad()) return true;
+  return false;
+}
+
+/// Makes `out` the result of op `name` on `inputs`, whose gradients `backward(dy)` returns in the same order.
+///
+/// `backward` runs with recording off; it saves tensors as Saved, may return undefined tensors, and may be given a
+/// non-contiguous dy. `out` must be a fresh tensor object. Nothing is recorded when no input needs a gradient.
+template <class F>
+Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F&& backward) {
+  if (!grad_enabled()) return out;
+  bool any = false;
+  for (const Tensor& t : inputs) any = any || t.requires_grad();
+  if (!any) return out;
+  std::vector<Node::Input> edges;
+  edges.reserve(inputs.size());
+  for (const Tensor& t : inputs) edges.push_back(t.requires_grad() ? Node::Input{node_of(t), t.shape(), t.dtype()} : Node::Input{});
+  auto node = std::make_shared<Node>();  // made after its inputs' nodes: ids are a topological order
+  node->name = name;
+  node->inputs = std::move(edges);
+  node->backward = std::forward<F>(backward);
+  out.impl().node = std::move(node);
+  out.impl().requires_grad = true;
+  return out;
+}
+
+inline Tensor& Tensor::set_requires_grad(bool on) {
+  check(!on || is_floating(dtype()), "set_requires_grad", "only floating tensors have gradients, got {}", describe(*this));
+  check(!impl().node || impl().node->leaf.lock() != nullptr, "set_requires_grad",
+        "only leaves can be switched; this tensor is the result of {} (detach it first)", impl().node ? impl().node->name : "");
+  impl().requires_grad = on;
+  return *this;
+}
+
+namespace detail {
+inline void check_in_place(const Tensor& t, const char* op) {
+  check(!(grad_enabled() && t.requires_grad()), op,
+        "changing {} in place would invalidate its gradient; do it under NoGrad, or on a detached tensor", describe(t));
+}
+}  // namespace detail
+
+inline Tensor& Tensor::fill_(double value) {
+  detail::check_in_place(*this, "fill_");
+  fill_elements(*this, value);
+  bump_version();
+  return *this;
+}
+inline Tensor& Tensor::add_(const Tensor& src, double alpha) {
+  detail::check_in_place(*this, "add_");
+  add_elements(*this, src, alpha);
+  bump_version();
+  return *this;
+}
+inline Tensor& Tensor::mul_(double factor) {
+  detail::check_in_place(*this, "mul_");
+  scale_elements(*this, factor);
+  bump_version();
+  return *this;
+}
+inline Tensor& Tensor::copy_(const Tensor& src) {
+  detail::check_in_place(*this, "copy_");
+  copy_elements(*this, src);
+  bump_version();
+  return *this;
+}
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,194 @@
+// Tensor: a handle (one shared_ptr) on a strided view of a storage, with what autograd needs to know about it.
+//
+// Copying a Tensor copies the handle. Members that autograd follows (reshape, permute, to, ...) are declared here and
+// defined in ops/, where their gradients are.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/core/device.h"
+#include "atlas/core/dtype.h"
+#include "atlas/core/shape.h"
+#include "atlas/core/storage.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+class Tensor;
+struct Node;  // autograd/node.h
+
+/// What a Tensor handle points to.
+struct TensorImpl {
+  std::shared_ptr<Storage> storage;
+  Shape shape, strides;  // in elements
+  int64_t offset = 0;    // in elements
+  DType dtype = float32;
+
+  bool requires_grad = false;
+  std::shared_ptr<Node> node;  // the op that made this tensor, or a leaf's accumulator
+  std::shared_ptr<TensorImpl> grad;
+  std::vector<std::function<void(Tensor&)>> hooks;
+};
+
+/// An n-dimensional array on a device.
+///
+/// Example: `Tensor x = randn({2, 3}); Tensor y = matmul(x, transpose(x, 0, 1));`
+class Tensor {
+ public:
+  /// The undefined tensor: no shape, no data; used for "absent" (a layer without bias).
+  Tensor() = default;
+  explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
+
+  bool defined() const { return impl_ != nullptr; }
+  explicit operator bool() const { return defined(); }
+
+  const Shape& shape() const { return impl().shape; }
+  const Shape& strides() const { return impl().strides; }
+  int dim() const { return impl().shape.size(); }
+  /// Length of an axis; negative axes count from the end. @throws Error for an axis that is not there.
+  int64_t size(int axis) const { return shape()[normalize_axis(axis, dim(), "size")]; }
+  int64_t numel() const { return impl().shape.numel(); }
+  DType dtype() const { return impl().dtype; }
+  Device device() const { return impl().storage->device(); }
+  int64_t offset() const { return impl().offset; }
+  /// True when elements lie in row-major order without gaps.
+  bool is_contiguous() const {
+    int64_t step = 1;
+    for (int i = dim() - 1; i >= 0; --i) {
+      if (shape()[i] == 0) return true;
+      if (shape()[i] != 1 && strides()[i] != step) return false;
+      step *= shape()[i];
+    }
+    return true;
+  }
+
+  /// Pointer to the first element. @throws Error when T is not the element type.
+  template <class T>
+  T* data() const {
+    check(dtype_of<T>() == dtype(), "data", "the tensor holds {}, asked for {}", name(dtype()), name(dtype_of<T>()));
+    return static_cast<T*>(impl().storage->data()) + impl().offset;
+  }
+  /// Pointer to the first element, untyped.
+  void* raw() const { return static_cast<char*>(impl().storage->data()) + impl().offset * item_size(dtype()); }
+
+  /// The only element of a one-element tensor, converted to T. @throws Error when there are more or none.
+  template <class T = double>
+  T item() const {
+    check(numel() == 1, "item", "needs a tensor of one element, got shape {}", shape().str());
+    return visit_any(dtype(), [&](auto tag) { return convert<T>(*data<decltype(tag)>()); });
+  }
+  /// The element at an index, by reference: x.at<float>({2, 0}). Negative indices count from the end.
+  /// @throws Error for a wrong type, a wrong number of indices or an index out of range.
+  template <class T>
+  T& at(std::initializer_list<int64_t> index) const {
+    check(static_cast<int>(index.size()) == dim(), "at", "{} indices for a tensor of shape {}", index.size(), shape().str());
+    int64_t where = 0;
+    int axis = 0;
+    for (int64_t i : index) {
+      const int64_t n = shape()[axis];
+      check(i >= -n && i < n, "at", "index {} is outside axis {} of length {}", i, axis, n);
+      where += (i < 0 ? i + n : i) * strides()[axis++];
+    }
+    return data<T>()[where];
+  }
+
+  // --- autograd state -------------------------------------------------------------------------------------------
+  bool requires_grad() const { return impl_ && impl_->requires_grad; }
+  /// Makes a leaf collect a gradient (or stop). @throws Error for non-float tensors and for results of ops.
+  Tensor& set_requires_grad(bool on = true);
+  /// The accumulated gradient of a leaf; undefined before the first backward.
+  Tensor grad() const { return Tensor(impl().grad); }
+  void set_grad(const Tensor& g) { impl().grad = g.impl_; }
+  /// Drops the gradient.
+  void zero_grad() { impl().grad.reset(); }
+  /// Runs `hook(grad)` each time a backward pass has added to this leaf's gradient.
+  void add_grad_hook(std::function<void(Tensor&)> hook) { impl().hooks.push_back(std::move(hook)); }
+  /// The same data outside the graph.
+  Tensor detach() const;
+  /// Backward from this scalar (see atlas::backward).
+  void backward() const;
+
+  // --- in place, outside the graph ------------------------------------------------------------------------------
+  // They raise an error on a tensor that is part of a graph being recorded, and count up the storage's version.
+  /// Sets every element.
+  Tensor& fill_(double value);
+  Tensor& zero_() { return fill_(0); }
+  /// Copies from `src`, broadcasting and converting.
+  Tensor& copy_(const Tensor& src);
+  /// this += alpha * src (same dtype; src broadcasts).
+  Tensor& add_(const Tensor& src, double alpha = 1);
+  /// this *= factor.
+  Tensor& mul_(double factor);
+  void bump_version() { impl().storage->bump_version(); }
+
+  // --- differentiable sugar, defined in ops/shape.h, ops/cast.h and ops/reduce.h ----------------------------------
+  Tensor reshape(Shape shape) const;
+  Tensor permute(Shape axes) const;
+  Tensor transpose(int a, int b) const;
+  Tensor slice(int axis, int64_t begin, int64_t end, int64_t step = 1) const;
+  Tensor select(int axis, int64_t index) const;
+  Tensor expand(Shape shape) const;
+  Tensor squeeze(int axis) const;
+  Tensor unsqueeze(int axis) const;
+  Tensor flatten(int from = 0, int to = -1) const;
+  Tensor operator[](int64_t index) const { return select(0, index); }
+  Tensor contiguous() const;
+  Tensor clone() const;
+  Tensor to(DType dtype) const;
+  Tensor to(Device device) const;
+  Tensor sum(Shape axes = {}, bool keepdim = false) const;
+  Tensor mean(Shape axes = {}, bool keepdim = false) const;
+
+  TensorImpl& impl() const {
+    check(impl_ != nullptr, "tensor", "this tensor is undefined (default-constructed, or an absent gradient)");
+    return *impl_;
+  }
+  const std::shared_ptr<TensorImpl>& ptr() const { return impl_; }
+  /// True when both handles are the same tensor object.
+  bool is(const Tensor& o) const { return impl_ == o.impl_; }
+
+ private:
+  std::shared_ptr<TensorImpl> impl_;
+};
+
+/// "float32[2,3]" or "float32[2,3] on cuda:0"; "undefined" for an undefined tensor. For error messages.
+inline std::string describe(const Tensor& t) {
+  if (!t) return "undefined";
+  std::string s = std::string(name(t.dtype())) + t.shape().str();
+  return t.device().is_cuda() ? s + " on " + t.device().str() : s;
+}
+
+/// A fresh uninitialised contiguous tensor.
+inline Tensor empty(const Shape& shape, DType dtype = float32, Device device = {}) {
+  int64_t bytes = 0;
+  check(!__builtin_mul_overflow(shape.numel(), item_size(dtype), &bytes), "empty", "the size of {} overflows 64 bits",
+        shape.str());
+  auto impl = std::make_shared<TensorImpl>();
+  impl->storage = std::make_shared<Storage>(bytes, device);
+  impl->shape = shape;
+  impl->strides = contiguous_strides(shape);
+  impl->dtype = dtype;
+  return Tensor(std::move(impl));
+}
+/// A fresh uninitialised contiguous tensor with the shape, dtype and device of `like`.
+inline Tensor empty_like(const Tensor& like) { return empty(like.shape(), like.dtype(), like.device()); }
+
+/// A view of the same storage with other shape, strides and offset (elements), outside the graph. Not bounds-checked:
+/// ops/shape.h has the checked, differentiable views.
+inline Tensor raw_view(const Tensor& t, const Shape& shape, const Shape& strides, int64_t offset) {
+  auto impl = std::make_shared<TensorImpl>();
+  impl->storage = t.impl().storage;
+  impl->shape = shape;
+  impl->strides = strides;
+  impl->offset = offset;
+  impl->dtype = t.dtype();
+  return Tensor(std::move(impl));
+}
+
+inline Tensor Tensor::detach() const { return raw_view(*this, shape(), strides(), offset()); }
+
+}  // namespace atlas::inline ATLAS_ABI
