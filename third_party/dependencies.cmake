@@ -34,8 +34,15 @@ list(POP_FRONT CMAKE_MODULE_PATH)
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL OFF)
 
 if(atlas_missing)
+  list(LENGTH atlas_missing count)
+  if(count EQUAL 1)
+    set(pronoun it)
+  else()
+    set(pronoun them)
+  endif()
   list(JOIN atlas_missing ", " atlas_missing)
   list(JOIN atlas_missing_packages " " atlas_missing_packages)
   # A leading space keeps CMake from wrapping the line.
-  message(FATAL_ERROR " atlas: ${atlas_missing} not found; install with: apt install ${atlas_missing_packages}")
+  message(FATAL_ERROR
+    " atlas: ${atlas_missing} not found; install ${pronoun} with: apt install ${atlas_missing_packages}")
 endif()

@@ -37,6 +37,7 @@
 #define ATLAS_HOST_DEVICE
 #endif
 
+/// The framework: tensors, gradients, layers, models and their training.
 namespace atlas::inline ATLAS_ABI {
 
 /// True when this build can place tensors on CUDA devices.

@@ -1,0 +1,26 @@
+# Sourced by the scripts of this folder, which CTest runs with ATLAS_SOURCE_DIR, ATLAS_BUILD_DIR, CMAKE, CXX and JOBS
+# in the environment. Gives them a scratch folder that is removed at the end, and a way to fail.
+set -euo pipefail
+
+: "${ATLAS_SOURCE_DIR:?run this through ctest}"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# Dependencies under CMAKE_PREFIX_PATH are visible to a bare compiler call too, as those of /usr are.
+IFS=':' read -r -a prefixes <<<"${CMAKE_PREFIX_PATH:-}"
+for prefix in "${prefixes[@]}"; do
+  export CPLUS_INCLUDE_PATH="${CPLUS_INCLUDE_PATH:+$CPLUS_INCLUDE_PATH:}$prefix/include"
+done
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+# quietly COMMAND...: shows the output only when the command fails, and then fails the test.
+quietly() {
+  if ! "$@" >"$scratch/log" 2>&1; then
+    cat "$scratch/log" >&2
+    fail "$*"
+  fi
+}

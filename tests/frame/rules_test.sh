@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# The rules of the house that a search can check: which room may include what, where third-party headers may appear,
+# the inline namespace, file length.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+cd "$ATLAS_SOURCE_DIR"
+
+problems=0
+problem() {
+  echo "$*"
+  problems=$((problems + 1))
+}
+
+# Rooms that each room may include, besides itself.
+declare -A may_include=(
+  [core]=""
+  [tensor]="core"
+  [autograd]="core tensor"
+  [kernels]="core tensor cpu cuda"
+  [cpu]="core tensor kernels"
+  [cuda]="core tensor kernels"
+  [ops]="core tensor autograd kernels"
+  [nn]="core tensor autograd ops"
+  [optim]="core tensor autograd ops nn"
+  [data]="core tensor autograd ops nn io"
+  [io]="core tensor autograd ops nn optim data"
+  [models]="core tensor autograd ops nn io"
+  [train]="core tensor autograd ops nn optim data io models"
+)
+
+# Third-party headers and the only files that may name them.
+allow_only() { # allow_only WHAT INCLUDE_REGEX FILE_REGEX
+  local line
+  while IFS= read -r line; do
+    [[ ${line%%:*} =~ $3 ]] || problem "$1 does not belong here: $line"
+  done < <(grep -rnE "^ *# *include *<($2)" --include=*.h --include=*.cpp --include=*.cu --include=*.cuh \
+    atlas examples tools tests || true)
+}
+allow_only Eigen '(eigen3/)?Eigen/' '^atlas/cpu/.*-inl\.h$|^tools/bench/'
+allow_only JSON 'nlohmann/' '^atlas/(io|train)/.*(-inl\.h|\.cpp)$|^(tests|tools|examples)/'
+allow_only stb '(stb/)?stb_' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
+allow_only zlib 'zlib\.h' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
+allow_only CLI11 'CLI/' '^(examples|tools)/'
+allow_only doctest 'doctest/' '^tests/'
+
+while IFS= read -r file; do
+  room=${file#atlas/}
+  case $room in
+    */*) room=${room%%/*} ;;
+    *) room= ;;
+  esac
+  if [ -n "$room" ]; then
+    [ -n "${may_include[$room]+known}" ] || problem "$file: room $room is not in the list of $0"
+    while IFS= read -r included; do
+      [[ " $room ${may_include[$room]:-} " == *" $included "* ]] || problem "$file: $room may not include atlas/$included"
+    done < <(sed -nE 's/^ *# *include *[<"]atlas\/([a-z_]+)\/.*/\1/p' "$file" | sort -u)
+  fi
+  case $file in
+    *.h | *.cuh) grep -q '^#pragma once' "$file" || problem "$file: no #pragma once" ;;
+  esac
+  if grep -nE '^ *namespace +atlas( *\{|::)' "$file" | grep -vE 'namespace atlas::inline ATLAS_ABI'; then
+    problem "$file: reopens namespace atlas without ATLAS_ABI"
+  fi
+  lines=$(wc -l <"$file")
+  [ "$lines" -le 400 ] || problem "$file: $lines lines, more than 400"
+done < <(find atlas -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | sort)
+
+[ "$problems" = 0 ] || fail "$problems broken rules"

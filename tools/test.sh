@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs every test. The last line is `N passed, N failed`; the exit code is 0 when none failed.
+set -uo pipefail
+
+usage() {
+  cat <<'TEXT'
+Usage: tools/test.sh [OPTION]...
+
+Installs what is missing (tools/setup.sh), builds the release preset and runs all tests.
+The last line says `N passed, N failed`; the exit code is not 0 when one failed.
+
+  --sanitize   then build and run the unit tests with address and undefined-behaviour sanitizers
+  --quick      leave out tests with the label "slow"
+  --werror     warnings are errors
+  --jobs N     processes to build and test with (default: all cores)
+  -h, --help   this text
+
+Single tests:  ctest --test-dir build/release -R ops.softmax --output-on-failure
+TEXT
+}
+
+sanitize=no
+quick=no
+werror=OFF
+jobs=$(nproc)
+while [ $# -gt 0 ]; do
+  case $1 in
+    --sanitize) sanitize=yes ;;
+    --quick) quick=yes ;;
+    --werror) werror=ON ;;
+    --jobs | -j)
+      shift
+      jobs=${1:-}
+      ;;
+    --jobs=*) jobs=${1#--jobs=} ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "test: unknown option '$1' (see --help)" >&2; exit 2 ;;
+  esac
+  shift
+done
+if ! [[ $jobs =~ ^[1-9][0-9]*$ ]]; then
+  echo "test: --jobs needs a positive number, got '$jobs'" >&2
+  exit 2
+fi
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+tools/setup.sh || exit 1
+if command -v ninja >/dev/null; then
+  export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # where a tree exists already, its own generator stays
+fi
+
+passed=0
+failed=0
+
+# run_tests PRESET TARGET CTEST_ARGUMENT...: builds a preset, runs its tests and adds to the counts. A preset that
+# does not build counts as one failed test.
+run_tests() {
+  local preset=$1 target=$2 tree=build/$1 started=$SECONDS
+  shift 2
+  echo "== $preset: build"
+  local log=$tree/configure.log
+  mkdir -p "$tree"
+  if ! cmake --preset "$preset" -DATLAS_WERROR=$werror >"$log" 2>&1; then
+    cat "$log"
+    failed=$((failed + 1))
+    return
+  fi
+  if ! cmake --build "$tree" --parallel "$jobs" --target "$target"; then
+    failed=$((failed + 1))
+    return
+  fi
+  echo "== $preset: built in $((SECONDS - started)) s, tests"
+  started=$SECONDS
+  local report=$PWD/$tree/tests.xml
+  rm -f "$report"
+  ctest --test-dir "$tree" --parallel "$jobs" --output-on-failure --no-tests=error --output-junit "$report" "$@"
+  local status=$?
+  local count bad
+  count=$(sed -n 's/^[[:space:]]*tests="\([0-9]*\)".*/\1/p;q' <(grep -m1 'tests=' "$report" 2>/dev/null))
+  bad=$(sed -n 's/^[[:space:]]*failures="\([0-9]*\)".*/\1/p;q' <(grep -m1 'failures=' "$report" 2>/dev/null))
+  local skipped
+  skipped=$(sed -n 's/^[[:space:]]*skipped="\([0-9]*\)".*/\1/p;q' <(grep -m1 'skipped=' "$report" 2>/dev/null))
+  if [ -z "$count" ] || { [ "$status" -ne 0 ] && [ "$bad" = 0 ]; }; then
+    bad=$((${bad:-0} + 1)) # ctest itself failed: never report that as success
+    count=$((${count:-0} + 1))
+  fi
+  echo "== $preset: tests took $((SECONDS - started)) s${skipped:+, $skipped skipped}"
+  failed=$((failed + bad))
+  passed=$((passed + count - bad - ${skipped:-0}))
+}
+
+labels=()
+[ $quick = yes ] && labels=(--label-exclude '^slow$')
+run_tests release all "${labels[@]}"
+if [ $sanitize = yes ]; then
+  export UBSAN_OPTIONS=print_stacktrace=1
+  # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed.
+  run_tests asan atlas_unit_tests --label-regex '^unit$' "${labels[@]}"
+fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
