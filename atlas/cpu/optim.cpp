@@ -1,0 +1,2 @@
+// Compiled mode: the optimiser kernels.
+#include "atlas/cpu/optim-inl.h"

@@ -1,0 +1,122 @@
+// An exponential moving average of a model's weights and buffers.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/kernels/optim.h"
+#include "atlas/optim/optimizer.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Settings of Ema.
+struct EmaOptions {
+  double decay = 0.9998;  ///< in [0, 1)
+  bool ramp = false;      ///< start with a short memory: the decay of update t is min(decay, (1 + t) / (10 + t))
+};
+
+/// Moving average of weights and buffers, a = decay a + (1 - decay) x after every update (Polyak and Juditsky 1992).
+///
+/// Float tensors are averaged in their own dtype; others (counters) are copied. The averages start as the present values.
+///
+/// Example: `Ema ema(model, {.decay = 0.9998}); ... optimizer.step(); ema.update(); ... { auto guard = ema.swap(); evaluate(model); }`
+class Ema {
+ public:
+  /// @param tensors  parameters and buffers by name; @throws Error for doubled names or a decay outside [0, 1)
+  explicit Ema(const NamedTensors& tensors, EmaOptions options = {}) : options_(options) {
+    check(options.decay >= 0 && options.decay < 1, "Ema", "decay must be in [0, 1), got {}", options.decay);
+    std::set<std::string> names{kUpdates};
+    for (const auto& [name, value] : tensors) {
+      check(names.insert(name).second, "Ema", "two tensors are called '{}'", name);
+      check(value.defined() && value.is_contiguous(), "Ema", "'{}' must be a contiguous tensor, got {}", name, describe(value));
+      entries_.push_back({name, value, copy_of(value)});
+    }
+  }
+  /// The average of all parameters and buffers of a module.
+  template <HasNamedParameters M>
+  explicit Ema(M& model, EmaOptions options = {}) : Ema(all_of(model), options) {}
+
+  /// Moves the averages towards the present values.
+  void update() {
+    const double t = static_cast<double>(++updates_);
+    const double decay = options_.ramp ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
+    NoGrad off;
+    for (Entry& e : entries_) {
+      if (is_floating(e.value.dtype())) kernels::ema_update(e.average, e.value, decay);
+      else e.average.copy_(e.value);
+      e.average.bump_version();
+    }
+  }
+  int64_t updates() const { return updates_; }
+
+  /// While it lives, the model holds the averages; then it gets its own values back.
+  class Swapped {
+   public:
+    explicit Swapped(Ema& ema) : ema_(&ema) { ema.exchange(); }
+    ~Swapped() {
+      if (ema_ != nullptr) ema_->exchange();
+    }
+    Swapped(Swapped&& o) noexcept : ema_(std::exchange(o.ema_, nullptr)) {}
+    Swapped(const Swapped&) = delete;
+    Swapped& operator=(const Swapped&) = delete;
+    Swapped& operator=(Swapped&&) = delete;
+
+   private:
+    Ema* ema_;
+  };
+  /// Puts the averages into the model for the life of the result: `auto guard = ema.swap();`
+  [[nodiscard]] Swapped swap() { return Swapped(*this); }
+  /// Copies the averages into the model for good.
+  void apply() {
+    NoGrad off;
+    for (Entry& e : entries_) e.value.copy_(e.average);
+  }
+
+  /// The averages by the names of their tensors (sharing memory, laid out as the model is in memory) and "num_updates".
+  std::map<std::string, Tensor> state_dict() const {
+    std::map<std::string, Tensor> dict;
+    for (const Entry& e : entries_) dict[e.name] = e.average;
+    Tensor n = empty({}, int64);
+    *n.data<int64_t>() = updates_;
+    dict[kUpdates] = n;
+    return dict;
+  }
+  /// Takes over a saved state. @throws Error listing missing, unexpected and misshapen entries; nothing changes then.
+  void load_state_dict(const std::map<std::string, Tensor>& dict) {
+    std::map<std::string, Tensor> target = state_dict();
+    detail::load_tensors(dict, target, "Ema", "it was saved for another model");
+    updates_ = target.at(kUpdates).item<int64_t>();
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    Tensor value, average;
+  };
+  static constexpr const char* kUpdates = "num_updates";
+
+  template <class M>
+  static NamedTensors all_of(M& model) {
+    NamedTensors all = model.named_parameters();
+    for (const auto& b : model.named_buffers()) all.emplace_back(b);
+    return all;
+  }
+  void exchange() {
+    for (Entry& e : entries_) {
+      // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its version.
+      kernels::swap_values(e.value, e.average);
+      e.value.bump_version();
+      e.average.bump_version();
+    }
+  }
+
+  EmaOptions options_;
+  std::vector<Entry> entries_;
+  int64_t updates_ = 0;
+};
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,229 @@
+// What all optimisers share: named parameters in groups, the learning rate, and a state that saves and loads.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/autograd/node.h"
+#include "atlas/tensor/memory.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// A parameter and the name under which its state is saved.
+struct Parameter {
+  std::string name;
+  Tensor value;
+};
+
+/// Parameters that share settings. The group's learning rate is the optimiser's times `lr_scale`.
+struct ParameterGroup {
+  std::vector<Parameter> parameters;
+  double weight_decay = 0;
+  double lr_scale = 1;
+};
+
+/// Names and tensors, as Module::named_parameters() gives them.
+using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
+
+/// Anything with named_parameters(), such as a Module.
+template <class M>
+concept HasNamedParameters = requires(M& m) {
+  { m.named_parameters() } -> std::convertible_to<NamedTensors>;
+};
+
+/// All parameters in one group.
+inline std::vector<ParameterGroup> single_group(const NamedTensors& parameters, double weight_decay = 0) {
+  ParameterGroup group{{}, weight_decay, 1};
+  for (const auto& [name, value] : parameters) group.parameters.push_back({name, value});
+  return {std::move(group)};
+}
+/// All parameters of a module in one group.
+template <HasNamedParameters M>
+std::vector<ParameterGroup> single_group(M& model, double weight_decay = 0) {
+  return single_group(NamedTensors(model.named_parameters()), weight_decay);
+}
+
+/// Two groups, as vision recipes want them: tensors of two or more axes decay, the rest (biases, norms) does not.
+/// @param weight_decay  decay of the first group, >= 0
+inline std::vector<ParameterGroup> decay_groups(const NamedTensors& parameters, double weight_decay) {
+  ParameterGroup decay{{}, weight_decay, 1}, plain{{}, 0, 1};
+  for (const auto& [name, value] : parameters) (value.dim() >= 2 ? decay : plain).parameters.push_back({name, value});
+  return {std::move(decay), std::move(plain)};
+}
+/// The two groups of a module's parameters.
+template <HasNamedParameters M>
+std::vector<ParameterGroup> decay_groups(M& model, double weight_decay) {
+  return decay_groups(NamedTensors(model.named_parameters()), weight_decay);
+}
+
+namespace detail {
+/// "3 missing (a, b, c); " with at most six names, or "" when there are none.
+inline std::string list_names(std::string_view what, const std::vector<std::string>& names) {
+  if (names.empty()) return "";
+  std::string s = fmt::format("{} {} (", names.size(), what);
+  for (size_t i = 0; i < names.size() && i < 6; ++i) s += (i ? ", " : "") + names[i];
+  return s + (names.size() > 6 ? ", ...); " : "); ");
+}
+
+/// Copies `from` into the tensors `to`. Nothing is changed unless every name is present and every shape fits.
+/// @throws Error listing what is missing, unexpected, or of another shape.
+inline void load_tensors(const std::map<std::string, Tensor>& from, std::map<std::string, Tensor> to, std::string_view op,
+                         std::string_view hint) {
+  std::vector<std::string> missing, unexpected, misfits;
+  for (const auto& [name, t] : to) {
+    const auto it = from.find(name);
+    if (it == from.end()) missing.push_back(name);
+    else if (!it->second || it->second.shape() != t.shape() || is_floating(it->second.dtype()) != is_floating(t.dtype()))
+      misfits.push_back(fmt::format("{}: {} instead of {}", name, describe(it->second), describe(t)));
+  }
+  for (const auto& [name, t] : from)
+    if (!to.contains(name)) unexpected.push_back(name);
+  check(missing.empty() && unexpected.empty() && misfits.empty(), op, "the state does not fit: {}{}{}{}",
+        list_names("missing", missing), list_names("unexpected", unexpected), list_names("of another shape", misfits), hint);
+  NoGrad off;
+  for (auto& [name, t] : to) t.copy_(from.at(name));
+}
+
+inline Tensor scalar(DType dtype, double value) {
+  Tensor t = empty({}, dtype);
+  fill_elements(t, value);
+  return t;
+}
+}  // namespace detail
+
+/// Base of the optimisers.
+///
+/// A step changes the parameters from their grad(); a parameter without gradient is left alone. The state (moments, step
+/// counts) has the dtype and device of its parameter.
+///
+/// Example: `AdamW optimizer(decay_groups(model, 0.05), {.lr = 1e-3});`
+/// then per batch: `optimizer.zero_grad(); loss.backward(); optimizer.step();`
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  /// Updates every parameter that has a gradient.
+  /// @throws Error when a gradient does not have the dtype, shape and device of its parameter.
+  void step() {
+    NoGrad off;
+    before_step();
+    size_t at = 0;
+    for (const ParameterGroup& group : groups_) {
+      for (const Parameter& p : group.parameters) {
+        State& state = states_[at++];
+        Tensor g = gradient(p);
+        if (!g) continue;
+        ++state.step;
+        Tensor value = p.value;
+        update(value, g, state, lr_ * group.lr_scale, group.weight_decay);
+        value.bump_version();
+      }
+    }
+  }
+  /// Drops the gradients of all parameters.
+  void zero_grad() {
+    for (const ParameterGroup& group : groups_)
+      for (Parameter p : group.parameters) p.value.zero_grad();
+  }
+
+  double lr() const { return lr_; }
+  /// Sets the learning rate of the next steps (>= 0).
+  void set_lr(double lr) {
+    check(lr >= 0, name_, "the learning rate must be a number >= 0, got {}", lr);
+    lr_ = lr;
+  }
+  const std::vector<ParameterGroup>& groups() const { return groups_; }
+  /// The tensors of all groups, in order.
+  std::vector<Tensor> parameters() const {
+    std::vector<Tensor> all;
+    for (const ParameterGroup& group : groups_)
+      for (const Parameter& p : group.parameters) all.push_back(p.value);
+    return all;
+  }
+
+  /// The state by name: `<parameter>.<slot>` (sharing memory with the optimiser), `<parameter>.step` and `lr`.
+  /// Tensors are laid out as the parameters are in memory. Loading it continues a run bit for bit.
+  std::map<std::string, Tensor> state_dict() const {
+    std::map<std::string, Tensor> dict{{"lr", detail::scalar(float64, lr_)}};
+    size_t at = 0;
+    for (const ParameterGroup& group : groups_) {
+      for (const Parameter& p : group.parameters) {
+        const State& state = states_[at++];
+        for (size_t k = 0; k < slots_.size(); ++k) dict[p.name + "." + slots_[k]] = state.slots[k];
+        Tensor step = empty({}, int64);
+        *step.data<int64_t>() = state.step;
+        dict[p.name + ".step"] = step;
+      }
+    }
+    return dict;
+  }
+  /// Takes over a state made by state_dict() of the same kind of optimiser on the same parameters.
+  /// @throws Error listing missing, unexpected and misshapen entries; the optimiser is then unchanged.
+  void load_state_dict(const std::map<std::string, Tensor>& dict) {
+    std::map<std::string, Tensor> target = state_dict();
+    detail::load_tensors(dict, target, name_, "it was saved by another kind of optimiser or for another model");
+    lr_ = target.at("lr").item();
+    size_t at = 0;
+    for (const ParameterGroup& group : groups_)
+      for (const Parameter& p : group.parameters) states_[at++].step = target.at(p.name + ".step").item<int64_t>();
+  }
+
+ protected:
+  /// State of one parameter: its tensors, and the number of updates it has had.
+  struct State {
+    std::vector<Tensor> slots;
+    int64_t step = 0;
+  };
+
+  Optimizer(std::string_view name, std::vector<ParameterGroup> groups, double lr, std::vector<std::string> slots)
+      : name_(name), groups_(std::move(groups)), slots_(std::move(slots)) {
+    set_lr(lr);
+    std::set<std::string> names{"lr"};
+    for (const ParameterGroup& group : groups_) {
+      check(group.weight_decay >= 0 && group.lr_scale >= 0, name_, "weight decay and learning-rate scale must be >= 0, got {} and {}",
+            group.weight_decay, group.lr_scale);
+      for (const Parameter& p : group.parameters) {
+        check(names.insert(p.name).second, name_, "two parameters are called '{}' (each parameter belongs to one group)", p.name);
+        check(p.value.defined() && (p.value.dtype() == float32 || p.value.dtype() == float64) && p.value.is_contiguous(), name_,
+              "parameter '{}' must be a contiguous float32 or float64 tensor, got {}", p.name, describe(p.value));
+        State state;
+        for (size_t k = 0; k < slots_.size(); ++k) {
+          state.slots.push_back(empty_like(p.value));
+          fill_elements(state.slots.back(), 0);
+        }
+        states_.push_back(std::move(state));
+      }
+    }
+    check(!states_.empty(), name_, "there is no parameter to optimise");
+  }
+
+  /// Work over all gradients before the first update of a step.
+  virtual void before_step() {}
+  /// Changes `value` by gradient `g` (both contiguous). `state.step` counts this update already.
+  virtual void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) = 0;
+
+  /// The parameter's gradient, contiguous; undefined when there is none.
+  Tensor gradient(const Parameter& p) const {
+    Tensor g = p.value.grad();
+    if (!g) return g;
+    check(g.dtype() == p.value.dtype() && g.shape() == p.value.shape() && g.device() == p.value.device(), name_,
+          "parameter '{}' is {}, its gradient {}", p.name, describe(p.value), describe(g));
+    return g.is_contiguous() ? g : copy_of(g);
+  }
+
+ private:
+  std::string name_;
+  std::vector<ParameterGroup> groups_;
+  std::vector<std::string> slots_;
+  std::vector<State> states_;
+  double lr_ = 0;
+};
+
+}  // namespace atlas::inline ATLAS_ABI
