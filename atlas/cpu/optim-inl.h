@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
@@ -47,33 +46,75 @@ struct AdamCoefficients {
   T b1, c1, b2, c2, correction1, root2, eps, decay, scale;
 };
 
+// The loops stand in functions of their own: `__restrict` arguments and coefficients by value let them vectorise without
+// run-time checks for overlap.
+
+template <class T>
+void sgd_row(int64_t n, T* __restrict w, const T* __restrict g, T lr, T decay) {
+  for (int64_t i = 0; i < n; ++i) w[i] -= lr * (g[i] + decay * w[i]);
+}
+template <class T>
+void momentum_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict b, T lr, T decay, T momentum) {
+  for (int64_t i = 0; i < n; ++i) {
+    b[i] = momentum * b[i] + (g[i] + decay * w[i]);
+    w[i] -= lr * b[i];
+  }
+}
+template <class T>
+void nesterov_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict b, T lr, T decay, T momentum) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T d = g[i] + decay * w[i];
+    b[i] = momentum * b[i] + d;
+    w[i] -= lr * (d + momentum * b[i]);
+  }
+}
+/// `keep` is AdamW's 1 - lr decay, `coupled` Adam's decay, `rate` the learning rate over m's bias correction.
+template <class T>
+void adam_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, const AdamCoefficients<T> c,
+              T keep, T coupled, T rate) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T d = c.scale * g[i] + coupled * w[i];
+    m[i] = c.b1 * m[i] + c.c1 * d;
+    v[i] = c.b2 * v[i] + c.c2 * d * d;
+    w[i] = keep * w[i] - rate * m[i] / (std::sqrt(v[i]) / c.root2 + c.eps);
+  }
+}
+template <class T>
+T lamb_direction(const AdamCoefficients<T>& c, T w, T m, T v) {
+  return m / c.correction1 / (std::sqrt(v) / c.root2 + c.eps) + c.decay * w;
+}
+template <class T>
+void lamb_moments_row(int64_t n, const T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, T* __restrict d,
+                      const AdamCoefficients<T> c) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T gi = c.scale * g[i];
+    m[i] = c.b1 * m[i] + c.c1 * gi;
+    v[i] = c.b2 * v[i] + c.c2 * gi * gi;
+    d[i] = lamb_direction(c, w[i], m[i], v[i]);
+  }
+}
+template <class T>
+void lamb_update_row(int64_t n, T* __restrict w, const T* __restrict m, const T* __restrict v, const AdamCoefficients<T> c, T rate) {
+  for (int64_t i = 0; i < n; ++i) w[i] -= rate * lamb_direction(c, w[i], m[i], v[i]);
+}
+template <class T>
+void ema_row(int64_t n, T* __restrict average, const T* __restrict x, T keep, T take) {
+  for (int64_t i = 0; i < n; ++i) average[i] = keep * average[i] + take * x[i];
+}
+
 }  // namespace optim_detail
 
 ATLAS_INLINE void sgd_update(Tensor& p, const Tensor& g, Tensor& buffer, const SgdStep& s) {
   visit_float(p.dtype(), "SGD", [&](auto tag) {
     using T = decltype(tag);
     const T lr = static_cast<T>(s.lr), momentum = static_cast<T>(s.momentum), decay = static_cast<T>(s.weight_decay);
-    T* w0 = p.data<T>();
-    const T* g0 = g.data<T>();
-    T* b0 = s.momentum != 0 ? buffer.data<T>() : nullptr;
-    parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t begin, int64_t end) {
-      T* __restrict w = w0;
-      const T* __restrict gr = g0;
-      T* __restrict b = b0;
-      if (b == nullptr) {
-        for (int64_t i = begin; i < end; ++i) w[i] -= lr * (gr[i] + decay * w[i]);
-      } else if (s.nesterov) {
-        for (int64_t i = begin; i < end; ++i) {
-          const T d = gr[i] + decay * w[i];
-          b[i] = momentum * b[i] + d;
-          w[i] -= lr * (d + momentum * b[i]);
-        }
-      } else {
-        for (int64_t i = begin; i < end; ++i) {
-          b[i] = momentum * b[i] + (gr[i] + decay * w[i]);
-          w[i] -= lr * b[i];
-        }
-      }
+    T* w = p.data<T>();
+    const T* gr = g.data<T>();
+    T* b = s.momentum != 0 ? buffer.data<T>() : nullptr;
+    parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
+      if (b == nullptr) optim_detail::sgd_row(end - at, w + at, gr + at, lr, decay);
+      else if (s.nesterov) optim_detail::nesterov_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
+      else optim_detail::momentum_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
     });
   });
 }
@@ -85,20 +126,11 @@ ATLAS_INLINE void adam_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
     const T keep = static_cast<T>(s.decoupled ? 1 - s.lr * s.weight_decay : 1);
     const T coupled = static_cast<T>(s.decoupled ? 0 : s.weight_decay);
     const T rate = static_cast<T>(s.lr / (1 - std::pow(s.beta1, static_cast<double>(s.step))));
-    T* w0 = p.data<T>();
-    const T* g0 = g.data<T>();
-    T *m0 = m.data<T>(), *v0 = v.data<T>();
-    parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t begin, int64_t end) {
-      T* __restrict w = w0;
-      const T* __restrict gr = g0;
-      T* __restrict mm = m0;
-      T* __restrict vv = v0;
-      for (int64_t i = begin; i < end; ++i) {
-        const T d = c.scale * gr[i] + coupled * w[i];
-        mm[i] = c.b1 * mm[i] + c.c1 * d;
-        vv[i] = c.b2 * vv[i] + c.c2 * d * d;
-        w[i] = keep * w[i] - rate * mm[i] / (std::sqrt(vv[i]) / c.root2 + c.eps);
-      }
+    T* w = p.data<T>();
+    const T* gr = g.data<T>();
+    T *mm = m.data<T>(), *vv = v.data<T>();
+    parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
+      optim_detail::adam_row(end - at, w + at, gr + at, mm + at, vv + at, c, keep, coupled, rate);
     });
   });
 }
@@ -109,12 +141,9 @@ ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
     using optim_detail::kBlock, optim_detail::kGrain;
     const optim_detail::AdamCoefficients<T> c(s);
     const int64_t n = p.numel();
-    T* w0 = p.data<T>();
-    const T* g0 = g.data<T>();
-    T *m0 = m.data<T>(), *v0 = v.data<T>();
-    const auto direction = [&c](T w, T mi, T vi) {
-      return mi / c.correction1 / (std::sqrt(vi) / c.root2 + c.eps) + c.decay * w;
-    };
+    T* w = p.data<T>();
+    const T* gr = g.data<T>();
+    T *mm = m.data<T>(), *vv = v.data<T>();
 
     // First pass: the moments, and per piece the squares of weight and direction. The direction itself is not stored:
     // the second pass works it out again, which costs less than a scratch tensor's traffic.
@@ -124,18 +153,9 @@ ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
       double ww = 0, dd = 0;
       for (int64_t at = begin; at < end; at += kBlock) {
         const int64_t k = std::min(kBlock, end - at);
-        T* __restrict w = w0 + at;
-        const T* __restrict gr = g0 + at;
-        T* __restrict mm = m0 + at;
-        T* __restrict vv = v0 + at;
         T d[kBlock];
-        for (int64_t i = 0; i < k; ++i) {
-          const T gi = c.scale * gr[i];
-          mm[i] = c.b1 * mm[i] + c.c1 * gi;
-          vv[i] = c.b2 * vv[i] + c.c2 * gi * gi;
-          d[i] = direction(w[i], mm[i], vv[i]);
-        }
-        ww += optim_detail::squares(w, k);
+        optim_detail::lamb_moments_row(k, w + at, gr + at, mm + at, vv + at, d, c);
+        ww += optim_detail::squares(w + at, k);
         dd += optim_detail::squares(d, k);
       }
       sums[2 * (begin / kGrain)] = ww;
@@ -148,11 +168,8 @@ ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
     }
     const double trust = s.weight_decay != 0 && ww > 0 && dd > 0 ? std::sqrt(ww) / std::sqrt(dd) : 1;
     const T rate = static_cast<T>(s.lr * trust);
-    parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
-      T* __restrict w = w0;
-      const T* __restrict mm = m0;
-      const T* __restrict vv = v0;
-      for (int64_t i = begin; i < end; ++i) w[i] -= rate * direction(w[i], mm[i], vv[i]);
+    parallel_for(n, kGrain, [&](int64_t at, int64_t end) {
+      optim_detail::lamb_update_row(end - at, w + at, mm + at, vv + at, c, rate);
     });
   });
 }
@@ -160,13 +177,10 @@ ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
 ATLAS_INLINE void ema_update(Tensor& average, const Tensor& x, double decay) {
   visit_float(average.dtype(), "Ema", [&](auto tag) {
     using T = decltype(tag);
-    const T keep = static_cast<T>(decay), take = static_cast<T>(1 - decay);
-    T* a0 = average.data<T>();
-    const T* x0 = x.data<T>();
-    parallel_for(average.numel(), optim_detail::kGrain, [&](int64_t begin, int64_t end) {
-      T* __restrict a = a0;
-      const T* __restrict b = x0;
-      for (int64_t i = begin; i < end; ++i) a[i] = keep * a[i] + take * b[i];
+    T* a = average.data<T>();
+    const T* from = x.data<T>();
+    parallel_for(average.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
+      optim_detail::ema_row(end - at, a + at, from + at, static_cast<T>(decay), static_cast<T>(1 - decay));
     });
   });
 }
