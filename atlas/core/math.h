@@ -1,0 +1,131 @@
+// Transcendental functions for kernels. The float32 versions are branch-free polynomials, so that a plain loop over
+// them vectorises (gcc -O3 -fno-trapping-math) and the CPU and CUDA give the same values; the float64 versions are the
+// standard library's, so that gradient checks see exact derivatives. Coefficients are minimax fits of ours.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "atlas/core/config.h"
+
+/// Scalar math of kernels: one name for float32 (fast, vectorisable) and float64 (standard library).
+namespace atlas::inline ATLAS_ABI::math {
+
+/// a b + c, fused where the machine has an instruction for it.
+ATLAS_HOST_DEVICE inline float fmadd(float a, float b, float c) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__CUDA_ARCH__)
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+namespace detail {
+
+/// c0 + c1 x + ... by Horner's rule. Coefficients are arguments, not an array, which the vectoriser would not see
+/// through.
+ATLAS_HOST_DEVICE inline float polynomial(float, float c) { return c; }
+template <class... C>
+ATLAS_HOST_DEVICE inline float polynomial(float x, float c, C... higher) {
+  return fmadd(polynomial(x, higher...), x, c);
+}
+
+/// 2^n for n in [-126, 127].
+ATLAS_HOST_DEVICE inline float power_of_two(int32_t n) {
+  return std::bit_cast<float>((static_cast<uint32_t>(n) + 127u) << 23);
+}
+
+/// log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1].
+ATLAS_HOST_DEVICE inline float log1p_core(float f) {
+  const float f2 = f * f;
+  return f + fmadd(f2 * f,
+                   polynomial(f, 3.333333135e-01f, -2.500082254e-01f, 2.000123411e-01f, -1.662329882e-01f,
+                              1.420155317e-01f, -1.316058338e-01f, 1.276332587e-01f, -7.635651529e-02f),
+                   -0.5f * f2);
+}
+
+inline constexpr float kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;  // their sum is ln 2; high has 16 bits
+
+}  // namespace detail
+
+/// e^x. At most 2 ulp (1 with FMA); overflows to infinity, underflows through subnormals to 0, NaN stays NaN.
+ATLAS_HOST_DEVICE inline float exp(float x) {
+  float v = 89.0f < x ? 89.0f : x;  // e^89 is infinite and e^-104 zero; comparisons this way round keep NaN
+  v = -104.0f > v ? -104.0f : v;
+  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
+  const float shifted = fmadd(v, 1.44269504f, 12582912.0f);
+  const float n = shifted - 12582912.0f;
+  const int32_t k = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) - 0x4b400000u);
+  const float r = fmadd(n, -detail::kLn2Low, fmadd(n, -detail::kLn2High, v));
+  const float p = fmadd(r * r,
+                        detail::polynomial(r, 4.999999404e-01f, 1.666652113e-01f, 4.166838899e-02f, 8.368735202e-03f,
+                                           1.381455921e-03f),
+                        r) +
+                  1.0f;
+  const int32_t half = k >> 1;  // in two steps: 2^k itself may overflow or be subnormal
+  return p * detail::power_of_two(half) * detail::power_of_two(k - half);
+}
+ATLAS_HOST_DEVICE inline double exp(double x) { return std::exp(x); }
+
+/// Natural logarithm. At most 2 ulp; log(0) = -inf, log(x < 0) = NaN, subnormals are handled.
+ATLAS_HOST_DEVICE inline float log(float x) {
+  const bool tiny = x < 1.17549435e-38f;
+  const float v = tiny ? x * 8388608.0f : x;
+  // Subtracting the bits of sqrt(1/2) makes the exponent the one of v / sqrt(1/2): the mantissa falls in
+  // [0.707, 1.414).
+  const uint32_t bits = std::bit_cast<uint32_t>(v) - 0x3f3504f3u;
+  const int32_t k = static_cast<int32_t>(bits) >> 23;
+  const float m = std::bit_cast<float>((bits & 0x007fffffu) + 0x3f3504f3u);
+  const float n = static_cast<float>(k) - (tiny ? 23.0f : 0.0f);
+  float y = fmadd(n, detail::kLn2Low, detail::log1p_core(m - 1.0f));
+  y = fmadd(n, detail::kLn2High, y);
+  y = x < std::numeric_limits<float>::infinity() ? y : x;  // infinity and NaN
+  y = x == 0.0f ? -std::numeric_limits<float>::infinity() : y;
+  return x < 0.0f ? std::numeric_limits<float>::quiet_NaN() : y;
+}
+ATLAS_HOST_DEVICE inline double log(double x) { return std::log(x); }
+
+/// Hyperbolic tangent. At most 2 ulp.
+ATLAS_HOST_DEVICE inline float tanh(float x) {
+  const float a = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu), x2 = x * x;
+  const float near = fmadd(x * x2,
+                           detail::polynomial(x2, -3.333327770e-01f, 1.333133131e-01f, -5.373000726e-02f,
+                                              2.060617507e-02f, -5.666976329e-03f),
+                           x);
+  const float far = 1.0f - 2.0f / (exp(2.0f * a) + 1.0f);
+  return a < 0.625f ? near : (x < 0.0f ? -far : far);
+}
+ATLAS_HOST_DEVICE inline double tanh(double x) { return std::tanh(x); }
+
+/// Error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. At most 2 ulp.
+ATLAS_HOST_DEVICE inline float erf(float x) {
+  const float a = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu), x2 = x * x;
+  const float near = fmadd(x,
+                           detail::polynomial(x2, 1.283791661e-01f, -3.761262596e-01f, 1.128358543e-01f,
+                                              -2.685381286e-02f, 5.188327748e-03f, -8.010193706e-04f, 7.853860734e-05f),
+                           x);
+  const float far = 1.0f - exp(detail::polynomial(4.0f < a ? 4.0f : a, 1.884686353e-04f, -1.129580259e+00f,
+                                                  -6.332163811e-01f, -1.084221080e-01f, 2.521034330e-02f,
+                                                  -4.205286037e-03f, 4.414728610e-04f, -2.169762956e-05f));
+  return a < 1.0f ? near : (x < 0.0f ? -far : far);
+}
+ATLAS_HOST_DEVICE inline double erf(double x) { return std::erf(x); }
+
+/// 1 / (1 + e^(-x)). At most 3 ulp above -87; below, results that would be subnormal are 0.
+ATLAS_HOST_DEVICE inline float sigmoid(float x) { return 1.0f / (1.0f + exp(-x)); }
+ATLAS_HOST_DEVICE inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+/// log(1 + e^x), without overflow for large x nor loss for very negative x. At most 3 ulp.
+ATLAS_HOST_DEVICE inline float softplus(float x) {
+  const float a = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu);
+  const float u = exp(-a);
+  // log(1 + u), u in [0, 1]: above sqrt(2) - 1, ln 2 is taken out; (u - 1) / 2 is exact there.
+  const bool big = u > 0.41421356f;
+  const float l = detail::log1p_core(big ? 0.5f * (u - 1.0f) : u) + (big ? 0.693147181f : 0.0f);
+  return (0.0f > x ? 0.0f : x) + l;
+}
+ATLAS_HOST_DEVICE inline double softplus(double x) { return (0.0 > x ? 0.0 : x) + std::log1p(std::exp(-std::fabs(x))); }
+
+}  // namespace atlas::inline ATLAS_ABI::math
