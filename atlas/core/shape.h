@@ -72,7 +72,10 @@ class Shape {
   /// "[2,3,4]"
   std::string str() const {
     std::string s = "[";
-    for (int i = 0; i < size_; ++i) s += (i ? "," : "") + std::to_string((*this)[i]);
+    for (int i = 0; i < size_; ++i) {
+      if (i > 0) s += ',';
+      s += std::to_string((*this)[i]);
+    }
     return s + "]";
   }
 

@@ -1,0 +1,86 @@
+// Matrix products: the CPU's blocked GEMM (also the engine of convolution and attention), and the kernels of matmul and
+// linear.
+#pragma once
+
+#include <span>
+
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// How the last two axes of a tensor lie in memory, as a GEMM wants to know it.
+struct MatrixLayout {
+  bool usable = false;      ///< one of the two axes has unit stride: no copy is needed
+  bool transposed = false;  ///< it is the column of the matrix that is contiguous
+  int64_t ld = 0;           ///< distance between consecutive rows (or columns, when transposed)
+};
+
+/// The layout of the matrices in the last two axes of `t` ([..., rows, columns]).
+inline MatrixLayout matrix_layout(const Tensor& t) {
+  const int d = t.dim();
+  const int64_t rows = t.shape()[d - 2], columns = t.shape()[d - 1];
+  const int64_t row_step = t.strides()[d - 2], column_step = t.strides()[d - 1];
+  if ((column_step == 1 || columns <= 1) && (row_step > 0 || rows <= 1))
+    return {true, false, rows <= 1 ? std::max<int64_t>(columns, 1) : row_step};
+  if ((row_step == 1 || rows <= 1) && (column_step > 0 || columns <= 1))
+    return {true, true, columns <= 1 ? std::max<int64_t>(rows, 1) : column_step};
+  return {};
+}
+
+namespace cpu {
+
+/// C = alpha op(A) op(B) + beta C on the calling thread; row-major, op(A) is m x k, op(B) is k x n, op transposes when told.
+/// With beta = 0, C is not read. T is float or double.
+template <class T>
+void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
+                 int64_t ldb, T beta, T* c, int64_t ldc);
+
+/// The three matrices of one product of a batch.
+template <class T>
+struct GemmOperands {
+  const T* a;
+  const T* b;
+  T* c;
+};
+
+/// C_i = alpha op(A_i) op(B_i) + beta C_i + bias for every i, on all threads. `bias` (n values, or null) is added to each row.
+/// The tiles depend on the sizes alone, so the result does not depend on the number of threads.
+template <class T>
+void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                  T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const T* bias = nullptr);
+
+/// A single product on all threads: C = alpha op(A) op(B) + beta C + bias.
+template <class T>
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
+          int64_t ldb, T beta, T* c, int64_t ldc, const T* bias = nullptr) {
+  const GemmOperands<T> one{a, b, c};
+  gemm_batched<T>({&one, 1}, trans_a, trans_b, m, n, k, alpha, lda, ldb, beta, ldc, bias);
+}
+
+/// c[..., M, N] = a[..., M, K] b[..., K, N] (+ bias[N]). All have the same batch axes (stride 0 repeats a matrix), the
+/// matrices of a and b have a usable matrix_layout, c is contiguous.
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c);
+
+/// out[C] = sum over the rows of x[rows, C], whose rows may be apart but are contiguous.
+ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out);
+
+}  // namespace cpu
+
+namespace kernels {
+
+inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c) {
+  if (a.device().is_cuda()) fail_no_cuda("matmul");
+  cpu::matmul(a, b, bias, c);
+}
+inline void column_sums(const Tensor& x, Tensor& out) {
+  if (x.device().is_cuda()) fail_no_cuda("column_sums");
+  cpu::column_sums(x, out);
+}
+
+}  // namespace kernels
+
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/gemm-inl.h"
+#endif

@@ -1,0 +1,90 @@
+// Inputs for the tests of the heavy ops: reproducible values, odd memory layouts, and comparison of two tensors.
+#pragma once
+
+#include <cmath>
+
+#include "atlas/core/rng.h"
+#include "atlas/tensor/memory.h"
+
+namespace test {
+
+using namespace atlas;
+
+/// Standard normal values that depend on (seed, index) alone.
+inline Tensor random(const Shape& shape, uint64_t seed, DType dtype = float64) {
+  Tensor t = empty(shape, float64);
+  for (int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = Philox(seed, 0, static_cast<uint64_t>(i)).normal();
+  if (dtype == float64) return t;
+  Tensor y = empty(shape, dtype);
+  copy_elements(y, t);
+  return y;
+}
+
+/// The same values in another memory layout: the first two axes swapped in memory, with gaps.
+inline Tensor scattered(const Tensor& t) {
+  if (t.dim() < 2) {
+    Tensor wide = empty({t.numel(), 3}, t.dtype());
+    Tensor view = raw_view(wide, t.shape(), t.dim() == 0 ? Shape{} : Shape{3}, 0);
+    copy_elements(view, t);
+    return view;
+  }
+  Shape swapped = t.shape();
+  std::swap(swapped[0], swapped[1]);
+  swapped[t.dim() - 1] += t.dim() > 2 ? 2 : 0;
+  Tensor memory = empty(swapped, t.dtype());
+  Shape strides = memory.strides();
+  std::swap(strides[0], strides[1]);
+  Tensor view = raw_view(memory, t.shape(), strides, 0);
+  copy_elements(view, t);
+  return view;
+}
+
+/// Largest |a - b| / (1 + |b|); infinite when the shapes differ.
+inline double difference(const Tensor& a, const Tensor& b) {
+  if (!(a.shape() == b.shape())) return INFINITY;
+  Tensor x = empty(a.shape(), float64), y = empty(b.shape(), float64);
+  copy_elements(x, a);
+  copy_elements(y, b);
+  double worst = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const double p = x.data<double>()[i], q = y.data<double>()[i], d = std::abs(p - q) / (1 + std::abs(q));
+    if (!(d <= worst)) worst = d;
+  }
+  return worst;
+}
+
+/// True when both hold the same bits.
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  const Tensor x = copy_of(a), y = copy_of(b);
+  return x.shape() == y.shape() && x.dtype() == y.dtype() &&
+         std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0;
+}
+
+/// Runs f with 1, 2 and 4 threads and tells whether its result is the same to the bit.
+template <class F>
+bool same_for_any_threads(const F& f) {
+  const int before = num_threads();
+  bool same = true;
+  set_num_threads(1);
+  const std::vector<Tensor> expected = f();
+  for (int threads : {2, 4}) {
+    set_num_threads(threads);
+    const std::vector<Tensor> got = f();
+    for (size_t i = 0; i < got.size(); ++i) same = same && same_bits(expected[i], got[i]);
+  }
+  set_num_threads(before);
+  return same;
+}
+
+/// The text of the error that f raises; empty when it raises none.
+template <class F>
+std::string error_of(const F& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace test
