@@ -12,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "atlas/core/error.h"
@@ -64,6 +65,7 @@ class ThreadPool {
   }
 
  private:
+  friend class SerialScope;
   struct Job {
     void (*call)(const void*, int64_t);
     const void* task;
@@ -131,6 +133,19 @@ class ThreadPool {
   uint64_t generation_ = 0;
   bool stopping_ = false;
   Job* job_ = nullptr;
+};
+
+/// While it lives, parallel_for on this thread works alone: for background threads (a data loader's workers), which would
+/// otherwise keep the pool from the thread that computes.
+class SerialScope {
+ public:
+  SerialScope() : before_(std::exchange(ThreadPool::inside(), true)) {}
+  ~SerialScope() { ThreadPool::inside() = before_; }
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
 };
 
 /// Threads used by kernels, the calling one included. Set by ATLAS_NUM_THREADS or set_num_threads; default all cores.

@@ -1,0 +1,10 @@
+// Compiled mode: the bodies of the data room.
+#include "atlas/data/cifar-inl.h"
+#include "atlas/data/file-inl.h"
+#include "atlas/data/image-inl.h"
+#include "atlas/data/image_folder-inl.h"
+#include "atlas/data/image_info-inl.h"
+#include "atlas/data/loader-inl.h"
+#include "atlas/data/mnist-inl.h"
+#include "atlas/data/open-inl.h"
+#include "atlas/data/png-inl.h"

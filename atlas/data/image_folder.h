@@ -1,0 +1,63 @@
+// ImageFolder: a folder with one subfolder of image files per class.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "atlas/data/dataset.h"
+#include "atlas/data/image.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+struct FolderOptions {
+  bool strict = false;         ///< an unreadable file is an error, instead of being reported once, counted and skipped
+  double test_fraction = 0.2;  ///< of each class, where the folder has no train/ and val/ (or test/) of its own
+  int64_t max_pixels = kMaxImagePixels;
+  /// Told about each unreadable file, once, by whichever thread meets it (one at a time); default: a line on stderr.
+  std::function<void(const std::string& message)> report = {};
+};
+
+/// Images of files. Classes are the names of the subfolders, sorted; files are sorted too, so positions are stable.
+class ImageFolder : public Dataset {
+ public:
+  struct File {
+    std::string path;
+    int64_t label;
+  };
+  ImageFolder(std::string name, std::vector<std::string> classes, std::vector<File> files, FolderOptions options);
+
+  int64_t size() const override { return static_cast<int64_t>(files_.size()); }
+  /// Decodes the file. An unreadable one gives a sample without image, or with options.strict an error.
+  Sample get(int64_t index) const override;
+  std::string where(int64_t index) const override;
+  int64_t skipped() const override { return skipped_; }
+  const std::vector<File>& files() const { return files_; }
+
+ private:
+  std::vector<File> files_;
+  FolderOptions options_;
+  mutable std::mutex mutex_;
+  mutable std::vector<bool> bad_;  // one per file: reported already
+  mutable std::atomic<int64_t> skipped_{0};
+};
+
+/// All images (.jpg, .jpeg, .png, .bmp in any case, at any depth) of a folder's class subfolders.
+/// Names that start with a dot are left out.
+/// @param classes the classes to use, each a subfolder or absent; empty = all subfolders
+/// @throws Error naming the folder when it is missing, has no images, only one class, or a class that is not in `classes`.
+std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options = {},
+                                                const std::vector<std::string>& classes = {});
+
+/// Training and test images of a folder: its train/ and val/ (or test/) when it has them, else its own class folders,
+/// divided class by class by a hash of the file names, so that the division does not depend on the machine or a seed.
+DataPair open_folder(const std::string& path, const FolderOptions& options = {});
+
+}  // namespace atlas::inline ATLAS_ABI::data
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/data/image_folder-inl.h"
+#endif

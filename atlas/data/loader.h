@@ -1,0 +1,76 @@
+// The loader: reads, augments and mixes batches of a data set on worker threads, in an order that depends on the seed
+// and the epoch alone.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "atlas/data/dataset.h"
+#include "atlas/data/mix.h"
+#include "atlas/data/transform.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+/// What the model gets.
+struct Batch {
+  Tensor images;                 ///< float32 [B,H,W,3]
+  Tensor labels;                 ///< int64 [B]
+  Tensor targets;                ///< float32 [B,classes] when mixed or smoothed, else undefined
+  std::vector<int64_t> indices;  ///< position of each image in the data set
+  int64_t epoch = 0;
+  int64_t number = 0;            ///< of this batch in its epoch; batch `number + 1` comes next
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 32;
+  bool shuffle = false;    ///< a new order each epoch, from (seed, epoch)
+  bool drop_last = false;  ///< leave out a last batch that is not full
+  int workers = 0;         ///< threads; 0 = read inside next()
+  int prefetch = 4;        ///< batches that may be finished or in work ahead of the one handed out
+  uint64_t seed = 0;
+  MixOptions mix{};
+};
+
+/// Hands out the batches of an epoch.
+///
+/// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an epoch
+/// was started at. Images that a data set skips are left out of their batch; a batch that loses all is passed over.
+/// One thread may call start_epoch and next. Errors of worker threads, which name the image's file, come out of next().
+///
+///     Loader loader(train, {.batch_size = 64, .shuffle = true, .workers = 2}, transform);
+///     loader.start_epoch(epoch);
+///     for (Batch batch; loader.next(batch);) { ... }
+class Loader {
+ public:
+  /// @param transform from uint8 [H,W,3] to uint8 or float32 [H',W',3], one size for all; uint8 results are divided by 255
+  /// @throws Error for options out of range, an empty set, or drop_last with a set smaller than a batch.
+  Loader(DatasetPtr dataset, LoaderOptions options, Transform transform = {});
+  /// Stops the workers, wherever they are.
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Batches of an epoch.
+  int64_t batches() const;
+  /// Images of an epoch (what drop_last leaves out is not counted).
+  int64_t images() const;
+  /// Begins epoch `epoch` at batch `first_batch`, dropping what is left of another.
+  /// @throws Error when first_batch is outside [0, batches()].
+  void start_epoch(int64_t epoch, int64_t first_batch = 0);
+  /// The next batch of the epoch; false when it has ended. @throws Error naming the file that failed.
+  bool next(Batch& batch);
+
+  const Dataset& dataset() const;
+  const LoaderOptions& options() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI::data
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/data/loader-inl.h"
+#endif

@@ -1,0 +1,108 @@
+// Mixing of a batch: mixup, CutMix and label smoothing, which turn labels into soft targets.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "atlas/data/random.h"
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+/// How a batch is mixed. The default mixes nothing.
+struct MixOptions {
+  double mixup = 0;              ///< a of lambda ~ Beta(a, a) for mixup; 0 = off (Zhang et al., ICLR 2018)
+  double cutmix = 0;             ///< a of lambda ~ Beta(a, a) for CutMix; 0 = off (Yun et al., ICCV 2019)
+  double probability = 1;        ///< of a batch to be mixed at all
+  double switch_to_cutmix = 0.5; ///< probability of CutMix where both are on
+  double label_smoothing = 0;    ///< e: targets are (1 - e) onehot + e / classes
+  /// True when targets are no longer class numbers.
+  bool soft_targets() const { return mixup > 0 || cutmix > 0 || label_smoothing > 0; }
+};
+
+/// @throws Error naming the field that is out of range.
+inline void validate(const MixOptions& o) {
+  check(o.mixup >= 0 && std::isfinite(o.mixup), "mix", "mixup must be >= 0, got {}", o.mixup);
+  check(o.cutmix >= 0 && std::isfinite(o.cutmix), "mix", "cutmix must be >= 0, got {}", o.cutmix);
+  check(o.probability >= 0 && o.probability <= 1, "mix", "probability must lie in [0, 1], got {}", o.probability);
+  check(o.switch_to_cutmix >= 0 && o.switch_to_cutmix <= 1, "mix", "switch_to_cutmix must lie in [0, 1], got {}",
+        o.switch_to_cutmix);
+  check(o.label_smoothing >= 0 && o.label_smoothing < 1, "mix", "label_smoothing must lie in [0, 1), got {}",
+        o.label_smoothing);
+}
+
+/// Soft targets of a batch whose image i is lambda parts image i and 1 - lambda parts image B-1-i:
+/// t_i = (1 - e) (lambda onehot(y_i) + (1 - lambda) onehot(y_{B-1-i})) + e / C.
+/// @param labels int64 [B], 0 <= label < classes    @return float32 [B,classes]
+inline Tensor mixed_targets(const Tensor& labels, int64_t classes, double lambda, double smoothing) {
+  const int64_t batch = labels.numel();
+  const int64_t* y = labels.data<int64_t>();
+  Tensor targets = empty({batch, classes});
+  float* t = targets.data<float>();
+  std::fill(t, t + batch * classes, static_cast<float>(smoothing / static_cast<double>(classes)));
+  for (int64_t i = 0; i < batch; ++i) {
+    check(y[i] >= 0 && y[i] < classes, "mix", "label {} is outside the {} classes", y[i], classes);
+    t[i * classes + y[i]] += static_cast<float>((1 - smoothing) * lambda);
+  }
+  for (int64_t i = 0; i < batch; ++i) t[i * classes + y[batch - 1 - i]] += static_cast<float>((1 - smoothing) * (1 - lambda));
+  return targets;
+}
+
+/// Blends image i with image B-1-i, in place: x_i <- lambda x_i + (1 - lambda) x_{B-1-i}.
+/// @param images float32 [B,H,W,C], contiguous
+inline void mixup_(Tensor& images, double lambda) {
+  const int64_t batch = images.shape()[0], n = batch > 0 ? images.numel() / batch : 0;
+  const float a = static_cast<float>(lambda), b = static_cast<float>(1 - lambda);
+  for (int64_t i = 0; i < batch / 2; ++i) {
+    float* x = images.data<float>() + i * n;
+    float* y = images.data<float>() + (batch - 1 - i) * n;
+    for (int64_t j = 0; j < n; ++j) {
+      const float u = x[j], v = y[j];
+      x[j] = a * u + b * v;
+      y[j] = a * v + b * u;
+    }
+  }
+}
+
+/// Swaps one rectangle between image i and image B-1-i, in place.
+///
+/// The rectangle has sides sqrt(1 - lambda) of the image's and a uniform centre, cut off at the borders.
+/// @param images float32 [B,H,W,C], contiguous
+/// @return the part of each image that stayed: lambda corrected for the cut
+inline double cutmix_(Tensor& images, double lambda, Rng& rng) {
+  const Shape& s = images.shape();
+  const int64_t batch = s[0], height = s[1], width = s[2], channels = s[3];
+  if (height == 0 || width == 0) return 1;
+  const double side = std::sqrt(std::clamp(1 - lambda, 0.0, 1.0));
+  const int64_t half_h = static_cast<int64_t>(side * static_cast<double>(height)) / 2;
+  const int64_t half_w = static_cast<int64_t>(side * static_cast<double>(width)) / 2;
+  const int64_t cy = rng.below(height), cx = rng.below(width);
+  const int64_t top = std::max<int64_t>(cy - half_h, 0), bottom = std::min(cy + half_h, height);
+  const int64_t left = std::max<int64_t>(cx - half_w, 0), right = std::min(cx + half_w, width);
+  const int64_t n = height * width * channels;
+  for (int64_t i = 0; i < batch / 2; ++i) {
+    for (int64_t y = top; y < bottom; ++y) {
+      float* a = images.data<float>() + i * n + (y * width + left) * channels;
+      float* b = images.data<float>() + (batch - 1 - i) * n + (y * width + left) * channels;
+      std::swap_ranges(a, a + (right - left) * channels, b);
+    }
+  }
+  return 1 - static_cast<double>((bottom - top) * (right - left)) / static_cast<double>(height * width);
+}
+
+/// Mixes a batch in place as `options` say, one lambda per batch, and gives its soft targets.
+/// @param images float32 [B,H,W,C], contiguous; changed in place    @param labels int64 [B]
+/// @return float32 [B,classes]
+inline Tensor mix_batch(Tensor& images, const Tensor& labels, int64_t classes, const MixOptions& options, Rng& rng) {
+  double lambda = 1;
+  if ((options.mixup > 0 || options.cutmix > 0) && rng.chance(options.probability)) {
+    const bool cut = options.cutmix > 0 && (options.mixup <= 0 || rng.chance(options.switch_to_cutmix));
+    const double a = cut ? options.cutmix : options.mixup;
+    lambda = rng.beta(a, a);
+    if (cut) lambda = cutmix_(images, lambda, rng);
+    else mixup_(images, lambda);
+  }
+  return mixed_targets(labels, classes, lambda, options.label_smoothing);
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data
