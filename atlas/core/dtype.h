@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 #include <type_traits>
 
@@ -141,7 +142,8 @@ decltype(auto) visit_any(DType t, F&& f) {
   return f(bool{});
 }
 
-/// Value conversion between any two element types; 16-bit floats go through float32, bool is x != 0.
+/// Value conversion between any two element types; 16-bit floats go through float32, bool is x != 0; floats become
+/// integers by truncation, clamped to the range of the type, and NaN becomes 0.
 template <class To, class From>
 ATLAS_HOST_DEVICE To convert(From x) {
   constexpr bool from16 = std::is_same_v<From, bf16> || std::is_same_v<From, half>;
@@ -150,6 +152,13 @@ ATLAS_HOST_DEVICE To convert(From x) {
   else if constexpr (from16) return convert<To>(static_cast<float>(x));
   else if constexpr (to16) return To(static_cast<float>(x));
   else if constexpr (std::is_same_v<To, bool>) return x != From(0);
+  else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    // 2^63 is a float, 2^63 - 1 is not: the upper bound is compared as the power of two.
+    constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
+    constexpr From above = std::is_same_v<To, int64_t> ? From(0x1p63) : static_cast<From>(std::numeric_limits<To>::max()) + From(1);
+    if (x >= above) return std::numeric_limits<To>::max();
+    return x > low ? static_cast<To>(x) : x <= low ? std::numeric_limits<To>::min() : To(0);
+  }
   else return static_cast<To>(x);
 }
 

@@ -59,6 +59,17 @@ class StridedLoop {
     if (numel_ != 0) rows(0, numel_ / shape_.back(), f);
   }
 
+  /// Where element `i` of the row-major order is, in each operand.
+  Offsets offsets(int64_t i) const {
+    Offsets o{};
+    for (int a = shape_.size() - 1; a >= 0; --a) {
+      const int64_t index = a == 0 ? i : i % shape_[a];
+      for (int k = 0; k < N; ++k) o[at(k)] += index * stride_[at(k)][a];
+      if (a > 0) i /= shape_[a];
+    }
+    return o;
+  }
+
  private:
   static constexpr size_t at(int k) { return static_cast<size_t>(k); }
 
