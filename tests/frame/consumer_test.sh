@@ -12,6 +12,9 @@ build_and_run() {
   quietly "$CMAKE" --build "$build" --parallel "$JOBS"
   quietly "$build/with_atlas"
   quietly "$build/with_compiled"
+  if [ -e "$build/with_cuda" ]; then
+    quietly "$build/with_cuda"
+  fi
   # What the project compiles itself with is nothing its users should get.
   if grep -E '"command".*(main|other)\.cpp' "$build/compile_commands.json" | grep -E -e '-march|-Wconversion|-ffast|-fno-'; then
     fail "atlas hands its own compiler flags to its users"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The rules of the house that a search can check: which room may include what, where third-party headers may appear,
-# the inline namespace, file length.
+# the inline namespace, and the length of files.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ATLAS_SOURCE_DIR"
 
@@ -63,5 +63,10 @@ while IFS= read -r file; do
   lines=$(wc -l <"$file")
   [ "$lines" -le 400 ] || problem "$file: $lines lines, more than 400"
 done < <(find atlas -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | sort)
+
+for file in examples/*.cpp; do
+  lines=$(wc -l <"$file")
+  [ "$lines" -lt 150 ] || problem "$file: $lines lines; an example is shorter than 150"
+done
 
 [ "$problems" = 0 ] || fail "$problems broken rules"

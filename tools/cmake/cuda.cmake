@@ -25,10 +25,13 @@ find_package(CUDAToolkit 12.4 REQUIRED)
 
 atlas_add_static_library(atlas_cuda cuda ${atlas_sources} ${atlas_cuda_sources})
 target_compile_definitions(atlas_cuda PUBLIC ATLAS_WITH_CUDA=1)
+# fmt 9 takes nvcc for a compiler without constexpr and then does not compile as C++20.
+target_compile_definitions(atlas_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
 target_link_libraries(atlas_cuda PUBLIC CUDA::cudart)
 if(TARGET CUDA::cublasLt)
   target_link_libraries(atlas_cuda PRIVATE CUDA::cublasLt)
 endif()
-set_target_properties(atlas_cuda PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
+# By hand: CMake learnt of nvcc's C++20 later than 3.24.
+target_compile_options(atlas_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr>)
 list(APPEND atlas_libraries atlas_cuda)
 set(ATLAS_LIBRARY atlas::cuda)
