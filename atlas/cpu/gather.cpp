@@ -1,0 +1,2 @@
+// Compiled mode: the gather kernels.
+#include "atlas/cpu/gather-inl.h"

@@ -1,0 +1,37 @@
+// Kernels of gather and its backward: elements picked along one axis by an int64 index, and added back.
+#pragma once
+
+#include "atlas/tensor/memory.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace cpu {
+/// Raises an error naming `op` unless every element of `index` (int64) is in [0, length).
+void check_index(const Tensor& index, int64_t length, std::string_view op);
+/// y[.., k, ..] = x[.., index[.., k, ..], ..] along `axis`. index and y have one shape; x is at least as long on the other
+/// axes. Any strides, any dtype; indices were checked.
+void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y);
+/// dx[.., index[.., k, ..], ..] += dy[.., k, ..] along `axis`, for each place in increasing k. float32 and float64.
+void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx);
+}  // namespace cpu
+
+namespace kernels {
+inline void check_index(const Tensor& index, int64_t length, std::string_view op) {
+  if (index.device().is_cuda()) fail_no_cuda(op);
+  cpu::check_index(index, length, op);
+}
+inline void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y) {
+  if (x.device().is_cuda()) fail_no_cuda("gather");
+  cpu::gather_forward(x, index, axis, y);
+}
+inline void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx) {
+  if (dy.device().is_cuda()) fail_no_cuda("gather");
+  cpu::gather_backward(dy, index, axis, dx);
+}
+}  // namespace kernels
+
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/gather-inl.h"
+#endif
