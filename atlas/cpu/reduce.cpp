@@ -1,0 +1,2 @@
+// Compiled mode: reductions.
+#include "atlas/cpu/reduce-inl.h"

@@ -1,0 +1,210 @@
+// What element-wise kernels compute, element by element: small structs shared by the CPU and CUDA.
+//
+// A unary functor has forward(x) and derivative(v), where v is the input x or, when kFromOutput, the output y = f(x):
+// the op keeps only that one for backward. A binary functor has forward(a, b).
+#pragma once
+
+#include <cmath>
+#include <numbers>
+#include <type_traits>
+
+#include "atlas/core/math.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Element-wise functions; float32, float64 and, where kIntegers says so, int64 and uint8.
+namespace functors {
+
+#define ATLAS_FUNCTOR(text, from_output, integers) \
+  static constexpr const char* kName = text;       \
+  static constexpr bool kFromOutput = from_output; \
+  static constexpr bool kIntegers = integers
+#define ATLAS_ELEMENT(declaration) \
+  template <class T>               \
+  ATLAS_HOST_DEVICE T declaration const
+
+struct Exp {
+  ATLAS_FUNCTOR("exp", true, false);
+  ATLAS_ELEMENT(forward(T x)) { return math::exp(x); }
+  ATLAS_ELEMENT(derivative(T y)) { return y; }
+};
+struct Log {
+  ATLAS_FUNCTOR("log", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return math::log(x); }
+  ATLAS_ELEMENT(derivative(T x)) { return T(1) / x; }
+};
+struct Sqrt {
+  ATLAS_FUNCTOR("sqrt", true, false);
+  ATLAS_ELEMENT(forward(T x)) { return std::sqrt(x); }
+  ATLAS_ELEMENT(derivative(T y)) { return T(0.5) / y; }
+};
+struct Rsqrt {
+  ATLAS_FUNCTOR("rsqrt", true, false);
+  ATLAS_ELEMENT(forward(T x)) { return T(1) / std::sqrt(x); }
+  ATLAS_ELEMENT(derivative(T y)) { return T(-0.5) * y * y * y; }
+};
+struct Abs {
+  ATLAS_FUNCTOR("abs", false, true);
+  ATLAS_ELEMENT(forward(T x)) { return x < T(0) ? static_cast<T>(-x) : (x == T(0) ? T(0) : x); }
+  ATLAS_ELEMENT(derivative(T x)) { return x > T(0) ? T(1) : (x < T(0) ? T(-1) : T(0)); }
+};
+struct Neg {
+  ATLAS_FUNCTOR("neg", false, true);
+  ATLAS_ELEMENT(forward(T x)) { return static_cast<T>(-x); }
+  ATLAS_ELEMENT(derivative(T)) { return T(-1); }
+};
+struct Square {
+  ATLAS_FUNCTOR("square", false, true);
+  ATLAS_ELEMENT(forward(T x)) { return static_cast<T>(x * x); }
+  ATLAS_ELEMENT(derivative(T x)) { return T(2) * x; }
+};
+struct Reciprocal {
+  ATLAS_FUNCTOR("reciprocal", true, false);
+  ATLAS_ELEMENT(forward(T x)) { return T(1) / x; }
+  ATLAS_ELEMENT(derivative(T y)) { return -y * y; }
+};
+struct Pow {
+  ATLAS_FUNCTOR("pow", false, false);
+  double exponent;
+  ATLAS_ELEMENT(forward(T x)) { return std::pow(x, static_cast<T>(exponent)); }
+  ATLAS_ELEMENT(derivative(T x)) {
+    return exponent == 0 ? T(0) : static_cast<T>(exponent) * std::pow(x, static_cast<T>(exponent - 1));
+  }
+};
+struct Erf {
+  ATLAS_FUNCTOR("erf", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return math::erf(x); }
+  ATLAS_ELEMENT(derivative(T x)) { return T(2 * std::numbers::inv_sqrtpi) * math::exp(-x * x); }
+};
+struct Tanh {
+  ATLAS_FUNCTOR("tanh", true, false);
+  ATLAS_ELEMENT(forward(T x)) { return math::tanh(x); }
+  ATLAS_ELEMENT(derivative(T y)) { return T(1) - y * y; }
+};
+struct Sigmoid {
+  ATLAS_FUNCTOR("sigmoid", true, false);
+  ATLAS_ELEMENT(forward(T x)) { return math::sigmoid(x); }
+  ATLAS_ELEMENT(derivative(T y)) { return y * (T(1) - y); }
+};
+struct Relu {
+  ATLAS_FUNCTOR("relu", true, true);
+  ATLAS_ELEMENT(forward(T x)) { return T(0) > x ? T(0) : x; }  // this way round a NaN stays
+  ATLAS_ELEMENT(derivative(T y)) { return y > T(0) ? T(1) : T(0); }
+};
+/// x Phi(x), Phi the normal distribution function.
+struct Gelu {
+  ATLAS_FUNCTOR("gelu", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return T(0.5) * x * (T(1) + math::erf(x * T(std::numbers::sqrt2 / 2))); }
+  ATLAS_ELEMENT(derivative(T x)) {
+    const T density = T(std::numbers::inv_sqrtpi * std::numbers::sqrt2 / 2) * math::exp(T(-0.5) * x * x);
+    return T(0.5) * (T(1) + math::erf(x * T(std::numbers::sqrt2 / 2))) + x * density;
+  }
+};
+/// The approximation x / 2 (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
+struct GeluTanh {
+  ATLAS_FUNCTOR("gelu_tanh", false, false);
+  static constexpr double kScale = std::numbers::sqrt2 * std::numbers::inv_sqrtpi, kCubic = 0.044715;
+  ATLAS_ELEMENT(forward(T x)) { return T(0.5) * x * (T(1) + math::tanh(T(kScale) * x * (T(1) + T(kCubic) * x * x))); }
+  ATLAS_ELEMENT(derivative(T x)) {
+    const T t = math::tanh(T(kScale) * x * (T(1) + T(kCubic) * x * x));
+    return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * T(kScale) * (T(1) + T(3 * kCubic) * x * x);
+  }
+};
+struct Silu {
+  ATLAS_FUNCTOR("silu", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return x / (T(1) + math::exp(-x)); }
+  ATLAS_ELEMENT(derivative(T x)) {
+    const T s = math::sigmoid(x);
+    return s * (T(1) + x * (T(1) - s));
+  }
+};
+struct Softplus {
+  ATLAS_FUNCTOR("softplus", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return math::softplus(x); }
+  ATLAS_ELEMENT(derivative(T x)) { return math::sigmoid(x); }
+};
+struct Clamp {
+  ATLAS_FUNCTOR("clamp", false, false);
+  double lo, hi;
+  ATLAS_ELEMENT(forward(T x)) {
+    const T l = static_cast<T>(lo), h = static_cast<T>(hi), v = l > x ? l : x;
+    return h < v ? h : v;
+  }
+  ATLAS_ELEMENT(derivative(T x)) { return (x >= static_cast<T>(lo)) & (x <= static_cast<T>(hi)) ? T(1) : T(0); }
+};
+
+#undef ATLAS_FUNCTOR
+#define ATLAS_FUNCTOR(text, integers, compares) \
+  static constexpr const char* kName = text;    \
+  static constexpr bool kIntegers = integers;   \
+  static constexpr bool kCompares = compares /* the result is bool */
+
+struct Add {
+  ATLAS_FUNCTOR("add", true, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return static_cast<T>(a + b); }
+};
+struct Sub {
+  ATLAS_FUNCTOR("sub", true, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return static_cast<T>(a - b); }
+};
+struct Mul {
+  ATLAS_FUNCTOR("mul", true, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return static_cast<T>(a * b); }
+};
+struct Div {
+  ATLAS_FUNCTOR("div", false, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return a / b; }
+};
+struct Maximum {
+  ATLAS_FUNCTOR("maximum", true, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return (a > b) | (a != a) ? a : b; }
+};
+struct Minimum {
+  ATLAS_FUNCTOR("minimum", true, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return (a < b) | (a != a) ? a : b; }
+};
+/// The share of a in maximum(a, b): 1, 0, or 1/2 for a tie.
+struct MaximumShare {
+  ATLAS_FUNCTOR("maximum", false, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return a > b ? T(1) : (a == b ? T(0.5) : T(0)); }
+};
+/// 1 where a equals b, else 0.
+struct Same {
+  ATLAS_FUNCTOR("same", false, false);
+  ATLAS_ELEMENT(forward(T a, T b)) { return a == b ? T(1) : T(0); }
+};
+
+#define ATLAS_COMPARISON(Type, text, op)             \
+  struct Type {                                      \
+    ATLAS_FUNCTOR(text, true, true);                 \
+    template <class T>                               \
+    ATLAS_HOST_DEVICE bool forward(T a, T b) const { \
+      return a op b;                                 \
+    }                                                \
+  }
+ATLAS_COMPARISON(Equal, "eq", ==);
+ATLAS_COMPARISON(NotEqual, "ne", !=);
+ATLAS_COMPARISON(Less, "lt", <);
+ATLAS_COMPARISON(LessEqual, "le", <=);
+ATLAS_COMPARISON(Greater, "gt", >);
+ATLAS_COMPARISON(GreaterEqual, "ge", >=);
+
+#undef ATLAS_COMPARISON
+#undef ATLAS_ELEMENT
+#undef ATLAS_FUNCTOR
+
+}  // namespace functors
+
+/// The functors a library instantiates its unary and binary kernels for.
+#define ATLAS_UNARY_FUNCTORS(X)                                                                                       \
+  X(Exp)                                                                                                              \
+  X(Log)                                                                                                              \
+  X(Sqrt) X(Rsqrt) X(Abs) X(Neg) X(Square) X(Reciprocal) X(Pow) X(Erf) X(Tanh) X(Sigmoid) X(Relu) X(Gelu) X(GeluTanh) \
+      X(Silu) X(Softplus) X(Clamp)
+#define ATLAS_BINARY_FUNCTORS(X)                                                                                   \
+  X(Add)                                                                                                           \
+  X(Sub)                                                                                                           \
+  X(Mul) X(Div) X(Maximum) X(Minimum) X(MaximumShare) X(Same) X(Equal) X(NotEqual) X(Less) X(LessEqual) X(Greater) \
+      X(GreaterEqual)
+
+}  // namespace atlas::inline ATLAS_ABI

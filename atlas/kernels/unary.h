@@ -1,0 +1,37 @@
+// Unary element-wise kernels: y = f(x) and dx = dy f'(v), for the functors of kernels/functors.h.
+#pragma once
+
+#include "atlas/kernels/functors.h"
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace cpu {
+template <class F>
+void unary_forward(F f, const Tensor& x, Tensor& y);
+template <class F>
+void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx);
+}  // namespace cpu
+
+namespace kernels {
+
+/// y = f(x). x may be strided; y is contiguous, with the shape and dtype of x.
+template <class F>
+void unary_forward(F f, const Tensor& x, Tensor& y) {
+  if (x.device().is_cuda()) fail_no_cuda(F::kName);
+  cpu::unary_forward(f, x, y);
+}
+
+/// dx = dy f'(v), v being x or y as F::kFromOutput says. v and dy may be strided; dx is contiguous, of their shape.
+template <class F>
+void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx) {
+  if (v.device().is_cuda()) fail_no_cuda(F::kName);
+  cpu::unary_backward(f, v, dy, dx);
+}
+
+}  // namespace kernels
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/unary-inl.h"
+#endif

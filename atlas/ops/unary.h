@@ -1,0 +1,94 @@
+// Element-wise functions of one tensor.
+#pragma once
+
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/unary.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace detail {
+
+/// y = f(x), recorded with dx = dy f'(x); keeps x or y for backward, whichever the derivative is written in.
+template <class F>
+Tensor unary(F f, const Tensor& x) {
+  check(x.defined(), F::kName, "the operand is undefined");
+  Tensor y = empty_like(x);
+  kernels::unary_forward(f, x, y);
+  if (!needs_record({x})) return y;
+  return record(F::kName, y, {x}, [f, v = Saved(F::kFromOutput ? y : x, F::kName)](const Tensor& dy) {
+    Tensor dx = empty_like(dy);
+    kernels::unary_backward(f, v(), dy, dx);
+    return Grads{dx};
+  });
+}
+
+}  // namespace detail
+
+/// y = e^x.
+/// @param x  any shape, float32 or float64, as in all functions of this file unless they say otherwise
+/// @return a tensor of x's shape and dtype
+/// @throws Error for other dtypes
+inline Tensor exp(const Tensor& x) { return detail::unary(functors::Exp{}, x); }
+
+/// y = ln x; -inf at 0, NaN below.   dx = dy / x
+inline Tensor log(const Tensor& x) { return detail::unary(functors::Log{}, x); }
+
+/// y = sqrt(x); NaN below 0.   dx = dy / (2 y)
+inline Tensor sqrt(const Tensor& x) { return detail::unary(functors::Sqrt{}, x); }
+
+/// y = 1 / sqrt(x).   dx = -dy y^3 / 2
+inline Tensor rsqrt(const Tensor& x) { return detail::unary(functors::Rsqrt{}, x); }
+
+/// y = |x|; also int64 and uint8.   dx = dy sign(x), 0 at 0
+inline Tensor abs(const Tensor& x) { return detail::unary(functors::Abs{}, x); }
+
+/// y = -x; also int64 and uint8 (which wraps).
+inline Tensor neg(const Tensor& x) { return detail::unary(functors::Neg{}, x); }
+
+/// y = x^2; also int64 and uint8 (which wraps).   dx = 2 x dy
+inline Tensor square(const Tensor& x) { return detail::unary(functors::Square{}, x); }
+
+/// y = x^p.   dx = p x^(p-1) dy
+/// @param p  any number; 2, 1/2, -1/2 and -1 have faster code. x below 0 needs a whole p, or gives NaN
+inline Tensor pow(const Tensor& x, double p) {
+  if (p == 2) return square(x);
+  if (p == 0.5) return sqrt(x);
+  if (p == -0.5) return rsqrt(x);
+  if (p == -1) return detail::unary(functors::Reciprocal{}, x);
+  return detail::unary(functors::Pow{p}, x);
+}
+
+/// y = erf(x), the error function.   dx = dy 2 / sqrt(pi) e^(-x^2)
+inline Tensor erf(const Tensor& x) { return detail::unary(functors::Erf{}, x); }
+
+/// y = tanh(x).   dx = dy (1 - y^2)
+inline Tensor tanh(const Tensor& x) { return detail::unary(functors::Tanh{}, x); }
+
+/// y = 1 / (1 + e^(-x)).   dx = dy y (1 - y)
+inline Tensor sigmoid(const Tensor& x) { return detail::unary(functors::Sigmoid{}, x); }
+
+/// y = max(x, 0); also int64 and uint8.   dx = dy where x > 0
+inline Tensor relu(const Tensor& x) { return detail::unary(functors::Relu{}, x); }
+
+/// y = x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, "Gaussian error linear units", exact
+/// form).
+inline Tensor gelu(const Tensor& x) { return detail::unary(functors::Gelu{}, x); }
+
+/// The approximation of gelu by tanh: y = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+inline Tensor gelu_tanh(const Tensor& x) { return detail::unary(functors::GeluTanh{}, x); }
+
+/// y = x sigmoid(x), also called swish.
+inline Tensor silu(const Tensor& x) { return detail::unary(functors::Silu{}, x); }
+
+/// y = log(1 + e^x), without overflow for large x.   dx = dy sigmoid(x)
+inline Tensor softplus(const Tensor& x) { return detail::unary(functors::Softplus{}, x); }
+
+/// y = min(max(x, lo), hi).   dx = dy where lo <= x <= hi
+/// @param lo,hi  lo <= hi; an infinity leaves that side open
+/// @throws Error when lo > hi or one of them is NaN
+inline Tensor clamp(const Tensor& x, double lo, double hi) {
+  check(lo <= hi, "clamp", "needs lo <= hi, got {} and {}", lo, hi);
+  return detail::unary(functors::Clamp{lo, hi}, x);
+}
+
+}  // namespace atlas::inline ATLAS_ABI
