@@ -1,0 +1,229 @@
+// CPU kernels of layer norm and batch norm.
+//
+// Sums over rows are taken per fixed block of rows and combined in block order: the same bits for any number of threads.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "atlas/core/parallel.h"
+#include "atlas/core/workspace.h"
+#include "atlas/cpu/row_reduce.h"
+#include "atlas/kernels/norm.h"
+
+namespace atlas::inline ATLAS_ABI::cpu {
+
+namespace norm_detail {
+
+// At most 64 partial sums per channel, each over at least `min_rows` rows.
+inline int64_t piece_rows(int64_t rows, int64_t min_rows) { return std::max(min_rows, (rows + 63) / 64); }
+inline int64_t rows_of(const Tensor& x, int64_t channels) { return channels == 0 ? 0 : x.numel() / channels; }
+// Rows that stay in the first or second level cache between two passes, and make float sums short enough to be accurate.
+inline int64_t block_rows(int64_t channels) { return std::clamp<int64_t>(16384 / std::max<int64_t>(channels, 1), 16, 256); }
+
+/// out0[c], out1[c] = sum over pieces of partial[piece][0 or 1][c].
+template <class A, class T>
+void combine(const A* partial, int64_t pieces, int64_t channels, T* out0, T* out1) {
+  parallel_for(channels, 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      double s0 = 0, s1 = 0;
+      for (int64_t p = 0; p < pieces; ++p) {
+        s0 += static_cast<double>(partial[2 * p * channels + c]);
+        s1 += static_cast<double>(partial[(2 * p + 1) * channels + c]);
+      }
+      out0[c] = static_cast<T>(s0);
+      out1[c] = static_cast<T>(s1);
+    }
+  });
+}
+
+}  // namespace norm_detail
+
+ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
+                                     Tensor& rstd) {
+  const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
+  if (channels == 0) return;
+  visit_float(x.dtype(), "layer_norm", [&](auto tag) {
+    using T = decltype(tag);
+    const T *xp = x.data<T>(), *w = weight.data<T>(), *b = bias.data<T>();
+    T *yp = y.data<T>(), *mp = mean.data<T>(), *rp = rstd.data<T>();
+    const T scale = T(1) / static_cast<T>(channels);
+    parallel_for(rows, std::max<int64_t>(1, 16384 / channels), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T* xr = xp + r * channels;
+        T* __restrict yr = yp + r * channels;
+        const T m = scale * row_sum<T>(channels, [&](int64_t i) { return xr[i]; });
+        const T var = scale * row_sum<T>(channels, [&](int64_t i) { return (xr[i] - m) * (xr[i] - m); });
+        const T s = T(1) / std::sqrt(var + static_cast<T>(eps));
+        for (int64_t i = 0; i < channels; ++i) yr[i] = (xr[i] - m) * s * w[i] + b[i];
+        mp[r] = m;
+        rp[r] = s;
+      }
+    });
+  });
+}
+
+// With xhat = (x - mean) rstd and g = dy weight, the mean over a row written as <.>:
+//   d xhat / d x = rstd (I - 1/C - xhat xhat^T / C), so dx = rstd (g - <g> - xhat <g xhat>)
+//   dweight = sum over rows of dy xhat, dbias = sum over rows of dy
+ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
+                                      const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+  const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
+  if (channels == 0) return;
+  const int64_t grain = norm_detail::piece_rows(rows, std::max<int64_t>(1, 16384 / channels));
+  const int64_t pieces = (rows + grain - 1) / grain;
+  visit_float(x.dtype(), "layer_norm", [&](auto tag) {
+    using T = decltype(tag);
+    const T *xp = x.data<T>(), *w = weight.data<T>(), *mp = mean.data<T>(), *rp = rstd.data<T>(), *dyp = dy.data<T>();
+    T* dxp = dx.data<T>();
+    T* partial = workspace<T>(pieces * 2 * channels);
+    const T scale = T(1) / static_cast<T>(channels);
+    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+      T* __restrict dw = partial + begin / grain * 2 * channels;
+      T* __restrict db = dw + channels;
+      std::fill(dw, dw + 2 * channels, T(0));
+      for (int64_t r = begin; r < end; ++r) {
+        const T *xr = xp + r * channels, *dyr = dyp + r * channels;
+        T* __restrict dxr = dxp + r * channels;
+        const T m = mp[r], s = rp[r];
+        const auto [sum_g, sum_gx] = row_sum2<T>(channels, [&](int64_t i) {
+          const T g = dyr[i] * w[i];
+          return std::array<T, 2>{g, g * ((xr[i] - m) * s)};
+        });
+        const T mean_g = scale * sum_g, mean_gx = scale * sum_gx;
+        for (int64_t i = 0; i < channels; ++i) {
+          const T d = dyr[i], xhat = (xr[i] - m) * s;
+          dw[i] += d * xhat;
+          db[i] += d;
+          dxr[i] = s * (d * w[i] - mean_g - xhat * mean_gx);
+        }
+      }
+    });
+    norm_detail::combine(partial, pieces, channels, dweight.data<T>(), dbias.data<T>());
+  });
+}
+
+// Per block: the mean, then the squared deviations from it, both from cache. Blocks are merged in double by
+//   n = na + nb, delta = mb - ma, m = ma + delta nb / n, M2 = M2a + M2b + delta^2 na nb / n
+// (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
+  const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
+  const int64_t pieces = (rows + grain - 1) / grain;
+  visit_float(x.dtype(), "batch_norm", [&](auto tag) {
+    using T = decltype(tag);
+    const T* xp = x.data<T>();
+    double* partial = workspace<double>(pieces * 2 * channels);
+    const auto merge = [channels](double* __restrict m, double* __restrict m2, int64_t na, const auto* mb, const auto* m2b, int64_t nb) {
+      const double weight_b = static_cast<double>(nb) / static_cast<double>(na + nb);
+      const double cross = weight_b * static_cast<double>(na);
+      for (int64_t c = 0; c < channels; ++c) {
+        const double delta = static_cast<double>(mb[c]) - m[c];
+        m[c] += delta * weight_b;
+        m2[c] += static_cast<double>(m2b[c]) + delta * delta * cross;
+      }
+    };
+    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+      double* m = partial + begin / grain * 2 * channels;
+      std::fill(m, m + 2 * channels, 0.0);
+      T* __restrict block_mean = workspace<T>(2 * channels, 1);
+      T* __restrict block_m2 = block_mean + channels;
+      for (int64_t r0 = begin; r0 < end; r0 += block) {
+        const int64_t r1 = std::min(end, r0 + block);
+        std::fill(block_mean, block_mean + 2 * channels, T(0));
+        for (int64_t r = r0; r < r1; ++r)
+          for (int64_t c = 0; c < channels; ++c) block_mean[c] += xp[r * channels + c];
+        const T scale = T(1) / static_cast<T>(r1 - r0);
+        for (int64_t c = 0; c < channels; ++c) block_mean[c] *= scale;
+        for (int64_t r = r0; r < r1; ++r) {
+          for (int64_t c = 0; c < channels; ++c) {
+            const T d = xp[r * channels + c] - block_mean[c];
+            block_m2[c] += d * d;
+          }
+        }
+        merge(m, m + channels, r0 - begin, block_mean, block_m2, r1 - r0);
+      }
+    });
+    for (int64_t p = 1; p < pieces; ++p) {
+      const double* other = partial + p * 2 * channels;
+      merge(partial, partial + channels, p * grain, other, other + channels, std::min(grain, rows - p * grain));
+    }
+    T *mp = mean.data<T>(), *vp = var.data<T>();
+    for (int64_t c = 0; c < channels; ++c) {
+      mp[c] = static_cast<T>(partial[c]);
+      vp[c] = static_cast<T>(partial[channels + c] / static_cast<double>(rows));
+    }
+  });
+}
+
+ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias,
+                                     Tensor& y) {
+  const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
+  visit_float(x.dtype(), "batch_norm", [&](auto tag) {
+    using T = decltype(tag);
+    const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *b = bias.data<T>();
+    T* yp = y.data<T>();
+    T* scale = workspace<T>(channels);
+    for (int64_t c = 0; c < channels; ++c) scale[c] = s[c] * w[c];
+    parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T* xr = xp + r * channels;
+        T* __restrict yr = yp + r * channels;
+        for (int64_t c = 0; c < channels; ++c) yr[c] = (xr[c] - m[c]) * scale[c] + b[c];
+      }
+    });
+  });
+}
+
+// As layer norm, with the means <.> over the rows of a channel:
+//   dbias = sum dy, dweight = sum dy xhat, dx = weight rstd (dy - <dy> - xhat <dy xhat>)
+// With constant statistics the two means vanish from dx.
+ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& dy,
+                                      bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+  const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
+  const int64_t pieces = (rows + grain - 1) / grain;
+  visit_float(x.dtype(), "batch_norm", [&](auto tag) {
+    using T = decltype(tag);
+    const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *dyp = dy.data<T>();
+    T *dxp = dx.data<T>(), *dw = dweight.data<T>(), *db = dbias.data<T>();
+    double* partial = workspace<double>(pieces * 2 * channels);
+    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+      double* total = partial + begin / grain * 2 * channels;
+      std::fill(total, total + 2 * channels, 0.0);
+      T* __restrict sum_dyx = workspace<T>(2 * channels, 1);
+      T* __restrict sum_dy = sum_dyx + channels;
+      for (int64_t r0 = begin; r0 < end; r0 += block) {
+        std::fill(sum_dyx, sum_dyx + 2 * channels, T(0));
+        for (int64_t r = r0; r < std::min(end, r0 + block); ++r) {
+          const T *xr = xp + r * channels, *dyr = dyp + r * channels;
+          for (int64_t c = 0; c < channels; ++c) {
+            sum_dyx[c] += dyr[c] * (xr[c] - m[c]);
+            sum_dy[c] += dyr[c];
+          }
+        }
+        for (int64_t c = 0; c < 2 * channels; ++c) total[c] += static_cast<double>(sum_dyx[c]);
+      }
+    });
+    norm_detail::combine(partial, pieces, channels, dw, db);
+    // dx = a dy + k (x - mean) + c0, per channel.
+    T* a = workspace<T>(3 * channels, 1);
+    T *k = a + channels, *c0 = k + channels;
+    const T scale = batch_statistics && rows > 0 ? T(1) / static_cast<T>(rows) : T(0);
+    for (int64_t c = 0; c < channels; ++c) {
+      dw[c] *= s[c];
+      a[c] = w[c] * s[c];
+      k[c] = -a[c] * s[c] * dw[c] * scale;
+      c0[c] = -a[c] * db[c] * scale;
+    }
+    parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T *xr = xp + r * channels, *dyr = dyp + r * channels;
+        T* __restrict dxr = dxp + r * channels;
+        for (int64_t c = 0; c < channels; ++c) dxr[c] = a[c] * dyr[c] + k[c] * (xr[c] - m[c]) + c0[c];
+      }
+    });
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::cpu

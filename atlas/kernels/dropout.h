@@ -1,0 +1,34 @@
+// Dropout: every element, or every row of axis 0, is zeroed at random by a counter-based mask that is never stored.
+#pragma once
+
+#include "atlas/core/rng.h"
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace cpu {
+void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
+void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
+}  // namespace cpu
+
+namespace kernels {
+
+/// y_i = x_i / (1 - p) when u_i >= p, else 0, with u_i = word i % 4 of Philox(seed, stream, i / 4). Contiguous; also the
+/// gradient, with dy for x.
+inline void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
+  if (x.device().is_cuda()) fail_no_cuda("dropout");
+  cpu::dropout(x, p, seed, stream, y);
+}
+
+/// The same with one u per row of axis 0.
+inline void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
+  if (x.device().is_cuda()) fail_no_cuda("drop_path");
+  cpu::drop_path(x, p, seed, stream, y);
+}
+
+}  // namespace kernels
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/dropout-inl.h"
+#endif

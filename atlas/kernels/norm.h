@@ -1,0 +1,60 @@
+// Normalisation kernels: layer norm over the last axis, batch norm over all axes but the last (channels-last).
+#pragma once
+
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+// Shapes: x, dy, y, dx [rows, C]; weight, bias, dweight, dbias [C]; one float dtype, all contiguous, outputs overwritten.
+// Layer norm: mean, rstd [rows]. Batch norm: mean, var, rstd [C].
+namespace cpu {
+void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean, Tensor& rstd);
+void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
+                         Tensor& dx, Tensor& dweight, Tensor& dbias);
+void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var);
+void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias, Tensor& y);
+void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& dy,
+                         bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
+}  // namespace cpu
+
+namespace kernels {
+
+/// y = (x - mean) rstd weight + bias per row, with rstd = 1 / sqrt(var + eps) and the biased variance.
+inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
+                               Tensor& rstd) {
+  if (x.device().is_cuda()) fail_no_cuda("layer_norm");
+  cpu::layer_norm_forward(x, weight, bias, eps, y, mean, rstd);
+}
+
+inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
+                                Tensor& dx, Tensor& dweight, Tensor& dbias) {
+  if (x.device().is_cuda()) fail_no_cuda("layer_norm");
+  cpu::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
+}
+
+/// Mean and biased variance of each channel; needs at least one row.
+inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
+  if (x.device().is_cuda()) fail_no_cuda("batch_norm");
+  cpu::batch_norm_statistics(x, mean, var);
+}
+
+/// y = (x - mean) rstd weight + bias per channel.
+inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias,
+                               Tensor& y) {
+  if (x.device().is_cuda()) fail_no_cuda("batch_norm");
+  cpu::batch_norm_forward(x, mean, rstd, weight, bias, y);
+}
+
+/// `batch_statistics`: mean and rstd depend on x; otherwise they are constants.
+inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& dy,
+                                bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+  if (x.device().is_cuda()) fail_no_cuda("batch_norm");
+  cpu::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
+}
+
+}  // namespace kernels
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/norm-inl.h"
+#endif

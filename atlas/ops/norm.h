@@ -1,0 +1,141 @@
+// Layer norm over the last axis and batch norm over all others, fused; their composites of plain ops for comparison.
+#pragma once
+
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/norm.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/cast.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace norm_detail {
+
+/// `t`, or a constant vector when it is absent. Checks that it fits the last axis of x.
+inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, const char* what, double absent) {
+  const int64_t channels = x.shape().back();
+  if (!t) return empty({channels}, x.dtype(), x.device()).fill_(absent);
+  check(t.dim() == 1 && t.shape()[0] == channels && t.dtype() == x.dtype() && t.device() == x.device(), op,
+        "{} {} does not fit x {}: needs {}[{}], the last axis of x", what, describe(t), describe(x), name(x.dtype()), channels);
+  return t.contiguous();
+}
+
+inline void check_input(const Tensor& x, const char* op) {
+  check(x.dim() >= 1, op, "x needs at least one axis (channels last), got {}", describe(x));
+  visit_float(x.dtype(), op, [](auto) {});
+}
+
+}  // namespace norm_detail
+
+/// Layer normalisation over the last axis.
+///
+/// y = (x - mean) / sqrt(var + eps) * weight + bias, with mean and biased variance of each row.
+/// @param x       float32 or float64 [..., C]
+/// @param weight  [C]; undefined means ones
+/// @param bias    [C]; undefined means zeros
+/// @param eps     added to the variance
+/// @return [..., C]
+/// @throws Error when weight or bias is not [C] of x's dtype.
+/// Ba, Kiros, Hinton, "Layer Normalization", 2016, equation 4.
+inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
+  norm_detail::check_input(x, "layer_norm");
+  const Tensor w = norm_detail::channel_vector(weight, x, "layer_norm", "weight", 1);
+  const Tensor b = norm_detail::channel_vector(bias, x, "layer_norm", "bias", 0);
+  const Tensor rows = x.contiguous();
+  const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
+  Tensor y = empty_like(rows), mean = empty({count}, x.dtype(), x.device()), rstd = empty_like(mean);
+  kernels::layer_norm_forward(rows, w, b, eps, y, mean, rstd);
+  return record("layer_norm", y, {x, weight, bias},
+                [x = Saved(rows, "layer_norm"), w = Saved(w, "layer_norm"), mean = Saved(mean, "layer_norm"),
+                 rstd = Saved(rstd, "layer_norm"), affine = std::array{weight.defined(), bias.defined()}](const Tensor& dy) {
+                  // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy. Overwrites.
+                  Tensor dx = empty_like(x()), dw = empty_like(w()), db = empty_like(w());
+                  kernels::layer_norm_backward(x(), w(), mean(), rstd(), dy.contiguous(), dx, dw, db);
+                  return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+                });
+}
+
+/// Batch normalisation over all axes but the last (channels-last).
+///
+/// y = (x - mean) / sqrt(var + eps) * weight + bias per channel. In training, mean and biased variance are those of x, and
+/// running = (1 - momentum) running + momentum * (mean, unbiased variance); otherwise the running statistics are used.
+/// Recomputation inside checkpoint() does not update the running statistics a second time.
+/// @param x             float32 or float64 [..., C]
+/// @param weight        [C]; undefined means ones
+/// @param bias          [C]; undefined means zeros
+/// @param running_mean  [C], updated in place in training; undefined means: always use the statistics of x
+/// @param running_var   [C], likewise
+/// @param training      whether to use the statistics of x and update the running ones
+/// @param momentum      weight of the new statistics in [0, 1]
+/// @param eps           added to the variance
+/// @return [..., C]
+/// @throws Error for vectors that are not [C] of x's dtype, one running statistic without the other, and a single value per
+///         channel in training, whose variance is undefined.
+/// Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
+inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                         const Tensor& running_var, bool training, double momentum = 0.1, double eps = 1e-5) {
+  norm_detail::check_input(x, "batch_norm");
+  const Tensor w = norm_detail::channel_vector(weight, x, "batch_norm", "weight", 1);
+  const Tensor b = norm_detail::channel_vector(bias, x, "batch_norm", "bias", 0);
+  check(running_mean.defined() == running_var.defined(), "batch_norm", "give both running statistics or none: mean {}, var {}",
+        describe(running_mean), describe(running_var));
+  const bool has_running = running_mean.defined();
+  Tensor mean = norm_detail::channel_vector(running_mean, x, "batch_norm", "running_mean", 0);
+  Tensor var = norm_detail::channel_vector(running_var, x, "batch_norm", "running_var", 1);
+  const Tensor rows = x.contiguous();
+  const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
+
+  const bool batch_statistics = (training || !has_running) && count > 0;
+  if (batch_statistics) {
+    check(count > 1, "batch_norm",
+          "expected more than 1 value per channel when training, got {} (use a larger batch or image, or eval())", describe(x));
+    mean = empty({channels}, x.dtype(), x.device());
+    var = empty_like(mean);
+    kernels::batch_norm_statistics(rows, mean, var);
+    if (training && has_running && !is_recomputing()) {
+      const NoGrad off;
+      const double n = static_cast<double>(count);
+      Tensor(running_mean).mul_(1 - momentum).add_(mean, momentum);
+      Tensor(running_var).mul_(1 - momentum).add_(var, momentum * n / (n - 1));
+    }
+  } else {
+    mean = copy_of(mean);  // a later update of the running statistics must not reach this graph
+  }
+  Tensor rstd, y = empty_like(rows);
+  {
+    const NoGrad off;
+    rstd = rsqrt(add(var, eps));
+  }
+  kernels::batch_norm_forward(rows, mean, rstd, w, b, y);
+  return record("batch_norm", y, {x, weight, bias},
+                [x = Saved(rows, "batch_norm"), mean = Saved(mean, "batch_norm"), rstd = Saved(rstd, "batch_norm"),
+                 w = Saved(w, "batch_norm"), affine = std::array{weight.defined(), bias.defined()},
+                 batch_statistics](const Tensor& dy) {
+                  // dx = weight rstd (dy - <dy> - xhat <dy xhat>), without the means when the statistics are constants;
+                  // dweight = sum dy xhat, dbias = sum dy. Overwrites.
+                  Tensor dx = empty_like(x()), dw = empty_like(w()), db = empty_like(w());
+                  kernels::batch_norm_backward(x(), mean(), rstd(), w(), dy.contiguous(), batch_statistics, dx, dw, db);
+                  return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+                });
+}
+
+/// layer_norm from plain ops.
+inline Tensor layer_norm_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
+  const Tensor centred = x - mean(x, {-1}, true);
+  Tensor y = centred * rsqrt(mean(square(centred), {-1}, true) + eps);
+  if (weight) y = y * weight;
+  return bias ? y + bias : y;
+}
+
+/// batch_norm with the statistics of x, from plain ops.
+inline Tensor batch_norm_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
+  Shape axes;
+  for (int i = 0; i + 1 < x.dim(); ++i) axes.push_back(i);
+  const Tensor centred = x - mean(x, axes, true);
+  Tensor y = centred * rsqrt(mean(square(centred), axes, true) + eps);
+  if (weight) y = y * weight;
+  return bias ? y + bias : y;
+}
+
+}  // namespace atlas::inline ATLAS_ABI
