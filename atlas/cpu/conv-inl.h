@@ -1,0 +1,271 @@
+// conv2d on the CPU as a blocked, implicit im2col: the patches of a block of pixels are gathered into a buffer that fits the
+// cache and multiplied with the filters. The three products (forward, input gradient, weight gradient) share one gather.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "atlas/core/parallel.h"
+#include "atlas/core/workspace.h"
+#include "atlas/kernels/conv.h"
+
+namespace atlas::inline ATLAS_ABI::cpu {
+
+namespace detail {
+
+/// A grid of patches of a channels-last image: pixel (gh, gw) of the grid sees the image at (gh * step + tap) for each tap.
+struct PatchGrid {
+  Conv2dShape::Pair image{}, grid{}, step{1, 1};
+  int64_t channels = 0;                    // of the image
+  int64_t first = 0, count = 0;            // the channels that are read
+  std::vector<int64_t> tap_h, tap_w;       // offsets; they may point outside the image, which reads as zero
+  struct Run { int64_t offset, taps; };    // neighbouring horizontal taps that are one piece of memory
+  std::vector<Run> runs;
+
+  int64_t row_depth() const { return static_cast<int64_t>(tap_w.size()) * count; }
+  int64_t depth() const { return static_cast<int64_t>(tap_h.size()) * row_depth(); }
+
+  void find_runs() {
+    runs.clear();
+    for (int64_t t : tap_w) {
+      if (count == channels && !runs.empty() && runs.back().offset + runs.back().taps == t) ++runs.back().taps;
+      else runs.push_back({t, 1});
+    }
+  }
+
+  /// Writes the patches of grid pixels [begin, end) (over the whole batch, row-major) as rows of `out`, taps in order,
+  /// channels innermost.
+  template <class T>
+  void gather(const T* images, int64_t begin, int64_t end, T* out) const {
+    int64_t gw = begin % grid[1], gh = begin / grid[1] % grid[0], b = begin / (grid[0] * grid[1]);
+    for (int64_t p = begin; p < end; ++p) {
+      for (int64_t th : tap_h) {
+        const int64_t ih = gh * step[0] + th;
+        if (ih < 0 || ih >= image[0]) {
+          out = std::fill_n(out, row_depth(), T(0));
+          continue;
+        }
+        const T* line = images + (b * image[0] + ih) * image[1] * channels + first;
+        for (const Run& run : runs) {
+          const int64_t iw = gw * step[1] + run.offset;
+          const int64_t from = std::clamp<int64_t>(-iw, 0, run.taps), to = std::clamp<int64_t>(image[1] - iw, from, run.taps);
+          out = std::fill_n(out, from * count, T(0));
+          out = std::copy_n(line + (iw + from) * channels, (to - from) * count, out);
+          out = std::fill_n(out, (run.taps - to) * count, T(0));
+        }
+      }
+      if (++gw == grid[1]) {
+        gw = 0;
+        if (++gh == grid[0]) {
+          gh = 0;
+          ++b;
+        }
+      }
+    }
+  }
+};
+
+/// Patches of x as the forward pass reads them, for the channels of one group.
+inline PatchGrid input_patches(const Conv2dShape& s, int64_t group) {
+  PatchGrid p;
+  p.image = s.in;
+  p.grid = s.out;
+  p.step = s.stride;
+  p.channels = s.in_channels;
+  p.count = s.group_in();
+  p.first = group * p.count;
+  for (int64_t k = 0; k < s.kernel[0]; ++k) p.tap_h.push_back(k * s.dilation[0] - s.padding[0]);
+  for (int64_t k = 0; k < s.kernel[1]; ++k) p.tap_w.push_back(k * s.dilation[1] - s.padding[1]);
+  p.find_runs();
+  return p;
+}
+
+/// Rows of patches in one block: a function of the sizes alone. The block stays in the second-level cache, but is tall enough
+/// to hide the packing of the filters, and there are blocks for several threads.
+inline int64_t patch_rows(int64_t rows, int64_t depth, int64_t item) {
+  const int64_t fit = (int64_t{512} << 10) / std::max<int64_t>(1, depth * item);
+  const int64_t share = std::max<int64_t>(32, (rows + 15) / 16);
+  return std::min(std::clamp<int64_t>(fit / 16 * 16, 96, 1024), share);
+}
+
+/// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride + k * dilation
+/// - padding; so out = i + (h0 + padding - k * dilation) / stride for the k that divide.
+struct PhaseAxis {
+  int64_t start = 0, length = 0;
+  std::vector<int64_t> k, offset;
+
+  PhaseAxis(const Conv2dShape& s, size_t axis, int64_t h0) : start(h0) {
+    length = s.in[axis] > h0 ? (s.in[axis] - h0 + s.stride[axis] - 1) / s.stride[axis] : 0;
+    for (int64_t i = s.kernel[axis] - 1; i >= 0; --i) {  // backwards: neighbours in k become neighbours in memory
+      const int64_t t = h0 + s.padding[axis] - i * s.dilation[axis];
+      if (t % s.stride[axis] != 0) continue;
+      k.push_back(i);
+      offset.push_back(t / s.stride[axis]);
+    }
+  }
+};
+
+}  // namespace detail
+
+ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+  visit_float(x.dtype(), "conv2d", [&](auto tag) {
+    using T = decltype(tag);
+    const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias ? bias.data<T>() : nullptr;
+    T* out = y.data<T>();
+    const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
+    if (s.pointwise()) return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, b);
+    std::vector<detail::PatchGrid> patches;
+    for (int64_t g = 0; g < s.groups; ++g) patches.push_back(detail::input_patches(s, g));
+    const int64_t block = detail::patch_rows(rows, depth, sizeof(T));
+    parallel_for(rows, block, [&](int64_t begin, int64_t end) {
+      T* buffer = workspace<T>(block * depth);
+      if (b != nullptr)
+        for (int64_t r = begin; r < end; ++r) std::copy_n(b, channels, out + r * channels);
+      for (int64_t g = 0; g < s.groups; ++g) {
+        patches[static_cast<size_t>(g)].gather(in, begin, end, buffer);
+        gemm_serial<T>(false, true, end - begin, share, depth, T(1), buffer, depth, w + g * share * depth, depth,
+                       b != nullptr ? T(1) : T(0), out + begin * channels + g * share, channels);
+      }
+    });
+  });
+}
+
+// dx[i] = sum over taps and outputs of dy[(i + padding - k dilation) / stride] W[k]. The input pixels of one residue modulo the
+// stride are reached by the same taps, so each residue (a "phase") is a stride-1 convolution of dy with a part of the filters;
+// nothing is multiplied by inserted zeros, and every dx is written once.
+ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
+  visit_float(dy.dtype(), "conv2d", [&](auto tag) {
+    using T = decltype(tag);
+    const T *dout = dy.data<T>(), *w = weight.data<T>();
+    T* din = dx.data<T>();
+    const int64_t in_share = s.group_in(), out_share = s.group_out(), channels = s.in_channels;
+    if (s.pointwise())
+      return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels, T(0), din,
+                     channels);
+    const bool dense = s.stride == Conv2dShape::Pair{1, 1};
+
+    struct Phase {
+      detail::PhaseAxis h, w;
+      int64_t filters;  // where this phase's filters begin
+      int64_t depth, rows, block;
+    };
+    struct Task {
+      const Phase* phase;
+      int64_t begin, end;
+    };
+    std::vector<Phase> phases;
+    std::vector<Task> tasks;
+    int64_t filters = 0;
+    for (int64_t h = 0; h < std::min(s.stride[0], s.in[0]); ++h) {
+      for (int64_t v = 0; v < std::min(s.stride[1], s.in[1]); ++v) {
+        detail::PhaseAxis axis_h(s, 0, h), axis_w(s, 1, v);
+        const int64_t taps = static_cast<int64_t>(axis_h.k.size() * axis_w.k.size());
+        const int64_t rows = s.batch * axis_h.length * axis_w.length, depth = taps * out_share;
+        phases.push_back({std::move(axis_h), std::move(axis_w), filters, depth, rows, detail::patch_rows(rows, depth, sizeof(T))});
+        filters += taps * s.out_channels * in_share;
+      }
+    }
+    for (const Phase& p : phases)
+      for (int64_t r = 0; r < p.rows; r += p.block) tasks.push_back({&p, r, std::min(p.rows, r + p.block)});
+
+    // Filters as [group][tap][out channel of the group][in channel of the group], phase by phase.
+    T* arranged = workspace<T>(filters, 4);
+    parallel_for(static_cast<int64_t>(phases.size()) * s.groups, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Phase& p = phases[static_cast<size_t>(i / s.groups)];
+        const int64_t g = i % s.groups;
+        T* to = arranged + p.filters + g * p.depth * in_share;
+        for (int64_t kh : p.h.k)
+          for (int64_t kw : p.w.k)
+            for (int64_t o = g * out_share; o < (g + 1) * out_share; ++o)
+              to = std::copy_n(w + ((o * s.kernel[0] + kh) * s.kernel[1] + kw) * in_share, in_share, to);
+      }
+    });
+
+    parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const Task& task = tasks[static_cast<size_t>(i)];
+        const Phase& p = *task.phase;
+        const int64_t rows = task.end - task.begin;
+        detail::PatchGrid patches;
+        patches.image = s.out;
+        patches.grid = {p.h.length, p.w.length};
+        patches.channels = s.out_channels;
+        patches.count = out_share;
+        patches.tap_h = p.h.offset;
+        patches.tap_w = p.w.offset;
+        patches.find_runs();
+        T* buffer = workspace<T>(p.block * p.depth);
+        T* result = dense ? din + task.begin * channels : workspace<T>(p.block * channels, 1);
+        for (int64_t g = 0; g < s.groups; ++g) {
+          patches.first = g * out_share;
+          patches.gather(dout, task.begin, task.end, buffer);
+          gemm_serial<T>(false, false, rows, in_share, p.depth, T(1), buffer, p.depth, arranged + p.filters + g * p.depth * in_share,
+                         in_share, T(0), result + g * in_share, channels);
+        }
+        if (dense) continue;
+        for (int64_t r = 0; r < rows; ++r) {  // the pixels of a phase lie a stride apart
+          const int64_t q = task.begin + r;
+          const int64_t col = p.w.start + q % p.w.length * s.stride[1];
+          const int64_t row = p.h.start + q / p.w.length % p.h.length * s.stride[0];
+          const int64_t image = q / (p.w.length * p.h.length);
+          std::copy_n(result + r * channels, channels, din + ((image * s.in[0] + row) * s.in[1] + col) * channels);
+        }
+      }
+    });
+  });
+}
+
+// dW = dyᵀ patches: slices of the pixels have their own sums, which are added in order.
+ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
+  visit_float(x.dtype(), "conv2d", [&](auto tag) {
+    using T = decltype(tag);
+    const T *in = x.data<T>(), *dout = dy.data<T>();
+    T* dw = dweight.data<T>();
+    const int64_t rows = s.out_pixels(), depth = s.depth(), share = s.group_out(), size = s.out_channels * depth;
+    if (size == 0) return;
+    if (s.pointwise())
+      return gemm<T>(true, false, s.out_channels, depth, rows, T(1), dout, s.out_channels, in, depth, T(0), dw, depth);
+    if (rows == 0) {
+      std::fill_n(dw, size, T(0));
+      return;
+    }
+    // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's rows
+    // instead. All of it depends on the sizes alone.
+    const int64_t room = (int64_t{64} << 20) / (size * static_cast<int64_t>(sizeof(T)));
+    const int64_t panels = std::min(room, rows / 64) < 16 ? s.kernel[0] : 1;
+    const int64_t wanted = std::max<int64_t>(1, 16 / (panels * s.groups));
+    int64_t slices = std::max<int64_t>(1, std::min({wanted, room, rows / 64}));
+    const int64_t slice = (rows + slices - 1) / slices;
+    slices = (rows + slice - 1) / slice;
+    T* const partial = slices > 1 ? workspace<T>((slices - 1) * size, 4) : nullptr;
+
+    parallel_for(slices * panels * s.groups, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t part = i % slices, panel = i / slices % panels, g = i / (slices * panels);
+        detail::PatchGrid patches = detail::input_patches(s, g);
+        if (panels > 1) patches.tap_h = {patches.tap_h[static_cast<size_t>(panel)]};
+        const int64_t width = patches.depth(), begin = part * slice, end = std::min(rows, begin + slice);
+        const int64_t block = std::min(detail::patch_rows(rows, width, sizeof(T)) * 2, end - begin);
+        T* buffer = workspace<T>(block * width);
+        T* sum = (part == 0 ? dw : partial + (part - 1) * size) + g * share * depth + panel * width;
+        for (int64_t r = begin; r < end; r += block) {
+          const int64_t n = std::min(block, end - r);
+          patches.gather(in, r, r + n, buffer);
+          gemm_serial<T>(true, false, share, width, n, T(1), dout + r * s.out_channels + g * share, s.out_channels, buffer, width,
+                         r == begin ? T(0) : T(1), sum, depth);
+        }
+      }
+    });
+    if (partial == nullptr) return;
+    parallel_for(size, 16384, [&](int64_t begin, int64_t end) {
+      for (int64_t part = 1; part < slices; ++part) {
+        const T* p = partial + (part - 1) * size;
+        for (int64_t j = begin; j < end; ++j) dw[j] += p[j];
+      }
+    });
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::cpu

@@ -1,0 +1,82 @@
+// Convolution kernels on channels-last images: general conv2d, depthwise conv2d, and depthwise conv1d.
+#pragma once
+
+#include <array>
+
+#include "atlas/kernels/gemm.h"
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// All lengths of a two-dimensional convolution; pairs are {vertical, horizontal}.
+struct Conv2dShape {
+  using Pair = std::array<int64_t, 2>;
+  int64_t batch = 0, in_channels = 0, out_channels = 0, groups = 1;
+  Pair in{}, out{}, kernel{}, stride{1, 1}, padding{}, dilation{1, 1};
+
+  int64_t in_pixels() const { return batch * in[0] * in[1]; }
+  int64_t out_pixels() const { return batch * out[0] * out[1]; }
+  int64_t group_in() const { return in_channels / groups; }
+  int64_t group_out() const { return out_channels / groups; }
+  /// Length of one filter: the depth of the product that computes the convolution.
+  int64_t depth() const { return kernel[0] * kernel[1] * group_in(); }
+  /// One filter per channel.
+  bool depthwise() const { return groups == in_channels && groups == out_channels && groups > 1; }
+  /// The convolution is a plain matrix product.
+  bool pointwise() const {
+    return kernel == Pair{1, 1} && stride == Pair{1, 1} && padding == Pair{0, 0} && groups == 1;
+  }
+};
+
+namespace cpu {
+
+/// y[B,OH,OW,O] from x[B,H,W,I], weight[O,KH,KW,I/groups], bias[O] or undefined. All contiguous, as below.
+ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s);
+/// dx is overwritten.
+ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
+/// dweight is overwritten.
+ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s);
+
+/// The same for one filter per channel. Filters lie tap by tap, taps[KH*KW, C]; x and dy are [B,H,W,C] whose channels are
+/// contiguous, their other axes may be strided; y, dx and dtaps are contiguous.
+ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y, const Conv2dShape& s);
+ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s);
+ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
+
+}  // namespace cpu
+
+namespace kernels {
+
+inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+  if (x.device().is_cuda()) fail_no_cuda("conv2d");
+  cpu::conv2d_forward(x, weight, bias, y, s);
+}
+inline void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
+  if (dy.device().is_cuda()) fail_no_cuda("conv2d");
+  cpu::conv2d_backward_input(dy, weight, dx, s);
+}
+inline void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
+  if (x.device().is_cuda()) fail_no_cuda("conv2d");
+  cpu::conv2d_backward_weight(x, dy, dweight, s);
+}
+inline void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+  if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
+  cpu::depthwise_forward(x, taps, bias, y, s);
+}
+inline void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s) {
+  if (dy.device().is_cuda()) fail_no_cuda("depthwise convolution");
+  cpu::depthwise_backward_input(dy, taps, dx, s);
+}
+inline void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s) {
+  if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
+  cpu::depthwise_backward_weight(x, dy, dtaps, s);
+}
+
+}  // namespace kernels
+
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/conv-inl.h"
+#include "atlas/cpu/depthwise-inl.h"
+#endif

@@ -1,0 +1,195 @@
+// conv2d and depthwise conv1d on channels-last tensors, with their gradients.
+#pragma once
+
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/conv.h"
+#include "atlas/ops/matmul.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Geometry of conv2d; pairs are {vertical, horizontal}.
+struct Conv2dOptions {
+  std::array<int64_t, 2> stride{1, 1};    ///< at least 1
+  std::array<int64_t, 2> padding{0, 0};   ///< zeros on both sides, at least 0
+  std::array<int64_t, 2> dilation{1, 1};  ///< distance between taps, at least 1
+  int64_t groups = 1;                     ///< divides the input and output channels
+};
+
+namespace detail {
+
+inline Tensor contiguous_copy(const Tensor& t) { return !t || t.is_contiguous() ? t : copy_of(t); }
+
+inline void check_bias(const Tensor& bias, const Tensor& x, int64_t channels, const char* op) {
+  if (!bias) return;
+  check_same_kind(x, bias, op, "x", "bias");
+  check(bias.dim() == 1 && bias.size(0) == channels, op, "bias {} does not fit {} output channels (needs [{}])", describe(bias),
+        channels, channels);
+}
+
+inline Conv2dShape conv2d_shape(const Tensor& x, const Tensor& weight, const Conv2dOptions& o) {
+  check(x.dim() == 4, "conv2d", "needs x[B,H,W,I], got {}", describe(x));
+  check(weight.dim() == 4, "conv2d", "needs weight[O,KH,KW,I/groups], got {}", describe(weight));
+  check_same_kind(x, weight, "conv2d", "x", "weight");
+  check(o.groups >= 1, "conv2d", "groups must be at least 1, got {}", o.groups);
+  check(x.size(3) == weight.size(3) * o.groups, "conv2d",
+        "input channels differ: x {} axis 3 = {}, weight {} axis 3 = {} times {} groups = {}{}", describe(x), x.size(3),
+        describe(weight), weight.size(3), o.groups, weight.size(3) * o.groups,
+        x.size(1) == weight.size(3) * o.groups ? " (x must be channels-last: [B,H,W,I])" : "");
+  check(weight.size(0) % o.groups == 0, "conv2d", "{} output channels (weight {} axis 0) do not divide into {} groups",
+        weight.size(0), describe(weight), o.groups);
+  Conv2dShape s;
+  s.batch = x.size(0);
+  s.in_channels = x.size(3);
+  s.out_channels = weight.size(0);
+  s.groups = o.groups;
+  s.stride = o.stride;
+  s.padding = o.padding;
+  s.dilation = o.dilation;
+  for (size_t i = 0; i < 2; ++i) {
+    const int axis = static_cast<int>(i) + 1;
+    s.in[i] = x.size(axis);
+    s.kernel[i] = weight.size(axis);
+    check(o.stride[i] >= 1 && o.dilation[i] >= 1 && o.padding[i] >= 0, "conv2d",
+          "needs stride >= 1, dilation >= 1 and padding >= 0, got stride {}, dilation {}, padding {} along axis {}", o.stride[i],
+          o.dilation[i], o.padding[i], axis);
+    check(s.kernel[i] >= 1, "conv2d", "weight {} has no taps along axis {}", describe(weight), axis);
+    int64_t padded = 0, extent = 0;
+    check(!__builtin_mul_overflow(o.padding[i], int64_t{2}, &padded) && !__builtin_add_overflow(padded, s.in[i], &padded) &&
+              !__builtin_mul_overflow(s.kernel[i] - 1, o.dilation[i], &extent),
+          "conv2d", "padding {} or dilation {} along axis {} overflows 64 bits", o.padding[i], o.dilation[i], axis);
+    check(extent < padded, "conv2d",
+          "the kernel is larger than the input along axis {}: x {} has {} (with padding {}: {}), weight {} spans {} (dilation {})",
+          axis, describe(x), s.in[i], o.padding[i], padded, describe(weight), extent + 1, o.dilation[i]);
+    s.out[i] = (padded - extent - 1) / o.stride[i] + 1;
+  }
+  return s;
+}
+
+/// dy [..., C] -> db [C]
+inline Tensor bias_gradient(const Tensor& dy) {
+  Tensor db = empty({dy.size(-1)}, dy.dtype(), dy.device());
+  kernels::column_sums(rows_view(dy), db);
+  return db;
+}
+
+inline Tensor as_matrix(const Tensor& t, int64_t rows, int64_t columns) {
+  return raw_view(t, {rows, columns}, {columns, 1}, t.offset());
+}
+
+/// conv2d with one filter per channel, given [C, KH * KW] weights; the kernels want them tap by tap.
+inline Tensor depthwise_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dShape& s) {
+  const int64_t channels = s.in_channels, count = s.kernel[0] * s.kernel[1];
+  const Tensor in = contiguous_copy(x);
+  const Tensor taps = copy_of(swap_last_axes(as_matrix(contiguous_copy(weight), channels, count)));
+  Tensor y = empty({s.batch, s.out[0], s.out[1], channels}, x.dtype(), x.device());
+  kernels::depthwise_forward(in, taps, contiguous_copy(bias), y, s);
+  const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
+  return record("conv2d", y, {x, weight, bias},
+                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? taps : Tensor(), "conv2d"), need_x, need_w, need_b,
+                 s, shape_w = weight.shape(), channels, count](const Tensor& dy) {
+                  const Tensor g = contiguous_copy(dy);
+                  Grads grads(3);
+                  if (need_x) {
+                    grads[0] = empty({s.batch, s.in[0], s.in[1], channels}, g.dtype(), g.device());
+                    kernels::depthwise_backward_input(g, sw(), grads[0], s);
+                  }
+                  if (need_w) {
+                    Tensor dtaps = empty({count, channels}, g.dtype(), g.device());
+                    kernels::depthwise_backward_weight(sx(), g, dtaps, s);
+                    const Tensor dw = copy_of(swap_last_axes(dtaps));
+                    grads[1] = raw_view(dw, shape_w, contiguous_strides(shape_w), 0);
+                  }
+                  if (need_b) grads[2] = bias_gradient(g);
+                  return grads;
+                });
+}
+
+}  // namespace detail
+
+/// Two-dimensional convolution (cross-correlation, as in every framework) of channels-last images:
+/// y[b,oh,ow,o] = bias[o] + sum over kh, kw, i of x[b, oh stride + kh dilation - padding, (same for w), i] weight[o,kh,kw,i],
+/// where x is zero outside the image and o reads the channels of its own group.
+///
+/// @param x        float32 or float64, [B,H,W,I]
+/// @param weight   same dtype, [O,KH,KW,I/groups]
+/// @param bias     same dtype, [O], or undefined for none
+/// @return [B,OH,OW,O] with OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1 rounded down, OW likewise
+/// @throws Error when shapes, dtypes or devices do not fit, or the kernel is larger than the padded image.
+inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {}) {
+  const Conv2dShape s = detail::conv2d_shape(x, weight, options);
+  detail::check_bias(bias, x, s.out_channels, "conv2d");
+  if (s.depthwise()) return detail::depthwise_conv2d(x, weight, bias, s);
+  const Tensor in = detail::contiguous_copy(x), w = detail::contiguous_copy(weight);
+  Tensor y = empty({s.batch, s.out[0], s.out[1], s.out_channels}, x.dtype(), x.device());
+  kernels::conv2d_forward(in, w, detail::contiguous_copy(bias), y, s);
+  const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
+  return record("conv2d", y, {x, weight, bias},
+                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? w : Tensor(), "conv2d"), need_x, need_w, need_b, s,
+                 shape_w = weight.shape()](const Tensor& dy) {
+                  const Tensor g = detail::contiguous_copy(dy);
+                  Grads grads(3);
+                  if (need_x) {  // dx = dy convolved with the flipped filters
+                    grads[0] = empty({s.batch, s.in[0], s.in[1], s.in_channels}, g.dtype(), g.device());
+                    kernels::conv2d_backward_input(g, sw(), grads[0], s);
+                  }
+                  if (need_w) {  // dW[o,k] = sum over pixels of dy[pixel,o] x[pixel at tap k]
+                    grads[1] = empty(shape_w, g.dtype(), g.device());
+                    kernels::conv2d_backward_weight(sx(), g, grads[1], s);
+                  }
+                  if (need_b) grads[2] = detail::bias_gradient(g);
+                  return grads;
+                });
+}
+
+/// Depthwise convolution along a sequence with "same" zero padding (K - 1 in all, of which floor((K - 1) / 2) in front):
+/// y[b,l,c] = bias[c] + sum over k of x[b, l + k - floor((K - 1) / 2), c] weight[k,c].
+///
+/// @param x       float32 or float64, [B,L,C]; a view whose channels are contiguous is read in place
+/// @param weight  same dtype, [K,C], K >= 1
+/// @param bias    same dtype, [C], or undefined for none
+/// @return [B,L,C]
+/// @throws Error when shapes, dtypes or devices do not fit.
+inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tensor& bias = {}) {
+  check(x.dim() == 3, "conv1d_depthwise", "needs x[B,L,C], got {}", describe(x));
+  check(weight.dim() == 2 && weight.size(0) >= 1, "conv1d_depthwise", "needs weight[K,C] with K >= 1, got {}", describe(weight));
+  detail::check_same_kind(x, weight, "conv1d_depthwise", "x", "weight");
+  const int64_t channels = x.size(2);
+  check(weight.size(1) == channels, "conv1d_depthwise", "channels differ: x {} axis 2 = {}, weight {} axis 1 = {}{}", describe(x),
+        channels, describe(weight), weight.size(1), weight.size(0) == channels ? " (weight is [K,C]: transpose it?)" : "");
+  detail::check_bias(bias, x, channels, "conv1d_depthwise");
+  Conv2dShape s;
+  s.batch = x.size(0);
+  s.in_channels = s.out_channels = s.groups = channels;
+  s.in = s.out = {1, x.size(1)};
+  s.kernel = {1, weight.size(0)};
+  s.padding = {0, (weight.size(0) - 1) / 2};
+
+  const auto as_image = [](const Tensor& t) {  // [B,L,C] -> [B,1,L,C]
+    const Tensor u = t.size(2) > 1 && t.strides()[2] != 1 ? copy_of(t) : t;
+    return raw_view(u, {u.size(0), 1, u.size(1), u.size(2)}, {u.strides()[0], 0, u.strides()[1], 1}, u.offset());
+  };
+  const Tensor in = as_image(x), taps = detail::contiguous_copy(weight);
+  Tensor y = empty(x.shape(), x.dtype(), x.device());
+  Tensor image = as_image(y);
+  kernels::depthwise_forward(in, taps, detail::contiguous_copy(bias), image, s);
+  const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
+  return record("conv1d_depthwise", y, {x, weight, bias},
+                [sx = Saved(need_w ? in : Tensor(), "conv1d_depthwise"), sw = Saved(need_x ? taps : Tensor(), "conv1d_depthwise"),
+                 need_x, need_w, need_b, s, shape = x.shape(), as_image](const Tensor& dy) {
+                  const Tensor g = as_image(dy);
+                  Grads grads(3);
+                  if (need_x) {
+                    grads[0] = empty(shape, g.dtype(), g.device());
+                    Tensor dx = as_image(grads[0]);
+                    kernels::depthwise_backward_input(g, sw(), dx, s);
+                  }
+                  if (need_w) {
+                    grads[1] = empty({s.kernel[1], s.in_channels}, g.dtype(), g.device());
+                    kernels::depthwise_backward_weight(sx(), g, grads[1], s);
+                  }
+                  if (need_b) grads[2] = detail::bias_gradient(dy);
+                  return grads;
+                });
+}
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,208 @@
+// conv2d and conv1d_depthwise against naive loops over all options, gradients, thread counts and error texts.
+#include "atlas/ops/conv.h"
+
+#include <doctest/doctest.h>
+
+#include "atlas/autograd/backward.h"
+#include "atlas/autograd/gradcheck.h"
+#include "random_input.h"
+
+using namespace atlas;
+using test::difference;
+using test::error_of;
+using test::random;
+using test::scattered;
+
+namespace {
+
+/// The definition, in float64.
+Tensor naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dOptions& o) {
+  const int64_t H = x.size(1), W = x.size(2), O = w.size(0), KH = w.size(1), KW = w.size(2), I = w.size(3);
+  const int64_t OH = (H + 2 * o.padding[0] - o.dilation[0] * (KH - 1) - 1) / o.stride[0] + 1;
+  const int64_t OW = (W + 2 * o.padding[1] - o.dilation[1] * (KW - 1) - 1) / o.stride[1] + 1;
+  Tensor y = empty({x.size(0), OH, OW, O}, float64);
+  for (int64_t b = 0; b < x.size(0); ++b)
+    for (int64_t oh = 0; oh < OH; ++oh)
+      for (int64_t ow = 0; ow < OW; ++ow)
+        for (int64_t c = 0; c < O; ++c) {
+          double s = bias ? bias.at<double>({c}) : 0;
+          for (int64_t kh = 0; kh < KH; ++kh)
+            for (int64_t kw = 0; kw < KW; ++kw)
+              for (int64_t i = 0; i < I; ++i) {
+                const int64_t ih = oh * o.stride[0] + kh * o.dilation[0] - o.padding[0];
+                const int64_t iw = ow * o.stride[1] + kw * o.dilation[1] - o.padding[1];
+                if (ih < 0 || ih >= H || iw < 0 || iw >= W) continue;
+                s += x.at<double>({b, ih, iw, c / (O / o.groups) * I + i}) * w.at<double>({c, kh, kw, i});
+              }
+          y.at<double>({b, oh, ow, c}) = s;
+        }
+  return y;
+}
+
+Tensor to_float(const Tensor& t) {
+  Tensor y = empty(t.shape(), float32);
+  copy_elements(y, t);
+  return y;
+}
+
+/// Values in both precisions and layouts, and the three gradients, against the definition.
+void check_against_naive(int64_t B, int64_t H, int64_t W, int64_t I, int64_t O, int64_t KH, int64_t KW, const Conv2dOptions& o) {
+  const Tensor x = random({B, H, W, I}, 1), w = random({O, KH, KW, I / o.groups}, 2), b = random({O}, 3);
+  const Tensor want = naive(x, w, b, o);
+  CHECK(difference(conv2d(x, w, b, o), want) < 1e-12);
+  CHECK(difference(conv2d(to_float(x), to_float(w), to_float(b), o), want) < 1e-4);
+  CHECK(difference(conv2d(scattered(x), scattered(w), scattered(b), o), want) < 1e-12);
+  CHECK(difference(conv2d(x, w, {}, o), naive(x, w, {}, o)) < 1e-12);
+
+  // <dy, conv(u)> = <dx, u> for any u decides dx; likewise for the filters and the bias.
+  Tensor px = x.detach(), pw = w.detach(), pb = b.detach();
+  for (Tensor* t : {&px, &pw, &pb}) t->set_requires_grad();
+  const Tensor dy = random(want.shape(), 4);
+  const auto grads = grad({conv2d(px, pw, pb, o)}, {px, pw, pb}, {dy});
+  const auto dot = [](const Tensor& p, const Tensor& q) {
+    double s = 0;
+    for (int64_t i = 0; i < p.numel(); ++i) s += p.data<double>()[i] * q.data<double>()[i];
+    return s;
+  };
+  for (uint64_t seed = 10; seed < 13; ++seed) {
+    const Tensor u = random(x.shape(), seed), v = random(w.shape(), seed + 10), c = random(b.shape(), seed + 20);
+    CHECK(dot(grads[0], u) == doctest::Approx(dot(dy, naive(u, w, {}, o))).epsilon(1e-10));
+    CHECK(dot(grads[1], v) == doctest::Approx(dot(dy, naive(x, v, {}, o))).epsilon(1e-10));
+    CHECK(dot(grads[2], c) == doctest::Approx(dot(dy, naive(x, random(w.shape(), 5).mul_(0), c, o))).epsilon(1e-10));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("conv2d and its gradients equal the definition for every combination of options") {
+  for (int64_t kernel : {1, 2, 3, 5})
+    for (int64_t stride : {1, 2, 3})
+      for (int64_t padding : {0, 1, 2})
+        for (int64_t dilation : {1, 2})
+          for (int64_t groups : {1, 2, 4}) {
+            if (dilation * (kernel - 1) + 1 > 7 + 2 * padding) continue;
+            CAPTURE(kernel);
+            CAPTURE(stride);
+            CAPTURE(padding);
+            CAPTURE(dilation);
+            CAPTURE(groups);
+            check_against_naive(2, 7, 8, 4, 4, kernel, kernel, {{stride, stride}, {padding, padding}, {dilation, dilation}, groups});
+          }
+}
+
+TEST_CASE("conv2d with unequal axes, odd channels and several blocks of pixels") {
+  check_against_naive(1, 9, 5, 3, 5, 3, 1, {{2, 1}, {1, 0}, {1, 1}, 1});
+  check_against_naive(3, 1, 1, 1, 1, 1, 1, {});
+  check_against_naive(1, 4, 9, 5, 2, 2, 4, {{1, 3}, {0, 3}, {2, 2}, 1});
+  check_against_naive(2, 23, 19, 3, 17, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1});
+  check_against_naive(2, 23, 19, 3, 8, 3, 3, {{2, 2}, {1, 1}, {1, 1}, 1});
+  check_against_naive(2, 6, 6, 6, 12, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 6});  // two filters per channel
+  check_against_naive(1, 3, 3, 2, 2, 1, 1, {{5, 4}, {0, 0}, {1, 1}, 1});   // pixels that no output reads
+  check_against_naive(1, 5, 5, 40, 8, 5, 5, {{1, 1}, {2, 2}, {1, 1}, 1});
+  check_against_naive(1, 12, 12, 1, 33, 4, 4, {{4, 4}, {0, 0}, {1, 1}, 1});
+}
+
+TEST_CASE("conv2d of empty tensors") {
+  CHECK(conv2d(empty({0, 5, 5, 3}), empty({4, 3, 3, 3})).shape() == Shape({0, 3, 3, 4}));
+  CHECK(conv2d(empty({1, 5, 5, 3}), empty({0, 3, 3, 3})).shape() == Shape({1, 3, 3, 0}));
+  const Tensor b = random({4}, 1, float32);
+  const Tensor y = conv2d(empty({1, 2, 2, 0}), empty({4, 1, 1, 0}), b);
+  for (int64_t i = 0; i < 4; ++i) CHECK(y.at<float>({0, 1, 1, i}) == b.at<float>({i}));
+  Tensor x = empty({0, 5, 5, 3}), w = random({4, 3, 3, 3}, 2, float32);
+  w.set_requires_grad();
+  const auto grads = grad({conv2d(x, w)}, {w});
+  CHECK(difference(grads[0], copy_of(w).mul_(0)) == 0);
+}
+
+TEST_CASE("conv2d gradients by finite differences") {
+  const auto with = [](const Conv2dOptions& o) {
+    return [o](const std::vector<Tensor>& in) { return conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), o); };
+  };
+  CHECK(gradcheck(with({{2, 1}, {1, 2}, {1, 2}, 1}), {random({1, 4, 5, 2}, 1), random({3, 3, 2, 2}, 2), random({3}, 3)}));
+  CHECK(gradcheck(with({{1, 1}, {1, 1}, {1, 1}, 2}), {scattered(random({2, 3, 3, 4}, 1)), scattered(random({2, 3, 3, 2}, 2))}));
+  CHECK(gradcheck(with({{1, 1}, {1, 1}, {1, 1}, 3}), {random({1, 3, 4, 3}, 1), random({3, 3, 3, 1}, 2), random({3}, 3)}));
+  CHECK(gradcheck(with({}), {random({1, 2, 3, 2}, 1), random({3, 1, 1, 2}, 2), random({3}, 3)}));
+}
+
+TEST_CASE("conv1d_depthwise equals the definition, with gradients") {
+  for (int64_t K : {1, 2, 3, 4, 7})
+    for (int64_t L : {1, 2, 5, 40}) {
+      const Tensor x = random({2, L, 19}, 1), w = random({K, 19}, 2), b = random({19}, 3);
+      Tensor want = empty(x.shape(), float64);
+      for (int64_t n = 0; n < 2; ++n)
+        for (int64_t l = 0; l < L; ++l)
+          for (int64_t c = 0; c < 19; ++c) {
+            double s = b.at<double>({c});
+            for (int64_t k = 0; k < K; ++k) {
+              const int64_t from = l + k - (K - 1) / 2;
+              if (from >= 0 && from < L) s += x.at<double>({n, from, c}) * w.at<double>({k, c});
+            }
+            want.at<double>({n, l, c}) = s;
+          }
+      CHECK(difference(conv1d_depthwise(x, w, b), want) < 1e-12);
+      CHECK(difference(conv1d_depthwise(scattered(x), scattered(w), scattered(b)), want) < 1e-12);
+      CHECK(difference(conv1d_depthwise(to_float(x), to_float(w), to_float(b)), want) < 1e-5);
+    }
+  const auto f = [](const std::vector<Tensor>& in) { return conv1d_depthwise(in[0], in[1], in.size() > 2 ? in[2] : Tensor()); };
+  CHECK(gradcheck(f, {random({2, 5, 3}, 1), random({4, 3}, 2), random({3}, 3)}));
+  CHECK(gradcheck(f, {scattered(random({2, 3, 3}, 1)), scattered(random({5, 3}, 2))}));
+  CHECK(gradcheck(f, {random({1, 1, 1}, 1), random({1, 1}, 2), random({1}, 3)}));
+  CHECK(conv1d_depthwise(empty({0, 4, 3}), empty({3, 3})).shape() == Shape({0, 4, 3}));
+  CHECK(conv1d_depthwise(empty({2, 0, 3}), empty({3, 3})).shape() == Shape({2, 0, 3}));
+  CHECK(conv1d_depthwise(empty({2, 4, 0}), empty({3, 0})).shape() == Shape({2, 4, 0}));
+}
+
+TEST_CASE("convolutions do not depend on the number of threads") {
+  const auto run = [](const Shape& xs, const Shape& ws, const Conv2dOptions& o) {
+    Tensor x = random(xs, 1, float32), w = random(ws, 2, float32), b = random({ws[0]}, 3, float32);
+    for (Tensor* t : {&x, &w, &b}) t->set_requires_grad();
+    return test::same_for_any_threads([&] {
+      const Tensor y = conv2d(x, w, b, o);
+      auto all = grad({y}, {x, w, b}, {random(y.shape(), 4, float32)});
+      all.push_back(y.detach());
+      return all;
+    });
+  };
+  CHECK(run({2, 30, 30, 3}, {8, 3, 3, 3}, {{1, 1}, {1, 1}, {1, 1}, 1}));
+  CHECK(run({2, 31, 30, 5}, {8, 3, 3, 5}, {{2, 2}, {1, 1}, {1, 1}, 1}));
+  CHECK(run({2, 30, 30, 24}, {24, 3, 3, 1}, {{1, 1}, {1, 1}, {1, 1}, 24}));
+  CHECK(run({2, 30, 30, 6}, {9, 1, 1, 6}, {}));
+  Tensor x = random({3, 700, 20}, 1, float32), w = random({3, 20}, 2, float32);
+  for (Tensor* t : {&x, &w}) t->set_requires_grad();
+  CHECK(test::same_for_any_threads([&] {
+    const Tensor y = conv1d_depthwise(x, w);
+    auto all = grad({y}, {x, w}, {random(y.shape(), 4, float32)});
+    all.push_back(y.detach());
+    return all;
+  }));
+}
+
+TEST_CASE("conv2d gives an image that needs no gradient none") {
+  Tensor x = random({1, 4, 4, 2}, 1), w = random({3, 3, 3, 2}, 2);
+  w.set_requires_grad();
+  backward(conv2d(x, w), random({1, 2, 2, 3}, 3));
+  CHECK_FALSE(x.grad().defined());
+  CHECK(w.grad().shape() == w.shape());
+}
+
+TEST_CASE("errors of the convolutions name the operands, the axis and a remedy") {
+  const auto text = [](const Shape& x, const Shape& w, const Conv2dOptions& o = {}) {
+    return error_of([&] { conv2d(empty(x), empty(w), {}, o); });
+  };
+  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 5}) ==
+        "[conv2d] input channels differ: x float32[1,8,8,4] axis 3 = 4, weight float32[6,3,3,5] axis 3 = 5 times 1 groups = 5");
+  CHECK(text({1, 5, 8, 4}, {6, 3, 3, 5}).ends_with("(x must be channels-last: [B,H,W,I])"));
+  CHECK(text({8, 8, 4}, {6, 3, 3, 4}) == "[conv2d] needs x[B,H,W,I], got float32[8,8,4]");
+  CHECK(text({1, 8, 8, 4}, {6, 3, 4}) == "[conv2d] needs weight[O,KH,KW,I/groups], got float32[6,3,4]");
+  CHECK(text({1, 2, 8, 4}, {6, 3, 3, 4}).starts_with("[conv2d] the kernel is larger than the input along axis 1"));
+  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{0, 1}, {0, 0}, {1, 1}, 1}).find("needs stride >= 1") != std::string::npos);
+  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{1, 1}, {0, -1}, {1, 1}, 1}).find("padding -1 along axis 2") != std::string::npos);
+  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{1, 1}, {INT64_MAX, 0}, {1, 1}, 1}).find("overflows 64 bits") != std::string::npos);
+  CHECK(text({1, 8, 8, 4}, {5, 3, 3, 2}, {{1, 1}, {0, 0}, {1, 1}, 2}) ==
+        "[conv2d] 5 output channels (weight float32[5,3,3,2] axis 0) do not divide into 2 groups");
+  CHECK(text({1, 8, 8, 4}, {5, 3, 3, 2}, {{1, 1}, {0, 0}, {1, 1}, 0}).find("groups must be at least 1") != std::string::npos);
+  CHECK(error_of([] { conv2d(empty({1, 8, 8, 4}), empty({6, 3, 3, 4}), empty({4})); }) ==
+        "[conv2d] bias float32[4] does not fit 6 output channels (needs [6])");
+  CHECK(error_of([] { conv1d_depthwise(empty({1, 8, 4}), empty({4, 3})); }) ==
+        "[conv1d_depthwise] channels differ: x float32[1,8,4] axis 2 = 4, weight float32[4,3] axis 1 = 3 (weight is [K,C]: transpose it?)");
+}
