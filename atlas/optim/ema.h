@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -39,6 +38,9 @@ class Ema {
   /// The average of all parameters and buffers of a module.
   template <HasNamedParameters M>
   explicit Ema(M& model, EmaOptions options = {}) : Ema(all_of(model), options) {}
+
+  Ema(const Ema&) = delete;
+  Ema& operator=(const Ema&) = delete;
 
   /// Moves the averages towards the present values.
   void update() {
@@ -77,8 +79,8 @@ class Ema {
   }
 
   /// The averages by the names of their tensors (sharing memory, laid out as the model is in memory) and "num_updates".
-  std::map<std::string, Tensor> state_dict() const {
-    std::map<std::string, Tensor> dict;
+  StateDict state_dict() const {
+    StateDict dict;
     for (const Entry& e : entries_) dict[e.name] = e.average;
     Tensor n = empty({}, int64);
     *n.data<int64_t>() = updates_;
@@ -86,9 +88,9 @@ class Ema {
     return dict;
   }
   /// Takes over a saved state. @throws Error listing missing, unexpected and misshapen entries; nothing changes then.
-  void load_state_dict(const std::map<std::string, Tensor>& dict) {
-    std::map<std::string, Tensor> target = state_dict();
-    detail::load_tensors(dict, target, "Ema", "it was saved for another model");
+  void load_state_dict(const StateDict& dict) {
+    StateDict target = state_dict();
+    detail::load_tensors(dict, target, "Ema", "was it saved for another model?");
     updates_ = target.at(kUpdates).item<int64_t>();
   }
 

@@ -3,13 +3,13 @@
 
 #include <concepts>
 #include <cstdint>
-#include <map>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "atlas/autograd/node.h"
+#include "atlas/nn/state.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -62,29 +62,19 @@ std::vector<ParameterGroup> decay_groups(M& model, double weight_decay) {
 }
 
 namespace detail {
-/// "3 missing (a, b, c); " with at most six names, or "" when there are none.
-inline std::string list_names(std::string_view what, const std::vector<std::string>& names) {
-  if (names.empty()) return "";
-  std::string s = fmt::format("{} {} (", names.size(), what);
-  for (size_t i = 0; i < names.size() && i < 6; ++i) s += (i ? ", " : "") + names[i];
-  return s + (names.size() > 6 ? ", ...); " : "); ");
-}
-
 /// Copies `from` into the tensors `to`. Nothing is changed unless every name is present and every shape fits.
-/// @throws Error listing what is missing, unexpected, or of another shape.
-inline void load_tensors(const std::map<std::string, Tensor>& from, std::map<std::string, Tensor> to, std::string_view op,
-                         std::string_view hint) {
-  std::vector<std::string> missing, unexpected, misfits;
+/// @throws Error listing what is missing, unexpected, or of another shape, and `hint`.
+inline void load_tensors(const StateDict& from, StateDict to, std::string_view op, std::string_view hint) {
+  LoadReport report;
   for (const auto& [name, t] : to) {
     const auto it = from.find(name);
-    if (it == from.end()) missing.push_back(name);
+    if (it == from.end()) report.missing.push_back(name);
     else if (!it->second || it->second.shape() != t.shape() || is_floating(it->second.dtype()) != is_floating(t.dtype()))
-      misfits.push_back(fmt::format("{}: {} instead of {}", name, describe(it->second), describe(t)));
+      report.mismatched.push_back(fmt::format("{}: expected {}, got {}", name, describe(t), describe(it->second)));
   }
   for (const auto& [name, t] : from)
-    if (!to.contains(name)) unexpected.push_back(name);
-  check(missing.empty() && unexpected.empty() && misfits.empty(), op, "the state does not fit: {}{}{}{}",
-        list_names("missing", missing), list_names("unexpected", unexpected), list_names("of another shape", misfits), hint);
+    if (!to.contains(name)) report.unexpected.push_back(name);
+  check(report.perfect(), op, "the saved state does not fit ({}): {}", hint, report.str());
   NoGrad off;
   for (auto& [name, t] : to) t.copy_(from.at(name));
 }
@@ -150,8 +140,8 @@ class Optimizer {
 
   /// The state by name: `<parameter>.<slot>` (sharing memory with the optimiser), `<parameter>.step` and `lr`.
   /// Tensors are laid out as the parameters are in memory. Loading it continues a run bit for bit.
-  std::map<std::string, Tensor> state_dict() const {
-    std::map<std::string, Tensor> dict{{"lr", detail::scalar(float64, lr_)}};
+  StateDict state_dict() const {
+    StateDict dict{{"lr", detail::scalar(float64, lr_)}};
     size_t at = 0;
     for (const ParameterGroup& group : groups_) {
       for (const Parameter& p : group.parameters) {
@@ -166,9 +156,9 @@ class Optimizer {
   }
   /// Takes over a state made by state_dict() of the same kind of optimiser on the same parameters.
   /// @throws Error listing missing, unexpected and misshapen entries; the optimiser is then unchanged.
-  void load_state_dict(const std::map<std::string, Tensor>& dict) {
-    std::map<std::string, Tensor> target = state_dict();
-    detail::load_tensors(dict, target, name_, "it was saved by another kind of optimiser or for another model");
+  void load_state_dict(const StateDict& dict) {
+    StateDict target = state_dict();
+    detail::load_tensors(dict, target, name_, "was it saved by another kind of optimiser, or for another model?");
     lr_ = target.at("lr").item();
     size_t at = 0;
     for (const ParameterGroup& group : groups_)

@@ -238,16 +238,16 @@ TEST_CASE("bad input gets a clear error") {
   // Of another kind, of another model, of another shape: listed, and nothing is taken over.
   SGD sgd(p.groups(), {.lr = 0.5, .momentum = 0.9});
   CHECK_THROWS_WITH_AS(sgd.load_state_dict(adam.state_dict()),
-                       "[SGD] the state does not fit: 2 missing (layer.bias.momentum, layer.weight.momentum); 4 unexpected "
-                       "(layer.bias.exp_avg, layer.bias.exp_avg_sq, layer.weight.exp_avg, layer.weight.exp_avg_sq); it was saved by "
-                       "another kind of optimiser or for another model",
+                       "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): "
+                       "2 missing: layer.bias.momentum, layer.weight.momentum; 4 unexpected: layer.bias.exp_avg, "
+                       "layer.bias.exp_avg_sq, layer.weight.exp_avg, layer.weight.exp_avg_sq",
                        Error);
   auto state = sgd.state_dict();
   state["lr"] = detail::scalar(float64, 7);
   state["layer.bias.momentum"] = empty({3}, float64);
   CHECK_THROWS_WITH_AS(sgd.load_state_dict(state),
-                       "[SGD] the state does not fit: 1 of another shape (layer.bias.momentum: float64[3] instead of float64[4]); it "
-                       "was saved by another kind of optimiser or for another model",
+                       "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): 1 of "
+                       "another shape or kind: layer.bias.momentum: expected float64[4], got float64[3]",
                        Error);
   CHECK(sgd.lr() == 0.5);
 }
