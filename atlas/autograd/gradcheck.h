@@ -1,0 +1,196 @@
+// gradcheck(): holds an op's backward against finite differences, in float64.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/autograd/backward.h"
+#include "atlas/core/rng.h"
+#include "atlas/tensor/create.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// What gradcheck() tolerates and how much it looks at.
+struct GradcheckOptions {
+  double eps = 1e-6;           ///< step of the central differences
+  double atol = 1e-6;          ///< allowed: |analytic - numeric| <= atol + rtol |numeric|
+  double rtol = 1e-4;          ///< see atol
+  int64_t max_elements = 256;  ///< elements checked per input; of a larger input, that many spread evenly
+  uint64_t seed = 1;           ///< of the random cotangent
+};
+
+/// What gradcheck() saw.
+struct GradcheckResult {
+  int64_t checked = 0;        ///< elements compared with finite differences
+  double max_difference = 0;  ///< largest |analytic - numeric| among them
+};
+
+namespace detail {
+
+/// True when two indices of t may share an element (expanded axes, overlapping windows).
+inline bool overlaps(const Tensor& t) {
+  std::vector<std::pair<int64_t, int64_t>> axes;  // stride, length
+  for (int i = 0; i < t.dim(); ++i)
+    if (t.shape()[i] > 1) axes.emplace_back(t.strides()[i], t.shape()[i]);
+  std::sort(axes.begin(), axes.end());
+  int64_t reach = 0;  // offset of the last element so far
+  for (const auto& [stride, length] : axes) {
+    if (stride <= reach) return true;
+    reach += stride * (length - 1);
+  }
+  return false;
+}
+
+/// A copy of t in its own storage that keeps t's strides, so that ops meet the same layout. Overlapping elements, which
+/// could not be changed one at a time, are laid out anew.
+inline Tensor copy_with_layout(const Tensor& t) {
+  if (t.numel() == 0 || t.is_contiguous() || overlaps(t)) return copy_of(t);
+  int64_t span = 1;
+  for (int i = 0; i < t.dim(); ++i) span += (t.shape()[i] - 1) * t.strides()[i];
+  Tensor y = raw_view(zeros({span}, t.dtype()), t.shape(), t.strides(), 0);
+  copy_elements(y, t);
+  return y;
+}
+
+/// The values of t with gaps between elements and the axes in reversed order in memory.
+inline Tensor scattered(const Tensor& t) {
+  Shape strides = t.shape();
+  int64_t step = 2;
+  for (int i = 0; i < t.dim(); ++i) {
+    strides[i] = step;
+    step *= std::max<int64_t>(t.shape()[i], 1);
+  }
+  Tensor y = raw_view(zeros({step}, t.dtype()), t.shape(), strides, 0);
+  copy_elements(y, t);
+  return y;
+}
+
+/// Where element i of the row-major order of t is, as an index "[1,0,2]" and as an offset from data().
+inline std::pair<Shape, int64_t> locate(const Tensor& t, int64_t i) {
+  Shape index = t.shape();
+  int64_t at = 0;
+  for (int axis = t.dim() - 1; axis >= 0; --axis) {
+    index[axis] = i % t.shape()[axis];
+    i /= t.shape()[axis];
+    at += index[axis] * t.strides()[axis];
+  }
+  return {index, at};
+}
+
+/// The largest relative difference of two gradients, 0 when both are absent.
+inline double largest_difference(const Tensor& a, const Tensor& b) {
+  if (!a || !b) return a.defined() == b.defined() ? 0 : std::numeric_limits<double>::infinity();
+  const Tensor x = copy_of(a), y = copy_of(b);
+  double worst = 0;
+  for (int64_t i = 0; i < x.numel(); ++i) {
+    const double p = x.data<double>()[i], q = y.data<double>()[i];
+    const double d = std::abs(p - q) / (1 + std::abs(p));
+    worst = d > worst || std::isnan(d) ? d : worst;
+    if (std::isnan(d)) break;
+  }
+  return worst;
+}
+
+/// sum_i cotangent[i] * y[i]
+inline double project(const Tensor& cotangent, const Tensor& y) {
+  const Tensor values = copy_of(y);
+  long double sum = 0;
+  for (int64_t i = 0; i < y.numel(); ++i)
+    sum += static_cast<long double>(cotangent.data<double>()[i]) * static_cast<long double>(values.data<double>()[i]);
+  return static_cast<double>(sum);
+}
+
+}  // namespace detail
+
+/// Compares the gradients of fn, as backward computes them, with central differences:
+/// with s(x) = sum(c * fn(x)) for a random c,  ds/dx_i must equal (s(x + eps e_i) - s(x - eps e_i)) / (2 eps).
+///
+/// It also checks that the gradient does not depend on the memory layout of dy (contiguous, scattered, expanded), so that
+/// an op that forgets about strides is found out. The inputs are copied with their strides; they stay unchanged. Random
+/// ops inside fn draw the same numbers in every evaluation.
+/// @param fn      Tensor(const std::vector<Tensor>&), a deterministic function with a float64 result
+/// @param inputs  float64 tensors are checked; integer and boolean ones are passed on as they are
+/// @throws Error naming the input, the element, the analytic and the numeric value when they differ; or when fn's result
+///         depends on no input, an input is float32, or two evaluations of fn differ.
+template <class F>
+GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const GradcheckOptions& options = {}) {
+  const Generator start = default_generator();
+  std::vector<Tensor> leaves, wanted;
+  std::vector<size_t> position;  // of wanted[k] among the inputs
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    check(!is_floating(inputs[i].dtype()) || inputs[i].dtype() == float64, "gradcheck",
+          "input {} is {}, needs float64 (float32 is too coarse for finite differences)", i, describe(inputs[i]));
+    leaves.push_back(detail::copy_with_layout(inputs[i]));
+    if (!is_floating(inputs[i].dtype())) continue;
+    leaves.back().set_requires_grad();
+    wanted.push_back(leaves.back());
+    position.push_back(i);
+  }
+  const auto evaluate = [&] {
+    default_generator() = start;
+    return static_cast<Tensor>(fn(leaves));
+  };
+
+  GradMode on(true);
+  const Tensor y = evaluate();
+  check(y.dtype() == float64, "gradcheck", "the function must give float64, got {}", describe(y));
+  check(y.requires_grad(), "gradcheck", "the result {} depends on none of the {} inputs", describe(y), wanted.size());
+  Generator random{options.seed, 0};
+  const Tensor cotangent = randn(y.shape(), float64, random);
+
+  // Analytic gradients, for four layouts of dy.
+  const std::vector<Tensor> analytic = grad({y}, wanted, {cotangent}, true);
+  const std::vector<Tensor> from_scattered = grad({y}, wanted, {detail::scattered(cotangent)}, true);
+  const Tensor same = full(y.shape(), 0.7, float64);
+  const Tensor expanded = raw_view(full({1}, 0.7, float64), y.shape(), Shape::filled(y.dim(), 0), 0);
+  const std::vector<Tensor> from_same = grad({y}, wanted, {same}, true), from_expanded = grad({y}, wanted, {expanded});
+  for (size_t k = 0; k < wanted.size(); ++k) {
+    const auto compare = [&](const Tensor& a, const Tensor& b, const char* layout) {
+      const double d = detail::largest_difference(a, b);
+      check(d <= 1e-9, "gradcheck", "the gradient of input {} ({}) changes by {} (relative) when dy is {}: backward must honour strides",
+            position[k], describe(wanted[k]), d, layout);
+    };
+    compare(analytic[k], from_scattered[k], "not contiguous");
+    compare(from_same[k], from_expanded[k], "expanded");
+  }
+
+  NoGrad off;
+  const auto projected = [&] { return detail::project(cotangent, evaluate()); };
+  const double first = detail::project(cotangent, y), again = projected();
+  check(first == again || (std::isnan(first) && std::isnan(again)), "gradcheck",
+        "two evaluations of the function differ: {} and {}", first, again);
+
+  GradcheckResult result;
+  for (size_t k = 0; k < wanted.size(); ++k) {
+    Tensor& x = wanted[k];
+    double* data = x.data<double>();
+    const Tensor dx = analytic[k] ? copy_of(analytic[k]) : zeros(x.shape(), float64);
+    const int64_t n = x.numel(), count = std::min(n, options.max_elements);
+    for (int64_t e = 0; e < count; ++e) {
+      const int64_t i = count == n ? e : static_cast<int64_t>(static_cast<double>(e) / static_cast<double>(count) * static_cast<double>(n));
+      const auto [index, at] = detail::locate(x, i);
+      const double value = data[at];
+      const auto moved = [&](double to) {
+        data[at] = to;
+        x.bump_version();
+        return projected();
+      };
+      const double up = value + options.eps, down = value - options.eps;
+      const double numeric = (moved(up) - moved(down)) / (up - down), ours = dx.data<double>()[i];
+      data[at] = value;
+      x.bump_version();
+      const double difference = std::abs(ours - numeric);
+      check(difference <= options.atol + options.rtol * std::abs(numeric), "gradcheck",
+            "input {} ({}), element {}: backward gives {}, finite differences give {}", position[k], describe(x), index.str(), ours,
+            numeric);
+      result.max_difference = std::max(result.max_difference, difference);
+      ++result.checked;
+    }
+  }
+  return result;
+}
+
+}  // namespace atlas::inline ATLAS_ABI
