@@ -138,7 +138,7 @@ class Optimizer {
     return all;
   }
 
-  /// The state by name: `<parameter>.<slot>` (sharing memory with the optimiser), `<parameter>.step` and `lr`.
+  /// The state by name. Keys are `<parameter>.<slot>` (sharing memory with the optimiser), `<parameter>.step` and `lr`.
   /// Tensors are laid out as the parameters are in memory. Loading it continues a run bit for bit.
   StateDict state_dict() const {
     StateDict dict{{"lr", detail::scalar(float64, lr_)}};

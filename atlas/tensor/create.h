@@ -85,8 +85,9 @@ inline Tensor arange_real(double begin, double end, double step, DType dtype) {
 }  // namespace detail
 
 /// begin, begin + step, ... up to but without `end`; int64 when all arguments are integers, else float32.
+/// @param begin  first element
+/// @param end    not reached
 /// @param step   not 0; may be negative
-/// @param dtype  of the result, when another is wanted
 template <class A, class B, class S = int>
   requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmetic_v<S>
 Tensor arange(A begin, B end, S step = 1) {
