@@ -1,16 +1,23 @@
 // CPU bodies of kernels/binary.h.
 #pragma once
 
+#include "atlas/cpu/rows.h"
 #include "atlas/kernels/binary.h"
-#include "atlas/tensor/strided.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
 namespace detail {
 
-/// y[i] = f(a[i sa], b[i sb]). The steps that vectorise (1, and 0 for a repeated value) have their own loops.
-template <class F, class T, class R>
-void binary_row(F f, const T* __restrict a, int64_t sa, const T* __restrict b, int64_t sb, R* __restrict y, int64_t n) {
+/// y[i] = f(a[i], b[i]). The steps that vectorise (1, and 0 for a repeated value) have their own loops.
+template <class F, class T>
+void binary_row(const void*, const Row<3>& row) {
+  using R = std::conditional_t<F::kCompares, bool, T>;
+  const F f{};
+  // y is contiguous: its step is 1, or does not matter because the row has one element.
+  R* __restrict y = row.at<R>(0);
+  const T* __restrict a = row.at<T>(1);
+  const T* __restrict b = row.at<T>(2);
+  const int64_t n = row.n, sa = row.step[1], sb = row.step[2];
   if (sa == 1 && sb == 1) {
     for (int64_t i = 0; i < n; ++i) y[i] = f.forward(a[i], b[i]);
   } else if (sa == 1 && sb == 0) {
@@ -24,49 +31,40 @@ void binary_row(F f, const T* __restrict a, int64_t sa, const T* __restrict b, i
   }
 }
 
+/// f(a[i], s), or f(s, a[i]).
+template <class F, class T>
+struct BinaryScalar {
+  T s;
+  bool scalar_first;
+  static void row(const void* self, const Row<2>& r) {
+    const BinaryScalar& c = *static_cast<const BinaryScalar*>(self);
+    Row<3> three{{r.data[0], r.data[1], r.data[1]}, {r.step[0], r.step[1], r.step[1]}, r.n};
+    const size_t at = c.scalar_first ? 1 : 2;
+    three.data[at] = reinterpret_cast<char*>(const_cast<T*>(&c.s));
+    three.step[at] = 0;
+    binary_row<F, T>(nullptr, three);
+  }
+};
+
 template <class F, class Body>
 void visit_operand(DType t, Body&& body) {
-  if constexpr (F::kIntegers)
-    visit_number(t, F::kName, body);
-  else
-    visit_float(t, F::kName, body);
+  if constexpr (F::kIntegers) visit_number(t, F::kName, body);
+  else visit_float(t, F::kName, body);
 }
 
 }  // namespace detail
 
 template <class F>
-void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y) {
-  detail::visit_operand<F>(a.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    using R = std::conditional_t<F::kCompares, bool, T>;
-    const Shape& shape = y.shape();
-    const StridedLoop<3> loop(shape, {y.strides(), broadcast_strides(a.shape(), a.strides(), shape),
-                                      broadcast_strides(b.shape(), b.strides(), shape)});
-    R* const to = y.data<R>();
-    const T* const pa = a.data<T>();
-    const T* const pb = b.data<T>();
-    // y is contiguous: its inner step is 1, or does not matter because rows have one element.
-    loop.for_each([&](const auto& o, int64_t n, const auto& step) {
-      detail::binary_row(f, pa + o[1], step[1], pb + o[2], step[2], to + o[0], n);
-    });
-  });
+void binary_forward(F, const Tensor& a, const Tensor& b, Tensor& y) {
+  detail::visit_operand<F>(
+      a.dtype(), [&](auto tag) { for_each_row<3>({&y, &a, &b}, detail::binary_row<F, decltype(tag)>, nullptr); });
 }
 
 template <class F>
-void binary_scalar(F f, const Tensor& a, double s, bool scalar_first, Tensor& y) {
+void binary_scalar(F, const Tensor& a, double s, bool scalar_first, Tensor& y) {
   detail::visit_operand<F>(a.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    using R = std::conditional_t<F::kCompares, bool, T>;
-    const StridedLoop<2> loop(y.shape(), {y.strides(), a.strides()});
-    R* const to = y.data<R>();
-    const T* const pa = a.data<T>();
-    const T v = static_cast<T>(s);
-    loop.for_each([&](const auto& o, int64_t n, const auto& step) {
-      if (scalar_first)
-        detail::binary_row(f, &v, int64_t{0}, pa + o[1], step[1], to + o[0], n);
-      else
-        detail::binary_row(f, pa + o[1], step[1], &v, int64_t{0}, to + o[0], n);
-    });
+    const detail::BinaryScalar<F, decltype(tag)> body{static_cast<decltype(tag)>(s), scalar_first};
+    for_each_row<2>({&y, &a}, body.row, &body);
   });
 }
 

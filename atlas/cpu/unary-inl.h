@@ -1,55 +1,51 @@
 // CPU bodies of kernels/unary.h.
 #pragma once
 
+#include "atlas/cpu/rows.h"
 #include "atlas/kernels/unary.h"
-#include "atlas/tensor/strided.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
+namespace detail {
+
+template <class F, class T>
+void unary_row(const void* functor, const Row<2>& row) {
+  const F f = *static_cast<const F*>(functor);  // a copy on the stack, which the stores below cannot change
+  T* __restrict y = row.at<T>(0);
+  const T* __restrict x = row.at<T>(1);
+  if (row.contiguous()) {
+    for (int64_t i = 0; i < row.n; ++i) y[i] = f.forward(x[i]);
+  } else {
+    for (int64_t i = 0; i < row.n; ++i) y[i * row.step[0]] = f.forward(x[i * row.step[1]]);
+  }
+}
+
+template <class F, class T>
+void unary_backward_row(const void* functor, const Row<3>& row) {
+  const F f = *static_cast<const F*>(functor);
+  T* __restrict dx = row.at<T>(0);
+  const T* __restrict v = row.at<T>(1);
+  const T* __restrict dy = row.at<T>(2);
+  if (row.contiguous()) {
+    for (int64_t i = 0; i < row.n; ++i) dx[i] = dy[i] * f.derivative(v[i]);
+  } else {
+    for (int64_t i = 0; i < row.n; ++i) dx[i * row.step[0]] = dy[i * row.step[2]] * f.derivative(v[i * row.step[1]]);
+  }
+}
+
+}  // namespace detail
+
 template <class F>
 void unary_forward(F f, const Tensor& x, Tensor& y) {
-  const auto run = [&](auto tag) {
-    using T = decltype(tag);
-    const StridedLoop<2> loop(x.shape(), {y.strides(), x.strides()});
-    T* const to = y.data<T>();
-    const T* const from = x.data<T>();
-    loop.for_each([&](const auto& o, int64_t n, const auto& step) {
-      T* __restrict yr = to + o[0];
-      const T* __restrict xr = from + o[1];
-      const F g = f;  // a copy on the stack: the stores below cannot change it
-      if (step[0] == 1 && step[1] == 1) {
-        for (int64_t i = 0; i < n; ++i) yr[i] = g.forward(xr[i]);
-      } else {
-        for (int64_t i = 0; i < n; ++i) yr[i * step[0]] = g.forward(xr[i * step[1]]);
-      }
-    });
-  };
-  if constexpr (F::kIntegers)
-    visit_number(x.dtype(), F::kName, run);
-  else
-    visit_float(x.dtype(), F::kName, run);
+  const auto run = [&](auto tag) { for_each_row<2>({&y, &x}, detail::unary_row<F, decltype(tag)>, &f); };
+  if constexpr (F::kIntegers) visit_number(x.dtype(), F::kName, run);
+  else visit_float(x.dtype(), F::kName, run);
 }
 
 template <class F>
 void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx) {
-  visit_float(v.dtype(), F::kName, [&](auto tag) {
-    using T = decltype(tag);
-    const StridedLoop<3> loop(v.shape(), {dx.strides(), v.strides(), dy.strides()});
-    T* const to = dx.data<T>();
-    const T* const at = v.data<T>();
-    const T* const from = dy.data<T>();
-    loop.for_each([&](const auto& o, int64_t n, const auto& step) {
-      T* __restrict r = to + o[0];
-      const T* __restrict a = at + o[1];
-      const T* __restrict d = from + o[2];
-      const F g = f;
-      if (step[0] == 1 && step[1] == 1 && step[2] == 1) {
-        for (int64_t i = 0; i < n; ++i) r[i] = d[i] * g.derivative(a[i]);
-      } else {
-        for (int64_t i = 0; i < n; ++i) r[i * step[0]] = d[i * step[2]] * g.derivative(a[i * step[1]]);
-      }
-    });
-  });
+  visit_float(v.dtype(), F::kName,
+              [&](auto tag) { for_each_row<3>({&dx, &v, &dy}, detail::unary_backward_row<F, decltype(tag)>, &f); });
 }
 
 #ifdef ATLAS_COMPILED_LIB

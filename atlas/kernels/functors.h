@@ -195,16 +195,14 @@ ATLAS_COMPARISON(GreaterEqual, "ge", >=);
 
 }  // namespace functors
 
-/// The functors a library instantiates its unary and binary kernels for.
-#define ATLAS_UNARY_FUNCTORS(X)                                                                                       \
-  X(Exp)                                                                                                              \
-  X(Log)                                                                                                              \
-  X(Sqrt) X(Rsqrt) X(Abs) X(Neg) X(Square) X(Reciprocal) X(Pow) X(Erf) X(Tanh) X(Sigmoid) X(Relu) X(Gelu) X(GeluTanh) \
-      X(Silu) X(Softplus) X(Clamp)
-#define ATLAS_BINARY_FUNCTORS(X)                                                                                   \
-  X(Add)                                                                                                           \
-  X(Sub)                                                                                                           \
-  X(Mul) X(Div) X(Maximum) X(Minimum) X(MaximumShare) X(Same) X(Equal) X(NotEqual) X(Less) X(LessEqual) X(Greater) \
-      X(GreaterEqual)
+// The functors a library instantiates its unary and binary kernels for.
+// clang-format off
+#define ATLAS_UNARY_FUNCTORS(X) \
+  X(Exp) X(Log) X(Sqrt) X(Rsqrt) X(Abs) X(Neg) X(Square) X(Reciprocal) X(Pow) X(Erf) X(Tanh) X(Sigmoid) X(Relu) X(Gelu) \
+  X(GeluTanh) X(Silu) X(Softplus) X(Clamp)
+#define ATLAS_BINARY_FUNCTORS(X) \
+  X(Add) X(Sub) X(Mul) X(Div) X(Maximum) X(Minimum) X(MaximumShare) X(Same) \
+  X(Equal) X(NotEqual) X(Less) X(LessEqual) X(Greater) X(GreaterEqual)
+// clang-format on
 
 }  // namespace atlas::inline ATLAS_ABI
