@@ -1,0 +1,2 @@
+// Compiled mode: reading and writing files.
+#include "atlas/io/safetensors-inl.h"

@@ -1,0 +1,283 @@
+// Bodies of safetensors.h. POSIX files, so that a write can be flushed before it is renamed.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <vector>
+
+#include "atlas/io/safetensors.h"
+#include "atlas/tensor/memory.h"
+
+namespace atlas::inline ATLAS_ABI::io {
+
+static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
+
+namespace detail {
+
+inline constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own library
+
+/// An open file that closes itself.
+class File {
+ public:
+  File(const std::string& path, int flags) : path_(path), fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+    check(fd_ >= 0, "safetensors", "cannot open {}: {}", path, std::strerror(errno));
+  }
+  ~File() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  uint64_t size() const {
+    struct stat s {};
+    check(::fstat(fd_, &s) == 0, "safetensors", "cannot read {}: {}", path_, std::strerror(errno));
+    check(S_ISREG(s.st_mode), "safetensors", "{} is not a regular file", path_);
+    return static_cast<uint64_t>(s.st_size);
+  }
+  void read(void* to, uint64_t bytes, uint64_t at) const {
+    auto* p = static_cast<char*>(to);
+    while (bytes > 0) {
+      const ssize_t n = ::pread(fd_, p, std::min<uint64_t>(bytes, 1u << 30), static_cast<off_t>(at));
+      if (n < 0 && errno == EINTR) continue;
+      check(n > 0, "safetensors", "cannot read {} at byte {}: {}", path_, at, n == 0 ? "unexpected end" : std::strerror(errno));
+      p += n;
+      at += static_cast<uint64_t>(n);
+      bytes -= static_cast<uint64_t>(n);
+    }
+  }
+  void write(const void* from, uint64_t bytes) const {
+    const auto* p = static_cast<const char*>(from);
+    while (bytes > 0) {
+      const ssize_t n = ::write(fd_, p, std::min<uint64_t>(bytes, 1u << 30));
+      if (n < 0 && errno == EINTR) continue;
+      check(n > 0, "safetensors", "cannot write {}: {}", path_, std::strerror(errno));
+      p += n;
+      bytes -= static_cast<uint64_t>(n);
+    }
+  }
+  void flush_and_close() {
+    check(::fsync(fd_) == 0, "safetensors", "cannot flush {}: {}", path_, std::strerror(errno));
+    const int closed = ::close(std::exchange(fd_, -1));
+    check(closed == 0, "safetensors", "cannot write {}: {}", path_, std::strerror(errno));
+  }
+
+ private:
+  std::string path_;
+  int fd_;
+};
+
+/// A type of the format: its size in files, and the dtype it becomes.
+struct FileType {
+  const char* name;
+  uint64_t size;
+  DType dtype;
+};
+inline constexpr FileType kFileTypes[] = {{"F64", 8, float64}, {"F32", 4, float32}, {"F16", 2, float16}, {"BF16", 2, bfloat16},
+                                          {"I64", 8, int64},   {"I32", 4, int64},   {"I16", 2, int64},   {"I8", 1, int64},
+                                          {"U32", 4, int64},   {"U16", 2, int64},   {"U8", 1, uint8},    {"BOOL", 1, boolean}};
+
+struct Entry {
+  std::string name;
+  const FileType* type = nullptr;
+  Shape shape;
+  uint64_t begin = 0, end = 0;
+};
+
+/// One entry of the header, checked against itself. `where` names file and entry.
+inline Entry parse_entry(const std::string& name, const nlohmann::json& j, const std::string& where) {
+  constexpr const char* op = "safetensors";
+  check(j.is_object() && j.size() == 3 && j.contains("dtype") && j.contains("shape") && j.contains("data_offsets"), op,
+        "{}: expected an object with dtype, shape and data_offsets", where);
+  Entry e;
+  e.name = name;
+  check(j["dtype"].is_string(), op, "{}: dtype is not a string", where);
+  const auto& type = j["dtype"].get_ref<const std::string&>();
+  for (const FileType& t : kFileTypes)
+    if (type == t.name) e.type = &t;
+  check(e.type != nullptr, op, "{}: dtype {} has no counterpart here (F64, F32, F16, BF16, I64, I32, I16, I8, U32, U16, U8, BOOL do)",
+        where, type);
+  check(j["shape"].is_array() && j["shape"].size() <= kMaxDims, op, "{}: shape is not a list of at most {} lengths", where, kMaxDims);
+  uint64_t bytes = e.type->size;
+  for (const auto& n : j["shape"]) {
+    check(n.is_number_unsigned(), op, "{}: a length in shape is not a whole number >= 0", where);
+    const uint64_t length = n.get<uint64_t>();
+    check(length <= uint64_t{1} << 62 && !__builtin_mul_overflow(bytes, length, &bytes), op,
+          "{}: the size of its shape overflows 64 bits", where);
+    e.shape.push_back(static_cast<int64_t>(length));
+  }
+  const auto& offsets = j["data_offsets"];
+  check(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(), op,
+        "{}: data_offsets is not [begin, end]", where);
+  e.begin = offsets[0].get<uint64_t>();
+  e.end = offsets[1].get<uint64_t>();
+  check(e.begin <= e.end && e.end - e.begin == bytes, op, "{}: data_offsets [{}, {}] do not span the {} bytes of {}{}", where,
+        e.begin, e.end, bytes, type, e.shape.str());
+  return e;
+}
+
+/// The JSON header, with an error for names that occur twice (a parser would keep one of them in silence).
+inline nlohmann::json parse_header(const std::string& text, const std::string& path) {
+  std::vector<std::set<std::string>> names;
+  const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event == Event::object_start) names.emplace_back();
+    if (event == Event::object_end) names.pop_back();
+    if (event == Event::key)
+      check(names.back().insert(value.get<std::string>()).second, "safetensors", "{}: the header has '{}' twice", path,
+            value.get_ref<const std::string&>());
+    return true;
+  };
+  nlohmann::json header;
+  try {
+    header = nlohmann::json::parse(text, watch);
+  } catch (const nlohmann::json::exception& e) {
+    fail("safetensors", "{}: the header is not JSON: {}", path, e.what());
+  }
+  check(header.is_object(), "safetensors", "{}: the header is not a JSON object", path);
+  return header;
+}
+
+template <class From>
+void widen(Tensor& t, const std::vector<char>& raw) {
+  auto* to = t.data<int64_t>();
+  for (int64_t i = 0; i < t.numel(); ++i) {
+    From v;
+    std::memcpy(&v, raw.data() + static_cast<size_t>(i) * sizeof(From), sizeof(From));
+    to[i] = static_cast<int64_t>(v);
+  }
+}
+
+inline Tensor read_tensor(const File& file, const Entry& e, uint64_t data_at) {
+  Tensor t = empty(e.shape, e.type->dtype);
+  const uint64_t bytes = e.end - e.begin, at = data_at + e.begin;
+  if (e.type->dtype == int64 && e.type->size < 8) {
+    std::vector<char> raw(bytes);
+    file.read(raw.data(), bytes, at);
+    const std::string_view type = e.type->name;
+    if (type == "I32") widen<int32_t>(t, raw);
+    else if (type == "I16") widen<int16_t>(t, raw);
+    else if (type == "I8") widen<int8_t>(t, raw);
+    else if (type == "U32") widen<uint32_t>(t, raw);
+    else widen<uint16_t>(t, raw);
+    return t;
+  }
+  file.read(t.raw(), bytes, at);
+  if (e.type->dtype == boolean) {
+    // A bool must be 0 or 1 in memory; a file may hold anything.
+    auto* b = static_cast<unsigned char*>(t.raw());
+    for (uint64_t i = 0; i < bytes; ++i) b[i] = b[i] != 0;
+  }
+  return t;
+}
+
+inline const char* type_name(DType dtype) {
+  for (const FileType& t : kFileTypes)
+    if (t.dtype == dtype) return t.name;  // the widest type of each dtype comes first
+  return "?";
+}
+
+}  // namespace detail
+
+ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
+  constexpr const char* op = "safetensors";
+  const detail::File file(path, O_RDONLY);
+  const uint64_t size = file.size();
+  check(size >= 8, op, "{} is no safetensors file: it has {} bytes, a header length alone takes 8", path, size);
+  uint64_t length = 0;
+  file.read(&length, 8, 0);
+  check(length <= size - 8 && length <= detail::kMaxHeader, op,
+        "{} is truncated or no safetensors file: it declares a header of {} bytes and has {} after the length", path, length, size - 8);
+  std::string text(length, '\0');
+  file.read(text.data(), length, 8);
+  const nlohmann::json header = detail::parse_header(text, path);
+  const uint64_t data_at = 8 + length, data_size = size - data_at;
+
+  SafetensorsFile result;
+  std::vector<detail::Entry> entries;
+  for (const auto& [name, value] : header.items()) {
+    if (name == "__metadata__") {
+      check(value.is_object(), op, "{}: __metadata__ is not an object", path);
+      for (const auto& [key, entry] : value.items()) {
+        check(entry.is_string(), op, "{}: metadata '{}' is not a string", path, key);
+        result.metadata[key] = entry.get<std::string>();
+      }
+    } else {
+      entries.push_back(detail::parse_entry(name, value, fmt::format("{}: tensor '{}'", path, name)));
+    }
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
+  uint64_t at = 0;
+  for (const detail::Entry& e : entries) {
+    check(e.begin == at, op, "{}: tensor '{}' begins at byte {} of the data, {} the tensor before it, which ends at {}", path, e.name,
+          e.begin, e.begin < at ? "inside" : "with a gap after", at);
+    check(e.end <= data_size, op, "{} is truncated: tensor '{}' ends at byte {} of the data, the file has {}", path, e.name, e.end,
+          data_size);
+    at = e.end;
+  }
+  check(at == data_size, op, "{}: {} bytes follow the last tensor, which ends at byte {} of the data", path, data_size - at, at);
+  for (const detail::Entry& e : entries) result.tensors[e.name] = detail::read_tensor(file, e, data_at);
+  return result;
+}
+
+ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
+                                   const std::map<std::string, std::string>& metadata) {
+  constexpr const char* op = "safetensors";
+  check(!tensors.contains("__metadata__"), op, "{}: a tensor cannot be called __metadata__", path);
+  std::vector<std::pair<std::string, Tensor>> order(tensors.begin(), tensors.end());
+  for (const auto& [name, t] : order) check(t.defined(), op, "{}: tensor '{}' is undefined", path, name);
+  // Wide types first: every tensor then starts at a multiple of its element size, as readers that map files want it.
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return item_size(a.second.dtype()) > item_size(b.second.dtype()); });
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  int64_t at = 0;
+  for (const auto& [name, t] : order) {
+    const int64_t end = at + t.numel() * item_size(t.dtype());
+    header[name] = {{"dtype", detail::type_name(t.dtype())},
+                    {"shape", std::vector<int64_t>(t.shape().begin(), t.shape().end())},
+                    {"data_offsets", {at, end}}};
+    at = end;
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::json::exception& e) {
+    fail(op, "{}: a name or metadata is not UTF-8: {}", path, e.what());
+  }
+  text.append((8 - text.size() % 8) % 8, ' ');
+
+  const std::string temporary = fmt::format("{}.tmp-{}", path, ::getpid());
+  try {
+    detail::File file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    const uint64_t length = text.size();
+    file.write(&length, 8);
+    file.write(text.data(), length);
+    for (const auto& [name, t] : order) {
+      const Tensor flat = t.is_contiguous() ? t.detach() : copy_of(t);
+      file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
+    }
+    file.flush_and_close();
+    check(std::rename(temporary.c_str(), path.c_str()) == 0, op, "cannot rename {} to {}: {}", temporary, path, std::strerror(errno));
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+  // The rename itself reaches the disk with the folder. Some file systems refuse this; the content is safe either way.
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+  if (const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
+    ::fsync(fd);
+    ::close(fd);
+  }
+}
+
+}  // namespace atlas::inline ATLAS_ABI::io

@@ -1,0 +1,51 @@
+// Models by name: the published sizes and small ones for small images.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "atlas/models/atlas_net.h"
+#include "atlas/models/mamba_vision.h"
+
+namespace atlas::inline ATLAS_ABI::models {
+
+/// What make_model() needs besides a name.
+struct ModelOptions {
+  int64_t image_size = 0;   ///< side of the images in pixels; 0 means the preset's own
+  int64_t num_classes = 0;  ///< 0 means the preset's own
+  std::string overrides;    ///< a JSON object with fields of the configuration, such as {"drop_path_rate": 0.1}; may be empty
+};
+
+/// The names make_model() knows.
+///
+/// | name | images | |
+/// |---|---|---|
+/// | mambavision-t, -t2, -s, -b, -l, -l2 | 224 | as published; other sizes are padded to whole windows |
+/// | mambavision-l2-512, -l3-512 / -l3-256 | 512 / 256 | as published |
+/// | mambavision-tiny, -toy | 32 | stem stride 4, windows as large as the map (at most 14 and 7) |
+/// | atlas-s, -b, -l | 1024 | dim 384, 768, 1024; patch 16, ratio 4; see below |
+/// | atlas-tiny, -toy | 32 | patch 4, ratio 2 |
+///
+/// Atlas follows the image size: of 12 blocks, every macro stage but the last gets 2, with one macro stage per scale (224: 12;
+/// 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for the small ones),
+/// otherwise the nearest width that does. Every multiple of the patch works unless its number of tokens a side is awkward,
+/// such as a large prime; the error then says which sizes are near.
+const std::vector<std::string>& preset_names();
+
+/// Builds a model with fresh weights from default_generator().
+/// @throws Error for an unknown name (lists the known ones), an override that is no field of the configuration or of a wrong
+///         type, or an image size that does not fit.
+std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options = {});
+
+/// Builds a model from Classifier::family() and Classifier::config_json(), as checkpoints hold them.
+/// @param family  "atlas" or "mambavision"
+/// @param config  a JSON object; fields that are absent keep their defaults
+/// @throws Error as make_model().
+std::unique_ptr<Classifier> make_model_from_config(const std::string& family, const std::string& config);
+
+}  // namespace atlas::inline ATLAS_ABI::models
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/models/presets-inl.h"
+#endif

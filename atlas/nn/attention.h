@@ -1,0 +1,37 @@
+// Multi-head self-attention.
+#pragma once
+
+#include "atlas/nn/linear.h"
+#include "atlas/ops/attention.h"
+#include "atlas/ops/shape.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// y = concat_h(softmax(Q_h K_hᵀ / √D) V_h) W_pᵀ + b_p with [Q K V] = x W_qkvᵀ + b_qkv (Vaswani et al., NeurIPS 2017, eq. 1).
+/// x: [B, L, C] -> y: [B, L, C]
+class Attention : public Module {
+ public:
+  /// @param dim    channels C, a multiple of heads
+  /// @param heads  number of heads, each of D = C / heads channels
+  Attention(int64_t dim, int64_t heads) : qkv(dim, 3 * dim), proj(dim, dim), heads_(heads) {
+    check(heads >= 1 && dim % heads == 0, "Attention", "{} channels do not divide into {} heads", dim, heads);
+    register_modules({{"qkv", qkv}, {"proj", proj}});
+  }
+  Tensor forward(const Tensor& x) const override {
+    check(x.dim() == 3, "Attention", "needs x of shape [B, L, C], got {}", describe(x));
+    const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2);
+    Tensor y = qkv(x);
+    // Strided views: the kernel reads the linear layer's output in place.
+    y = y.reshape({batch, tokens, 3, heads_, dim / heads_});
+    y = attention(y.select(2, 0), y.select(2, 1), y.select(2, 2));
+    y = y.reshape({batch, tokens, dim});
+    return proj(y);
+  }
+
+  Linear qkv, proj;
+
+ private:
+  int64_t heads_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI

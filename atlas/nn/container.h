@@ -1,0 +1,69 @@
+// Modules made of modules: Sequential runs its children in order, ModuleList only owns them.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/nn/module.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// y = f_{n-1}(... f_0(x)). Children are called "0", "1", ...
+///
+/// Example: `Sequential net; net.add<Linear>(2, 64); net.add<ReLU>(); net.add<Linear>(64, 2);`
+class Sequential : public Module {
+ public:
+  /// Appends a layer built in place from `args`, and returns it.
+  template <class M, class... Args>
+  M& add(Args&&... args) {
+    auto layer = std::make_unique<M>(std::forward<Args>(args)...);
+    M& ref = *layer;
+    register_module(std::to_string(layers_.size()), ref);
+    layers_.push_back(std::move(layer));
+    return ref;
+  }
+  Tensor forward(const Tensor& x) const override {
+    Tensor y = x;
+    for (const auto& layer : layers_) y = (*layer)(y);
+    return y;
+  }
+  size_t size() const { return layers_.size(); }
+  /// Child i. @throws Error when there are fewer.
+  Module& operator[](size_t i) const {
+    check(i < layers_.size(), "Sequential", "layer {} of {}", i, layers_.size());
+    return *layers_[i];
+  }
+
+ private:
+  std::vector<std::unique_ptr<Module>> layers_;
+};
+
+/// Owns modules of one type (or derived from it) called "0", "1", ...
+template <class M = Module>
+class ModuleList : public Module {
+ public:
+  /// Appends a module of type T (M unless given) built in place from `args`, and returns it.
+  template <class T = M, class... Args>
+  T& add(Args&&... args) {
+    auto module = std::make_unique<T>(std::forward<Args>(args)...);
+    T& ref = *module;
+    register_module(std::to_string(modules_.size()), ref);
+    modules_.push_back(std::move(module));
+    return ref;
+  }
+  size_t size() const { return modules_.size(); }
+  /// Module i. @throws Error when there are fewer.
+  M& operator[](size_t i) const {
+    check(i < modules_.size(), "ModuleList", "module {} of {}", i, modules_.size());
+    return *modules_[i];
+  }
+  auto begin() const { return modules_.begin(); }  ///< of unique_ptr<M>
+  auto end() const { return modules_.end(); }
+
+ private:
+  std::vector<std::unique_ptr<M>> modules_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,53 @@
+// FiniteGuard: finds the first module whose output is not finite.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <unordered_map>
+
+#include "atlas/nn/module.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// True when no element is NaN or infinite (always for tensors that are not float32 or float64).
+inline bool all_finite(const Tensor& t) {
+  if (!t || (t.dtype() != float32 && t.dtype() != float64)) return true;
+  const Tensor rows = t.is_contiguous() ? t.detach() : copy_of(t);
+  return visit_float(rows.dtype(), "all_finite", [&](auto tag) {
+    using T = decltype(tag);
+    const T* x = rows.data<T>();
+    T sum = 0;  // x * 0 is NaN exactly for the elements looked for, and NaN stays
+    for (int64_t i = 0; i < rows.numel(); ++i) sum += x[i] * T(0);
+    return !std::isnan(sum);
+  });
+}
+
+/// While it lives, looks at the output of every module of `root` that runs on this thread and remembers the first that is
+/// not finite. Inner modules are seen before those they belong to. Slow: for the second look at a bad batch.
+///
+/// Example: `FiniteGuard guard(model); { NoGrad off; model(images); } fmt::print("{}", guard.first_bad());`
+class FiniteGuard {
+ public:
+  explicit FiniteGuard(Module& root) {
+    for (const auto& [path, module] : root.named_modules()) paths_[module] = path.empty() ? "(the model's output)" : path;
+    watch_ = [this](const Module& module, const Tensor& output) {
+      if (!first_bad_.empty() || all_finite(output)) return;
+      if (const auto it = paths_.find(&module); it != paths_.end()) first_bad_ = it->second;
+    };
+    before_ = std::exchange(detail::module_observer(), &watch_);
+  }
+  ~FiniteGuard() { detail::module_observer() = before_; }
+  FiniteGuard(const FiniteGuard&) = delete;
+  FiniteGuard& operator=(const FiniteGuard&) = delete;
+
+  /// Path of the first module with a NaN or infinite output; "" when all were finite.
+  const std::string& first_bad() const { return first_bad_; }
+
+ private:
+  std::unordered_map<const Module*, std::string> paths_;
+  detail::ModuleObserver watch_;
+  const detail::ModuleObserver* before_ = nullptr;
+  std::string first_bad_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,78 @@
+// State dictionaries: names to tensors in the published layout, and what a load that does not fit reports.
+//
+// Weights of convolutions lie channels-last in memory and channels-first in files. The difference is a view: Layout says
+// which one, and published_view() makes it. Nothing else in the library knows about the published layout.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// How a parameter in memory relates to the same parameter in published files.
+enum class Layout : uint8_t {
+  plain,             ///< the same
+  conv2d,            ///< memory [O, KH, KW, I], published [O, I, KH, KW]
+  conv1d_depthwise,  ///< memory [K, C], published [C, 1, K]
+};
+
+/// Tensors by published name, in published layout.
+using StateDict = std::map<std::string, Tensor>;
+
+/// The tensor as files hold it: a view of the same memory (contiguous only for Layout::plain), outside the graph.
+inline Tensor published_view(const Tensor& t, Layout layout) {
+  const Shape &n = t.shape(), &step = t.strides();
+  switch (layout) {
+    case Layout::conv2d:
+      return raw_view(t, {n[0], n[3], n[1], n[2]}, {step[0], step[3], step[1], step[2]}, t.offset());
+    case Layout::conv1d_depthwise: return raw_view(t, {n[1], 1, n[0]}, {step[1], 1, step[0]}, t.offset());
+    case Layout::plain: break;
+  }
+  return t.detach();
+}
+
+/// One parameter or buffer of a module tree.
+struct StateEntry {
+  std::string name;  ///< dotted path: "levels.2.blocks.0.mixer.x_proj.weight"
+  Tensor tensor;     ///< as it lies in memory
+  Layout layout = Layout::plain;
+  bool is_parameter = true;  ///< false for buffers
+};
+
+/// What Module::load_state_dict accepts besides a perfect fit. Tensors of another shape are never accepted.
+enum class Strictness : uint8_t { strict, allow_missing, allow_unexpected, allow_both };
+
+/// What a load found.
+struct LoadReport {
+  std::vector<std::string> missing;     ///< in the model, not in the file
+  std::vector<std::string> unexpected;  ///< in the file, not in the model
+  std::vector<std::string> mismatched;  ///< "name: model float32[10,64], file float32[7,64]"
+
+  bool perfect() const { return missing.empty() && unexpected.empty() && mismatched.empty(); }
+
+  /// One line; each list shows its first ten names and its length. "" when everything fits.
+  std::string str() const {
+    std::string text;
+    const auto add = [&](std::string_view what, const std::vector<std::string>& names) {
+      if (names.empty()) return;
+      text += fmt::format("{}{} {}: ", text.empty() ? "" : "; ", names.size(), what);
+      const size_t shown = std::min<size_t>(names.size(), 10);
+      for (size_t i = 0; i < shown; ++i) text += (i ? ", " : "") + names[i];
+      if (shown < names.size()) text += fmt::format(", and {} more", names.size() - shown);
+    };
+    add("missing", missing);
+    add("unexpected", unexpected);
+    add("of another shape or kind", mismatched);
+    return text;
+  }
+};
+
+}  // namespace atlas::inline ATLAS_ABI
