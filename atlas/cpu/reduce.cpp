@@ -1,2 +1,3 @@
 // Compiled mode: reductions.
+#include "atlas/cpu/order-inl.h"
 #include "atlas/cpu/reduce-inl.h"

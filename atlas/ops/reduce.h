@@ -1,9 +1,10 @@
-// Reductions over axes: sum, mean.
+// Reductions over axes: sum, mean, max, min, var. ops/order.h, included here, has argmax, topk and cumsum.
 #pragma once
 
 #include "atlas/autograd/node.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/axes.h"
+#include "atlas/ops/order.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -32,6 +33,69 @@ inline Tensor mean(const Tensor& x, const Shape& axes = {}, bool keepdim = false
                 [mask, scale, shape = x.shape()](const Tensor& dy) {
                   return Grads{detail::expand_reduced(mul(dy, scale), shape, mask)};
                 });
+}
+
+namespace detail {
+
+template <class F>
+Tensor extreme(F f, const char* op, const Tensor& x, const Shape& axes, bool keepdim) {
+  check(x.defined(), op, "the operand is undefined");
+  const AxisMask mask = axis_mask(axes, x.dim(), op);
+  Tensor y = raw_extreme(f, op, x, mask, reduced_shape(x.shape(), mask, keepdim));
+  if (!needs_record({x})) return y;
+  return record(op, y, {x}, [mask, op, sx = Saved(x, op), sy = Saved(y, op)](const Tensor& dy) {
+    // Ties share the gradient equally.
+    const Tensor same = binary(functors::Same{}, op, sx(), expand_reduced(sy(), sx().shape(), mask));
+    const Tensor share = div(dy, raw_sum(same, mask, dy.shape()));
+    return Grads{mul(same, expand_reduced(share, sx().shape(), mask))};
+  });
+}
+
+/// x minus its mean over the axes, outside the graph.
+inline Tensor centered(const Tensor& x, const AxisMask& mask) {
+  const double scale = 1.0 / static_cast<double>(reduced_count(x.shape(), mask));
+  return binary(functors::Sub{}, "var", x, raw_sum(x, mask, reduced_shape(x.shape(), mask, true), scale));
+}
+
+}  // namespace detail
+
+/// Largest element over axes; NaN if there is one.   dx = dy at the largest, shared equally among equals
+/// @param x  float32, float64, int64 or uint8
+/// @param axes  axis numbers, negative ones from the end; empty means all
+/// @param keepdim  keep the reduced axes with length 1
+/// @return x's shape without the axes
+/// @throws Error as sum(), and when there are no elements to choose from
+inline Tensor max(const Tensor& x, const Shape& axes = {}, bool keepdim = false) {
+  return detail::extreme(functors::Maximum{}, "max", x, axes, keepdim);
+}
+
+/// Smallest element over axes; NaN if there is one. Everything else as max().
+inline Tensor min(const Tensor& x, const Shape& axes = {}, bool keepdim = false) {
+  return detail::extreme(functors::Minimum{}, "min", x, axes, keepdim);
+}
+
+/// Variance over axes: sum of (x - mean)^2 / (n - 1), or / n.   dx = 2 (x - mean) dy / (n - 1), or / n
+/// @param x  float32 or float64 (summed in float64)
+/// @param axes  axis numbers, negative ones from the end; empty means all
+/// @param keepdim  keep the reduced axes with length 1
+/// @param unbiased  divide by n - 1 (n: the number of elements of one variance) instead of n
+/// @return x's shape without the axes; NaN when n - 1 (or n) is not positive
+inline Tensor var(const Tensor& x, const Shape& axes = {}, bool keepdim = false, bool unbiased = true) {
+  check(x.defined(), "var", "the operand is undefined");
+  visit_float(x.dtype(), "var", [](auto) {});
+  const detail::AxisMask mask = detail::axis_mask(axes, x.dim(), "var");
+  const int64_t freedom = detail::reduced_count(x.shape(), mask) - (unbiased ? 1 : 0);
+  const double scale = 1.0 / static_cast<double>(std::max<int64_t>(freedom, 0));
+  Tensor y;
+  {
+    NoGrad off;
+    y = detail::raw_sum(square(detail::centered(x, mask)), mask, detail::reduced_shape(x.shape(), mask, keepdim),
+                        scale);
+  }
+  return record("var", y, {x}, [mask, scale, sx = Saved(x, "var")](const Tensor& dy) {
+    const Tensor weight = mul(detail::centered(sx(), mask), 2 * scale);
+    return Grads{mul(weight, detail::expand_reduced(dy, sx().shape(), mask))};
+  });
 }
 
 inline Tensor Tensor::sum(Shape axes, bool keepdim) const { return atlas::sum(*this, axes, keepdim); }

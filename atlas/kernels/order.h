@@ -1,0 +1,49 @@
+// Kernels along one axis of a contiguous tensor that keep or find positions: argmax, topk, cumsum.
+// x is seen as [outer, n, inner]; topk works on rows, [outer, n].
+#pragma once
+
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace cpu {
+void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index);
+void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index);
+void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx);
+void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y);
+}  // namespace cpu
+
+namespace kernels {
+
+/// index[o, i] = position of the first largest x[o, k, i] over k; NaN counts as largest. x: float32, float64, int64,
+/// uint8; n > 0; index int64.
+inline void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index) {
+  if (x.device().is_cuda()) fail_no_cuda("argmax");
+  cpu::argmax_forward(x, n, inner, index);
+}
+
+/// The k largest of each row, largest first, NaN before all, the earlier first among equals; and their positions
+/// (int64).
+inline void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index) {
+  if (x.device().is_cuda()) fail_no_cuda("topk");
+  cpu::topk_forward(x, n, k, values, index);
+}
+
+/// dx[o, index[o, j]] = dy[o, j], 0 elsewhere (overwrites). float32, float64.
+inline void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx) {
+  if (dy.device().is_cuda()) fail_no_cuda("topk");
+  cpu::topk_backward(dy, index, n, k, dx);
+}
+
+/// y[o, k, i] = sum of x[o, j, i] over j <= k, or j >= k when reverse. float32 (summed in float64), float64, int64.
+inline void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y) {
+  if (x.device().is_cuda()) fail_no_cuda("cumsum");
+  cpu::cumsum_forward(x, n, inner, reverse, y);
+}
+
+}  // namespace kernels
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/order-inl.h"
+#endif
