@@ -1,4 +1,5 @@
 // Compiled mode: the bodies of the data room.
+#include "atlas/data/canvas-inl.h"
 #include "atlas/data/cifar-inl.h"
 #include "atlas/data/file-inl.h"
 #include "atlas/data/image-inl.h"
@@ -7,4 +8,5 @@
 #include "atlas/data/loader-inl.h"
 #include "atlas/data/mnist-inl.h"
 #include "atlas/data/open-inl.h"
+#include "atlas/data/plot-inl.h"
 #include "atlas/data/png-inl.h"

@@ -44,7 +44,7 @@ struct Tile {
 /// @return uint8 [H,W,3]
 Tensor contact_sheet(const std::vector<Tile>& tiles, int64_t columns, const std::string& title = {}, int64_t cell = 112);
 
-/// A tile that shows what a classifier said: "true class" and, where it was wrong, the predicted one in red.
+/// A tile that shows the true and the predicted class of an image; marked where they differ.
 Tile prediction_tile(const Tensor& image, const std::string& truth, const std::string& predicted);
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -47,7 +47,8 @@ class Rng {
   /// A uniform integer in [0, n), n > 0.
   int64_t below(int64_t n) {
     // Multiply-shift: its bias is below n / 2^64.
-    return static_cast<int64_t>((static_cast<unsigned __int128>(bits64()) * static_cast<unsigned __int128>(n)) >> 64);
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<int64_t>((Wide{bits64()} * static_cast<Wide>(n)) >> 64);
   }
   /// Standard normal (Box-Muller).
   double normal() {

@@ -78,25 +78,10 @@ inline Tensor resize_image(const Tensor& image, int64_t height, int64_t width, I
   const Shape& s = x.shape();
   if (s[0] == height && s[1] == width) return x;
   const NoGrad guard;
-  const Tensor in = empty({1, s[0], s[1], s[2]});
-  const int64_t n = x.numel();
-  if (x.dtype() == uint8) {
-    for (int64_t i = 0; i < n; ++i) in.data<float>()[i] = static_cast<float>(x.data<uint8_t>()[i]);
-  } else {
-    std::memcpy(in.raw(), x.raw(), static_cast<size_t>(n) * sizeof(float));
-  }
   const bool smaller = height < s[0] || width < s[1];
-  const Tensor out = resize(in, height, width, mode, smaller && mode != Interpolation::nearest);
-  Tensor y = empty({height, width, s[2]}, x.dtype());
-  const float* from = out.data<float>();
-  const int64_t m = y.numel();
-  if (x.dtype() == uint8) {
-    uint8_t* to = y.data<uint8_t>();
-    for (int64_t i = 0; i < m; ++i) to[i] = static_cast<uint8_t>(std::clamp(from[i] + 0.5f, 0.0f, 255.0f));
-  } else {
-    std::memcpy(y.raw(), from, static_cast<size_t>(m) * sizeof(float));
-  }
-  return y;
+  const Tensor one = raw_view(x, {1, s[0], s[1], s[2]}, contiguous_strides({1, s[0], s[1], s[2]}), x.offset());
+  const Tensor y = resize(one, height, width, mode, smaller && mode != Interpolation::nearest);
+  return raw_view(y, {height, width, s[2]}, contiguous_strides({height, width, s[2]}), y.offset());
 }
 
 /// Resizes to height x width, whatever the image's own proportions.

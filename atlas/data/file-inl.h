@@ -1,0 +1,67 @@
+// Bodies of file.h.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "atlas/data/file.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
+  struct Handle {
+    int fd;
+    ~Handle() {
+      if (fd >= 0) ::close(fd);
+    }
+  } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  check(file.fd >= 0, "read_file", "{}: {}", path, std::strerror(errno));
+  struct stat info {};
+  check(::fstat(file.fd, &info) == 0, "read_file", "{}: {}", path, std::strerror(errno));
+  check(S_ISREG(info.st_mode), "read_file", "{}: is {}, not a file", path, S_ISDIR(info.st_mode) ? "a folder" : "a device");
+  check(info.st_size <= limit, "read_file", "{}: is {} bytes long, at most {} are read", path,
+        static_cast<int64_t>(info.st_size), limit);
+  Bytes bytes(static_cast<size_t>(info.st_size));
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::read(file.fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    check(n >= 0, "read_file", "{}: {} at offset {}", path, std::strerror(errno), done);
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  check(done == bytes.size(), "read_file", "{}: ended at offset {}, expected {} bytes (still being written?)", path, done,
+        bytes.size());
+  return bytes;
+}
+
+ATLAS_INLINE void write_file(const std::string& path, std::span<const uint8_t> bytes) {
+  const std::string temporary = path + ".tmp" + std::to_string(::getpid());
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  check(fd >= 0, "write_file", "{}: {}", temporary, std::strerror(errno));
+  const auto give_up = [&](int error) {
+    ::unlink(temporary.c_str());
+    fail("write_file", "{}: {}", path, std::strerror(error));
+  };
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      ::close(fd);
+      give_up(error);
+    }
+    done += static_cast<size_t>(n);
+  }
+  // Some file systems report a full disk only here.
+  if (::close(fd) != 0) give_up(errno);
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) give_up(errno);
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data

@@ -1,0 +1,220 @@
+// Bodies of loader.h: one job makes one whole batch; workers take jobs in order, next() hands them out in order.
+#pragma once
+
+#include <condition_variable>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "atlas/autograd/node.h"
+#include "atlas/core/parallel.h"
+#include "atlas/data/loader.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+struct Loader::State {
+  using Order = std::shared_ptr<const std::vector<int64_t>>;
+  struct Result {
+    Batch batch;
+    std::exception_ptr error;
+  };
+
+  DatasetPtr dataset;
+  LoaderOptions options;
+  Transform transform;
+  int64_t images = 0, batches = 0;
+
+  std::mutex mutex;  // guards everything below
+  std::condition_variable work, ready;
+  Order order;
+  int64_t epoch = 0;
+  int64_t next_job = 0;      // first batch nobody works on
+  int64_t next_out = 0;      // batch that next() hands out
+  uint64_t generation = 0;   // counts start_epoch: results of an older one are dropped
+  bool stopping = false;
+  std::map<int64_t, Result> done;
+  std::vector<std::thread> threads;
+
+  /// One image, ready for the batch, and its label; an undefined image is to be left out.
+  Sample prepare(int64_t index, int64_t epoch_number) const {
+    Sample sample = dataset->get(index);
+    if (!sample.image) return sample;
+    check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes", sample.label,
+          dataset->num_classes());
+    Rng rng(options.seed, Purpose::sample, epoch_number, index);
+    sample.image = as_image(transform ? transform(sample.image, rng) : sample.image, "loader");
+    check(sample.image.shape()[2] == 3, "loader", "needs three channels, got {}", describe(sample.image));
+    return sample;
+  }
+
+  Batch make(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number) const {
+    const NoGrad guard;
+    const int64_t begin = number * options.batch_size, end = std::min(begin + options.batch_size, images);
+    Batch batch;
+    batch.epoch = epoch_number;
+    batch.number = number;
+    std::vector<int64_t> labels;
+    Shape size;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t index = all[static_cast<size_t>(i)];
+      try {
+        const Sample sample = prepare(index, epoch_number);
+        if (!sample.image) continue;
+        const Shape& s = sample.image.shape();
+        if (labels.empty()) {
+          size = s;
+          batch.images = empty({end - begin, s[0], s[1], s[2]});
+        }
+        check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)", s.str(),
+              size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
+        // Straight into the batch, so that it is written once.
+        const int64_t n = sample.image.numel();
+        float* to = batch.images.data<float>() + static_cast<int64_t>(labels.size()) * n;
+        if (sample.image.dtype() == float32) {
+          std::memcpy(to, sample.image.raw(), static_cast<size_t>(n) * sizeof(float));
+        } else {
+          const uint8_t* from = sample.image.data<uint8_t>();
+          for (int64_t j = 0; j < n; ++j) to[j] = static_cast<float>(from[j]) * (1.0f / 255.0f);
+        }
+        labels.push_back(sample.label);
+        batch.indices.push_back(index);
+      } catch (const std::exception& error) {
+        // Whatever failed, the reader wants to know on which file.
+        const std::string what = error.what(), where = dataset->where(index);
+        if (what.find(where + ":") != std::string::npos) throw;
+        fail("loader", "{}: {}", where, what);
+      }
+    }
+    const int64_t count = static_cast<int64_t>(labels.size());
+    if (count == 0) return batch;
+    if (count < end - begin)
+      batch.images = raw_view(batch.images, {count, size[0], size[1], size[2]}, batch.images.strides(), 0);
+    batch.labels = empty({count}, int64);
+    std::copy(labels.begin(), labels.end(), batch.labels.data<int64_t>());
+    if (options.mix.soft_targets()) {
+      Rng rng(options.seed, Purpose::mix, epoch_number, number);
+      batch.targets = mix_batch(batch.images, batch.labels, dataset->num_classes(), options.mix, rng);
+    }
+    return batch;
+  }
+
+  Result attempt(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number) const {
+    try {
+      return {make(all, epoch_number, number), nullptr};
+    } catch (...) {
+      return {{}, std::current_exception()};
+    }
+  }
+
+  void loop() {
+    const SerialScope keep_off_the_pool;
+    std::unique_lock lock(mutex);
+    for (;;) {
+      work.wait(lock, [&] { return stopping || (next_job < batches && next_job < next_out + options.prefetch); });
+      if (stopping) return;
+      const int64_t number = next_job++, of_epoch = epoch;
+      const uint64_t mine = generation;
+      const Order all = order;
+      lock.unlock();
+      Result result = attempt(*all, of_epoch, number);
+      lock.lock();
+      if (mine != generation) continue;
+      done.emplace(number, std::move(result));
+      if (number == next_out) ready.notify_one();
+    }
+  }
+
+  ~State() {
+    {
+      std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    work.notify_all();
+    for (std::thread& t : threads) t.join();
+  }
+};
+
+ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform transform) : state_(std::make_unique<State>()) {
+  check(dataset != nullptr, "loader", "needs a data set, got none");
+  check(options.batch_size >= 1, "loader", "batch_size must be at least 1, got {}", options.batch_size);
+  check(options.workers >= 0 && options.workers <= 1024, "loader", "workers must lie in 0..1024, got {}", options.workers);
+  check(options.prefetch >= 1, "loader", "prefetch must be at least 1, got {}", options.prefetch);
+  validate(options.mix);
+  const int64_t size = dataset->size();
+  check(size > 0, "loader", "{} has no images", dataset->name());
+  check(!options.drop_last || size >= options.batch_size, "loader",
+        "{} has {} images, fewer than one batch of {}: drop_last would leave nothing (smaller batch_size?)", dataset->name(), size,
+        options.batch_size);
+  State& s = *state_;
+  s.batches = options.drop_last ? size / options.batch_size : (size - 1) / options.batch_size + 1;
+  s.images = options.drop_last ? s.batches * options.batch_size : size;
+  s.next_job = s.next_out = s.batches;  // nothing to hand out before start_epoch
+  s.dataset = std::move(dataset);
+  s.options = options;
+  s.transform = std::move(transform);
+  for (int i = 0; i < options.workers; ++i) s.threads.emplace_back([&s] { s.loop(); });
+}
+
+ATLAS_INLINE Loader::~Loader() = default;
+
+ATLAS_INLINE int64_t Loader::batches() const { return state_->batches; }
+ATLAS_INLINE int64_t Loader::images() const { return state_->images; }
+ATLAS_INLINE const Dataset& Loader::dataset() const { return *state_->dataset; }
+ATLAS_INLINE const LoaderOptions& Loader::options() const { return state_->options; }
+
+ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
+  State& s = *state_;
+  check(epoch >= 0, "loader", "epoch must be >= 0, got {}", epoch);
+  check(first_batch >= 0 && first_batch <= s.batches, "loader", "an epoch has {} batches, cannot start at number {}", s.batches,
+        first_batch);
+  std::vector<int64_t> order;
+  if (s.options.shuffle) {
+    order = permutation(s.dataset->size(), s.options.seed, epoch);
+  } else {
+    for (int64_t i = 0; i < s.dataset->size(); ++i) order.push_back(i);
+  }
+  {
+    std::lock_guard lock(s.mutex);
+    s.order = std::make_shared<const std::vector<int64_t>>(std::move(order));
+    s.epoch = epoch;
+    s.next_job = s.next_out = first_batch;
+    s.done.clear();
+    ++s.generation;
+  }
+  s.work.notify_all();
+}
+
+ATLAS_INLINE bool Loader::next(Batch& batch) {
+  State& s = *state_;
+  for (;;) {
+    State::Result result;
+    {
+      std::unique_lock lock(s.mutex);
+      if (s.next_out >= s.batches) {
+        batch = {};
+        return false;
+      }
+      const int64_t number = s.next_out;
+      if (s.threads.empty()) {
+        ++s.next_out;
+        const State::Order all = s.order;
+        lock.unlock();
+        result = s.attempt(*all, s.epoch, number);
+      } else {
+        s.ready.wait(lock, [&] { return s.done.contains(number); });
+        result = std::move(s.done.extract(number).mapped());
+        ++s.next_out;
+        lock.unlock();
+        s.work.notify_one();
+      }
+    }
+    if (result.error) std::rethrow_exception(result.error);
+    if (!result.batch.images) continue;  // every image of it was skipped
+    batch = std::move(result.batch);
+    return true;
+  }
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data

@@ -1,0 +1,80 @@
+// Bodies of encode_png and write_png: 8-bit grey or RGB, each row with the better of the filters none, sub and up.
+#pragma once
+
+#include <zlib.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "atlas/data/image.h"
+#include "atlas/tensor/memory.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+ATLAS_INLINE Bytes encode_png(const Tensor& image) {
+  const bool right = image.defined() && image.dtype() == uint8 && !image.device().is_cuda() && image.numel() > 0 &&
+                     (image.dim() == 2 || (image.dim() == 3 && image.shape()[2] == 3));
+  check(right, "encode_png", "needs a uint8 image [H,W,3] or [H,W] of at least one pixel, got {}", describe(image));
+  const Tensor x = image.is_contiguous() ? image : copy_of(image);
+  const int64_t height = x.shape()[0], width = x.shape()[1], channels = x.dim() == 3 ? 3 : 1;
+  check(height < (int64_t{1} << 31) && width < (int64_t{1} << 31), "encode_png", "{} is larger than PNG allows", describe(x));
+  const size_t row = static_cast<size_t>(width * channels), pixel = static_cast<size_t>(channels);
+
+  Bytes raw;
+  raw.reserve((row + 1) * static_cast<size_t>(height));
+  const Bytes zeros(row, 0);
+  Bytes best(row), trial(row);
+  for (int64_t y = 0; y < height; ++y) {
+    const uint8_t* line = x.data<uint8_t>() + y * width * channels;
+    const uint8_t* above = y > 0 ? line - row : zeros.data();
+    uint8_t best_filter = 0;
+    int64_t best_cost = -1;
+    for (uint8_t filter = 0; filter <= 2; ++filter) {
+      int64_t cost = 0;  // sum of magnitudes: small differences pack well
+      for (size_t i = 0; i < row; ++i) {
+        const uint8_t left = i >= pixel ? line[i - pixel] : uint8_t{0};
+        const int prediction = filter == 0 ? 0 : filter == 1 ? left : above[i];
+        trial[i] = static_cast<uint8_t>(line[i] - prediction);
+        cost += std::abs(static_cast<int>(static_cast<int8_t>(trial[i])));
+      }
+      if (best_cost < 0 || cost < best_cost) {
+        best_cost = cost;
+        best_filter = filter;
+        best.swap(trial);
+      }
+    }
+    raw.push_back(best_filter);
+    raw.insert(raw.end(), best.begin(), best.end());
+  }
+  uLongf packed_size = ::compressBound(static_cast<uLong>(raw.size()));
+  Bytes packed(packed_size);
+  const int status = ::compress2(packed.data(), &packed_size, raw.data(), static_cast<uLong>(raw.size()), 6);
+  check(status == Z_OK, "encode_png", "zlib could not pack {} (status {})", describe(x), status);
+
+  Bytes png = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  const auto big32 = [](Bytes& to, size_t v) {
+    for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<uint8_t>(v >> shift));
+  };
+  const auto chunk = [&](const char* type, std::span<const uint8_t> body) {
+    big32(png, body.size());
+    const size_t start = png.size();
+    png.insert(png.end(), type, type + 4);
+    png.insert(png.end(), body.begin(), body.end());
+    big32(png, ::crc32_z(0, png.data() + start, png.size() - start));
+  };
+  Bytes header;
+  big32(header, static_cast<size_t>(width));
+  big32(header, static_cast<size_t>(height));
+  header.insert(header.end(), {8, static_cast<uint8_t>(channels == 3 ? 2 : 0), 0, 0, 0});
+  chunk("IHDR", header);
+  // A chunk's length has 31 bits.
+  const std::span<const uint8_t> all(packed.data(), packed_size);
+  constexpr size_t kMost = size_t{1} << 30;
+  for (size_t at = 0; at < all.size(); at += kMost) chunk("IDAT", all.subspan(at, std::min(kMost, all.size() - at)));
+  chunk("IEND", {});
+  return png;
+}
+
+ATLAS_INLINE void write_png(const std::string& path, const Tensor& image) { write_file(path, encode_png(image)); }
+
+}  // namespace atlas::inline ATLAS_ABI::data
