@@ -85,8 +85,15 @@ inline PatchGrid input_patches(const Conv2dShape& s, int64_t group) {
 /// to hide the packing of the filters, and there are blocks for several threads.
 inline int64_t patch_rows(int64_t rows, int64_t depth, int64_t item) {
   const int64_t fit = (int64_t{512} << 10) / std::max<int64_t>(1, depth * item);
-  const int64_t share = std::max<int64_t>(32, (rows + 15) / 16);
+  const int64_t share = std::max<int64_t>(96, (rows + 15) / 16);
   return std::min(std::clamp<int64_t>(fit / 16 * 16, 96, 1024), share);
+}
+
+/// Small images have few blocks: then the result's channels are cut, too (the patches are gathered again for each piece).
+/// Returns the length of a piece, at least 128 channels.
+inline int64_t channel_piece(int64_t blocks, int64_t channels) {
+  const int64_t pieces = std::clamp<int64_t>(8 / std::max<int64_t>(1, blocks), 1, std::max<int64_t>(1, channels / 128));
+  return std::max<int64_t>(1, (channels + pieces - 1) / pieces);
 }
 
 /// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride + k * dilation
@@ -117,15 +124,22 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
     if (s.pointwise()) return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, b);
     std::vector<detail::PatchGrid> patches;
     for (int64_t g = 0; g < s.groups; ++g) patches.push_back(detail::input_patches(s, g));
-    const int64_t block = detail::patch_rows(rows, depth, sizeof(T));
-    parallel_for(rows, block, [&](int64_t begin, int64_t end) {
-      T* buffer = workspace<T>(block * depth);
-      if (b != nullptr)
-        for (int64_t r = begin; r < end; ++r) std::copy_n(b, channels, out + r * channels);
-      for (int64_t g = 0; g < s.groups; ++g) {
-        patches[static_cast<size_t>(g)].gather(in, begin, end, buffer);
-        gemm_serial<T>(false, true, end - begin, share, depth, T(1), buffer, depth, w + g * share * depth, depth,
-                       b != nullptr ? T(1) : T(0), out + begin * channels + g * share, channels);
+    const int64_t block = detail::patch_rows(rows, depth, sizeof(T)), blocks = (rows + block - 1) / block;
+    const int64_t piece = detail::channel_piece(blocks, share), pieces = share > 0 ? (share + piece - 1) / piece : 0;
+    parallel_for(blocks * pieces, 1, [&](int64_t first, int64_t last) {
+      for (int64_t i = first; i < last; ++i) {
+        const int64_t begin = i / pieces * block, end = std::min(rows, begin + block);
+        const int64_t o = i % pieces * piece, width = std::min(piece, share - o);
+        T* buffer = workspace<T>(block * depth);
+        for (int64_t g = 0; g < s.groups; ++g) {
+          patches[static_cast<size_t>(g)].gather(in, begin, end, buffer);
+          const int64_t channel = g * share + o;
+          T* to = out + begin * channels + channel;
+          if (b != nullptr)  // the product starts from the bias instead of zero
+            for (int64_t r = 0; r < end - begin; ++r) std::copy_n(b + channel, width, to + r * channels);
+          gemm_serial<T>(false, true, end - begin, width, depth, T(1), buffer, depth, w + channel * depth, depth,
+                         b != nullptr ? T(1) : T(0), to, channels);
+        }
       }
     });
   });
@@ -152,7 +166,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     };
     struct Task {
       const Phase* phase;
-      int64_t begin, end;
+      int64_t begin, end;             // pixels of the phase
+      int64_t channel, channel_count;  // within each group
     };
     std::vector<Phase> phases;
     std::vector<Task> tasks;
@@ -166,8 +181,13 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
         filters += taps * s.out_channels * in_share;
       }
     }
-    for (const Phase& p : phases)
-      for (int64_t r = 0; r < p.rows; r += p.block) tasks.push_back({&p, r, std::min(p.rows, r + p.block)});
+    for (const Phase& p : phases) {
+      const int64_t blocks = (p.rows + p.block - 1) / p.block * static_cast<int64_t>(phases.size());
+      const int64_t piece = detail::channel_piece(blocks, in_share);
+      for (int64_t r = 0; r < p.rows; r += p.block)
+        for (int64_t c = 0; c < in_share; c += piece)
+          tasks.push_back({&p, r, std::min(p.rows, r + p.block), c, std::min(piece, in_share - c)});
+    }
 
     // Filters as [group][tap][out channel of the group][in channel of the group], phase by phase.
     T* arranged = workspace<T>(filters, 4);
@@ -197,20 +217,22 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
         patches.tap_w = p.w.offset;
         patches.find_runs();
         T* buffer = workspace<T>(p.block * p.depth);
-        T* result = dense ? din + task.begin * channels : workspace<T>(p.block * channels, 1);
+        T* scattered = dense ? nullptr : workspace<T>(p.block * task.channel_count, 1);
         for (int64_t g = 0; g < s.groups; ++g) {
           patches.first = g * out_share;
           patches.gather(dout, task.begin, task.end, buffer);
-          gemm_serial<T>(false, false, rows, in_share, p.depth, T(1), buffer, p.depth, arranged + p.filters + g * p.depth * in_share,
-                         in_share, T(0), result + g * in_share, channels);
-        }
-        if (dense) continue;
-        for (int64_t r = 0; r < rows; ++r) {  // the pixels of a phase lie a stride apart
-          const int64_t q = task.begin + r;
-          const int64_t col = p.w.start + q % p.w.length * s.stride[1];
-          const int64_t row = p.h.start + q / p.w.length % p.h.length * s.stride[0];
-          const int64_t image = q / (p.w.length * p.h.length);
-          std::copy_n(result + r * channels, channels, din + ((image * s.in[0] + row) * s.in[1] + col) * channels);
+          const int64_t channel = g * in_share + task.channel, width = task.channel_count;
+          gemm_serial<T>(false, false, rows, width, p.depth, T(1), buffer, p.depth,
+                         arranged + p.filters + g * p.depth * in_share + task.channel, in_share, T(0),
+                         dense ? din + task.begin * channels + channel : scattered, dense ? channels : width);
+          if (dense) continue;
+          for (int64_t r = 0; r < rows; ++r) {  // the pixels of a phase lie a stride apart
+            const int64_t q = task.begin + r;
+            const int64_t col = p.w.start + q % p.w.length * s.stride[1];
+            const int64_t row = p.h.start + q / p.w.length % p.h.length * s.stride[0];
+            const int64_t image = q / (p.w.length * p.h.length);
+            std::copy_n(scattered + r * width, width, din + ((image * s.in[0] + row) * s.in[1] + col) * channels + channel);
+          }
         }
       }
     });

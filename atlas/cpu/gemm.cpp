@@ -1,6 +1,4 @@
 // Compiled mode: the matrix products.
-#include "atlas/kernels/gemm.h"
-#ifdef ATLAS_COMPILED_LIB
 #include "atlas/cpu/gemm-inl.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
@@ -15,4 +13,3 @@ template void gemm_batched<double>(std::span<const GemmOperands<double>>, bool, 
                                    int64_t, int64_t, double, int64_t, const double*);
 
 }  // namespace atlas::inline ATLAS_ABI::cpu
-#endif
