@@ -34,7 +34,10 @@ inline void accumulate_leaf(Tensor leaf, Tensor g) {
   if (!total) total = solely_owned(g) && g.is_contiguous() ? std::move(g) : copy_of(g);
   else accumulate(total, std::move(g));
   leaf.set_grad(total);
-  for (auto& hook : leaf.impl().hooks) hook(total);
+  const Tensor before = total;
+  const auto hooks = leaf.impl().hooks;  // a hook may add hooks
+  for (const auto& hook : hooks) hook(total);
+  if (!total.is(before)) leaf.set_grad(total);  // a hook put another gradient in its place
 }
 
 struct Captures {

@@ -18,7 +18,7 @@ struct GradcheckOptions {
   double eps = 1e-6;           ///< step of the central differences
   double atol = 1e-6;          ///< allowed: |analytic - numeric| <= atol + rtol |numeric|
   double rtol = 1e-4;          ///< see atol
-  int64_t max_elements = 256;  ///< elements checked per input; of a larger input, that many spread evenly
+  int64_t max_elements = 256;  ///< elements checked per input; of a larger input, that many spread over it
   uint64_t seed = 1;           ///< of the random cotangent
 };
 
@@ -29,20 +29,6 @@ struct GradcheckResult {
 };
 
 namespace detail {
-
-/// True when two indices of t may share an element (expanded axes, overlapping windows).
-inline bool overlaps(const Tensor& t) {
-  std::vector<std::pair<int64_t, int64_t>> axes;  // stride, length
-  for (int i = 0; i < t.dim(); ++i)
-    if (t.shape()[i] > 1) axes.emplace_back(t.strides()[i], t.shape()[i]);
-  std::sort(axes.begin(), axes.end());
-  int64_t reach = 0;  // offset of the last element so far
-  for (const auto& [stride, length] : axes) {
-    if (stride <= reach) return true;
-    reach += stride * (length - 1);
-  }
-  return false;
-}
 
 /// A copy of t in its own storage that keeps t's strides, so that ops meet the same layout. Overlapping elements, which
 /// could not be changed one at a time, are laid out anew.
@@ -170,7 +156,9 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
     const Tensor dx = analytic[k] ? copy_of(analytic[k]) : zeros(x.shape(), float64);
     const int64_t n = x.numel(), count = std::min(n, options.max_elements);
     for (int64_t e = 0; e < count; ++e) {
-      const int64_t i = count == n ? e : static_cast<int64_t>(static_cast<double>(e) / static_cast<double>(count) * static_cast<double>(n));
+      // One element of each of `count` equal stretches; its place is random, or steps of C would stay in one channel.
+      const double place = Philox(options.seed, 1, static_cast<uint64_t>(e)).uniform_double(0) + static_cast<double>(e);
+      const int64_t i = count == n ? e : std::min(n - 1, static_cast<int64_t>(place / static_cast<double>(count) * static_cast<double>(n)));
       const auto [index, at] = detail::locate(x, i);
       const double value = data[at];
       const auto moved = [&](double to) {

@@ -162,9 +162,17 @@ inline Tensor& Tensor::set_requires_grad(bool on) {
 }
 
 namespace detail {
+/// src, or a copy of it when writing to `dst` would change it on the way.
+inline Tensor apart_from(const Tensor& dst, const Tensor& src) {
+  const bool shared = src.impl().storage == dst.impl().storage;
+  const bool same = src.shape() == dst.shape() && src.strides() == dst.strides() && src.offset() == dst.offset();
+  return shared && !same ? copy_of(src) : src;
+}
+
 inline void check_in_place(const Tensor& t, const char* op) {
   check(!(grad_enabled() && t.requires_grad()), op,
         "changing {} in place would invalidate its gradient; do it under NoGrad, or on a detached tensor", describe(t));
+  check(!overlaps(t), op, "{} is expanded: several indices share one element, so it cannot be written (clone it first)", describe(t));
 }
 }  // namespace detail
 
@@ -176,7 +184,7 @@ inline Tensor& Tensor::fill_(double value) {
 }
 inline Tensor& Tensor::add_(const Tensor& src, double alpha) {
   detail::check_in_place(*this, "add_");
-  add_elements(*this, src, alpha);
+  add_elements(*this, detail::apart_from(*this, src), alpha);
   bump_version();
   return *this;
 }
@@ -188,7 +196,7 @@ inline Tensor& Tensor::mul_(double factor) {
 }
 inline Tensor& Tensor::copy_(const Tensor& src) {
   detail::check_in_place(*this, "copy_");
-  copy_elements(*this, src);
+  copy_elements(*this, detail::apart_from(*this, src));
   bump_version();
   return *this;
 }

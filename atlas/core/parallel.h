@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -22,19 +23,26 @@ namespace atlas::inline ATLAS_ABI {
 /// Worker threads that wait for parallel_for. The calling thread works too, so `threads` counts it.
 class ThreadPool {
  public:
+  /// The pool. Its threads are joined at exit; the object stays, so that code that runs later still may use it (alone).
   static ThreadPool& instance() {
-    static ThreadPool pool;
-    return pool;
+    static ThreadPool* pool = [] {
+      auto* p = new ThreadPool;
+      std::atexit([] { instance().finish(); });
+      return p;
+    }();
+    return *pool;
   }
-  ~ThreadPool() { stop(); }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return threads_; }
+  /// @throws Error from inside a task: the pool cannot wait for itself.
   void resize(int threads) {
     check(threads >= 1 && threads <= 4096, "set_num_threads", "needs between 1 and 4096 threads, got {}", threads);
+    check(!inside(), "set_num_threads", "cannot change the number of threads from inside parallel work");
     std::lock_guard one(submit_);
     stop();
-    threads_ = threads;
-    start();
+    start(threads);
   }
 
   /// Calls task(i) for i in [0, count), in any order, on all threads; returns when all are done.
@@ -78,8 +86,7 @@ class ThreadPool {
   ThreadPool() {
     const char* wanted = std::getenv("ATLAS_NUM_THREADS");
     const int n = wanted != nullptr ? std::atoi(wanted) : 0;
-    threads_ = n >= 1 && n <= 4096 ? n : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    start();
+    start(n >= 1 && n <= 4096 ? n : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
   }
   static bool& inside() {
     thread_local bool flag = false;
@@ -96,9 +103,14 @@ class ThreadPool {
       }
     }
   }
-  void start() {
+  void start(int threads) {
     stopping_ = false;
-    for (int i = 1; i < threads_; ++i) workers_.emplace_back([this, seen = generation_] { loop(seen); });
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this, seen = generation_] { loop(seen); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: go on with those there are.
+    }
+    threads_ = static_cast<int>(workers_.size()) + 1;
   }
   void stop() {
     {
@@ -108,6 +120,12 @@ class ThreadPool {
     wake_.notify_all();
     for (auto& w : workers_) w.join();
     workers_.clear();
+  }
+  void finish() {
+    if (inside()) return;  // exit() was called by a task
+    std::lock_guard one(submit_);
+    stop();
+    threads_ = 1;
   }
   void loop(uint64_t seen) {
     inside() = true;
@@ -129,7 +147,8 @@ class ThreadPool {
   std::mutex submit_, mutex_;
   std::condition_variable wake_, done_;
   std::vector<std::thread> workers_;
-  int threads_ = 1, active_ = 0;
+  std::atomic<int> threads_{1};
+  int active_ = 0;
   uint64_t generation_ = 0;
   bool stopping_ = false;
   Job* job_ = nullptr;
@@ -158,13 +177,13 @@ inline void set_num_threads(int n) { ThreadPool::instance().resize(n); }
 template <class F>
 void parallel_for(int64_t n, int64_t grain, const F& f) {
   if (n <= 0) return;
-  grain = std::max<int64_t>(grain, 1);
-  const int64_t pieces = (n + grain - 1) / grain;
-  if (pieces == 1) {
+  if (grain >= n) {
     f(int64_t{0}, n);
     return;
   }
-  ThreadPool::instance().run(pieces, [&](int64_t i) { f(i * grain, std::min(n, (i + 1) * grain)); });
+  grain = std::max<int64_t>(grain, 1);
+  const int64_t pieces = (n - 1) / grain + 1;
+  ThreadPool::instance().run(pieces, [&](int64_t i) { f(i * grain, i + 1 == pieces ? n : (i + 1) * grain); });
 }
 
 }  // namespace atlas::inline ATLAS_ABI

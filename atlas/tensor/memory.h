@@ -2,9 +2,10 @@
 // conversions stand on.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <utility>
 #include <vector>
 
 #include "atlas/core/workspace.h"
@@ -12,6 +13,25 @@
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
+
+namespace detail {
+
+/// True when two indices of t may share an element (expanded axes, overlapping windows).
+inline bool overlaps(const Tensor& t) {
+  if (t.is_contiguous()) return false;
+  std::vector<std::pair<int64_t, int64_t>> axes;  // stride, length
+  for (int i = 0; i < t.dim(); ++i)
+    if (t.shape()[i] > 1) axes.emplace_back(t.strides()[i], t.shape()[i]);
+  std::sort(axes.begin(), axes.end());
+  int64_t reach = 0;  // offset of the last element so far
+  for (const auto& [stride, length] : axes) {
+    if (stride <= reach) return true;
+    reach += stride * (length - 1);
+  }
+  return false;
+}
+
+}  // namespace detail
 
 /// dst[...] = src[...], converting dtypes and broadcasting src to dst's shape. Both on the CPU.
 /// @throws Error when src does not broadcast to dst.
@@ -74,7 +94,9 @@ inline void add_elements(Tensor& dst, const Tensor& src, double alpha) {
     using T = decltype(tag);
     T* to = dst.data<T>();
     const T* from = src.data<T>();
-    const T a = static_cast<T>(alpha);
+    using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
+    const Factor a = convert<Factor>(alpha);
+    check(!std::is_integral_v<T> || static_cast<double>(a) == alpha, "add_", "{} is no factor for {}", alpha, name(dst.dtype()));
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {
       T* y = to + o[0];
       const T* x = from + o[1];
@@ -94,7 +116,9 @@ inline void scale_elements(Tensor& dst, double factor) {
   visit_number(dst.dtype(), "mul_", [&](auto tag) {
     using T = decltype(tag);
     T* y = dst.data<T>();
-    const T f = static_cast<T>(factor);
+    using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
+    const Factor f = convert<Factor>(factor);
+    check(!std::is_integral_v<T> || static_cast<double>(f) == factor, "mul_", "{} is no factor for {}", factor, name(dst.dtype()));
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {
       for (int64_t i = 0; i < n; ++i) y[o[0] + i * step[0]] = static_cast<T>(y[o[0] + i * step[0]] * f);
     });

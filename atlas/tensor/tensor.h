@@ -4,6 +4,7 @@
 // defined in ops/, where their gradients are.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -57,9 +58,10 @@ class Tensor {
   int64_t offset() const { return impl().offset; }
   /// True when elements lie in row-major order without gaps.
   bool is_contiguous() const {
+    const Shape& lengths = shape();
+    if (std::find(lengths.begin(), lengths.end(), 0) != lengths.end()) return true;
     int64_t step = 1;
     for (int i = dim() - 1; i >= 0; --i) {
-      if (shape()[i] == 0) return true;
       if (shape()[i] != 1 && strides()[i] != step) return false;
       step *= shape()[i];
     }
