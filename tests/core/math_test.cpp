@@ -1,0 +1,104 @@
+// The float32 functions against the standard library in float64: error in units in the last place, and special values.
+#include "atlas/core/math.h"
+
+#include <doctest/doctest.h>
+
+#include <initializer_list>
+#include <limits>
+
+using namespace atlas;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+/// Largest |f - reference| over floats in [lo, hi], in units of the reference's last place. The samples are equally spaced
+/// bit patterns, so that every exponent is visited.
+template <class F, class G>
+double worst_ulp(F f, G reference, float lo, float hi) {
+  double worst = 0;
+  for (uint64_t bits = 0; bits < uint64_t{1} << 32; bits += 9973) {
+    const float x = std::bit_cast<float>(static_cast<uint32_t>(bits));
+    if (!(x >= lo && x <= hi)) continue;
+    const double want = reference(static_cast<double>(x));
+    const float got = f(x), rounded = static_cast<float>(want);
+    if (!std::isfinite(rounded)) {
+      const bool same = got == rounded || (std::isnan(got) && std::isnan(rounded));
+      if (!same) worst = std::numeric_limits<double>::infinity();
+      continue;
+    }
+    int exponent = 0;
+    std::frexp(rounded, &exponent);
+    const double error = std::abs(static_cast<double>(got) - want) / std::ldexp(1.0, std::max(exponent - 24, -149));
+    if (!(error <= worst)) worst = error;
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("errors stay within the documented units in the last place") {
+  CHECK(worst_ulp([](float x) { return math::exp(x); }, [](double x) { return std::exp(x); }, -kInf, kInf) <= 2);
+  CHECK(worst_ulp([](float x) { return math::log(x); }, [](double x) { return std::log(x); }, -kInf, kInf) <= 2);
+  CHECK(worst_ulp([](float x) { return math::tanh(x); }, [](double x) { return std::tanh(x); }, -kInf, kInf) <= 2);
+  CHECK(worst_ulp([](float x) { return math::erf(x); }, [](double x) { return std::erf(x); }, -kInf, kInf) <= 2);
+  CHECK(worst_ulp([](float x) { return math::sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -87, kInf) <= 3);
+  CHECK(worst_ulp([](float x) { return math::softplus(x); }, [](double x) { return math::softplus(x); }, -kInf, kInf) <= 3);
+}
+
+TEST_CASE("infinities, overflow and underflow") {
+  CHECK(math::exp(kInf) == kInf);
+  CHECK(math::exp(-kInf) == 0);
+  CHECK(math::exp(88.73f) == kInf);
+  CHECK(math::exp(88.72f) < kInf);
+  CHECK(math::exp(-104.0f) == 0);
+  CHECK(math::exp(-100.0f) == doctest::Approx(3.78e-44).epsilon(0.05));  // subnormal
+  CHECK(math::exp(0.0f) == 1);
+  CHECK(math::log(0.0f) == -kInf);
+  CHECK(math::log(-0.0f) == -kInf);
+  CHECK(math::log(kInf) == kInf);
+  CHECK(math::log(1.0f) == 0);
+  CHECK(math::log(std::numeric_limits<float>::denorm_min()) == doctest::Approx(-103.27893));
+  CHECK(math::tanh(kInf) == 1);
+  CHECK(math::tanh(-kInf) == -1);
+  CHECK(math::erf(kInf) == 1);
+  CHECK(math::erf(-kInf) == -1);
+  CHECK(math::sigmoid(kInf) == 1);
+  CHECK(math::sigmoid(-kInf) == 0);
+  CHECK(math::sigmoid(0.0f) == 0.5f);
+  CHECK(math::softplus(kInf) == kInf);
+  CHECK(math::softplus(-kInf) == 0);
+  CHECK(math::softplus(1000.0f) == 1000);
+}
+
+TEST_CASE("odd functions keep the sign, zero included") {
+  for (float x : {1e-30f, 0.3f, 0.7f, 1.5f, 9.0f, 100.0f}) {
+    CHECK(math::tanh(-x) == -math::tanh(x));
+    CHECK(math::erf(-x) == -math::erf(x));
+  }
+  CHECK(std::signbit(math::tanh(-0.0f)));
+  CHECK(std::signbit(math::erf(-0.0f)));
+}
+
+TEST_CASE("NaN stays NaN") {
+  CHECK(std::isnan(math::exp(kNaN)));
+  CHECK(std::isnan(math::log(kNaN)));
+  CHECK(std::isnan(math::log(-1.0f)));
+  CHECK(std::isnan(math::log(-kInf)));
+  CHECK(std::isnan(math::tanh(kNaN)));
+  CHECK(std::isnan(math::erf(kNaN)));
+  CHECK(std::isnan(math::sigmoid(kNaN)));
+  CHECK(std::isnan(math::softplus(kNaN)));
+}
+
+TEST_CASE("float64 is the standard library's") {
+  for (double x : {-30.0, -1.25, 0.0, 0.5, 3.0, 40.0}) {
+    CHECK(math::exp(x) == std::exp(x));
+    CHECK(math::tanh(x) == std::tanh(x));
+    CHECK(math::erf(x) == std::erf(x));
+    CHECK(math::sigmoid(x) == doctest::Approx(1 / (1 + std::exp(-x))).epsilon(1e-15));
+    CHECK(math::softplus(x) == doctest::Approx(x > 30 ? x : std::log(1 + std::exp(x))).epsilon(1e-12));
+  }
+  CHECK(math::log(2.5) == std::log(2.5));
+}

@@ -1,0 +1,39 @@
+// Philox against the known answers published with Random123, and the generator's streams.
+#include <doctest/doctest.h>
+
+#include "atlas/core/rng.h"
+
+using namespace atlas;
+
+TEST_CASE("Philox 4x32-10: the published known answers") {
+  const auto equal = [](const Philox& p, uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+    return p.v[0] == a && p.v[1] == b && p.v[2] == c && p.v[3] == d;
+  };
+  CHECK(equal(Philox(0, 0, 0), 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8));
+  CHECK(equal(Philox(~0ull, ~0ull, ~0ull), 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd));
+  // Counter 243f6a88 85a308d3 13198a2e 03707344, key a4093822 299f31d0 (digits of pi).
+  CHECK(equal(Philox(0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88), 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1));
+}
+
+TEST_CASE("uniform and normal stay in range") {
+  double sum = 0, squares = 0;
+  const int n = 20000;
+  for (int i = 0; i < n; ++i) {
+    const Philox p(7, 3, static_cast<uint64_t>(i));
+    for (int k = 0; k < 4; ++k) CHECK_UNARY(p.uniform(k) >= 0.0f && p.uniform(k) < 1.0f);
+    CHECK_UNARY(p.uniform_double(1) >= 0.0 && p.uniform_double(1) < 1.0);
+    sum += p.normal();
+    squares += p.normal() * p.normal();
+  }
+  CHECK(sum / n == doctest::Approx(0).epsilon(0.03).scale(1));
+  CHECK(squares / n == doctest::Approx(1).epsilon(0.03));
+}
+
+TEST_CASE("a generator hands out one stream per call and restarts with its seed") {
+  manual_seed(11);
+  CHECK(default_generator().next() == 0);
+  CHECK(default_generator().next() == 1);
+  CHECK(default_generator().seed == 11);
+  manual_seed(11);
+  CHECK(default_generator().stream == 0);
+}

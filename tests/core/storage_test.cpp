@@ -1,0 +1,94 @@
+// The caching allocator: alignment, reuse, statistics; storages: versions and borrowed memory.
+#include <doctest/doctest.h>
+
+#include <thread>
+#include <vector>
+
+#include "atlas/core/storage.h"
+
+using namespace atlas;
+
+TEST_CASE("blocks are aligned, counted, and used again") {
+  empty_cache();
+  const MemoryStats before = memory_stats();
+  void* where = nullptr;
+  {
+    Storage s(1000, Device{});
+    where = s.data();
+    CHECK(reinterpret_cast<uintptr_t>(where) % 64 == 0);
+    CHECK(memory_stats().current == before.current + 1024);
+    CHECK(memory_stats().reserved == before.reserved + 1024);
+    CHECK(memory_stats().system_calls == before.system_calls + 1);
+  }
+  CHECK(memory_stats().current == before.current);
+  CHECK(memory_stats().reserved == before.reserved + 1024);
+  {
+    Storage again(1010, Device{});  // the same size class
+    CHECK(again.data() == where);
+    CHECK(memory_stats().system_calls == before.system_calls + 1);
+  }
+  empty_cache();
+  CHECK(memory_stats().reserved == before.reserved);
+}
+
+TEST_CASE("peak") {
+  reset_peak_memory();
+  const int64_t start = memory_stats().current;
+  { Storage a(4096, Device{}), b(8192, Device{}); }
+  { Storage c(4096, Device{}); }
+  CHECK(memory_stats().peak == start + 4096 + 8192);
+  CHECK(memory_stats().current == start);
+  reset_peak_memory();
+  CHECK(memory_stats().peak == start);
+}
+
+TEST_CASE("at most an eighth of a block is wasted, every size is aligned") {
+  const int64_t start = memory_stats().current;
+  for (int64_t bytes = 1; bytes < 200000; bytes += bytes < 5000 ? 1 : 977) {
+    Storage s(bytes, Device{});
+    const int64_t got = memory_stats().current - start;
+    CHECK_UNARY(got >= bytes);
+    CHECK_UNARY(got <= bytes + std::max<int64_t>(63, bytes / 8));
+    CHECK_UNARY(reinterpret_cast<uintptr_t>(s.data()) % 64 == 0);
+  }
+  empty_cache();
+}
+
+TEST_CASE("zero bytes need no block; absurd sizes and absent devices are errors") {
+  const int64_t start = memory_stats().current;
+  Storage none(0, Device{});
+  CHECK(none.data() == nullptr);
+  CHECK(memory_stats().current == start);
+  CHECK_THROWS_WITH_AS(Storage(int64_t{1} << 50, Device{}), "[allocate] 1125899906842624 bytes is more than any machine has", Error);
+  if (!kWithCuda) CHECK_THROWS_WITH_AS(Storage(4, Device::parse("cuda")), doctest::Contains("has no CUDA"), Error);
+  CHECK(memory_stats().current == start);
+}
+
+TEST_CASE("versions count changes; borrowed memory is given back once") {
+  Storage s(64, Device{});
+  CHECK(s.version() == 0);
+  s.bump_version();
+  CHECK(s.version() == 1);
+  int released = 0;
+  float data[4] = {1, 2, 3, 4};
+  {
+    Storage borrowed(data, sizeof data, Device{}, [&] { ++released; });
+    CHECK(borrowed.data() == data);
+    CHECK(released == 0);
+  }
+  CHECK(released == 1);
+}
+
+TEST_CASE("threads allocate and free at the same time") {
+  const int64_t start = memory_stats().current;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([t] {
+      for (int i = 0; i < 500; ++i) {
+        Storage s(64 * (1 + (i * (t + 1)) % 50), Device{});
+        static_cast<char*>(s.data())[0] = static_cast<char>(i);
+      }
+    });
+  for (auto& t : threads) t.join();
+  CHECK(memory_stats().current == start);
+}
