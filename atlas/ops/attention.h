@@ -1,0 +1,116 @@
+// Scaled dot product attention as one op, over the keys and values of one or several sources.
+#pragma once
+
+#include <cmath>
+
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/attention.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/join.h"
+#include "atlas/ops/matmul.h"
+#include "atlas/ops/shape.h"
+#include "atlas/ops/softmax.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace detail {
+
+/// `t` [B,L,heads,D] when its rows can be read in place, otherwise a contiguous copy. Outside the graph.
+inline Tensor rows_of_heads(const Tensor& t) {
+  const bool in_place = (t.size(3) <= 1 || t.strides()[3] == 1) && (t.size(1) <= 1 || t.strides()[1] >= t.size(3));
+  return in_place ? t.detach() : copy_of(t);
+}
+
+inline void check_attention(const Tensor& q, const std::vector<KeyValue>& sources) {
+  check(q.dim() == 4, "attention", "needs q[B,L,heads,D], got {}", describe(q));
+  check(q.size(3) >= 1, "attention", "needs at least one channel per head, got q {}", describe(q));
+  check(!sources.empty(), "attention", "needs at least one source of keys and values");
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const auto& [k, v] = sources[i];
+    check_same_kind(q, k, "attention", "q", "k");
+    check_same_kind(q, v, "attention", "q", "v");
+    check(k.dim() == 4 && k.shape() == v.shape(), "attention",
+          "source {}: needs k and v of one shape [B,L,heads,D], got k {}, v {}", i, describe(k), describe(v));
+    for (int axis : {2, 3})
+      check(k.size(axis) == q.size(axis), "attention", "source {}: axis {} ({}) differs: q {} has {}, k {} has {}", i, axis,
+            axis == 2 ? "heads" : "channels per head", describe(q), q.size(axis), describe(k), k.size(axis));
+    check(k.size(0) == q.size(0) || (k.size(0) > 0 && q.size(0) % k.size(0) == 0), "attention",
+          "source {}: the batch of q {} (axis 0 = {}) is not a multiple of that of k {} (axis 0 = {})", i, describe(q), q.size(0),
+          describe(k), k.size(0));
+  }
+}
+
+inline double attention_scale(const Tensor& q, double scale) {
+  return scale != 0 ? scale : 1.0 / std::sqrt(static_cast<double>(q.size(3)));
+}
+
+}  // namespace detail
+
+/// Scaled dot product attention over several sources (Vaswani et al., "Attention is all you need", 2017, eq. 1):
+/// y[b,l,h] = sum over all keys j of softmax_j(scale q[b,l,h] . k[j,h]) v[j,h].
+///
+/// The keys of the sources stand one after another along L. A source may have a smaller batch B_s dividing B: entry b of q
+/// then reads its entry b / (B / B_s), as if it had been repeated (it is not copied). Scores are never stored; backward
+/// recomputes them from one number per row.
+/// @param q        float32 or float64, [B,L,heads,D]; like k and v, a strided view is read in place when its last axis is contiguous
+/// @param sources  at least one; k and v [B_s,L_s,heads,D], same dtype
+/// @param scale    factor of the scores; 0 means 1 / sqrt(D)
+/// @return [B,L,heads,D], contiguous; zero where there is no key at all
+/// @throws Error when shapes, dtypes or devices do not fit.
+inline Tensor attention(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
+  detail::check_attention(q, sources);
+  scale = detail::attention_scale(q, scale);
+  const Tensor query = detail::rows_of_heads(q);
+  std::vector<KeyValue> kv;
+  std::vector<Tensor> inputs{q};
+  bool need_kv = false;
+  for (const KeyValue& s : sources) {
+    kv.push_back({detail::rows_of_heads(s.k), detail::rows_of_heads(s.v)});
+    inputs.insert(inputs.end(), {s.k, s.v});
+    need_kv = need_kv || s.k.requires_grad() || s.v.requires_grad();
+  }
+  Tensor y = empty(q.shape(), q.dtype(), q.device());
+  Tensor lse = empty({q.size(0), q.size(2), q.size(1)}, q.dtype(), q.device());
+  kernels::attention_forward(query, kv, scale, y, lse);
+
+  std::vector<Saved> saved;
+  for (const KeyValue& s : kv) saved.insert(saved.end(), {Saved(s.k, "attention"), Saved(s.v, "attention")});
+  return record("attention", y, inputs,
+                [sq = Saved(query, "attention"), saved, sy = Saved(y, "attention"), sl = Saved(lse, "attention"), scale,
+                 need_q = q.requires_grad(), need_kv](const Tensor& dy) {
+                  std::vector<KeyValue> from, to;
+                  for (size_t i = 0; i < saved.size(); i += 2) {
+                    from.push_back({saved[i](), saved[i + 1]()});
+                    if (need_kv) to.push_back({empty_like(from.back().k), empty_like(from.back().v)});
+                  }
+                  Grads grads(1 + saved.size());
+                  if (need_q) grads[0] = empty_like(sq());
+                  kernels::attention_backward(sq(), from, scale, sy(), sl(), detail::rows_of_heads(dy), grads[0], to);
+                  for (size_t i = 0; i < to.size(); ++i) {
+                    grads[1 + 2 * i] = to[i].k;
+                    grads[2 + 2 * i] = to[i].v;
+                  }
+                  return grads;
+                });
+}
+
+/// Attention with a single source: q[B,L,heads,D], k and v [B_s,L_s,heads,D]. See above.
+inline Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, double scale = 0) {
+  return attention(q, std::vector<KeyValue>{{k, v}}, scale);
+}
+
+/// The same from plain ops: repeats the sources, joins them, and stores the matrix of probabilities.
+inline Tensor attention_reference(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
+  detail::check_attention(q, sources);
+  std::vector<Tensor> keys, values;
+  for (const auto& [k, v] : sources) {
+    const int64_t share = q.size(0) / std::max<int64_t>(1, k.size(0));
+    keys.push_back(repeat_interleave(k, share, 0));
+    values.push_back(repeat_interleave(v, share, 0));
+  }
+  const Tensor qh = permute(q, {0, 2, 1, 3}), kh = permute(cat(keys, 1), {0, 2, 3, 1}), vh = permute(cat(values, 1), {0, 2, 1, 3});
+  const Tensor p = softmax(matmul(qh, kh) * detail::attention_scale(q, scale), -1);
+  return permute(matmul(p, vh), {0, 2, 1, 3});
+}
+
+}  // namespace atlas::inline ATLAS_ABI
