@@ -38,6 +38,7 @@ struct Ticks {
     return v;
   }
   std::string label(double v) const {
+    if (std::abs(v) < step * 1e-6) v = 0;  // never "-0"
     if (std::abs(v) >= 1e6 || (v != 0 && std::abs(v) < 1e-4)) return fmt::format("{:.3g}", v);
     const int digits = std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6);
     return fmt::format("{:.{}f}", v, digits);
@@ -73,7 +74,7 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   const detail::Ticks y_ticks(y_low, y_high, static_cast<int>(o.height / 70), true);
 
   constexpr int64_t kText = 2, kLetter = (kGlyphWidth + 1) * kText, kLine = 7 * kText;
-  size_t widest = 1;
+  size_t widest = 4;  // charts above one another get equal margins
   for (const double v : y_ticks.values()) widest = std::max(widest, y_ticks.label(v).size());
   const int64_t left = 16 + (o.y_label.empty() ? 0 : kLine + 14) + static_cast<int64_t>(widest) * kLetter + 8;
   const int64_t right = 28, top = o.title.empty() ? 20 : 48, bottom = 16 + kLine + 10 + (o.x_label.empty() ? 0 : kLine + 10);
@@ -214,8 +215,9 @@ ATLAS_INLINE Tensor contact_sheet(const std::vector<Tile>& tiles, int64_t column
     const Tile& tile = tiles[static_cast<size_t>(i)];
     Tensor image = as_image(tile.image, "contact_sheet");
     const int64_t longer = std::max(image.shape()[0], image.shape()[1]);
-    if (longer <= cell) {
-      image = enlarged(image, cell / longer);
+    // Whole factors keep pixels crisp; where they would leave much of the cell empty, the image is resized to fill it.
+    if (const int64_t factor = cell / longer; factor * longer * 5 >= cell * 4) {
+      image = enlarged(image, factor);
     } else {
       const auto scaled = [&](int64_t n) { return std::max<int64_t>(1, n * cell / longer); };
       image = resize_image(image, scaled(image.shape()[0]), scaled(image.shape()[1]), Interpolation::bilinear);

@@ -1,0 +1,149 @@
+// ImageFolder: classes and order, bad files skipped or refused, the division into training and test images.
+#include "atlas/data/image_folder.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "atlas/data/loader.h"
+#include "tests/data/data_test.h"
+#include "tests/data/encode.h"
+
+using namespace atlas;
+using namespace atlas::data;
+using atlas_test::message_of;
+using atlas_test::Scratch;
+
+namespace {
+
+Bytes picture(uint8_t value) { return atlas_test::bmp(4, 4, Bytes(48, value)); }
+
+/// Positions of a folder's subset in terms of file names.
+std::set<std::string> names(const Dataset& set, const std::string& folder) {
+  std::set<std::string> all;
+  for (int64_t i = 0; i < set.size(); ++i) all.insert(set.where(i).substr(folder.size() + 1));
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("classes are sorted subfolders, files are sorted, endings in any case") {
+  const Scratch scratch;
+  scratch.write("dog/b.BMP", picture(2));
+  scratch.write("dog/a.bmp", picture(1));
+  scratch.write("dog/deep/er.Png", atlas_test::png(1, 1, 8, 2, {0, 7, 8, 9}));
+  scratch.write("cat/photo.JPEG", atlas_test::jpeg(8, 8, Bytes(192, 30)));
+  scratch.write("cat/notes.txt", {'h', 'i'});
+  scratch.write("cat/.hidden.png", {'x'});
+  scratch.write(".git/x.png", {'x'});
+  scratch.write("empty/readme.md", {'x'});
+  scratch.write("loose.png", picture(5));
+  const auto set = image_folder(scratch.path());
+  CHECK(set->classes() == std::vector<std::string>{"cat", "dog"});
+  REQUIRE(set->size() == 4);
+  CHECK(set->where(0) == scratch / "cat/photo.JPEG");
+  CHECK(set->where(1) == scratch / "dog/a.bmp");
+  CHECK(set->where(3) == scratch / "dog/deep/er.Png");
+  CHECK(set->get(0).label == 0);
+  CHECK(set->get(2).label == 1);
+  CHECK(set->get(2).image.at<uint8_t>({1, 1, 1}) == 2);
+  CHECK(set->get(3).image.shape() == Shape{1, 1, 3});
+}
+
+TEST_CASE("a folder without images, with one class, or not there at all") {
+  const Scratch scratch;
+  const std::string folder = scratch.path();
+  const auto error = [&] { return message_of([&] { image_folder(folder); }); };
+  CHECK(error() == fmt::format("[image_folder] {}: no images (expected a subfolder per class with .jpg, .jpeg, .png or .bmp files)", folder));
+  scratch.write("cat/notes.txt", {'x'});
+  CHECK(error().find("no images") != std::string::npos);
+  scratch.write("cat/a.png", {'x'});
+  CHECK(error() == fmt::format("[image_folder] {}: only one class (cat); a classifier needs two or more subfolders with images", folder));
+  CHECK(message_of([&] { image_folder(folder + "/none"); }) == fmt::format("[image_folder] {}/none: no such folder", folder));
+  CHECK(message_of([&] { image_folder(folder + "/cat/a.png"); }) ==
+        fmt::format("[image_folder] {}/cat/a.png: is a file, not a folder", folder));
+}
+
+TEST_CASE("unreadable files are reported once, counted and left out, or an error when strict") {
+  const Scratch scratch;
+  for (int i = 0; i < 4; ++i) {
+    scratch.write(fmt::format("a/{}.bmp", i), picture(static_cast<uint8_t>(i)));
+    scratch.write(fmt::format("b/{}.bmp", i), picture(static_cast<uint8_t>(10 + i)));
+  }
+  const std::string bad = scratch.write("a/1.bmp", {'B', 'M'}), empty_file = scratch.write("b/2.bmp", {});
+  std::vector<std::string> reports;
+  FolderOptions options;
+  options.report = [&](const std::string& message) { reports.push_back(message); };
+  for (int workers : {0, 2}) {
+    reports.clear();
+    const auto set = image_folder(scratch.path(), options);
+    Loader loader(set, {.batch_size = 3, .shuffle = true, .workers = workers});
+    for (int64_t epoch = 0; epoch < 3; ++epoch) {
+      loader.start_epoch(epoch);
+      std::set<int64_t> seen;
+      for (Batch b; loader.next(b);) seen.insert(b.indices.begin(), b.indices.end());
+      CHECK(seen == std::set<int64_t>{0, 2, 3, 4, 5, 7});
+    }
+    CHECK(set->skipped() == 2);
+    std::sort(reports.begin(), reports.end());
+    REQUIRE(reports.size() == 2);
+    CHECK(reports[0] == fmt::format("skipped an unreadable image: [image] {}: BMP is cut short: its header ends at offset 2", bad));
+    CHECK(reports[1] == fmt::format("skipped an unreadable image: [image] {}: the file is empty", empty_file));
+
+    options.strict = true;
+    Loader strict(image_folder(scratch.path(), options), {.batch_size = 8, .workers = workers});
+    options.strict = false;
+    strict.start_epoch(0);
+    Batch batch;
+    CHECK(message_of([&] { strict.next(batch); }) == fmt::format("[image] {}: BMP is cut short: its header ends at offset 2", bad));
+  }
+}
+
+TEST_CASE("training and test folders share their classes") {
+  const Scratch scratch;
+  for (const char* name : {"train/cat", "train/dog", "train/emu", "val/dog", "val/emu"})
+    scratch.write(std::string(name) + "/1.bmp", picture(1));
+  DataPair pair = open_folder(scratch.path());
+  CHECK(pair.train->size() == 3);
+  CHECK(pair.test->size() == 2);
+  CHECK(pair.test->classes() == std::vector<std::string>{"cat", "dog", "emu"});
+  CHECK(pair.test->get(0).label == 1);
+  std::filesystem::rename(scratch / "val", scratch / "test");
+  CHECK(open_folder(scratch.path()).test->get(1).label == 2);
+  scratch.write("test/yak/1.bmp", picture(1));
+  CHECK(message_of([&] { open_folder(scratch.path()); }) ==
+        fmt::format("[image_folder] {}/test: class yak is not one of the 3 classes trained on", scratch.path()));
+}
+
+TEST_CASE("one folder is divided class by class, the same wherever it lies") {
+  std::set<std::string> first_train, first_test;
+  for (int place = 0; place < 2; ++place) {
+    const Scratch scratch;
+    for (int i = 0; i < 20; ++i) scratch.write(fmt::format("a/{}.bmp", i), picture(1));
+    for (int i = 0; i < 3; ++i) scratch.write(fmt::format("b/{}.bmp", i), picture(1));
+    FolderOptions options;
+    options.test_fraction = 0.25;
+    const DataPair pair = open_folder(scratch.path(), options);
+    const auto train = names(*pair.train, scratch.path()), test = names(*pair.test, scratch.path());
+    CHECK(test.size() == 6);  // 5 of 20, 1 of 3
+    CHECK(train.size() == 17);
+    for (const std::string& name : test) CHECK(train.count(name) == 0);
+    int from_b = 0;
+    for (const std::string& name : test) from_b += name[0] == 'b' ? 1 : 0;
+    CHECK(from_b == 1);
+    if (place == 0) first_train = train, first_test = test;
+    CHECK(train == first_train);
+    CHECK(test == first_test);
+    CHECK(pair.test->get(0).image.defined());
+  }
+  const Scratch scratch;
+  scratch.write("a/1.bmp", picture(1));
+  scratch.write("b/1.bmp", picture(1));
+  CHECK(message_of([&] { open_folder(scratch.path()); }) ==
+        fmt::format("[open_folder] {}: class a has only one image, but training and test need one each (or give the folder train/ and val/)",
+                    scratch.path()));
+  FolderOptions options;
+  options.test_fraction = 1;
+  CHECK(message_of([&] { open_folder(scratch.path(), options); }) == "[open_folder] test_fraction must lie between 0 and 1, got 1");
+}

@@ -1,0 +1,286 @@
+// Image files: round trips of every kind, EXIF orientation, and what is said about damaged ones.
+#include "atlas/data/image.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "atlas/data/random.h"
+#include "tests/data/data_test.h"
+#include "tests/data/encode.h"
+
+using namespace atlas;
+using namespace atlas::data;
+using atlas_test::message_of;
+using atlas_test::Scratch;
+
+namespace {
+
+Tensor noise(int64_t height, int64_t width, int64_t channels) {
+  Tensor t = channels == 1 ? empty({height, width}, uint8) : empty({height, width, channels}, uint8);
+  Rng rng(3, Purpose::synthetic, height, width);
+  for (int64_t i = 0; i < t.numel(); ++i) t.data<uint8_t>()[i] = static_cast<uint8_t>(rng.bits() >> 24);
+  return t;
+}
+
+std::array<int, 3> pixel(const Tensor& t, int64_t y, int64_t x) {
+  return {t.at<uint8_t>({y, x, 0}), t.at<uint8_t>({y, x, 1}), t.at<uint8_t>({y, x, 2})};
+}
+
+/// 32 wide, 16 high; quarters red, green / blue, white. JPEG keeps their middles almost exactly.
+Bytes quarters_jpeg() {
+  std::vector<uint8_t> rgb;
+  for (int y = 0; y < 16; ++y) {
+    for (int x = 0; x < 32; ++x) {
+      const bool bottom = y >= 8, right = x >= 16;
+      for (const bool on : {bottom == right, right, bottom}) rgb.push_back(on ? 255 : 0);
+    }
+  }
+  return atlas_test::jpeg(32, 16, rgb);
+}
+
+/// 'r', 'g', 'b', 'w' for the quarter colours (bottom == right gives red on, so top left is red, bottom right white).
+char colour_at(const Tensor& t, int64_t y, int64_t x) {
+  const auto p = pixel(t, y, x);
+  const bool r = p[0] > 128, g = p[1] > 128, b = p[2] > 128;
+  return r && g && b ? 'w' : r ? 'r' : g ? 'g' : b ? 'b' : '?';
+}
+
+std::string corners(const Tensor& t) {
+  const int64_t h = t.shape()[0], w = t.shape()[1];
+  return {colour_at(t, 3, 3), colour_at(t, 3, w - 4), colour_at(t, h - 4, 3), colour_at(t, h - 4, w - 4)};
+}
+
+/// The segment of EXIF data with one orientation entry.
+Bytes exif(bool little, uint16_t tag, uint16_t type, uint16_t value, uint32_t directory = 8, uint16_t entries = 1) {
+  Bytes e = {'E', 'x', 'i', 'f', 0, 0};
+  const auto put = [&](uint32_t v, int bytes) {
+    for (int i = 0; i < bytes; ++i) e.push_back(static_cast<uint8_t>(v >> (8 * (little ? i : bytes - 1 - i))));
+  };
+  e.insert(e.end(), 2, little ? 'I' : 'M');
+  put(42, 2);
+  put(directory, 4);
+  put(entries, 2);
+  put(tag, 2);
+  put(type, 2);
+  put(1, 4);
+  put(value, 2);
+  put(0, 2);
+  return e;
+}
+
+Bytes with_segment(const Bytes& jpeg, const Bytes& body) {
+  Bytes out(jpeg.begin(), jpeg.begin() + 2);
+  const size_t length = body.size() + 2;
+  out.insert(out.end(), {0xFF, 0xE1, static_cast<uint8_t>(length >> 8), static_cast<uint8_t>(length)});
+  out.insert(out.end(), body.begin(), body.end());
+  out.insert(out.end(), jpeg.begin() + 2, jpeg.end());
+  return out;
+}
+
+std::string decode_error(const Bytes& bytes) { return message_of([&] { decode_image(bytes, "x.img"); }); }
+
+Bytes changed(Bytes bytes, size_t at, uint8_t value) {
+  bytes.at(at) = value;
+  return bytes;
+}
+
+Bytes cut(const Bytes& bytes, size_t length) { return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)}; }
+
+}  // namespace
+
+TEST_CASE("PNG files come back as they were written") {
+  const Scratch scratch;
+  for (const auto& [h, w] : {std::pair<int64_t, int64_t>{1, 1}, {7, 5}, {64, 33}}) {
+    const std::string path = scratch / "a.png";
+    const Tensor rgb = noise(h, w, 3);
+    write_png(path, rgb);
+    const Tensor back = read_image(path);
+    REQUIRE(back.shape() == Shape{h, w, 3});
+    CHECK(std::memcmp(back.raw(), rgb.raw(), static_cast<size_t>(rgb.numel())) == 0);
+
+    const Tensor grey = noise(h, w, 1);
+    write_png(path, grey);
+    const Tensor spread = read_image(path);
+    REQUIRE(spread.shape() == Shape{h, w, 3});
+    for (int64_t i = 0; i < h * w; ++i)
+      for (int64_t c = 0; c < 3; ++c) REQUIRE(spread.data<uint8_t>()[3 * i + c] == grey.data<uint8_t>()[i]);
+  }
+  // A view is written as what it shows.
+  const Tensor wide = noise(4, 6, 3);
+  write_png(scratch / "view.png", raw_view(wide, {4, 2, 3}, {18, 3, 1}, 6));
+  CHECK(pixel(read_image(scratch / "view.png"), 3, 1) == pixel(wide, 3, 3));
+  // Nothing is left beside the files.
+  size_t files = 0;
+  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(scratch.path())) ++files;
+  CHECK(files == 2);
+}
+
+TEST_CASE("smooth pictures pack well") {
+  Tensor t = empty({100, 100, 3}, uint8);
+  for (int64_t i = 0; i < t.numel(); ++i) t.data<uint8_t>()[i] = static_cast<uint8_t>(i / 300 + i / 3 % 100);
+  CHECK(encode_png(t).size() < 2000);
+}
+
+TEST_CASE("what cannot be a PNG is refused, and a folder that is not there is named") {
+  CHECK(message_of([] { encode_png(empty({4, 4, 4}, uint8)); }) ==
+        "[encode_png] needs a uint8 image [H,W,3] or [H,W] of at least one pixel, got uint8[4,4,4]");
+  CHECK(message_of([] { encode_png(empty({4, 4, 3})); }).find("got float32[4,4,3]") != std::string::npos);
+  CHECK(message_of([] { encode_png(empty({0, 4, 3}, uint8)); }).find("got uint8[0,4,3]") != std::string::npos);
+  CHECK(message_of([] { encode_png(Tensor()); }).find("got undefined") != std::string::npos);
+  const Scratch scratch;
+  const std::string message = message_of([&] { write_png(scratch / "none/a.png", empty({1, 1, 3}, uint8)); });
+  CHECK(message.find("none/a.png") != std::string::npos);
+  CHECK(message.find("No such file or directory") != std::string::npos);
+}
+
+TEST_CASE("grey, transparent and 16-bit PNG files become RGB") {
+  // Grey with alpha, and RGBA: transparency shows white.
+  const Tensor ga = decode_image(atlas_test::png(3, 1, 8, 4, {0, 100, 255, 100, 0, 100, 128}), "ga.png");
+  CHECK(pixel(ga, 0, 0) == std::array<int, 3>{100, 100, 100});
+  CHECK(pixel(ga, 0, 1) == std::array<int, 3>{255, 255, 255});
+  CHECK(pixel(ga, 0, 2) == std::array<int, 3>{177, 177, 177});  // (100 * 128 + 255 * 127) / 255
+  const Tensor rgba = decode_image(atlas_test::png(2, 1, 8, 6, {0, 10, 20, 30, 255, 10, 20, 30, 0}), "rgba.png");
+  CHECK(pixel(rgba, 0, 0) == std::array<int, 3>{10, 20, 30});
+  CHECK(pixel(rgba, 0, 1) == std::array<int, 3>{255, 255, 255});
+  // 16 bits a channel: the upper eight stay.
+  const Tensor deep = decode_image(atlas_test::png(1, 1, 16, 2, {0, 0x12, 0xFF, 0x80, 0x00, 0xFE, 0x01}), "deep.png");
+  CHECK(pixel(deep, 0, 0) == std::array<int, 3>{0x12, 0x80, 0xFE});
+  // One bit a pixel.
+  const Tensor bits = decode_image(atlas_test::png(3, 1, 1, 0, {0, 0xA0}), "bits.png");
+  CHECK(pixel(bits, 0, 0)[0] == 255);
+  CHECK(pixel(bits, 0, 1)[0] == 0);
+}
+
+TEST_CASE("JPEG and BMP files are read, colour and grey") {
+  CHECK(corners(decode_image(quarters_jpeg(), "q.jpg")) == "rgbw");
+  const Tensor grey = decode_image(atlas_test::jpeg(8, 8, std::vector<uint8_t>(64, 90), 1), "grey.jpg");
+  REQUIRE(grey.shape() == Shape{8, 8, 3});
+  CHECK(pixel(grey, 4, 4)[0] == doctest::Approx(90).epsilon(0.05));
+  const Tensor bmp = decode_image(atlas_test::bmp(2, 1, {1, 2, 3, 250, 251, 252}), "a.bmp");
+  CHECK(pixel(bmp, 0, 0) == std::array<int, 3>{1, 2, 3});
+  CHECK(pixel(bmp, 0, 1) == std::array<int, 3>{250, 251, 252});
+  const ImageInfo info = inspect_image(quarters_jpeg(), "q.jpg");
+  CHECK(info.format == ImageInfo::Format::jpeg);
+  CHECK(info.width == 32);
+  CHECK(info.height == 16);
+}
+
+TEST_CASE("EXIF orientation turns JPEG files upright, in both byte orders") {
+  const char* expected[] = {"", "rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
+  for (uint16_t o = 1; o <= 8; ++o) {
+    for (const bool little : {true, false}) {
+      CAPTURE(o);
+      const Tensor t = decode_image(with_segment(quarters_jpeg(), exif(little, 274, 3, o)), "e.jpg");
+      CHECK(t.shape() == (o >= 5 ? Shape{32, 16, 3} : Shape{16, 32, 3}));
+      CHECK(corners(t) == expected[o]);
+    }
+  }
+}
+
+TEST_CASE("every orientation moves each pixel where it belongs") {
+  const int64_t h = 3, w = 4;
+  const Tensor in = noise(h, w, 3);
+  for (int o = 1; o <= 8; ++o) {
+    const Tensor out = oriented(in, o);
+    REQUIRE(out.shape() == (o >= 5 ? Shape{w, h, 3} : Shape{h, w, 3}));
+    for (int64_t y = 0; y < out.shape()[0]; ++y) {
+      for (int64_t x = 0; x < out.shape()[1]; ++x) {
+        const std::array<std::pair<int64_t, int64_t>, 9> from = {{{}, {y, x}, {y, w - 1 - x}, {h - 1 - y, w - 1 - x}, {h - 1 - y, x},
+                                                                  {x, y}, {h - 1 - x, y}, {h - 1 - x, w - 1 - y}, {x, w - 1 - y}}};
+        REQUIRE(pixel(out, y, x) == pixel(in, from[static_cast<size_t>(o)].first, from[static_cast<size_t>(o)].second));
+      }
+    }
+  }
+  CHECK(message_of([&] { oriented(in, 9); }) == "[oriented] orientation must lie in 1..8, got 9");
+}
+
+TEST_CASE("odd EXIF data leaves the picture as stored") {
+  const Bytes jpeg = quarters_jpeg();
+  Bytes lengths = exif(true, 274, 3, 6);
+  const std::vector<Bytes> odd = {
+      exif(true, 274, 3, 0),           exif(true, 274, 3, 9),
+      exif(true, 274, 4, 6),           exif(true, 300, 3, 6),
+      exif(false, 274, 3, 6, 0xFFFFFFFF), exif(false, 274, 3, 6, 1000),
+      exif(true, 300, 3, 6, 8, 0xFFFF), cut(lengths, 7),
+      cut(lengths, 12),                cut(lengths, 20),
+      changed(lengths, 6, 'X'),        changed(lengths, 8, 43),
+      {'E', 'x', 'i', 'f', 0, 0}};
+  for (const Bytes& block : odd) CHECK(corners(decode_image(with_segment(jpeg, block), "odd.jpg")) == "rgbw");
+}
+
+TEST_CASE("what is wrong with a file is said with its name") {
+  const Bytes jpeg = quarters_jpeg(), png = atlas_test::png(2, 2, 8, 2, Bytes(14, 0)), bmp = atlas_test::bmp(2, 2, Bytes(12, 9));
+  CHECK(decode_error({}) == "[image] x.img: the file is empty");
+  CHECK(decode_error({'G', 'I', 'F', '8', '9', 'a'}) == "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes 47 49 46 38 39 61)");
+  CHECK(decode_error({0xFF}) == "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes ff)");
+
+  CHECK(decode_error(cut(jpeg, jpeg.size() - 2)) ==
+        fmt::format("[image] x.img: JPEG is cut short: it ends at offset {} without an end marker", jpeg.size() - 2));
+  CHECK(decode_error(cut(jpeg, 2)) == "[image] x.img: JPEG is cut short: it ends at offset 2 without an end marker");
+  CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xD9}) == "[image] x.img: JPEG has no frame header before its end marker at offset 2");
+  CHECK(decode_error({0xFF, 0xD8, 0x00, 0x10}) == "[image] x.img: JPEG has byte 0x00 at offset 2, expected a marker (0xff)");
+  CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01}) ==
+        "[image] x.img: JPEG segment at offset 4 has length 1, expected at least 2");
+
+  CHECK(decode_error(cut(png, 20)) == "[image] x.img: PNG chunk IHDR at offset 8 declares 13 bytes, the file has 0 left (cut short?)");
+  CHECK(decode_error(cut(png, png.size() - 4)).find("PNG is cut short: it ends at offset") != std::string::npos);
+  CHECK(decode_error(cut(png, 8)) == "[image] x.img: PNG is cut short: it ends at offset 8 without an end chunk");
+  CHECK(decode_error(changed(png, 19, 3)).find("PNG chunk IHDR at offset 8 is damaged: check sum") != std::string::npos);
+  CHECK(decode_error(changed(png, 33, 0x7F)).find("PNG chunk IDAT at offset 33 declares 2130706") != std::string::npos);
+  CHECK(decode_error(changed(png, 12, 7)) == "[image] x.img: PNG has no valid chunk name at offset 12");
+
+  CHECK(decode_error(cut(bmp, 20)) == "[image] x.img: BMP is cut short: its header ends at offset 20");
+  CHECK(decode_error(cut(bmp, bmp.size() - 1)) ==
+        fmt::format("[image] x.img: BMP is cut short: {} bytes, but 2 x 2 pixels of 24 bits need {}", bmp.size() - 1, bmp.size()));
+  CHECK(decode_error(changed(bmp, 30, 1)) == "[image] x.img: BMP uses compression 1, only uncompressed files are read");
+  CHECK(message_of([] { read_image("/nowhere/a.png"); }) == "[read_file] /nowhere/a.png: No such file or directory");
+  CHECK(message_of([] { read_image("/"); }) == "[read_file] /: is a folder, not a file");
+}
+
+TEST_CASE("sizes that lie are found before memory is taken") {
+  const int64_t before = memory_stats().peak;
+  CHECK(decode_error(atlas_test::png(30000, 30000, 8, 2, Bytes(10, 0))) ==
+        "[image] x.img: declares 30000 x 30000 pixels, more than the 134217728 allowed");
+  CHECK(decode_error(atlas_test::png(10000, 10000, 8, 2, Bytes(10, 0))) ==
+        "[image] x.img: declares 10000 x 10000 pixels, more than a file of its length can hold (damaged or cut short?)");
+  CHECK(decode_error(atlas_test::png(0, 5, 8, 2, Bytes(10, 0))) == "[image] x.img: declares an empty image of 0 x 5 pixels");
+  Bytes jpeg = quarters_jpeg();
+  const std::array<uint8_t, 2> sof = {0xFF, 0xC0};
+  const size_t at = static_cast<size_t>(std::search(jpeg.begin(), jpeg.end(), sof.begin(), sof.end()) - jpeg.begin());
+  REQUIRE(at + 9 < jpeg.size());
+  jpeg[at + 5] = jpeg[at + 7] = 0x20;  // 8208 x 8224
+  CHECK(decode_error(jpeg) ==
+        "[image] x.img: declares 8224 x 8208 pixels, more than a file of its length can hold (damaged or cut short?)");
+  Bytes bmp = atlas_test::bmp(2, 2, Bytes(12, 9));
+  bmp[19] = bmp[23] = 0x10;
+  CHECK(decode_error(bmp).find("4098 x 4098 pixels of 24 bits need") != std::string::npos);
+  bmp[21] = bmp[25] = 0x7F;
+  CHECK(decode_error(bmp).find("more than the 134217728 allowed") != std::string::npos);
+  CHECK(message_of([] { decode_image(quarters_jpeg(), "x.img", 511); }) ==
+        "[image] x.img: declares 32 x 16 pixels, more than the 511 allowed");
+  CHECK(memory_stats().peak == before);
+}
+
+TEST_CASE("files damaged anywhere give a picture or an error, never more") {
+  int errors = 0;
+  for (const Bytes& file : {with_segment(quarters_jpeg(), exif(true, 274, 3, 6)), atlas_test::png(9, 5, 8, 6, Bytes(5 * 37, 0)),
+                            atlas_test::bmp(5, 3, Bytes(45, 77))}) {
+    Rng rng(11, Purpose::synthetic, 0, static_cast<int64_t>(file.size()));
+    for (int trial = 0; trial < 300; ++trial) {
+      Bytes bad = file;
+      for (int k = 0; k < 3; ++k) bad[static_cast<size_t>(rng.below(static_cast<int64_t>(bad.size())))] = static_cast<uint8_t>(rng.bits());
+      if (trial % 3 == 0) bad.resize(static_cast<size_t>(rng.below(static_cast<int64_t>(bad.size()) + 1)));
+      try {
+        const Tensor t = decode_image(bad, "bad", 1 << 20);
+        CHECK(t.shape()[2] == 3);
+      } catch (const Error& error) {
+        CHECK(std::string(error.what()).starts_with("[image] bad: "));
+        ++errors;
+      }
+    }
+  }
+  CHECK(errors > 300);
+}
