@@ -37,6 +37,16 @@ ATLAS_HOST_DEVICE inline float power_of_two(int32_t n) {
   return std::bit_cast<float>((static_cast<uint32_t>(n) + 127u) << 23);
 }
 
+/// |x|.
+ATLAS_HOST_DEVICE inline float magnitude(float x) {
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu);
+}
+
+/// y >= 0 with the sign of x.
+ATLAS_HOST_DEVICE inline float with_sign(float y, float x) {
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(y) | (std::bit_cast<uint32_t>(x) & 0x80000000u));
+}
+
 /// log(1 + f) for f in [sqrt(1/2) - 1, sqrt(2) - 1].
 ATLAS_HOST_DEVICE inline float log1p_core(float f) {
   const float f2 = f * f;
@@ -89,27 +99,29 @@ ATLAS_HOST_DEVICE inline double log(double x) { return std::log(x); }
 
 /// Hyperbolic tangent. At most 2 ulp.
 ATLAS_HOST_DEVICE inline float tanh(float x) {
-  const float a = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu), x2 = x * x;
-  const float near = fmadd(x * x2,
-                           detail::polynomial(x2, -3.333327770e-01f, 1.333133131e-01f, -5.373000726e-02f,
-                                              2.060617507e-02f, -5.666976329e-03f),
-                           x);
-  const float far = 1.0f - 2.0f / (exp(2.0f * a) + 1.0f);
-  return a < 0.625f ? near : (x < 0.0f ? -far : far);
+  const float a = detail::magnitude(x), a2 = a * a;
+  const float small = fmadd(a * a2,
+                            detail::polynomial(a2, -3.333327770e-01f, 1.333133131e-01f, -5.373000726e-02f,
+                                               2.060617507e-02f, -5.666976329e-03f),
+                            a);
+  const float large = 1.0f - 2.0f / (exp(2.0f * a) + 1.0f);
+  return detail::with_sign(a < 0.625f ? small : large, x);
 }
 ATLAS_HOST_DEVICE inline double tanh(double x) { return std::tanh(x); }
 
 /// Error function, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. At most 2 ulp.
 ATLAS_HOST_DEVICE inline float erf(float x) {
-  const float a = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu), x2 = x * x;
-  const float near = fmadd(x,
-                           detail::polynomial(x2, 1.283791661e-01f, -3.761262596e-01f, 1.128358543e-01f,
-                                              -2.685381286e-02f, 5.188327748e-03f, -8.010193706e-04f, 7.853860734e-05f),
-                           x);
-  const float far = 1.0f - exp(detail::polynomial(4.0f < a ? 4.0f : a, 1.884686353e-04f, -1.129580259e+00f,
-                                                  -6.332163811e-01f, -1.084221080e-01f, 2.521034330e-02f,
-                                                  -4.205286037e-03f, 4.414728610e-04f, -2.169762956e-05f));
-  return a < 1.0f ? near : (x < 0.0f ? -far : far);
+  const float a = detail::magnitude(x), a2 = a * a;
+  const float small =
+      fmadd(a,
+            detail::polynomial(a2, 1.283791661e-01f, -3.761262596e-01f, 1.128358543e-01f, -2.685381286e-02f,
+                               5.188327748e-03f, -8.010193706e-04f, 7.853860734e-05f),
+            a);
+  // The second polynomial is log(erfc(a)); at 4 erf is 1 in float32.
+  const float large = 1.0f - exp(detail::polynomial(4.0f < a ? 4.0f : a, 1.884686353e-04f, -1.129580259e+00f,
+                                                    -6.332163811e-01f, -1.084221080e-01f, 2.521034330e-02f,
+                                                    -4.205286037e-03f, 4.414728610e-04f, -2.169762956e-05f));
+  return detail::with_sign(a < 1.0f ? small : large, x);
 }
 ATLAS_HOST_DEVICE inline double erf(double x) { return std::erf(x); }
 
@@ -119,7 +131,7 @@ ATLAS_HOST_DEVICE inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp
 
 /// log(1 + e^x), without overflow for large x nor loss for very negative x. At most 3 ulp.
 ATLAS_HOST_DEVICE inline float softplus(float x) {
-  const float a = std::bit_cast<float>(std::bit_cast<uint32_t>(x) & 0x7fffffffu);
+  const float a = detail::magnitude(x);
   const float u = exp(-a);
   // log(1 + u), u in [0, 1]: above sqrt(2) - 1, ln 2 is taken out; (u - 1) / 2 is exact there.
   const bool big = u > 0.41421356f;

@@ -32,7 +32,8 @@ inline Tensor sum_to(const Tensor& x, const Shape& shape) {
 /// @return a tensor of the broadcast shape
 /// @throws Error when dtypes or devices differ or shapes do not broadcast; so do all functions of two tensors here
 inline Tensor add(const Tensor& a, const Tensor& b) {
-  return record("add", detail::binary(functors::Add{}, "add", a, b), {a, b},
+  Tensor y = detail::binary(functors::Add{}, "add", a, b);
+  return record("add", y, {a, b},
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
                   return Grads{na ? sum_to(dy, as) : Tensor(), nb ? sum_to(dy, bs) : Tensor()};
                 });
@@ -40,7 +41,8 @@ inline Tensor add(const Tensor& a, const Tensor& b) {
 
 /// a - b.   da = dy, db = -dy
 inline Tensor sub(const Tensor& a, const Tensor& b) {
-  return record("sub", detail::binary(functors::Sub{}, "sub", a, b), {a, b},
+  Tensor y = detail::binary(functors::Sub{}, "sub", a, b);
+  return record("sub", y, {a, b},
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
                   return Grads{na ? sum_to(dy, as) : Tensor(), nb ? neg(sum_to(dy, bs)) : Tensor()};
                 });

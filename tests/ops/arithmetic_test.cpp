@@ -1,0 +1,228 @@
+// Arithmetic with broadcasting against loops over the broadcast operands; gradients, sum_to, numbers, error texts.
+#include "atlas/ops/arithmetic.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "atlas/autograd/gradcheck.h"
+#include "random_input.h"
+
+using namespace atlas;
+using test::difference;
+using test::error_of;
+using test::random;
+using test::same_bits;
+using test::scattered;
+
+namespace {
+
+struct Operation {
+  const char* name;
+  Tensor (*op)(const Tensor&, const Tensor&);
+  double (*reference)(double, double);
+};
+const Operation kOperations[] = {
+    {"add", add, [](double a, double b) { return a + b; }},
+    {"sub", sub, [](double a, double b) { return a - b; }},
+    {"mul", mul, [](double a, double b) { return a * b; }},
+    {"div", div, [](double a, double b) { return a / b; }},
+    {"maximum", maximum, [](double a, double b) { return std::max(a, b); }},
+    {"minimum", minimum, [](double a, double b) { return std::min(a, b); }},
+};
+
+const std::pair<Shape, Shape> kShapes[] = {
+    {{2, 3}, {2, 3}},    {{2, 3, 4}, {4}},       {{2, 3, 4}, {3, 1}}, {{4, 1, 3}, {1, 2, 1}}, {{}, {2, 3}},
+    {{3}, {}},           {{}, {}},               {{1}, {5}},          {{2, 1, 3}, {2, 4, 3}}, {{1, 1, 2}, {3, 1, 1, 2}},
+    {{0, 3}, {3}},       {{1}, {0}},             {{2, 0, 3}, {1, 3}}, {{5, 1}, {1, 6}},
+};
+
+Tensor repeated(const Tensor& t, const Shape& shape) {
+  Tensor y = empty(shape, float64);
+  copy_elements(y, t);
+  return y;
+}
+
+Tensor naive(const Operation& f, const Tensor& a, const Tensor& b) {
+  const Shape shape = broadcast_shapes(a.shape(), b.shape(), "test");
+  const Tensor p = repeated(a, shape), q = repeated(b, shape);
+  Tensor y = empty(shape, float64);
+  for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] = f.reference(p.data<double>()[i], q.data<double>()[i]);
+  return y;
+}
+
+Tensor as(const Tensor& t, DType dtype) {
+  Tensor y = empty(t.shape(), dtype);
+  copy_elements(y, t);
+  return y;
+}
+
+/// Values with an absolute value in [0.5, 2.5], so that division is well conditioned.
+Tensor values(const Shape& shape, uint64_t seed) {
+  Generator g{seed, 0};
+  const Tensor size = uniform(shape, 0.5, 2.5, float64, g), sign = random(shape, seed);
+  for (int64_t i = 0; i < size.numel(); ++i)
+    size.data<double>()[i] = std::copysign(size.data<double>()[i], sign.data<double>()[i]);
+  return size;
+}
+
+}  // namespace
+
+TEST_CASE("values of broadcast operands, contiguous and not") {
+  for (const Operation& f : kOperations) {
+    for (const auto& [sa, sb] : kShapes) {
+      CAPTURE(f.name);
+      CAPTURE(sa.str());
+      CAPTURE(sb.str());
+      const Tensor a = values(sa, 1), b = values(sb, 2), want = naive(f, a, b);
+      CHECK(difference(f.op(a, b), want) == 0);
+      CHECK(difference(f.op(scattered(a), b), want) == 0);
+      CHECK(difference(f.op(scattered(a), scattered(b)), want) == 0);
+      const Tensor y = f.op(as(a, float32), as(b, float32));
+      CHECK(y.dtype() == float32);
+      CHECK(difference(y, want) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("gradients, of both operands and of one alone") {
+  for (const Operation& f : kOperations) {
+    for (const auto& [sa, sb] : kShapes) {
+      CAPTURE(f.name);
+      CAPTURE(sa.str());
+      CAPTURE(sb.str());
+      const Tensor a = values(sa, 1), b = values(sb, 2);
+      CHECK(gradcheck([&](const std::vector<Tensor>& in) { return f.op(in[0], in[1]); }, {a, scattered(b)}).checked ==
+            a.numel() + b.numel());
+      gradcheck([&](const std::vector<Tensor>& in) { return f.op(in[0], b); }, {a});
+      gradcheck([&](const std::vector<Tensor>& in) { return f.op(a, in[0]); }, {b});
+    }
+  }
+  gradcheck([](const std::vector<Tensor>& in) { return in[0] * in[0] + in[0]; }, {values({3}, 1)});
+}
+
+TEST_CASE("an operand without gradient keeps nothing alive and may change") {
+  Tensor a = ones({3}), b = ones({3});
+  a.set_requires_grad();
+  const Tensor y = mul(a, b);
+  a.detach().fill_(5);  // needed only for the gradient of b, which is not asked for
+  backward(y, ones({3}));
+  CHECK(difference(a.grad(), ones({3})) == 0);
+  const Tensor z = mul(a, b);
+  b.fill_(2);
+  CHECK(error_of([&] { backward(z, ones({3})); }).find("[mul] a tensor needed for its gradient") == 0);
+}
+
+TEST_CASE("maximum and minimum: ties share, NaN wins") {
+  Tensor a = from_vector<float>({1, 2, 3}), b = from_vector<float>({2, 2, 2});
+  a.set_requires_grad();
+  b.set_requires_grad();
+  backward(maximum(a, b), ones({3}));
+  CHECK(difference(a.grad(), from_vector<float>({0, 0.5f, 1})) == 0);
+  CHECK(difference(b.grad(), from_vector<float>({1, 0.5f, 0})) == 0);
+  a.zero_grad();
+  b.zero_grad();
+  backward(minimum(a, b), ones({3}));
+  CHECK(difference(a.grad(), from_vector<float>({1, 0.5f, 0})) == 0);
+  CHECK(difference(b.grad(), from_vector<float>({0, 0.5f, 1})) == 0);
+  const Tensor nan = full({1}, NAN), one = ones({1});
+  for (auto op : {static_cast<Tensor (*)(const Tensor&, const Tensor&)>(maximum), static_cast<Tensor (*)(const Tensor&, const Tensor&)>(minimum)}) {
+    CHECK(std::isnan(op(nan, one).item()));
+    CHECK(std::isnan(op(one, nan).item()));
+  }
+}
+
+TEST_CASE("numbers") {
+  const Tensor x = from_vector<float>({1, -2, 4});
+  CHECK(difference(x + 2, from_vector<float>({3, 0, 6})) == 0);
+  CHECK(difference(2 + x, from_vector<float>({3, 0, 6})) == 0);
+  CHECK(difference(x - 2, from_vector<float>({-1, -4, 2})) == 0);
+  CHECK(difference(2 - x, from_vector<float>({1, 4, -2})) == 0);
+  CHECK(difference(x * 0.5, from_vector<float>({0.5f, -1, 2})) == 0);
+  CHECK(difference(0.5 * x, from_vector<float>({0.5f, -1, 2})) == 0);
+  CHECK(difference(x / 2, from_vector<float>({0.5f, -1, 2})) == 0);
+  CHECK(difference(2 / x, from_vector<float>({2, -1, 0.5f})) == 0);
+  CHECK(difference(-x, from_vector<float>({-1, 2, -4})) == 0);
+  CHECK(difference(maximum(x, 1.5), from_vector<float>({1.5f, 1.5f, 4})) == 0);
+  CHECK(difference(minimum(x, 1.5), from_vector<float>({1, -2, 1.5f})) == 0);
+  CHECK((x / 3).at<float>({0}) == 1.0f / 3.0f);  // a division, not a product with a rounded 1/3
+  const auto fn = [](const std::vector<Tensor>& in) {
+    const Tensor& t = in[0];
+    return (t + 1.5) * 2 - (3 - t) / 4 + 2 / t - (t - 1) * maximum(t, 0.3) + minimum(t, 0.3);
+  };
+  for (const Shape& shape : {Shape{3, 2}, Shape{}, Shape{0}, Shape{1}}) {
+    CHECK(gradcheck(fn, {values(shape, 3)}).checked == shape.numel());
+    CHECK(gradcheck(fn, {scattered(values(shape, 3))}).checked == shape.numel());
+  }
+}
+
+TEST_CASE("integers") {
+  const Tensor a = from_vector<int64_t>({1, 2, int64_t{1} << 60}), b = from_vector<int64_t>({3});
+  CHECK(same_bits(a + b, from_vector<int64_t>({4, 5, (int64_t{1} << 60) + 3})));
+  CHECK(same_bits(a - 1, from_vector<int64_t>({0, 1, (int64_t{1} << 60) - 1})));
+  CHECK(same_bits(b * 7, from_vector<int64_t>({21})));
+  CHECK(same_bits(from_vector<uint8_t>({200, 1}) + from_vector<uint8_t>({100, 2}), from_vector<uint8_t>({44, 3})));
+  CHECK(same_bits(maximum(a, b), from_vector<int64_t>({3, 3, int64_t{1} << 60})));
+}
+
+TEST_CASE("sum_to undoes broadcasting") {
+  for (const auto& [small, large] : {std::pair<Shape, Shape>{{4}, {2, 3, 4}}, {{3, 1}, {2, 3, 4}}, {{2, 3, 1}, {2, 3, 4}},
+                                     {{1, 3, 1}, {2, 3, 4}}, {{}, {2, 3}}, {{1, 1}, {5}}, {{1, 4}, {0, 4}}, {{3}, {0, 3}},
+                                     {{0}, {2, 0}}, {{2, 3}, {2, 3}}}) {
+    CAPTURE(small.str());
+    CAPTURE(large.str());
+    if (small.size() > large.size()) {
+      CHECK(error_of([&, &s = small, &l = large] { sum_to(random(l, 1), s); }) ==
+            "[sum_to] shape [1,1] does not broadcast to that of float64[5]");
+      continue;
+    }
+    // <sum_to(x), u> = <x, u repeated> for any u.
+    const Tensor x = random(large, 1), u = random(small, 2), y = sum_to(x, small), full_u = repeated(u, large);
+    REQUIRE(y.shape() == small);
+    double left = 0, right = 0;
+    for (int64_t i = 0; i < u.numel(); ++i) left += y.data<double>()[i] * u.data<double>()[i];
+    for (int64_t i = 0; i < x.numel(); ++i) right += x.data<double>()[i] * full_u.data<double>()[i];
+    CHECK(left == doctest::Approx(right).epsilon(1e-12));
+    CHECK(difference(sum_to(scattered(x), small), y) < 1e-12);
+    gradcheck([&, s = small](const std::vector<Tensor>& in) { return sum_to(in[0], s) * 2; }, {x});
+  }
+}
+
+TEST_CASE("results do not depend on the number of threads") {
+  Tensor x = random({3000, 37}, 1, float32), b = random({37}, 2, float32), s = random({3000, 1}, 3, float32);
+  for (Tensor* t : {&x, &b, &s}) t->set_requires_grad();
+  CHECK(test::same_for_any_threads([&] {
+    std::vector<Tensor> r = grad({(x + b) * s / (s - b)}, {x, b, s});
+    r.push_back((x + b).detach());
+    return r;
+  }));
+}
+
+TEST_CASE("devices") {
+  auto impl = std::make_shared<TensorImpl>();  // a handle without memory is enough to meet the checks
+  impl->storage = std::make_shared<Storage>(nullptr, 0, Device{DeviceType::cuda, 0}, nullptr);
+  impl->shape = {2};
+  impl->strides = {1};
+  const Tensor far(impl);
+  CHECK(error_of([&] { zeros({2}) + far; }) ==
+        "[add] operands are on different devices: float32[2] and float32[2] on cuda:0 (move one with .to(...))");
+}
+
+TEST_CASE("errors") {
+  CHECK(error_of([] { zeros({2, 3}) + zeros({2, 4}); }) ==
+        "[add] shapes [2,3] and [2,4] do not broadcast: axis -1 has lengths 3 and 4");
+  CHECK(error_of([] { zeros({2}) * zeros({2}, int64); }) ==
+        "[mul] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
+  CHECK(error_of([] { zeros({2}, int64) / zeros({2}, int64); }) ==
+        "[div] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
+  CHECK(error_of([] { zeros({2}, boolean) - zeros({2}, boolean); }) ==
+        "[sub] needs float32, float64, int64 or uint8, got bool (convert with .to(...))");
+  CHECK(error_of([] { zeros({2}, int64) + 0.5; }) ==
+        "[add] int64[2] takes whole numbers of its range, got 0.5 (convert the tensor with .to(atlas::float32))");
+  CHECK(error_of([] { zeros({2}, uint8) * 256; }).find("[mul] uint8[2] takes whole numbers of its range, got 256") == 0);
+  CHECK(error_of([] { zeros({2}, int64) + NAN; }).find("[add] int64[2] takes whole numbers") == 0);
+  CHECK(error_of([] { Tensor() + zeros({2}); }) == "[add] an operand is undefined: undefined and float32[2]");
+  CHECK(error_of([] { Tensor() * 2; }) == "[mul] the operand is undefined");
+  CHECK(error_of([] { sum_to(zeros({2, 3}), {2}); }) ==
+        "[sum_to] shapes [2,3] and [2] do not broadcast: axis -1 has lengths 3 and 2");
+}

@@ -1,0 +1,90 @@
+// Comparisons for every number type, with broadcasting, with numbers and with NaN.
+#include "atlas/ops/compare.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "atlas/tensor/create.h"
+#include "random_input.h"
+
+using namespace atlas;
+using test::error_of;
+
+namespace {
+
+/// "1011": a boolean tensor as text.
+std::string bits(const Tensor& t) {
+  std::string s;
+  const Tensor c = copy_of(t);
+  for (int64_t i = 0; i < c.numel(); ++i) s += c.data<bool>()[i] ? '1' : '0';
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("every type") {
+  for (DType t : {float32, float64, int64, uint8}) {
+    CAPTURE(name(t));
+    Tensor a = empty({3}, t), b = empty({3}, t);
+    copy_elements(a, from_vector<int64_t>({1, 2, 3}));
+    copy_elements(b, from_vector<int64_t>({2, 2, 2}));
+    CHECK(eq(a, b).dtype() == boolean);
+    CHECK(bits(eq(a, b)) == "010");
+    CHECK(bits(ne(a, b)) == "101");
+    CHECK(bits(lt(a, b)) == "100");
+    CHECK(bits(le(a, b)) == "110");
+    CHECK(bits(gt(a, b)) == "001");
+    CHECK(bits(ge(a, b)) == "011");
+    CHECK(bits(eq(a, 2)) == "010");
+    CHECK(bits(ne(a, 2)) == "101");
+    CHECK(bits(lt(a, 2)) == "100");
+    CHECK(bits(le(a, 2)) == "110");
+    CHECK(bits(gt(a, 2)) == "001");
+    CHECK(bits(ge(a, 2)) == "011");
+  }
+}
+
+TEST_CASE("broadcast, strided and empty operands") {
+  const Tensor a = from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}), column = from_vector<float>({2, 5}, {2, 1});
+  CHECK(bits(lt(a, column)) == "100100");
+  CHECK(bits(lt(test::scattered(a), column)) == "100100");
+  CHECK(bits(ge(column, a)) == "110110");
+  CHECK(gt(zeros({0, 3}), zeros({3})).shape() == Shape{0, 3});
+  CHECK(bits(eq(zeros({}), zeros({}))) == "1");
+  Tensor x = ones({2});
+  x.set_requires_grad();
+  CHECK_FALSE(gt(x, 0).requires_grad());
+}
+
+TEST_CASE("NaN equals nothing") {
+  const Tensor nan = full({1}, NAN);
+  CHECK(bits(eq(nan, nan)) == "0");
+  CHECK(bits(ne(nan, nan)) == "1");
+  CHECK(bits(le(nan, 1)) == "0");
+  CHECK(bits(ge(nan, 1)) == "0");
+}
+
+TEST_CASE("many elements in parallel") {
+  const Tensor a = test::random({200, 333}, 1, float32), b = test::random({333}, 2, float32);
+  CHECK(test::same_for_any_threads([&] { return std::vector<Tensor>{lt(a, b), ge(b, a)}; }));
+  int64_t below = 0;
+  const Tensor y = lt(a, b);
+  for (int64_t i = 0; i < a.numel(); ++i) {
+    const bool want = a.data<float>()[i] < b.data<float>()[i % 333];
+    REQUIRE(y.data<bool>()[i] == want);
+    below += want;
+  }
+  CHECK(below > 0);
+}
+
+TEST_CASE("errors") {
+  CHECK(error_of([] { eq(zeros({2}), zeros({3})); }) ==
+        "[eq] shapes [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
+  CHECK(error_of([] { lt(zeros({2}), zeros({2}, int64)); }) ==
+        "[lt] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
+  CHECK(error_of([] { gt(zeros({2}, float16), zeros({2}, float16)); }) ==
+        "[gt] needs float32, float64, int64 or uint8, got float16 (convert with .to(...))");
+  CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers of its range, got 0.5") == 0);
+  CHECK(error_of([] { ne(Tensor(), 1); }) == "[ne] the operand is undefined");
+}

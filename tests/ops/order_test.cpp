@@ -1,0 +1,142 @@
+// argmax, topk and cumsum along every axis against plain loops; gradients, NaN, empty axes, error texts.
+#include "atlas/ops/order.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
+#include "random_input.h"
+
+using namespace atlas;
+using test::difference;
+using test::error_of;
+using test::random;
+using test::same_bits;
+using test::scattered;
+
+namespace {
+
+const Shape kShapes[] = {{2, 3, 4}, {5, 130}, {130, 5}, {7}, {1, 3}, {3, 1}};
+
+/// Calls f(line, at) for each line along `axis`: its values, and where element k of it is in row-major order: at(k).
+template <class F>
+void for_each_line(const Tensor& x, int axis, const F& f) {
+  Tensor flat = empty(x.shape(), float64);
+  copy_elements(flat, x);
+  const int64_t n = x.shape()[axis], inner = detail::inner_count(x.shape(), axis);
+  for (int64_t o = 0; o < x.numel() / n / inner; ++o)
+    for (int64_t i = 0; i < inner; ++i) {
+      std::vector<double> line;
+      for (int64_t k = 0; k < n; ++k) line.push_back(flat.data<double>()[(o * n + k) * inner + i]);
+      f(line, o, i);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("argmax") {
+  for (const Shape& shape : kShapes)
+    for (DType t : {float32, float64, int64}) {
+      Tensor x = empty(shape, t);
+      copy_elements(x, mul(random(shape, 1), 3));  // small integers have ties: the first counts
+      for (int axis = 0; axis < shape.size(); ++axis) {
+        CAPTURE(shape.str());
+        CAPTURE(axis);
+        const Tensor y = argmax(x, axis), kept = argmax(scattered(x), axis - shape.size(), true);
+        REQUIRE(y.dtype() == int64);
+        REQUIRE(kept.dim() == shape.size());
+        CHECK(same_bits(detail::view_as(kept, y.shape()), y));
+        const int64_t inner = detail::inner_count(shape, axis);
+        for_each_line(x, axis, [&](const std::vector<double>& line, int64_t o, int64_t i) {
+          REQUIRE(y.data<int64_t>()[o * inner + i] == std::max_element(line.begin(), line.end()) - line.begin());
+        });
+      }
+    }
+  CHECK(argmax(from_vector<float>({1, NAN, INFINITY, NAN}), 0).item<int64_t>() == 1);
+  CHECK(argmax(from_vector<float>({-INFINITY, -INFINITY}), 0).item<int64_t>() == 0);
+  CHECK(argmax(zeros({0, 3}), 1).shape() == Shape{0});
+  CHECK(argmax(zeros({3, 0}), 0).shape() == Shape{0});
+}
+
+TEST_CASE("topk") {
+  for (const Shape& shape : kShapes) {
+    const Tensor x = random(shape, 2), x32 = random(shape, 2, float32);
+    for (int axis = 0; axis < shape.size(); ++axis)
+      for (int64_t k : {int64_t{0}, int64_t{1}, (shape[axis] + 1) / 2, shape[axis]}) {
+        CAPTURE(shape.str());
+        CAPTURE(axis);
+        CAPTURE(k);
+        const auto [values, index] = topk(x, k, axis);
+        Shape want = shape;
+        want[axis] = k;
+        REQUIRE(values.shape() == want);
+        REQUIRE(index.shape() == want);
+        REQUIRE(index.dtype() == int64);
+        CHECK(same_bits(topk(scattered(x), k, axis - shape.size()).second, index));
+        CHECK(same_bits(topk(x32, k, axis).second, index));
+        const int64_t inner = detail::inner_count(shape, axis);
+        for_each_line(x, axis, [&, &v = values, &p = index](std::vector<double> line, int64_t o, int64_t i) {
+          const std::vector<double> before = line;
+          std::sort(line.rbegin(), line.rend());
+          for (int64_t j = 0; j < k; ++j) {
+            const int64_t at = (o * k + j) * inner + i;
+            REQUIRE(v.data<double>()[at] == line[static_cast<size_t>(j)]);
+            REQUIRE(before[static_cast<size_t>(p.data<int64_t>()[at])] == line[static_cast<size_t>(j)]);
+          }
+        });
+        if (k > 0 && x.numel() < 100)
+          gradcheck([&, n = k, a = axis](const std::vector<Tensor>& in) { return topk(in[0], n, a).first; }, {scattered(x)});
+      }
+  }
+  const auto [values, index] = topk(from_vector<float>({1, 2, NAN, 2, INFINITY}), 4);
+  CHECK(same_bits(index, from_vector<int64_t>({2, 4, 1, 3})));
+  CHECK(std::isnan(values.at<float>({0})));
+  CHECK(topk(zeros({0, 3}), 2).first.shape() == Shape{0, 2});
+  CHECK(same_bits(topk(from_vector<int64_t>({3, 9, 5}), 2).first, from_vector<int64_t>({9, 5})));
+}
+
+TEST_CASE("cumsum") {
+  for (const Shape& shape : kShapes) {
+    const Tensor x = random(shape, 3), x32 = random(shape, 3, float32);
+    for (int axis = 0; axis < shape.size(); ++axis) {
+      CAPTURE(shape.str());
+      CAPTURE(axis);
+      const Tensor y = cumsum(x, axis);
+      const int64_t n = shape[axis], inner = detail::inner_count(shape, axis);
+      for_each_line(x, axis, [&](const std::vector<double>& line, int64_t o, int64_t i) {
+        double total = 0;
+        for (int64_t k = 0; k < n; ++k) {
+          total += line[static_cast<size_t>(k)];
+          REQUIRE(y.data<double>()[(o * n + k) * inner + i] == doctest::Approx(total).epsilon(1e-12));
+        }
+      });
+      CHECK(difference(cumsum(scattered(x), axis - shape.size()), y) == 0);
+      CHECK(difference(cumsum(x32, axis), y) < 1e-6);
+      gradcheck([&](const std::vector<Tensor>& in) { return cumsum(in[0], axis); }, {x});
+      gradcheck([&](const std::vector<Tensor>& in) { return cumsum(in[0], axis); }, {scattered(x)});
+    }
+  }
+  CHECK(same_bits(cumsum(from_vector<int64_t>({1, 2, 3}), 0), from_vector<int64_t>({1, 3, 6})));
+  CHECK(cumsum(zeros({0, 3}), 0).shape() == Shape{0, 3});
+  gradcheck([](const std::vector<Tensor>& in) { return cumsum(in[0], 1); }, {random({2, 0}, 1)});
+}
+
+TEST_CASE("results do not depend on the number of threads") {
+  const Tensor x = random({60, 50, 70}, 4, float32);
+  CHECK(test::same_for_any_threads([&] {
+    return std::vector<Tensor>{argmax(x, 1), topk(x, 5, 0).first, topk(x, 5, 2).second, cumsum(x, 1), cumsum(x, 2)};
+  }));
+}
+
+TEST_CASE("errors") {
+  CHECK(error_of([] { argmax(zeros({2, 3}), 2); }) == "[argmax] axis 2 is outside [-2, 2) for 2 axes");
+  CHECK(error_of([] { argmax(zeros({2, 0}), 1); }) == "[argmax] float32[2,0] has no elements along axis 1 to choose from");
+  CHECK(error_of([] { argmax(zeros({2}, boolean)); }).find("[argmax] needs float32, float64, int64 or uint8, got bool") == 0);
+  CHECK(error_of([] { topk(zeros({2, 3}), 4); }) == "[topk] k = 4 is outside [0, 3], the length of axis 1 of float32[2,3]");
+  CHECK(error_of([] { topk(zeros({2, 3}), -1); }).find("[topk] k = -1 is outside [0, 3]") == 0);
+  CHECK(error_of([] { cumsum(zeros({2}), 1); }) == "[cumsum] axis 1 is outside [-1, 1) for 1 axes");
+  CHECK(error_of([] { cumsum(zeros({2}, uint8), 0); }).find("[cumsum] needs float32 or float64, got uint8") == 0);
+}

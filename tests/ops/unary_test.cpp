@@ -1,0 +1,156 @@
+// Element-wise functions: values in both precisions and odd layouts, gradients, special values, error texts.
+#include "atlas/ops/unary.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "atlas/autograd/gradcheck.h"
+#include "random_input.h"
+
+using namespace atlas;
+using test::difference;
+using test::error_of;
+using test::scattered;
+
+namespace {
+
+struct Function {
+  const char* name;
+  Tensor (*op)(const Tensor&);
+  double (*reference)(double);
+  double lo = -4, hi = 4;  // where inputs are drawn from
+};
+
+double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
+
+const Function kFunctions[] = {
+    {"exp", exp, [](double x) { return std::exp(x); }},
+    {"log", log, [](double x) { return std::log(x); }, 0.1, 5},
+    {"sqrt", sqrt, [](double x) { return std::sqrt(x); }, 0.1, 5},
+    {"rsqrt", rsqrt, [](double x) { return 1 / std::sqrt(x); }, 0.1, 5},
+    {"abs", abs, [](double x) { return std::abs(x); }},
+    {"neg", neg, [](double x) { return -x; }},
+    {"square", square, [](double x) { return x * x; }},
+    {"erf", erf, [](double x) { return std::erf(x); }},
+    {"tanh", tanh, [](double x) { return std::tanh(x); }},
+    {"sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }},
+    {"relu", relu, [](double x) { return std::max(x, 0.0); }},
+    {"gelu", gelu, [](double x) { return x * normal_cdf(x); }},
+    {"gelu_tanh", gelu_tanh,
+     [](double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979) * (x + 0.044715 * x * x * x))); }},
+    {"silu", silu, [](double x) { return x / (1 + std::exp(-x)); }},
+    {"softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }},
+    {"clamp", [](const Tensor& x) { return clamp(x, -1.5, 2); }, [](double x) { return std::min(std::max(x, -1.5), 2.0); }},
+    {"pow 3", [](const Tensor& x) { return pow(x, 3); }, [](double x) { return x * x * x; }},
+    {"pow 2", [](const Tensor& x) { return pow(x, 2); }, [](double x) { return x * x; }},
+    {"pow 1.7", [](const Tensor& x) { return pow(x, 1.7); }, [](double x) { return std::pow(x, 1.7); }, 0.1, 5},
+    {"pow 0.5", [](const Tensor& x) { return pow(x, 0.5); }, [](double x) { return std::sqrt(x); }, 0.1, 5},
+    {"pow -0.5", [](const Tensor& x) { return pow(x, -0.5); }, [](double x) { return 1 / std::sqrt(x); }, 0.1, 5},
+    {"pow -1", [](const Tensor& x) { return pow(x, -1); }, [](double x) { return 1 / x; }, 0.1, 5},
+    {"pow 0", [](const Tensor& x) { return pow(x, 0); }, [](double) { return 1.0; }},
+};
+
+Tensor inputs(const Function& f, const Shape& shape, DType dtype) {
+  Generator g{7, 0};
+  return uniform(shape, f.lo, f.hi, dtype, g);
+}
+
+Tensor reference(const Function& f, const Tensor& x) {
+  Tensor y = empty(x.shape(), float64);
+  copy_elements(y, x);
+  for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] = f.reference(y.data<double>()[i]);
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("values, float32 and float64, contiguous and not") {
+  for (const Function& f : kFunctions) {
+    CAPTURE(f.name);
+    for (const Shape& shape : {Shape{7, 5, 3}, Shape{1000}, Shape{}, Shape{1, 1}, Shape{0, 3}, Shape{2, 0}}) {
+      const Tensor x = inputs(f, shape, float64), x32 = inputs(f, shape, float32);
+      CHECK(difference(f.op(x), reference(f, x)) < 1e-13);
+      CHECK(difference(f.op(scattered(x)), reference(f, x)) < 1e-13);
+      const Tensor y = f.op(x32);
+      CHECK(y.dtype() == float32);
+      CHECK(y.is_contiguous());
+      CHECK(difference(y, reference(f, x32)) < 1e-6);
+      CHECK(test::same_bits(f.op(scattered(x32)), y));
+    }
+  }
+}
+
+TEST_CASE("gradients") {
+  for (const Function& f : kFunctions) {
+    CAPTURE(f.name);
+    for (const Shape& shape : {Shape{3, 4}, Shape{5}, Shape{}, Shape{1, 2}, Shape{0, 3}}) {
+      const auto fn = [&](const std::vector<Tensor>& in) { return f.op(in[0]); };
+      const Tensor x = inputs(f, shape, float64);
+      CHECK(gradcheck(fn, {x}).checked == x.numel());
+      CHECK(gradcheck(fn, {scattered(x)}).checked == x.numel());
+    }
+  }
+}
+
+TEST_CASE("float32 gradients agree with float64") {
+  for (const Function& f : kFunctions) {
+    CAPTURE(f.name);
+    Tensor a = inputs(f, {100}, float32), b = empty({100}, float64);
+    copy_elements(b, a);
+    a.set_requires_grad();
+    b.set_requires_grad();
+    backward(f.op(a), ones({100}));
+    backward(f.op(b), ones({100}, float64));
+    CHECK(difference(a.grad(), b.grad()) < 2e-6);
+  }
+}
+
+TEST_CASE("derivatives at the kinks") {
+  Tensor x = from_vector<float>({-1, 0, 1});
+  x.set_requires_grad();
+  const auto derivative = [&](const Tensor& y) { return grad({y}, {x}, {ones({3})})[0]; };
+  CHECK(difference(derivative(abs(x)), from_vector<float>({-1, 0, 1})) == 0);
+  CHECK(difference(derivative(relu(x)), from_vector<float>({0, 0, 1})) == 0);
+  CHECK(difference(derivative(clamp(x, -1, 0)), from_vector<float>({1, 1, 0})) == 0);
+}
+
+TEST_CASE("integers") {
+  const Tensor x = from_vector<int64_t>({-3, 0, 4});
+  CHECK(test::same_bits(abs(x), from_vector<int64_t>({3, 0, 4})));
+  CHECK(test::same_bits(neg(x), from_vector<int64_t>({3, 0, -4})));
+  CHECK(test::same_bits(square(x), from_vector<int64_t>({9, 0, 16})));
+  CHECK(test::same_bits(relu(x), from_vector<int64_t>({0, 0, 4})));
+  CHECK(test::same_bits(neg(from_vector<uint8_t>({1, 0})), from_vector<uint8_t>({255, 0})));
+}
+
+TEST_CASE("NaN and infinity pass through") {
+  const Tensor x = from_vector<float>({NAN, INFINITY, -INFINITY});
+  for (auto op : {exp, sqrt, abs, neg, square, erf, tanh, sigmoid, relu, gelu, silu, softplus})
+    CHECK(std::isnan(op(x).at<float>({0})));
+  CHECK(std::isnan(clamp(x, 0, 1).at<float>({0})));
+  CHECK(clamp(x, -INFINITY, 1).at<float>({2}) == -INFINITY);
+  CHECK(relu(x).at<float>({1}) == INFINITY);
+  CHECK(relu(x).at<float>({2}) == 0);
+  CHECK(exp(x).at<float>({2}) == 0);
+}
+
+TEST_CASE("long rows in parallel give the same bits") {
+  const Tensor x = test::random({300, 257}, 1, float32);
+  CHECK(test::same_for_any_threads([&] { return std::vector<Tensor>{gelu(x), silu(scattered(x))}; }));
+}
+
+TEST_CASE("errors") {
+  CHECK(error_of([] { exp(zeros({2}, int64)); }) ==
+        "[exp] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
+  CHECK(error_of([] { abs(zeros({2}, bfloat16)); }) ==
+        "[abs] needs float32, float64, int64 or uint8, got bfloat16 (convert with .to(...))");
+  CHECK(error_of([] { clamp(zeros({2}), 2, 1); }) == "[clamp] needs lo <= hi, got 2 and 1");
+  CHECK(error_of([] { clamp(zeros({2}), NAN, 1); }).find("[clamp] needs lo <= hi") == 0);
+  CHECK(error_of([] { silu(Tensor()); }) == "[silu] the operand is undefined");
+  Tensor x = ones({2});
+  x.set_requires_grad();
+  const Tensor y = silu(x);
+  x.detach().fill_(3);
+  CHECK(error_of([&] { backward(y, ones({2})); }).find("[silu] a tensor needed for its gradient") == 0);
+}
