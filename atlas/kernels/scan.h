@@ -1,0 +1,40 @@
+// Kernels of the selective scan (the state-space recurrence of Mamba).
+#pragma once
+
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// The operands of a selective scan. u, delta [B,L,D]; a [D,N]; b, c [B,L,N]; d, delta_bias [D].
+/// As inputs of a kernel, u, delta, b and c may be strided as long as their last axis is contiguous; the rest is contiguous.
+struct ScanTensors {
+  Tensor u, delta, a, b, c, d, delta_bias;
+};
+
+namespace cpu {
+
+/// y[B,L,D] is overwritten.
+ATLAS_INLINE void scan_forward(const ScanTensors& in, Tensor& y);
+/// All gradients (contiguous, in the shapes of `in`) are overwritten; dy may be strided like u.
+ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
+
+}  // namespace cpu
+
+namespace kernels {
+
+inline void scan_forward(const ScanTensors& in, Tensor& y) {
+  if (in.u.device().is_cuda()) fail_no_cuda("selective_scan");
+  cpu::scan_forward(in, y);
+}
+inline void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads) {
+  if (in.u.device().is_cuda()) fail_no_cuda("selective_scan");
+  cpu::scan_backward(in, dy, grads);
+}
+
+}  // namespace kernels
+
+}  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/cpu/scan-inl.h"
+#endif
