@@ -11,17 +11,17 @@ namespace detail {
 template <class T>
 void where_row(const void*, const Row<4>& row) {
   T* __restrict y = row.at<T>(0);
-  const bool* __restrict c = row.at<bool>(1);
+  const uint8_t* __restrict c = row.at<uint8_t>(1);  // bool as its byte: gcc vectorises choices by integers alone
   const T* __restrict a = row.at<T>(2);
   const T* __restrict b = row.at<T>(3);
   if (row.contiguous()) {
     for (int64_t i = 0; i < row.n; ++i) {
       const T u = a[i], v = b[i];  // both are read, so that the choice needs no branch
-      y[i] = c[i] ? u : v;
+      y[i] = c[i] != 0 ? u : v;
     }
   } else {
     for (int64_t i = 0; i < row.n; ++i)
-      y[i * row.step[0]] = c[i * row.step[1]] ? a[i * row.step[2]] : b[i * row.step[3]];
+      y[i * row.step[0]] = c[i * row.step[1]] != 0 ? a[i * row.step[2]] : b[i * row.step[3]];
   }
 }
 
@@ -30,10 +30,11 @@ struct MaskedFill {
   T value;
   bool when;
   static void row(const void* self, const Row<3>& row) {
-    const auto [value, when] = *static_cast<const MaskedFill*>(self);
+    const T value = static_cast<const MaskedFill*>(self)->value;
+    const uint8_t when = static_cast<const MaskedFill*>(self)->when ? 1 : 0;
     T* __restrict y = row.at<T>(0);
     const T* __restrict x = row.at<T>(1);
-    const bool* __restrict m = row.at<bool>(2);
+    const uint8_t* __restrict m = row.at<uint8_t>(2);
     if (row.contiguous()) {
       for (int64_t i = 0; i < row.n; ++i) {
         const T v = x[i];
