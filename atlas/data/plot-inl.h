@@ -107,16 +107,18 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   centred(o.x_label, left + w / 2, o.height - 12 - kLine, kBlack);
   c.text_upwards(16, top + h / 2 + Canvas::text_width(o.y_label, kText) / 2, o.y_label, kBlack, kText);
 
-  // Lines that leave the frame (y_min, y_max given) are drawn on a canvas of their own and cut off with it.
-  Canvas inner(w, h);
-  inner.paste(crop(c.image(), top, left, h, w), 0, 0);
+  // Curves are drawn on a canvas of their own, so that those which leave the frame (y_min, y_max given) are cut off with it.
+  // It is a little larger than the frame: dots on the frame stay whole.
+  constexpr int64_t kRim = 5;
+  Canvas inner(w + 2 * kRim, h + 2 * kRim);
+  inner.paste(crop(c.image(), top - kRim, left - kRim, inner.height(), inner.width()), 0, 0);
   for (size_t k = 0; k < series.size(); ++k) {
     const Series& s = series[k];
     const Colour colour = detail::kSeriesColours[k % detail::kSeriesColours.size()];
     bool joined = false;
     double last_x = 0, last_y = 0;
     for (size_t i = 0; i < s.x.size(); ++i) {
-      const double x = px(s.x[i]) - static_cast<double>(left), y = py(s.y[i]) - static_cast<double>(top);
+      const double x = px(s.x[i]) - static_cast<double>(left - kRim), y = py(s.y[i]) - static_cast<double>(top - kRim);
       if (!std::isfinite(x) || !std::isfinite(y)) {
         joined = false;
         continue;
@@ -128,7 +130,7 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
       last_y = y;
     }
   }
-  c.paste(crop(inner.image(), 1, 1, h - 1, w - 1), left + 1, top + 1);
+  c.paste(inner.image(), left - kRim, top - kRim);
 
   // The legend goes to the corner with fewer points under it.
   int64_t box_w = 0, entries = 0;

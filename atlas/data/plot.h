@@ -17,7 +17,7 @@ struct Series {
 };
 
 struct ChartOptions {
-  std::string title, x_label, y_label;
+  std::string title = {}, x_label = {}, y_label = {};
   int64_t width = 900, height = 500;
   double y_min = std::numeric_limits<double>::quiet_NaN();  ///< NaN = from the data
   double y_max = std::numeric_limits<double>::quiet_NaN();
