@@ -11,13 +11,14 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss, Tensor& statistics) {
+ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
+                                        Tensor& statistics) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   const int64_t* labels = target.dtype() == int64 ? target.data<int64_t>() : nullptr;
   if (labels != nullptr) {
     for (int64_t r = 0; r < rows; ++r)
-      check(labels[r] >= 0 && labels[r] < classes, "cross_entropy", "target of row {} is {}, needs a class in [0, {}) for logits {}", r,
-            labels[r], classes, describe(logits));
+      check(labels[r] >= 0 && labels[r] < classes, "cross_entropy",
+            "target of row {} is {}, needs a class in [0, {}) for logits {}", r, labels[r], classes, describe(logits));
   }
   visit_float(logits.dtype(), "cross_entropy", [&](auto tag) {
     using T = decltype(tag);
@@ -35,10 +36,12 @@ ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& targ
         // -log softmax_i = log_sum - (x_i - top)
         if (labels != nullptr) {
           row_loss[r] = keep * (log_sum - (x[labels[r]] - top));
-          if (spread != T(0)) row_loss[r] += spread * row_sum<T>(classes, [&](int64_t i) { return log_sum - (x[i] - top); });
+          if (spread != T(0))
+            row_loss[r] += spread * row_sum<T>(classes, [&](int64_t i) { return log_sum - (x[i] - top); });
         } else {
           const T* t = soft + r * classes;
-          row_loss[r] = row_sum<T>(classes, [&](int64_t i) { return (keep * t[i] + spread) * (log_sum - (x[i] - top)); });
+          row_loss[r] =
+              row_sum<T>(classes, [&](int64_t i) { return (keep * t[i] + spread) * (log_sum - (x[i] - top)); });
         }
       }
     });
@@ -49,13 +52,14 @@ ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& targ
 }
 
 // d/dx_j sum_i t_i (lse - x_i) = (sum_i t_i) softmax_j - t_j, times dloss / B.
-ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics, double smoothing,
-                                         const Tensor& dloss, Tensor& dlogits) {
+ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics,
+                                         double smoothing, const Tensor& dloss, Tensor& dlogits) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   const int64_t* labels = target.dtype() == int64 ? target.data<int64_t>() : nullptr;
   visit_float(logits.dtype(), "cross_entropy", [&](auto tag) {
     using T = decltype(tag);
-    const T *xp = logits.data<T>(), *stats = statistics.data<T>(), *soft = labels == nullptr ? target.data<T>() : nullptr;
+    const T *xp = logits.data<T>(), *stats = statistics.data<T>(),
+            *soft = labels == nullptr ? target.data<T>() : nullptr;
     T* dxp = dlogits.data<T>();
     const T keep = static_cast<T>(1 - smoothing), spread = static_cast<T>(smoothing / static_cast<double>(classes));
     const T scale = *dloss.data<T>() / static_cast<T>(rows);
@@ -79,8 +83,8 @@ ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& tar
 }
 
 // d/dt_i = -(1 - smoothing) log softmax_i, times dloss / B.
-ATLAS_INLINE void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing, const Tensor& dloss,
-                                                Tensor& dtarget) {
+ATLAS_INLINE void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
+                                                const Tensor& dloss, Tensor& dtarget) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   visit_float(logits.dtype(), "cross_entropy", [&](auto tag) {
     using T = decltype(tag);

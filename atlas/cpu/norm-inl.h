@@ -1,6 +1,7 @@
 // CPU kernels of layer norm and batch norm.
 //
-// Sums over rows are taken per fixed block of rows and combined in block order: the same bits for any number of threads.
+// Sums over rows are taken per fixed block of rows and combined in block order: the same bits for any number of
+// threads.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +19,11 @@ namespace norm_detail {
 // At most 64 partial sums per channel, each over at least `min_rows` rows.
 inline int64_t piece_rows(int64_t rows, int64_t min_rows) { return std::max(min_rows, (rows + 63) / 64); }
 inline int64_t rows_of(const Tensor& x, int64_t channels) { return channels == 0 ? 0 : x.numel() / channels; }
-// Rows that stay in the first or second level cache between two passes, and make float sums short enough to be accurate.
-inline int64_t block_rows(int64_t channels) { return std::clamp<int64_t>(16384 / std::max<int64_t>(channels, 1), 16, 256); }
+// Rows that stay in the first or second level cache between two passes, and make float sums short enough to be
+// accurate.
+inline int64_t block_rows(int64_t channels) {
+  return std::clamp<int64_t>(16384 / std::max<int64_t>(channels, 1), 16, 256);
+}
 
 /// out0[c], out1[c] = sum over pieces of partial[piece][0 or 1][c].
 template <class A, class T>
@@ -39,8 +43,8 @@ void combine(const A* partial, int64_t pieces, int64_t channels, T* out0, T* out
 
 }  // namespace norm_detail
 
-ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
-                                     Tensor& rstd) {
+ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
+                                     Tensor& mean, Tensor& rstd) {
   const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
   if (channels == 0) return;
   visit_float(x.dtype(), "layer_norm", [&](auto tag) {
@@ -114,7 +118,8 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
     using T = decltype(tag);
     const T* xp = x.data<T>();
     double* partial = workspace<double>(pieces * 2 * channels);
-    const auto merge = [channels](double* __restrict m, double* __restrict m2, int64_t na, const auto* mb, const auto* m2b, int64_t nb) {
+    const auto merge = [channels](double* __restrict m, double* __restrict m2, int64_t na, const auto* mb,
+                                  const auto* m2b, int64_t nb) {
       const double weight_b = static_cast<double>(nb) / static_cast<double>(na + nb);
       const double cross = weight_b * static_cast<double>(na);
       for (int64_t c = 0; c < channels; ++c) {
@@ -156,8 +161,8 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
   });
 }
 
-ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias,
-                                     Tensor& y) {
+ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                                     const Tensor& bias, Tensor& y) {
   const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
   visit_float(x.dtype(), "batch_norm", [&](auto tag) {
     using T = decltype(tag);
@@ -178,8 +183,9 @@ ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const 
 // As layer norm, with the means <.> over the rows of a channel:
 //   dbias = sum dy, dweight = sum dy xhat, dx = weight rstd (dy - <dy> - xhat <dy xhat>)
 // With constant statistics the two means vanish from dx.
-ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& dy,
-                                      bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                                      const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight,
+                                      Tensor& dbias) {
   const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
   const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
   const int64_t pieces = (rows + grain - 1) / grain;

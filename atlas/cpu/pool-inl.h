@@ -29,8 +29,10 @@ void update(const T* __restrict x, int64_t channels, T* __restrict best) {
 template <class F>
 void visit(DType dtype, DType index, const F& f) {
   visit_float(dtype, "max_pool2d", [&](auto t) {
-    if (index == uint8) f(t, uint8_t{});
-    else f(t, int64_t{});
+    if (index == uint8)
+      f(t, uint8_t{});
+    else
+      f(t, int64_t{});
   });
 }
 
@@ -63,8 +65,10 @@ ATLAS_INLINE void max_pool2d_forward(const Tensor& x, const PoolWindow& window, 
           for (int64_t k = k0; k < k1; ++k) {
             for (int64_t l = k == k0 ? l0 + 1 : l0; l < l1; ++l) {
               const T* pixel = xp + ((b * height + top + k) * width + left + l) * channels;
-              if (ip != nullptr) pool_detail::update(pixel, channels, static_cast<I>(k * kw + l), yp + out, ip + out);
-              else pool_detail::update(pixel, channels, yp + out);
+              if (ip != nullptr)
+                pool_detail::update(pixel, channels, static_cast<I>(k * kw + l), yp + out, ip + out);
+              else
+                pool_detail::update(pixel, channels, yp + out);
             }
           }
         }
@@ -74,7 +78,8 @@ ATLAS_INLINE void max_pool2d_forward(const Tensor& x, const PoolWindow& window, 
 }
 
 // Each row of dx gathers from the rows of dy whose windows cover it, so that rows are independent:
-//   dx[h, w] = sum over windows (i, j) that cover (h, w) of dy[i, j] where index[i, j] is the position of (h, w) in (i, j).
+//   dx[h, w] = sum over windows (i, j) that cover (h, w) of dy[i, j] where index[i, j] is the position of (h, w) in (i,
+//   j).
 ATLAS_INLINE void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx) {
   if (dx.numel() == 0) return;
   const int64_t height = dx.shape()[1], width = dx.shape()[2], channels = dx.shape()[3];
@@ -87,26 +92,27 @@ ATLAS_INLINE void max_pool2d_backward(const Tensor& index, const Tensor& dy, con
     const I* ip = index.data<I>();
     const T* dyp = dy.data<T>();
     T* dxp = dx.data<T>();
-    parallel_for(dx.shape()[0] * height, std::max<int64_t>(1, 16384 / (width * channels)), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t b = r / height, h = r % height + ph;
-        T* row = dxp + r * width * channels;
-        std::fill(row, row + width * channels, T(0));
-        for (int64_t i = std::max<int64_t>(0, (h - kh + sh) / sh); i <= h / sh && i < out_height; ++i) {
-          for (int64_t j = 0; j < out_width; ++j) {
-            const int64_t left = j * sw - pw, l1 = std::min(kw, width - left);
-            const int64_t out = ((b * out_height + i) * out_width + j) * channels;
-            for (int64_t l = std::max<int64_t>(0, -left); l < l1; ++l) {
-              const I position = static_cast<I>((h - i * sh) * kw + l);
-              const I* __restrict at = ip + out;
-              const T* __restrict g = dyp + out;
-              T* __restrict d = row + (left + l) * channels;
-              for (int64_t c = 0; c < channels; ++c) d[c] += at[c] == position ? g[c] : T(0);
-            }
-          }
-        }
-      }
-    });
+    parallel_for(dx.shape()[0] * height, std::max<int64_t>(1, 16384 / (width * channels)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t r = begin; r < end; ++r) {
+                     const int64_t b = r / height, h = r % height + ph;
+                     T* row = dxp + r * width * channels;
+                     std::fill(row, row + width * channels, T(0));
+                     for (int64_t i = std::max<int64_t>(0, (h - kh + sh) / sh); i <= h / sh && i < out_height; ++i) {
+                       for (int64_t j = 0; j < out_width; ++j) {
+                         const int64_t left = j * sw - pw, l1 = std::min(kw, width - left);
+                         const int64_t out = ((b * out_height + i) * out_width + j) * channels;
+                         for (int64_t l = std::max<int64_t>(0, -left); l < l1; ++l) {
+                           const I position = static_cast<I>((h - i * sh) * kw + l);
+                           const I* __restrict at = ip + out;
+                           const T* __restrict g = dyp + out;
+                           T* __restrict d = row + (left + l) * channels;
+                           for (int64_t c = 0; c < channels; ++c) d[c] += at[c] == position ? g[c] : T(0);
+                         }
+                       }
+                     }
+                   }
+                 });
   });
 }
 

@@ -1,5 +1,5 @@
-// CPU kernels of softmax. Along the last axis a row is reduced at once; along another axis, a tile of neighbouring columns
-// is, so that the innermost loop is over contiguous memory either way.
+// CPU kernels of softmax. Along the last axis a row is reduced at once; along another axis, a tile of neighbouring
+// columns is, so that the innermost loop is over contiguous memory either way.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,8 @@ void forward_columns(const T* x, int64_t n, int64_t stride, int64_t width, bool 
   }
   for (int64_t c = 0; c < width; ++c) total[c] = logarithm ? math::log(total[c]) : T(1) / total[c];
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t c = 0; c < width; ++c) y[i * stride + c] = logarithm ? y[i * stride + c] - total[c] : y[i * stride + c] * total[c];
+    for (int64_t c = 0; c < width; ++c)
+      y[i * stride + c] = logarithm ? y[i * stride + c] - total[c] : y[i * stride + c] * total[c];
 }
 
 template <class T>
@@ -61,10 +62,12 @@ void backward_row(const T* y, const T* dy, int64_t n, bool logarithm, T* __restr
 }
 
 template <class T>
-void backward_columns(const T* y, const T* dy, int64_t n, int64_t stride, int64_t width, bool logarithm, T* __restrict dx) {
+void backward_columns(const T* y, const T* dy, int64_t n, int64_t stride, int64_t width, bool logarithm,
+                      T* __restrict dx) {
   T total[kTile] = {};
   for (int64_t i = 0; i < n; ++i)
-    for (int64_t c = 0; c < width; ++c) total[c] += logarithm ? dy[i * stride + c] : dy[i * stride + c] * y[i * stride + c];
+    for (int64_t c = 0; c < width; ++c)
+      total[c] += logarithm ? dy[i * stride + c] : dy[i * stride + c] * y[i * stride + c];
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t c = 0; c < width; ++c) {
       const int64_t at = i * stride + c;
@@ -84,12 +87,13 @@ void for_each_line(const AxisView& v, const Row& row, const Columns& columns) {
     return;
   }
   const int64_t tiles = (v.inner + kTile - 1) / kTile;
-  parallel_for(v.outer * tiles, std::max<int64_t>(1, 8192 / (v.n * std::min(v.inner, kTile))), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t c = t % tiles * kTile;
-      columns(t / tiles * v.n * v.inner + c, std::min(kTile, v.inner - c));
-    }
-  });
+  parallel_for(v.outer * tiles, std::max<int64_t>(1, 8192 / (v.n * std::min(v.inner, kTile))),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t t = begin; t < end; ++t) {
+                   const int64_t c = t % tiles * kTile;
+                   columns(t / tiles * v.n * v.inner + c, std::min(kTile, v.inner - c));
+                 }
+               });
 }
 
 }  // namespace softmax_detail
@@ -110,7 +114,8 @@ ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool lo
 
 // softmax: dy_i / dx_j = y_i (delta_ij - y_j), so dx = y (dy - sum dy y).
 // log_softmax: dy_i / dx_j = delta_ij - exp(y_j), so dx = dy - exp(y) sum dy.
-ATLAS_INLINE void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx) {
+ATLAS_INLINE void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm,
+                                   Tensor& dx) {
   if (y.numel() == 0) return;
   visit_float(y.dtype(), "softmax", [&](auto tag) {
     using T = decltype(tag);

@@ -1,8 +1,7 @@
 // Compiled mode: pooling, resampling and window kernels.
-#include "atlas/kernels/pool.h"
-#include "atlas/kernels/resize.h"
-#include "atlas/kernels/window.h"
-
 #include "atlas/cpu/pool-inl.h"
 #include "atlas/cpu/resize-inl.h"
 #include "atlas/cpu/window-inl.h"
+#include "atlas/kernels/pool.h"
+#include "atlas/kernels/resize.h"
+#include "atlas/kernels/window.h"

@@ -20,17 +20,18 @@ void for_each_row(const Tensor& map, int64_t window, const F& f) {
   const int64_t nh = (height + window - 1) / window, nw = (width + window - 1) / window;
   const int64_t row_bytes = window * pixel;
   // One item is one row of pixels of a strip of windows, edge rows included.
-  parallel_for(map.shape()[0] * nh * window, std::max<int64_t>(1, 65536 / (nw * row_bytes + 1)), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t inner = i % window, strip = i / window;  // strip = image * nh + row of windows
-      const int64_t h = strip % nh * window + inner;
-      for (int64_t j = 0; j < nw; ++j) {
-        const int64_t columns = h < height ? std::min(window, width - j * window) : 0;
-        f(((strip / nh * height + h) * width + j * window) * pixel, ((strip * nw + j) * window + inner) * row_bytes, columns * pixel,
-          (window - columns) * pixel);
-      }
-    }
-  });
+  parallel_for(map.shape()[0] * nh * window, std::max<int64_t>(1, 65536 / (nw * row_bytes + 1)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t inner = i % window, strip = i / window;  // strip = image * nh + row of windows
+                   const int64_t h = strip % nh * window + inner;
+                   for (int64_t j = 0; j < nw; ++j) {
+                     const int64_t columns = h < height ? std::min(window, width - j * window) : 0;
+                     f(((strip / nh * height + h) * width + j * window) * pixel,
+                       ((strip * nw + j) * window + inner) * row_bytes, columns * pixel, (window - columns) * pixel);
+                   }
+                 }
+               });
 }
 
 }  // namespace window_detail

@@ -13,8 +13,8 @@ void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor
 
 namespace kernels {
 
-/// y_i = x_i / (1 - p) when u_i >= p, else 0, with u_i = word i % 4 of Philox(seed, stream, i / 4). Contiguous; also the
-/// gradient, with dy for x.
+/// y_i = x_i / (1 - p) when u_i >= p, else 0, with u_i = word i % 4 of Philox(seed, stream, i / 4). Contiguous; also
+/// the gradient, with dy for x.
 inline void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("dropout");
   cpu::dropout(x, p, seed, stream, y);

@@ -5,34 +5,37 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-// logits, dlogits, dtarget [B, C] of one float dtype; target int64 [B] or like logits; statistics [B, 2] holds each row's
-// maximum m and log sum exp(x - m); loss and dloss are one element. All contiguous, outputs overwritten; B, C >= 1.
+// logits, dlogits, dtarget [B, C] of one float dtype; target int64 [B] or like logits; statistics [B, 2] holds each
+// row's maximum m and log sum exp(x - m); loss and dloss are one element. All contiguous, outputs overwritten; B, C
+// >= 1.
 namespace cpu {
-void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss, Tensor& statistics);
+void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
+                           Tensor& statistics);
 void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics, double smoothing,
                             const Tensor& dloss, Tensor& dlogits);
-void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing, const Tensor& dloss,
-                                   Tensor& dtarget);
+void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
+                                   const Tensor& dloss, Tensor& dtarget);
 }  // namespace cpu
 
 namespace kernels {
 
 /// Mean over rows of -sum_c t_c log softmax(x)_c, with t = (1 - smoothing) target + smoothing / C.
 /// @throws Error for a class number outside [0, C).
-inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss, Tensor& statistics) {
+inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
+                                  Tensor& statistics) {
   if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
   cpu::cross_entropy_forward(logits, target, smoothing, loss, statistics);
 }
 
-inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics, double smoothing,
-                                   const Tensor& dloss, Tensor& dlogits) {
+inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics,
+                                   double smoothing, const Tensor& dloss, Tensor& dlogits) {
   if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
   cpu::cross_entropy_backward(logits, target, statistics, smoothing, dloss, dlogits);
 }
 
 /// Gradient of class probabilities.
-inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing, const Tensor& dloss,
-                                          Tensor& dtarget) {
+inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
+                                          const Tensor& dloss, Tensor& dtarget) {
   if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
   cpu::cross_entropy_target_backward(logits, statistics, smoothing, dloss, dtarget);
 }

@@ -5,29 +5,31 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-// Shapes: x, dy, y, dx [rows, C]; weight, bias, dweight, dbias [C]; one float dtype, all contiguous, outputs overwritten.
-// Layer norm: mean, rstd [rows]. Batch norm: mean, var, rstd [C].
+// Shapes: x, dy, y, dx [rows, C]; weight, bias, dweight, dbias [C]; one float dtype, all contiguous, outputs
+// overwritten. Layer norm: mean, rstd [rows]. Batch norm: mean, var, rstd [C].
 namespace cpu {
-void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean, Tensor& rstd);
-void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
-                         Tensor& dx, Tensor& dweight, Tensor& dbias);
+void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
+                        Tensor& rstd);
+void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
+                         const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias);
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var);
-void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias, Tensor& y);
-void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& dy,
-                         bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
+void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                        const Tensor& bias, Tensor& y);
+void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                         const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
 }  // namespace cpu
 
 namespace kernels {
 
 /// y = (x - mean) rstd weight + bias per row, with rstd = 1 / sqrt(var + eps) and the biased variance.
-inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
-                               Tensor& rstd) {
+inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
+                               Tensor& mean, Tensor& rstd) {
   if (x.device().is_cuda()) fail_no_cuda("layer_norm");
   cpu::layer_norm_forward(x, weight, bias, eps, y, mean, rstd);
 }
 
-inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd, const Tensor& dy,
-                                Tensor& dx, Tensor& dweight, Tensor& dbias) {
+inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
+                                const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
   if (x.device().is_cuda()) fail_no_cuda("layer_norm");
   cpu::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
 }
@@ -39,15 +41,15 @@ inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
 }
 
 /// y = (x - mean) rstd weight + bias per channel.
-inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias,
-                               Tensor& y) {
+inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                               const Tensor& bias, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("batch_norm");
   cpu::batch_norm_forward(x, mean, rstd, weight, bias, y);
 }
 
 /// `batch_statistics`: mean and rstd depend on x; otherwise they are constants.
-inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& dy,
-                                bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                                const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
   if (x.device().is_cuda()) fail_no_cuda("batch_norm");
   cpu::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
 }

@@ -12,9 +12,13 @@ struct PoolWindow {
   std::array<int64_t, 2> kernel, stride, padding;
 
   /// Number of windows that fit along axis 0 or 1 of an image.
-  int64_t count(int64_t length, size_t axis) const { return (length + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1; }
+  int64_t count(int64_t length, size_t axis) const {
+    return (length + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1;
+  }
   /// The dtype that holds the position of a pixel in its window.
-  DType index_dtype() const { return kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256 ? uint8 : int64; }
+  DType index_dtype() const {
+    return kernel[0] <= 256 && kernel[1] <= 256 && kernel[0] * kernel[1] <= 256 ? uint8 : int64;
+  }
 };
 
 // x, dx [B, H, W, C]; y, dy, index [B, OH, OW, C]; contiguous, outputs overwritten.
@@ -25,7 +29,8 @@ void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow
 
 namespace kernels {
 
-/// Maximum of each window and, unless `index` is undefined, its row-major position in the window (of the first maximum).
+/// Maximum of each window and, unless `index` is undefined, its row-major position in the window (of the first
+/// maximum).
 inline void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index) {
   if (x.device().is_cuda()) fail_no_cuda("max_pool2d");
   cpu::max_pool2d_forward(x, window, y, index);

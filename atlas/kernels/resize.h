@@ -29,8 +29,9 @@ void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& c
 
 namespace kernels {
 
-/// y[b, i, j, c] = sum_k sum_l rows.weight[i, k] columns.weight[j, l] x[b, .., .., c]. x [B, H, W, C] to y [B, rows.size(),
-/// columns.size(), C], contiguous, float32, float64 or uint8 (computed in float32, rounded half up and clamped).
+/// y[b, i, j, c] = sum_k sum_l rows.weight[i, k] columns.weight[j, l] x[b, .., .., c]. x [B, H, W, C] to y [B,
+/// rows.size(), columns.size(), C], contiguous, float32, float64 or uint8 (computed in float32, rounded half up and
+/// clamped).
 inline void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("resample2d");
   cpu::resample2d(x, rows, columns, y);

@@ -1,4 +1,5 @@
-// Cutting a feature map into square windows and putting it together again: whole pixels are moved, whatever their dtype.
+// Cutting a feature map into square windows and putting it together again: whole pixels are moved, whatever their
+// dtype.
 #pragma once
 
 #include "atlas/tensor/tensor.h"

@@ -11,7 +11,8 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace dropout_detail {
 
-/// The identity in eval mode and for p = 0; otherwise `kernel` with a fresh stream of g, which is also its own gradient.
+/// The identity in eval mode and for p = 0; otherwise `kernel` with a fresh stream of g, which is also its own
+/// gradient.
 template <class Kernel>
 Tensor apply(const char* op, const Tensor& x, double p, bool training, Generator& g, const Kernel& kernel) {
   check(p >= 0 && p <= 1, op, "p is {}, needs a probability in [0, 1]", p);

@@ -14,8 +14,8 @@ namespace atlas::inline ATLAS_ABI {
 
 /// Mean cross entropy over a batch.
 ///
-/// loss = -1/B sum_b sum_c t_bc log softmax(logits_b)_c, with t = (1 - e) target + e / C for the label smoothing e; a class
-/// number stands for the one-hot row.
+/// loss = -1/B sum_b sum_c t_bc log softmax(logits_b)_c, with t = (1 - e) target + e / C for the label smoothing e; a
+/// class number stands for the one-hot row.
 /// @param logits           float32 or float64 [B, C], B and C at least 1
 /// @param target           int64 [B] with values in [0, C), or class probabilities [B, C] of the dtype of logits
 /// @param label_smoothing  e in [0, 1]
@@ -32,9 +32,10 @@ inline Tensor cross_entropy(const Tensor& logits, const Tensor& target, double l
   check(label_smoothing >= 0 && label_smoothing <= 1, op, "label_smoothing is {}, needs [0, 1]", label_smoothing);
   const bool hard = target.defined() && target.dtype() == int64 && target.shape() == Shape{rows};
   const bool soft = target.defined() && target.dtype() == logits.dtype() && target.shape() == logits.shape();
-  check(hard || soft, op, "target {} does not fit logits {}: needs int64[{}] (classes) or {}{} (probabilities)", describe(target),
-        describe(logits), rows, name(logits.dtype()), logits.shape().str());
-  check(target.device() == logits.device(), op, "logits {} and target {} are on different devices", describe(logits), describe(target));
+  check(hard || soft, op, "target {} does not fit logits {}: needs int64[{}] (classes) or {}{} (probabilities)",
+        describe(target), describe(logits), rows, name(logits.dtype()), logits.shape().str());
+  check(target.device() == logits.device(), op, "logits {} and target {} are on different devices", describe(logits),
+        describe(target));
 
   const Tensor x = logits.contiguous(), t = target.contiguous();
   Tensor loss = empty({}, x.dtype(), x.device()), statistics = empty({rows, 2}, x.dtype(), x.device());
@@ -56,7 +57,8 @@ inline Tensor cross_entropy(const Tensor& logits, const Tensor& target, double l
 /// cross_entropy from plain ops.
 inline Tensor cross_entropy_reference(const Tensor& logits, const Tensor& target, double label_smoothing = 0) {
   const Tensor log_p = log_softmax_reference(logits, 1);
-  const Tensor wanted = target.dtype() == int64 ? gather(log_p, 1, target.unsqueeze(1)).squeeze(1) : sum(log_p * target, {1});
+  const Tensor wanted =
+      target.dtype() == int64 ? gather(log_p, 1, target.unsqueeze(1)).squeeze(1) : sum(log_p * target, {1});
   return -mean(wanted * (1 - label_smoothing) + mean(log_p, {1}) * label_smoothing);
 }
 

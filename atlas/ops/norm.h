@@ -17,7 +17,8 @@ inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, c
   const int64_t channels = x.shape().back();
   if (!t) return empty({channels}, x.dtype(), x.device()).fill_(absent);
   check(t.dim() == 1 && t.shape()[0] == channels && t.dtype() == x.dtype() && t.device() == x.device(), op,
-        "{} {} does not fit x {}: needs {}[{}], the last axis of x", what, describe(t), describe(x), name(x.dtype()), channels);
+        "{} {} does not fit x {}: needs {}[{}], the last axis of x", what, describe(t), describe(x), name(x.dtype()),
+        channels);
   return t.contiguous();
 }
 
@@ -46,21 +47,22 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
   Tensor y = empty_like(rows), mean = empty({count}, x.dtype(), x.device()), rstd = empty_like(mean);
   kernels::layer_norm_forward(rows, w, b, eps, y, mean, rstd);
-  return record("layer_norm", y, {x, weight, bias},
-                [x = Saved(rows, "layer_norm"), w = Saved(w, "layer_norm"), mean = Saved(mean, "layer_norm"),
-                 rstd = Saved(rstd, "layer_norm"), affine = std::array{weight.defined(), bias.defined()}](const Tensor& dy) {
-                  // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy. Overwrites.
-                  Tensor dx = empty_like(x()), dw = empty_like(w()), db = empty_like(w());
-                  kernels::layer_norm_backward(x(), w(), mean(), rstd(), dy.contiguous(), dx, dw, db);
-                  return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
-                });
+  return record(
+      "layer_norm", y, {x, weight, bias},
+      [x = Saved(rows, "layer_norm"), w = Saved(w, "layer_norm"), mean = Saved(mean, "layer_norm"),
+       rstd = Saved(rstd, "layer_norm"), affine = std::array{weight.defined(), bias.defined()}](const Tensor& dy) {
+        // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy. Overwrites.
+        Tensor dx = empty_like(x()), dw = empty_like(w()), db = empty_like(w());
+        kernels::layer_norm_backward(x(), w(), mean(), rstd(), dy.contiguous(), dx, dw, db);
+        return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+      });
 }
 
 /// Batch normalisation over all axes but the last (channels-last).
 ///
-/// y = (x - mean) / sqrt(var + eps) * weight + bias per channel. In training, mean and biased variance are those of x, and
-/// running = (1 - momentum) running + momentum * (mean, unbiased variance); otherwise the running statistics are used.
-/// Recomputation inside checkpoint() does not update the running statistics a second time.
+/// y = (x - mean) / sqrt(var + eps) * weight + bias per channel. In training, mean and biased variance are those of x,
+/// and running = (1 - momentum) running + momentum * (mean, unbiased variance); otherwise the running statistics are
+/// used. Recomputation inside checkpoint() does not update the running statistics a second time.
 /// @param x             float32 or float64 [..., C]
 /// @param weight        [C]; undefined means ones
 /// @param bias          [C]; undefined means zeros
@@ -70,7 +72,8 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
 /// @param momentum      weight of the new statistics in [0, 1]
 /// @param eps           added to the variance
 /// @return [..., C]
-/// @throws Error for vectors that are not [C] of x's dtype, one running statistic without the other, and a single value per
+/// @throws Error for vectors that are not [C] of x's dtype, one running statistic without the other, and a single value
+/// per
 ///         channel in training, whose variance is undefined.
 /// Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
 inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
@@ -78,8 +81,8 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   norm_detail::check_input(x, "batch_norm");
   const Tensor w = norm_detail::channel_vector(weight, x, "batch_norm", "weight", 1);
   const Tensor b = norm_detail::channel_vector(bias, x, "batch_norm", "bias", 0);
-  check(running_mean.defined() == running_var.defined(), "batch_norm", "give both running statistics or none: mean {}, var {}",
-        describe(running_mean), describe(running_var));
+  check(running_mean.defined() == running_var.defined(), "batch_norm",
+        "give both running statistics or none: mean {}, var {}", describe(running_mean), describe(running_var));
   const bool has_running = running_mean.defined();
   Tensor mean = norm_detail::channel_vector(running_mean, x, "batch_norm", "running_mean", 0);
   Tensor var = norm_detail::channel_vector(running_var, x, "batch_norm", "running_var", 1);
@@ -89,7 +92,8 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   const bool batch_statistics = (training || !has_running) && count > 0;
   if (batch_statistics) {
     check(count > 1, "batch_norm",
-          "expected more than 1 value per channel when training, got {} (use a larger batch or image, or eval())", describe(x));
+          "expected more than 1 value per channel when training, got {} (use a larger batch or image, or eval())",
+          describe(x));
     mean = empty({channels}, x.dtype(), x.device());
     var = empty_like(mean);
     kernels::batch_norm_statistics(rows, mean, var);

@@ -24,11 +24,13 @@ inline PoolWindow checked(const char* op, const Tensor& x, std::array<int64_t, 2
   for (size_t a = 0; a < 2; ++a) {
     const int axis = static_cast<int>(a) + 1;
     check(kernel[a] >= 1 && kernel[a] <= most && stride[a] >= 1 && stride[a] <= most, op,
-          "kernel and stride need lengths of at least 1, got kernel {}, stride {} for axis {}", kernel[a], stride[a], axis);
-    check(padding[a] >= 0 && padding[a] <= kernel[a] / 2, op, "padding {} of axis {} is outside [0, {}], half the kernel {}", padding[a],
-          axis, kernel[a] / 2, kernel[a]);
+          "kernel and stride need lengths of at least 1, got kernel {}, stride {} for axis {}", kernel[a], stride[a],
+          axis);
+    check(padding[a] >= 0 && padding[a] <= kernel[a] / 2, op,
+          "padding {} of axis {} is outside [0, {}], half the kernel {}", padding[a], axis, kernel[a] / 2, kernel[a]);
     check(x.shape()[axis] >= 1 && x.shape()[axis] + 2 * padding[a] >= kernel[a], op,
-          "x {} axis {} = {} with padding {} is shorter than the kernel, {}", describe(x), axis, x.shape()[axis], padding[a], kernel[a]);
+          "x {} axis {} = {} with padding {} is shorter than the kernel, {}", describe(x), axis, x.shape()[axis],
+          padding[a], kernel[a]);
   }
   return {kernel, stride, padding};
 }
@@ -37,7 +39,8 @@ inline PoolWindow checked(const char* op, const Tensor& x, std::array<int64_t, 2
 inline ResampleTaps average_taps(const PoolWindow& w, int64_t in, size_t a, bool count_include_pad) {
   ResampleTaps taps;
   for (int64_t o = 0; o < w.count(in, a); ++o) {
-    const int64_t from = o * w.stride[a] - w.padding[a], begin = std::max<int64_t>(0, from), end = std::min(in, from + w.kernel[a]);
+    const int64_t from = o * w.stride[a] - w.padding[a], begin = std::max<int64_t>(0, from),
+                  end = std::min(in, from + w.kernel[a]);
     const int64_t divisor = count_include_pad ? w.kernel[a] : end - begin;
     taps.push_back(begin, std::vector<double>(static_cast<size_t>(end - begin), 1.0 / static_cast<double>(divisor)));
   }
@@ -64,7 +67,8 @@ inline void check_adaptive(const Tensor& x, int64_t height, int64_t width) {
 
 }  // namespace pool_detail
 
-/// Maximum of each kernel x kernel window. The gradient goes to the first maximum of a window in row-major order; NaN spreads.
+/// Maximum of each kernel x kernel window. The gradient goes to the first maximum of a window in row-major order; NaN
+/// spreads.
 /// @param x        float32 or float64 [B, H, W, C]
 /// @param kernel   {vertical, horizontal} lengths
 /// @param stride   steps between windows
@@ -75,7 +79,8 @@ inline Tensor max_pool2d(const Tensor& x, std::array<int64_t, 2> kernel, std::ar
                          std::array<int64_t, 2> padding = {0, 0}) {
   const PoolWindow w = pool_detail::checked("max_pool2d", x, kernel, stride, padding);
   const Tensor in = x.contiguous();
-  Tensor y = empty({x.shape()[0], w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), x.shape()[3]}, x.dtype(), x.device());
+  Tensor y =
+      empty({x.shape()[0], w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), x.shape()[3]}, x.dtype(), x.device());
   Tensor index;
   if (needs_record({x})) index = empty(y.shape(), w.index_dtype(), x.device());
   kernels::max_pool2d_forward(in, w, y, index);

@@ -33,7 +33,8 @@ template <class F>
 void push_interpolated(ResampleTaps& taps, double source, int64_t radius, int64_t in, const F& filter) {
   const double base = std::floor(source);
   const auto lowest = static_cast<int64_t>(base) - radius + 1;
-  const int64_t begin = std::clamp<int64_t>(lowest, 0, in - 1), last = std::clamp<int64_t>(lowest + 2 * radius - 1, 0, in - 1);
+  const int64_t begin = std::clamp<int64_t>(lowest, 0, in - 1),
+                last = std::clamp<int64_t>(lowest + 2 * radius - 1, 0, in - 1);
   std::vector<double> weights(static_cast<size_t>(last - begin + 1), 0.0);
   for (int64_t k = lowest; k < lowest + 2 * radius; ++k)
     weights[static_cast<size_t>(std::clamp<int64_t>(k, 0, in - 1) - begin)] += filter(static_cast<double>(k) - source);
@@ -138,7 +139,8 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
 ///
 /// Pixel centres are at half-integers (PyTorch's interpolate with align_corners=False). Bicubic uses a = -0.75, with
 /// antialias a = -0.5. With `antialias` the filter is stretched when shrinking, as image libraries do.
-/// @param x          float32, float64 or uint8 [B, H, W, C]; uint8 is computed in float32, rounded and clamped, and has no
+/// @param x          float32, float64 or uint8 [B, H, W, C]; uint8 is computed in float32, rounded and clamped, and has
+/// no
 ///                   gradient
 /// @param height     new H, at least 1
 /// @param width      new W, at least 1
@@ -153,7 +155,8 @@ inline Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolati
 }
 
 /// resize from plain ops.
-inline Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false) {
+inline Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
+                               bool antialias = false) {
   resize_detail::check_resize(x, height, width, mode, antialias);
   return resize_detail::resample_reference(x, resize_detail::make_taps(x.shape()[1], height, mode, antialias),
                                            resize_detail::make_taps(x.shape()[2], width, mode, antialias));

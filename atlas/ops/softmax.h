@@ -40,7 +40,9 @@ inline Tensor softmax(const Tensor& x, int axis = -1) { return softmax_detail::a
 /// @param axis  in [-n, n) for n axes
 /// @return x's shape
 /// @throws Error for an axis that is not there or another dtype.
-inline Tensor log_softmax(const Tensor& x, int axis = -1) { return softmax_detail::apply("log_softmax", x, axis, true); }
+inline Tensor log_softmax(const Tensor& x, int axis = -1) {
+  return softmax_detail::apply("log_softmax", x, axis, true);
+}
 
 /// softmax from plain ops.
 inline Tensor softmax_reference(const Tensor& x, int axis = -1) {
