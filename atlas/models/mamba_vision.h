@@ -33,7 +33,7 @@ struct MambaVisionConfig {
   std::array<int64_t, 4> window_size = {8, 8, 14, 7};  ///< sides of windows in tokens; only stages 2-3 use them
   double mlp_ratio = 4;
   double drop_path_rate = 0.2;        ///< of the last block; the first has 0
-  std::optional<double> layer_scale;  ///< initial gamma_1 and gamma_2 of the hybrid blocks, absent when not set
+  std::optional<double> layer_scale = {};  ///< initial gamma_1 and gamma_2 of the hybrid blocks, absent when not set
   int64_t num_classes = 1000;
   int64_t resolution = 224;  ///< side of the images it was made for; other sizes work
   int64_t d_state = 8;       ///< states per channel of the mixer

@@ -1,90 +1,44 @@
 // Bodies of presets.h: the table of names, and configurations from JSON.
 #pragma once
 
-#include <nlohmann/json.hpp>
-#include <set>
-
+#include "atlas/io/json_fields.h"
 #include "atlas/models/presets.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 
 namespace detail {
 
-/// Moves the fields of a JSON object into a configuration; what is left over is a mistake.
-class FieldReader {
- public:
-  FieldReader(const std::string& family, const std::string& text) : family_(family) {
-    try {
-      json_ = nlohmann::json::parse(text);
-    } catch (const nlohmann::json::exception& e) {
-      fail("config", "the configuration of {} is not JSON: {}", family, e.what());
-    }
-    check(json_.is_object(), "config", "the configuration of {} is not a JSON object: {}", family, text);
-  }
-  template <class T>
-  void operator()(const char* name, T& field) {
-    known_ += (known_.empty() ? "" : ", ") + std::string(name);
-    const auto it = json_.find(name);
-    if (it == json_.end()) return;
-    if constexpr (std::is_same_v<T, int64_t>) {
-      check(it->is_number_integer(), "config", "'{}' of {} must be a whole number, got {}", name, family_, it->dump());
-      field = it->template get<int64_t>();
-    } else if constexpr (std::is_same_v<T, double>) {
-      check(it->is_number(), "config", "'{}' of {} must be a number, got {}", name, family_, it->dump());
-      field = it->template get<double>();
-    } else if constexpr (std::is_same_v<T, std::optional<double>>) {
-      check(it->is_number() || it->is_null(), "config", "'{}' of {} must be a number or null, got {}", name, family_, it->dump());
-      field = it->is_null() ? T{} : T(it->template get<double>());
-    } else {
-      bool good = it->is_array();
-      for (const auto& v : *it) good = good && v.is_number_integer();
-      if constexpr (!requires { field.push_back(0); }) good = good && it->size() == field.size();
-      check(good, "config", "'{}' of {} must be a list of whole numbers{}, got {}", name, family_,
-            requires { field.push_back(0); } ? "" : ", one per stage", it->dump());
-      field = it->template get<T>();
-    }
-    json_.erase(it);
-  }
-  void finish() const {
-    check(json_.empty(), "config", "'{}' is no field of {}; there are {}", json_.empty() ? "" : json_.begin().key(), family_, known_);
-  }
-
- private:
-  std::string family_, known_;
-  nlohmann::json json_;
-};
-
 inline void merge(MambaVisionConfig& c, const std::string& text) {
-  FieldReader read("mambavision", text);
-  read("dim", c.dim);
-  read("in_dim", c.in_dim);
-  read("depths", c.depths);
-  read("num_heads", c.num_heads);
-  read("window_size", c.window_size);
-  read("mlp_ratio", c.mlp_ratio);
-  read("drop_path_rate", c.drop_path_rate);
-  read("layer_scale", c.layer_scale);
-  read("num_classes", c.num_classes);
-  read("resolution", c.resolution);
-  read("d_state", c.d_state);
-  read("d_conv", c.d_conv);
-  read.finish();
+  io::JsonFields fields(text, "MambaVision");
+  fields.read("dim", c.dim);
+  fields.read("in_dim", c.in_dim);
+  fields.read("depths", c.depths);
+  fields.read("num_heads", c.num_heads);
+  fields.read("window_size", c.window_size);
+  fields.read("mlp_ratio", c.mlp_ratio);
+  fields.read("drop_path_rate", c.drop_path_rate);
+  fields.read("layer_scale", c.layer_scale);
+  fields.read("num_classes", c.num_classes);
+  fields.read("resolution", c.resolution);
+  fields.read("d_state", c.d_state);
+  fields.read("d_conv", c.d_conv);
+  fields.finish();
 }
 
 inline void merge(AtlasConfig& c, const std::string& text) {
-  FieldReader read("atlas", text);
-  read("image", c.image);
-  read("dim", c.dim);
-  read("num_heads", c.num_heads);
-  read("depths", c.depths);
-  read("window", c.window);
-  read("ratio", c.ratio);
-  read("mlp_ratio", c.mlp_ratio);
-  read("drop_path_rate", c.drop_path_rate);
-  read("num_classes", c.num_classes);
-  read("stem_dim", c.stem_dim);
-  read("patch", c.patch);
-  read.finish();
+  io::JsonFields fields(text, "AtlasNet");
+  fields.read("image", c.image);
+  fields.read("dim", c.dim);
+  fields.read("num_heads", c.num_heads);
+  fields.read("depths", c.depths);
+  fields.read("window", c.window);
+  fields.read("ratio", c.ratio);
+  fields.read("mlp_ratio", c.mlp_ratio);
+  fields.read("drop_path_rate", c.drop_path_rate);
+  fields.read("num_classes", c.num_classes);
+  fields.read("stem_dim", c.stem_dim);
+  fields.read("patch", c.patch);
+  fields.finish();
 }
 
 struct MambaVisionPreset {

@@ -1,0 +1,33 @@
+// Body of json_fields.h: the one place where its JSON is parsed.
+#pragma once
+
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "atlas/io/json_fields.h"
+
+namespace atlas::inline ATLAS_ABI::io {
+
+ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) : what_(std::move(what)) {
+  nlohmann::json object;
+  try {
+    object = nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& e) {
+    fail("config", "the configuration of {} is not JSON: {}", what_, e.what());
+  }
+  check(object.is_object(), "config", "the configuration of {} is no JSON object: {}", what_, text);
+  const auto whole = [](const nlohmann::json& j) {
+    return j.is_number_integer() &&
+           (!j.is_number_unsigned() || j.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+  };
+  for (const auto& [name, j] : object.items()) {
+    Value v;
+    v.text = j.dump();
+    if (whole(j)) v.integer = j.get<int64_t>();
+    if (j.is_number()) v.number = j.get<double>();
+    if (j.is_array() && std::all_of(j.begin(), j.end(), whole)) v.list = j.get<std::vector<int64_t>>();
+    values_.emplace(name, std::move(v));
+  }
+}
+
+}  // namespace atlas::inline ATLAS_ABI::io

@@ -1,0 +1,91 @@
+// JsonFields: the fields of a flat JSON object, taken one by one into the members of a configuration.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "atlas/core/error.h"
+
+namespace atlas::inline ATLAS_ABI::io {
+
+/// Reads a JSON object whose values are numbers, null, or lists of whole numbers. A field that is absent leaves the member as
+/// it is; a field that nobody asked for is an error of finish().
+///
+/// Example: `JsonFields f(text, "AtlasNet"); f.read("dim", c.dim); f.read("depths", c.depths); f.finish();`
+class JsonFields {
+ public:
+  /// @param what  whose fields they are, for error messages
+  /// @throws Error when `text` is no JSON object.
+  JsonFields(const std::string& text, std::string what);
+
+  /// Takes a field into a member. @throws Error when its value is of another kind.
+  void read(const char* name, int64_t& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->integer.has_value(), name, "a whole number", *v);
+      to = *v->integer;
+    }
+  }
+  void read(const char* name, double& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->number.has_value(), name, "a number", *v);
+      to = *v->number;
+    }
+  }
+  void read(const char* name, std::optional<double>& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->number.has_value() || v->text == "null", name, "a number or null", *v);
+      to = v->number;
+    }
+  }
+  void read(const char* name, std::vector<int64_t>& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->list.has_value(), name, "a list of whole numbers", *v);
+      to = *v->list;
+    }
+  }
+  template <size_t N>
+  void read(const char* name, std::array<int64_t, N>& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->list.has_value() && v->list->size() == N, name, fmt::format("a list of {} whole numbers", N), *v);
+      std::copy(v->list->begin(), v->list->end(), to.begin());
+    }
+  }
+  /// @throws Error naming a field that was not read, and those there are.
+  void finish() const {
+    for (const auto& [name, value] : values_)
+      check(value.taken, "config", "'{}' is no field of {}; there are {}", name, what_, known_);
+  }
+
+ private:
+  struct Value {
+    std::string text;  // as JSON
+    std::optional<int64_t> integer;
+    std::optional<double> number;
+    std::optional<std::vector<int64_t>> list;
+    bool taken = false;
+  };
+  const Value* take(const char* name) {
+    known_ += (known_.empty() ? "" : ", ") + std::string(name);
+    const auto it = values_.find(name);
+    if (it == values_.end()) return nullptr;
+    it->second.taken = true;
+    return &it->second;
+  }
+  void expect(bool good, const char* name, const std::string& kind, const Value& v) const {
+    check(good, "config", "'{}' of {} must be {}, got {}", name, what_, kind, v.text);
+  }
+
+  std::string what_, known_;
+  std::map<std::string, Value> values_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI::io
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/io/json_fields-inl.h"
+#endif

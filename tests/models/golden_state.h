@@ -1,0 +1,61 @@
+// What the model tests share: golden files and comparisons.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "atlas/autograd/backward.h"
+#include "atlas/io/formula.h"
+#include "atlas/io/safetensors.h"
+#include "atlas/models/presets.h"
+#include "atlas/ops/loss.h"
+#include "atlas/ops/reduce.h"
+
+namespace golden {
+
+using namespace atlas;
+
+inline io::SafetensorsFile load(const std::string& name) {
+  return io::load_safetensors(std::string(ATLAS_SOURCE_DIR) + "/tests/golden/" + name + ".safetensors");
+}
+/// The weights that a file carries, under their own names.
+inline StateDict state_of(const io::SafetensorsFile& file) {
+  StateDict state;
+  for (const auto& [name, t] : file.tensors)
+    if (name.starts_with("state.")) state[name.substr(6)] = t;
+  return state;
+}
+inline std::map<std::string, std::string> shapes(const StateDict& dict) {
+  std::map<std::string, std::string> all;
+  for (const auto& [name, t] : dict) all[name] = describe(t);
+  return all;
+}
+inline double largest_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  return max(abs(a.detach() - b.detach())).item();
+}
+inline std::string message(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+/// Runs a training pass and requires a gradient other than zero at every parameter.
+inline void check_gradients(models::Classifier& model, const Tensor& images) {
+  Tensor target = empty({images.size(0)}, int64);
+  target.fill_(1);
+  model.train();
+  backward(cross_entropy(model(images), target));
+  for (const auto& [name, p] : model.named_parameters()) {
+    CAPTURE(name);
+    REQUIRE(p.grad().defined());
+    CHECK(max(abs(p.grad())).item() > 0);
+  }
+}
+
+}  // namespace golden

@@ -1,0 +1,126 @@
+#include "atlas/models/presets.h"
+
+#include <algorithm>
+
+#include "tests/models/golden_state.h"
+
+using namespace atlas;
+using models::make_model;
+
+namespace {
+
+int64_t count(const std::string& name, models::ModelOptions options = {}) {
+  const SkipInit no_weights;  // memory that is never touched costs nothing
+  return make_model(name, options)->parameter_count();
+}
+std::vector<int64_t> depths(const std::string& name, int64_t image) {
+  const SkipInit no_weights;
+  const auto model = make_model(name, {.image_size = image});
+  return dynamic_cast<const models::AtlasNet&>(*model).config().depths;
+}
+
+}  // namespace
+
+TEST_CASE("published parameter counts") {
+  CHECK(count("mambavision-t") == 31794248);
+  CHECK(count("mambavision-t2") == 35104008);
+  CHECK(count("mambavision-s") == 50140584);
+  CHECK(count("mambavision-b") == 97685288);
+  CHECK(count("mambavision-l") == 227961048);
+  CHECK(count("mambavision-l2") == 241554824);
+  CHECK(count("mambavision-l2-512") == 241554824);
+  CHECK(count("mambavision-l3-256") == 739570472);
+  CHECK(count("mambavision-l3-512") == 739570472);
+  CHECK(count("atlas-b") == 118253604);
+  CHECK(count("atlas-s", {.image_size = 224}) == 27101412);
+  CHECK(count("atlas-s", {.image_size = 512}) == 31048164);
+  CHECK(count("atlas-s", {.image_size = 2048}) == 38941668);
+  CHECK(count("atlas-s", {.overrides = R"({"window": 8})"}) == 38941668);  // three macro stages at 1024
+}
+
+TEST_CASE("every preset is the configuration of its golden file") {
+  const SkipInit no_weights;
+  const std::pair<const char*, const char*> pairs[] = {
+      {"mambavision-t", "full_mambavision_t"},           {"mambavision-t2", "full_mambavision_t2"},
+      {"mambavision-s", "full_mambavision_s"},           {"mambavision-b", "full_mambavision_b"},
+      {"mambavision-l", "full_mambavision_l"},           {"mambavision-l2", "full_mambavision_l2"},
+      {"mambavision-l2-512", "full_mambavision_l2_512"}, {"mambavision-l3-256", "full_mambavision_l3_256"},
+      {"mambavision-l3-512", "full_mambavision_l3_512"}, {"atlas-b", "full_atlas_b_1024"},
+  };
+  for (const auto& [preset, file] : pairs) {
+    CAPTURE(preset);
+    const auto golden = models::make_model_from_config(golden::load(file).metadata.at("family"), golden::load(file).metadata.at("config"));
+    CHECK(make_model(preset)->config_json() == golden->config_json());
+  }
+}
+
+TEST_CASE("Atlas depths follow the image size") {
+  using D = std::vector<int64_t>;
+  CHECK(depths("atlas-s", 224) == D{12});
+  CHECK(depths("atlas-b", 256) == D{12});
+  CHECK(depths("atlas-l", 512) == D{2, 10});
+  CHECK(depths("atlas-b", 1024) == D{2, 10});
+  CHECK(depths("atlas-b", 2048) == D{2, 2, 8});
+  CHECK(depths("atlas-b", 4096) == D{2, 2, 8});
+  CHECK(depths("atlas-s", 384) == D{2, 10});
+}
+
+TEST_CASE("Atlas presets take any image size with a fitting window") {
+  const SkipInit no_weights;
+  for (int64_t image = 16; image <= 1024; image += 16) {
+    CAPTURE(image);
+    const std::string text = golden::message([&] { make_model("atlas-s", {.image_size = image}); });
+    CHECK((text.empty() || text.find("Nearest sizes that fit") != std::string::npos));
+  }
+  for (const int64_t image : {224, 256, 320, 384, 448, 512, 640, 768, 896, 1024}) CHECK_NOTHROW(make_model("atlas-s", {.image_size = image}));
+  CHECK_THROWS_AS(make_model("atlas-s", {.image_size = 100}), Error);
+}
+
+TEST_CASE("small presets run on small images") {
+  const NoGrad off;
+  for (const char* name : {"atlas-toy", "atlas-tiny", "mambavision-toy", "mambavision-tiny"})
+    for (const int64_t image : {28, 32, 64}) {
+      CAPTURE(name);
+      CAPTURE(image);
+      const auto model = make_model(name, {.image_size = image, .num_classes = 3});
+      CHECK(model->image_size() == image);
+      CHECK(model->num_classes() == 3);
+      CHECK((*model)(zeros({2, image, image, 3})).shape() == Shape{2, 3});
+    }
+}
+
+TEST_CASE("a model is rebuilt from its own description") {
+  for (const char* name : {"atlas-toy", "mambavision-toy"}) {
+    manual_seed(5);
+    const auto a = make_model(name, {.overrides = R"({"drop_path_rate": 0.25, "num_classes": 4})"});
+    const auto b = models::make_model_from_config(a->family(), a->config_json());
+    CHECK(b->config_json() == a->config_json());
+    CHECK(a->config_json().find("\"drop_path_rate\": 0.25") != std::string::npos);
+    b->load_state_dict(a->state_dict());
+    const Tensor images = randn({1, 32, 32, 3});
+    a->eval();
+    b->eval();
+    const NoGrad off;
+    CHECK(golden::largest_difference((*a)(images), (*b)(images)) == 0);
+  }
+}
+
+TEST_CASE("presets by wrong names or with wrong options are refused") {
+  using golden::message;
+  const std::string unknown = message([] { make_model("resnet-50"); });
+  CHECK(unknown.find("no preset 'resnet-50'") != std::string::npos);
+  for (const std::string& name : models::preset_names()) CHECK(unknown.find(name) != std::string::npos);
+  const auto with = [](const char* overrides) {
+    return message([&] { make_model("atlas-toy", {.overrides = overrides}); });
+  };
+  CHECK(with(R"({"dims": 3})").find("'dims' is no field of AtlasNet; there are image, dim") != std::string::npos);
+  CHECK(with(R"({"dim": 3.5})").find("'dim' of AtlasNet must be a whole number, got 3.5") != std::string::npos);
+  CHECK(with(R"({"dim": 18446744073709551615})").find("must be a whole number") != std::string::npos);
+  CHECK(with(R"({"depths": 3})").find("'depths' of AtlasNet must be a list of whole numbers, got 3") != std::string::npos);
+  CHECK(with(R"({"mlp_ratio": "4"})").find("must be a number") != std::string::npos);
+  CHECK(with("{").find("is not JSON") != std::string::npos);
+  CHECK(with("3").find("no JSON object") != std::string::npos);
+  CHECK(message([] { make_model("mambavision-toy", {.overrides = R"({"depths": [1, 2]})"}); }).find("a list of 4 whole numbers") != std::string::npos);
+  CHECK(message([] { make_model("atlas-toy", {.image_size = -1}); }).find("must not be negative") != std::string::npos);
+  CHECK(message([] { models::make_model_from_config("vit", "{}"); }).find("'vit' is no family") != std::string::npos);
+}
