@@ -62,9 +62,10 @@ class Shape {
     int64_t n = 1;
     bool zero = false;
     for (int64_t d : *this) {
-      check(d >= 0, "shape", "axis lengths must not be negative, got {}", str());
+      // Not check(): its arguments are evaluated always, and numel() is called everywhere.
+      if (d < 0) fail("shape", "axis lengths must not be negative, got {}", str());
       if (d == 0) { zero = true; continue; }
-      check(!__builtin_mul_overflow(n, d, &n), "shape", "the number of elements of {} overflows 64 bits", str());
+      if (__builtin_mul_overflow(n, d, &n)) fail("shape", "the number of elements of {} overflows 64 bits", str());
     }
     return zero ? 0 : n;
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 
 #include "atlas/core/math.h"
 #include "atlas/core/parallel.h"
@@ -35,17 +36,15 @@ struct Lanes {
   explicit Lanes(T x) { std::fill_n(v, kScanLanes, x); }
   Lanes(const T* from, int64_t width) {
     if (width == kScanLanes) {
-      for (int64_t j = 0; j < kScanLanes; ++j) v[j] = from[j];
+      std::memcpy(v, from, sizeof v);  // of constant size: a vector load or two
     } else {
-      for (int64_t j = 0; j < kScanLanes; ++j) v[j] = j < width ? from[j] : T(0);
+      std::fill_n(v, kScanLanes, T(0));
+      std::copy_n(from, width, v);
     }
   }
   void store(T* to, int64_t width) const {
-    if (width == kScanLanes) {
-      for (int64_t j = 0; j < kScanLanes; ++j) to[j] = v[j];
-    } else {
-      for (int64_t j = 0; j < width; ++j) to[j] = v[j];
-    }
+    if (width == kScanLanes) std::memcpy(to, v, sizeof v);
+    else std::copy_n(v, width, to);
   }
 };
 
@@ -82,20 +81,38 @@ struct ScanBlock {
   }
 };
 
-/// h = exp(dt A) h + dt u B for every state, from `before` to `after` (which may be the same); `decay` receives exp(dt A)
-/// unless it is null.
+/// h = exp(dt A) h + dt u B for every state, in place; returns C . h. One loop per state: exp, update and sum stay in registers.
 template <class T>
-void scan_step(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& u, const T* b, const T* before, T* after, T* decay) {
+Lanes<T> scan_advance(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& u, const T* b, const T* c, T* h) {
+  Lanes<T> drive, sum(T(0));
+  for (int64_t j = 0; j < kScanLanes; ++j) drive.v[j] = dt.v[j] * u.v[j];
+  for (int64_t n = 0; n < block.states; ++n) {
+    const T* __restrict a = block.a + n * kScanLanes;
+    T* __restrict state = h + n * kScanLanes;
+    const T bn = b[n], cn = c[n];
+    for (int64_t j = 0; j < kScanLanes; ++j) {
+      const T now = math::exp(dt.v[j] * a[j]) * state[j] + drive.v[j] * bn;
+      state[j] = now;
+      sum.v[j] += cn * now;
+    }
+  }
+  return sum;
+}
+
+/// The same from `before` to `after`, keeping exp(dt A) in `decay`.
+template <class T>
+void scan_record(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& u, const T* b, const T* before, T* after, T* decay) {
   Lanes<T> drive;
   for (int64_t j = 0; j < kScanLanes; ++j) drive.v[j] = dt.v[j] * u.v[j];
   for (int64_t n = 0; n < block.states; ++n) {
-    const int64_t at = n * kScanLanes;
+    const T *__restrict a = block.a + n * kScanLanes, *__restrict from = before + n * kScanLanes;
+    T *__restrict to = after + n * kScanLanes, *__restrict keep = decay + n * kScanLanes;
     const T bn = b[n];
-    T e[kScanLanes];
-    for (int64_t j = 0; j < kScanLanes; ++j) e[j] = math::exp(dt.v[j] * block.a[at + j]);
-    for (int64_t j = 0; j < kScanLanes; ++j) after[at + j] = e[j] * before[at + j] + drive.v[j] * bn;
-    if (decay != nullptr)
-      for (int64_t j = 0; j < kScanLanes; ++j) decay[at + j] = e[j];
+    for (int64_t j = 0; j < kScanLanes; ++j) {
+      const T e = math::exp(dt.v[j] * a[j]);
+      keep[j] = e;
+      to[j] = e * from[j] + drive.v[j] * bn;
+    }
   }
 }
 
@@ -118,12 +135,8 @@ ATLAS_INLINE void scan_forward(const ScanTensors& in, Tensor& y) {
         std::fill_n(h, states * lanes, T(0));
         for (int64_t t = 0; t < length; ++t) {
           const detail::Lanes<T> u(us.at(b, t) + block.channel, block.width), dt = block.step_size(deltas.at(b, t));
-          detail::scan_step<T>(block, dt, u, bs.at(b, t), h, h, nullptr);
-          detail::Lanes<T> sum;
-          for (int64_t j = 0; j < lanes; ++j) sum.v[j] = block.skip.v[j] * u.v[j];
-          const T* c = cs.at(b, t);
-          for (int64_t n = 0; n < states; ++n)
-            for (int64_t j = 0; j < lanes; ++j) sum.v[j] += c[n] * h[n * lanes + j];
+          detail::Lanes<T> sum = detail::scan_advance<T>(block, dt, u, bs.at(b, t), cs.at(b, t), h);
+          for (int64_t j = 0; j < lanes; ++j) sum.v[j] += block.skip.v[j] * u.v[j];
           sum.store(ys.at(b, t) + block.channel, block.width);
         }
       }
@@ -191,7 +204,7 @@ class ScanBackward {
       std::fill_n(h_, vector, T(0));
       for (int64_t t = 0; t < (chunks_ - 1) * chunk_; ++t) {
         const Lanes<T> u(us_.at(b, t) + block.channel, block.width), dt = block.step_size(deltas_.at(b, t));
-        scan_step<T>(block, dt, u, bs_.at(b, t), h_, h_, nullptr);
+        scan_advance<T>(block, dt, u, bs_.at(b, t), cs_.at(b, t), h_);
         if ((t + 1) % chunk_ == 0) std::copy_n(h_, vector, starts_ + ((t + 1) / chunk_ * count_ + i) * vector);
       }
     }
@@ -204,7 +217,23 @@ class ScanBackward {
       const int64_t k = t - t0;
       const Lanes<T> u(us_.at(b, t) + block.channel, block.width), dt = block.step_size(deltas_.at(b, t));
       dt.store(dt_ + k * lanes, lanes);
-      scan_step<T>(block, dt, u, bs_.at(b, t), h_ + k * vector, h_ + (k + 1) * vector, decay_ + k * vector);
+      scan_record<T>(block, dt, u, bs_.at(b, t), h_ + k * vector, h_ + (k + 1) * vector, decay_ + k * vector);
+    }
+  }
+
+  // One state of step(); a function of its own so that its pointers can promise not to overlap.
+  static void step_state(const T* __restrict h0, const T* __restrict h1, const T* __restrict decay, const T* __restrict a, T bn, T cn,
+                         const T* __restrict dt, const T* __restrict drive, const T* __restrict dy, T* __restrict db,
+                         T* __restrict dc, T* __restrict carry, T* __restrict da, T* __restrict from_exponent,
+                         T* __restrict from_drive) {
+    for (int64_t j = 0; j < lanes; ++j) {
+      const T g = carry[j] + dy[j] * cn, back = g * decay[j], s = back * h0[j];
+      dc[j] += dy[j] * h1[j];
+      db[j] += g * drive[j];
+      da[j] += s * dt[j];
+      from_exponent[j] += s * a[j];
+      from_drive[j] += g * bn;
+      carry[j] = back;
     }
   }
 
@@ -218,21 +247,9 @@ class ScanBackward {
     Lanes<T> drive, from_exponent(T(0)), from_drive(T(0));
     for (int64_t j = 0; j < lanes; ++j) drive.v[j] = dt.v[j] * u.v[j];
     for (int64_t n = 0; n < states_; ++n) {
-      const int64_t at = n * lanes;
-      const T *__restrict h0 = h_ + k * vector + at, *__restrict h1 = h0 + vector, *__restrict e = decay_ + k * vector + at;
-      const T* __restrict a = block.a + at;
-      T *__restrict db = db_ + k * vector + at, *__restrict dc = dc_ + k * vector + at;
-      T *__restrict from_later = carry + at, *__restrict da = sums + at;
-      const T bn = bt[n], cn = ct[n];
-      for (int64_t j = 0; j < lanes; ++j) {
-        const T g = from_later[j] + dy.v[j] * cn, back = g * e[j], s = back * h0[j];
-        dc[j] += dy.v[j] * h1[j];
-        db[j] += g * drive.v[j];
-        da[j] += s * dt.v[j];
-        from_exponent.v[j] += s * a[j];
-        from_drive.v[j] += g * bn;
-        from_later[j] = back;
-      }
+      const int64_t at = n * lanes, here = k * vector + at;
+      step_state(h_ + here, h_ + here + vector, decay_ + here, block.a + at, bt[n], ct[n], dt.v, drive.v, dy.v, db_ + here, dc_ + here,
+                 carry + at, sums + at, from_exponent.v, from_drive.v);
     }
     T *skip = sums + vector, *bias = skip + lanes;
     Lanes<T> du, ddelta;
