@@ -1,5 +1,6 @@
-// Element-wise loops in two halves: walking the rows of strided operands, compiled once, and the loop over one row, compiled
-// per function and type. A function pointer per row keeps compile time and code small and costs nothing per element.
+// Element-wise loops in two halves: walking the rows of strided operands, compiled once, and the loop over one row,
+// compiled per function and type. A function pointer per row keeps compile time and code small and costs nothing per
+// element.
 #pragma once
 
 #include <array>
@@ -28,9 +29,11 @@ struct Row {
   }
 };
 
-/// Calls body(context, row) for every row of the operands, broadcast to the shape of the first (the output), in parallel.
+/// Calls body(context, row) for every row of the operands, broadcast to the shape of the first (the output), in
+/// parallel.
 template <int N>
-void for_each_row(const std::array<const Tensor*, N>& operands, void (*body)(const void*, const Row<N>&), const void* context) {
+void for_each_row(const std::array<const Tensor*, N>& operands, void (*body)(const void*, const Row<N>&),
+                  const void* context) {
   const Shape& shape = operands[0]->shape();
   std::array<Shape, N> strides;
   std::array<char*, N> base;

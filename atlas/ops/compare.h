@@ -12,8 +12,8 @@ namespace detail {
 inline void check_operands(const char* op, const Tensor& a, const Tensor& b) {
   check(a.defined() && b.defined(), op, "an operand is undefined: {} and {}", describe(a), describe(b));
   check(a.dtype() == b.dtype(), op, "dtypes differ: {} and {} (convert one with .to(...))", describe(a), describe(b));
-  check(a.device() == b.device(), op, "operands are on different devices: {} and {} (move one with .to(...))", describe(a),
-        describe(b));
+  check(a.device() == b.device(), op, "operands are on different devices: {} and {} (move one with .to(...))",
+        describe(a), describe(b));
 }
 
 /// @throws Error naming `op` when the integer tensor `a` cannot hold the number s.

@@ -13,8 +13,8 @@ namespace {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-/// Largest |f - reference| over floats in [lo, hi], in units of the reference's last place. The samples are equally spaced
-/// bit patterns, so that every exponent is visited.
+/// Largest |f - reference| over floats in [lo, hi], in units of the reference's last place. The samples are equally
+/// spaced bit patterns, so that every exponent is visited.
 template <class F, class G>
 double worst_ulp(F f, G reference, float lo, float hi) {
   double worst = 0;
@@ -43,8 +43,10 @@ TEST_CASE("errors stay within the documented units in the last place") {
   CHECK(worst_ulp([](float x) { return math::log(x); }, [](double x) { return std::log(x); }, -kInf, kInf) <= 2);
   CHECK(worst_ulp([](float x) { return math::tanh(x); }, [](double x) { return std::tanh(x); }, -kInf, kInf) <= 2);
   CHECK(worst_ulp([](float x) { return math::erf(x); }, [](double x) { return std::erf(x); }, -kInf, kInf) <= 2);
-  CHECK(worst_ulp([](float x) { return math::sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -87, kInf) <= 3);
-  CHECK(worst_ulp([](float x) { return math::softplus(x); }, [](double x) { return math::softplus(x); }, -kInf, kInf) <= 3);
+  CHECK(worst_ulp([](float x) { return math::sigmoid(x); }, [](double x) { return 1 / (1 + std::exp(-x)); }, -87,
+                  kInf) <= 3);
+  CHECK(worst_ulp([](float x) { return math::softplus(x); }, [](double x) { return math::softplus(x); }, -kInf, kInf) <=
+        3);
 }
 
 TEST_CASE("infinities, overflow and underflow") {

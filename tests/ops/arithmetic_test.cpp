@@ -32,9 +32,9 @@ const Operation kOperations[] = {
 };
 
 const std::pair<Shape, Shape> kShapes[] = {
-    {{2, 3}, {2, 3}},    {{2, 3, 4}, {4}},       {{2, 3, 4}, {3, 1}}, {{4, 1, 3}, {1, 2, 1}}, {{}, {2, 3}},
-    {{3}, {}},           {{}, {}},               {{1}, {5}},          {{2, 1, 3}, {2, 4, 3}}, {{1, 1, 2}, {3, 1, 1, 2}},
-    {{0, 3}, {3}},       {{1}, {0}},             {{2, 0, 3}, {1, 3}}, {{5, 1}, {1, 6}},
+    {{2, 3}, {2, 3}}, {{2, 3, 4}, {4}}, {{2, 3, 4}, {3, 1}}, {{4, 1, 3}, {1, 2, 1}}, {{}, {2, 3}},
+    {{3}, {}},        {{}, {}},         {{1}, {5}},          {{2, 1, 3}, {2, 4, 3}}, {{1, 1, 2}, {3, 1, 1, 2}},
+    {{0, 3}, {3}},    {{1}, {0}},       {{2, 0, 3}, {1, 3}}, {{5, 1}, {1, 6}},
 };
 
 Tensor repeated(const Tensor& t, const Shape& shape) {
@@ -126,7 +126,8 @@ TEST_CASE("maximum and minimum: ties share, NaN wins") {
   CHECK(difference(a.grad(), from_vector<float>({1, 0.5f, 0})) == 0);
   CHECK(difference(b.grad(), from_vector<float>({0, 0.5f, 1})) == 0);
   const Tensor nan = full({1}, NAN), one = ones({1});
-  for (auto op : {static_cast<Tensor (*)(const Tensor&, const Tensor&)>(maximum), static_cast<Tensor (*)(const Tensor&, const Tensor&)>(minimum)}) {
+  for (auto op : {static_cast<Tensor (*)(const Tensor&, const Tensor&)>(maximum),
+                  static_cast<Tensor (*)(const Tensor&, const Tensor&)>(minimum)}) {
     CHECK(std::isnan(op(nan, one).item()));
     CHECK(std::isnan(op(one, nan).item()));
   }
@@ -166,9 +167,16 @@ TEST_CASE("integers") {
 }
 
 TEST_CASE("sum_to undoes broadcasting") {
-  for (const auto& [small, large] : {std::pair<Shape, Shape>{{4}, {2, 3, 4}}, {{3, 1}, {2, 3, 4}}, {{2, 3, 1}, {2, 3, 4}},
-                                     {{1, 3, 1}, {2, 3, 4}}, {{}, {2, 3}}, {{1, 1}, {5}}, {{1, 4}, {0, 4}}, {{3}, {0, 3}},
-                                     {{0}, {2, 0}}, {{2, 3}, {2, 3}}}) {
+  for (const auto& [small, large] : {std::pair<Shape, Shape>{{4}, {2, 3, 4}},
+                                     {{3, 1}, {2, 3, 4}},
+                                     {{2, 3, 1}, {2, 3, 4}},
+                                     {{1, 3, 1}, {2, 3, 4}},
+                                     {{}, {2, 3}},
+                                     {{1, 1}, {5}},
+                                     {{1, 4}, {0, 4}},
+                                     {{3}, {0, 3}},
+                                     {{0}, {2, 0}},
+                                     {{2, 3}, {2, 3}}}) {
     CAPTURE(small.str());
     CAPTURE(large.str());
     if (small.size() > large.size()) {
@@ -209,8 +217,9 @@ TEST_CASE("devices") {
 }
 
 TEST_CASE("errors") {
-  CHECK(error_of([] { zeros({2, 3}) + zeros({2, 4}); }) ==
-        "[add] shapes [2,3] and [2,4] do not broadcast: axis -1 has lengths 3 and 4");
+  CHECK(error_of([] {
+          zeros({2, 3}) + zeros({2, 4});
+        }) == "[add] shapes [2,3] and [2,4] do not broadcast: axis -1 has lengths 3 and 4");
   CHECK(error_of([] { zeros({2}) * zeros({2}, int64); }) ==
         "[mul] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
   CHECK(error_of([] { zeros({2}, int64) / zeros({2}, int64); }) ==
@@ -219,10 +228,12 @@ TEST_CASE("errors") {
         "[sub] needs float32, float64, int64 or uint8, got bool (convert with .to(...))");
   CHECK(error_of([] { zeros({2}, int64) + 0.5; }) ==
         "[add] int64[2] takes whole numbers of its range, got 0.5 (convert the tensor with .to(atlas::float32))");
-  CHECK(error_of([] { zeros({2}, uint8) * 256; }).find("[mul] uint8[2] takes whole numbers of its range, got 256") == 0);
+  CHECK(error_of([] { zeros({2}, uint8) * 256; }).find("[mul] uint8[2] takes whole numbers of its range, got 256") ==
+        0);
   CHECK(error_of([] { zeros({2}, int64) + NAN; }).find("[add] int64[2] takes whole numbers") == 0);
   CHECK(error_of([] { Tensor() + zeros({2}); }) == "[add] an operand is undefined: undefined and float32[2]");
   CHECK(error_of([] { Tensor() * 2; }) == "[mul] the operand is undefined");
-  CHECK(error_of([] { sum_to(zeros({2, 3}), {2}); }) ==
-        "[sum_to] shapes [2,3] and [2] do not broadcast: axis -1 has lengths 3 and 2");
+  CHECK(error_of([] {
+          sum_to(zeros({2, 3}), {2});
+        }) == "[sum_to] shapes [2,3] and [2] do not broadcast: axis -1 has lengths 3 and 2");
 }

@@ -88,7 +88,8 @@ TEST_CASE("topk") {
           }
         });
         if (k > 0 && x.numel() < 100)
-          gradcheck([&, n = k, a = axis](const std::vector<Tensor>& in) { return topk(in[0], n, a).first; }, {scattered(x)});
+          gradcheck([&, n = k, a = axis](const std::vector<Tensor>& in) { return topk(in[0], n, a).first; },
+                    {scattered(x)});
       }
   }
   const auto [values, index] = topk(from_vector<float>({1, 2, NAN, 2, INFINITY}), 4);
@@ -133,9 +134,15 @@ TEST_CASE("results do not depend on the number of threads") {
 
 TEST_CASE("errors") {
   CHECK(error_of([] { argmax(zeros({2, 3}), 2); }) == "[argmax] axis 2 is outside [-2, 2) for 2 axes");
-  CHECK(error_of([] { argmax(zeros({2, 0}), 1); }) == "[argmax] float32[2,0] has no elements along axis 1 to choose from");
-  CHECK(error_of([] { argmax(zeros({2}, boolean)); }).find("[argmax] needs float32, float64, int64 or uint8, got bool") == 0);
-  CHECK(error_of([] { topk(zeros({2, 3}), 4); }) == "[topk] k = 4 is outside [0, 3], the length of axis 1 of float32[2,3]");
+  CHECK(error_of([] {
+          argmax(zeros({2, 0}), 1);
+        }) == "[argmax] float32[2,0] has no elements along axis 1 to choose from");
+  CHECK(error_of([] {
+          argmax(zeros({2}, boolean));
+        }).find("[argmax] needs float32, float64, int64 or uint8, got bool") == 0);
+  CHECK(error_of([] {
+          topk(zeros({2, 3}), 4);
+        }) == "[topk] k = 4 is outside [0, 3], the length of axis 1 of float32[2,3]");
   CHECK(error_of([] { topk(zeros({2, 3}), -1); }).find("[topk] k = -1 is outside [0, 3]") == 0);
   CHECK(error_of([] { cumsum(zeros({2}), 1); }) == "[cumsum] axis 1 is outside [-1, 1) for 1 axes");
   CHECK(error_of([] { cumsum(zeros({2}, uint8), 0); }).find("[cumsum] needs float32 or float64, got uint8") == 0);

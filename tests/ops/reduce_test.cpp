@@ -1,4 +1,5 @@
-// Reductions against loops over every element, for all subsets of axes; gradients, precision, empty axes, NaN, error texts.
+// Reductions against loops over every element, for all subsets of axes; gradients, precision, empty axes, NaN, error
+// texts.
 #include "atlas/ops/reduce.h"
 
 #include <doctest/doctest.h>
@@ -112,9 +113,9 @@ TEST_CASE("all subsets of axes, contiguous and not, float32 and float64") {
 
 TEST_CASE("shapes that take the blocked paths") {
   // Long rows, many rows, tall and wide columns, several pieces and tiles.
-  const std::pair<Shape, Shape> cases[] = {{{100003}, {0}},        {{3, 40000}, {1}},  {{5000, 20}, {1}},    {{70000, 3}, {0}},
-                                           {{3000, 70}, {0}},      {{200, 700}, {0}},  {{3, 2000, 17}, {1}}, {{2, 300, 300}, {0, 2}},
-                                           {{700, 11, 13}, {0, 2}}};
+  const std::pair<Shape, Shape> cases[] = {{{100003}, {0}},      {{3, 40000}, {1}},       {{5000, 20}, {1}},
+                                           {{70000, 3}, {0}},    {{3000, 70}, {0}},       {{200, 700}, {0}},
+                                           {{3, 2000, 17}, {1}}, {{2, 300, 300}, {0, 2}}, {{700, 11, 13}, {0, 2}}};
   for (const auto& [shape, axes] : cases) {
     CAPTURE(shape.str());
     const Tensor x = random(shape, 1, float32);
@@ -160,8 +161,10 @@ TEST_CASE("nothing to reduce") {
   CHECK(max(zeros({0, 3}), {1}).shape() == Shape{0});
   for (const Reduction& r : kReductions) {
     CAPTURE(r.name);
-    if (r.of_nothing) CHECK(r.op(random({2, 0}, 1), {1}, false).shape() == Shape{2});
-    else CHECK(error_of([&] { r.op(random({2, 0}, 1), {1}, false); }).find("has no elements along") != std::string::npos);
+    if (r.of_nothing)
+      CHECK(r.op(random({2, 0}, 1), {1}, false).shape() == Shape{2});
+    else
+      CHECK(error_of([&] { r.op(random({2, 0}, 1), {1}, false); }).find("has no elements along") != std::string::npos);
   }
 }
 
@@ -223,9 +226,12 @@ TEST_CASE("errors") {
   CHECK(error_of([] { mean(zeros({2}, int64)); }) ==
         "[mean] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
   CHECK(error_of([] { var(zeros({2}, int64)); }).find("[var] needs float32 or float64") == 0);
-  CHECK(error_of([] { sum(zeros({2}, bfloat16)); }).find("[sum] needs float32, float64, int64 or uint8, got bfloat16") == 0);
-  CHECK(error_of([] { max(zeros({0, 3}), {0}); }) ==
-        "[max] float32[0,3] has no elements along the reduced axes to choose from");
+  CHECK(error_of([] {
+          sum(zeros({2}, bfloat16));
+        }).find("[sum] needs float32, float64, int64 or uint8, got bfloat16") == 0);
+  CHECK(error_of([] {
+          max(zeros({0, 3}), {0});
+        }) == "[max] float32[0,3] has no elements along the reduced axes to choose from");
   CHECK(error_of([] { min(zeros({0})); }).find("[min] float32[0] has no elements") == 0);
   CHECK(error_of([] { max(zeros({2}, boolean)); }).find("[max] needs") == 0);
   CHECK(error_of([] { sum(Tensor()); }) == "[sum] the operand is undefined");

@@ -44,8 +44,12 @@ TEST_CASE("what is not chosen does not matter, NaN included") {
 }
 
 TEST_CASE("gradients") {
-  for (const auto& [sc, sa, sb] : {std::tuple<Shape, Shape, Shape>{{2, 3}, {2, 3}, {2, 3}}, {{2, 1}, {3}, {2, 3}},
-                                   {{3}, {}, {4, 3}}, {{}, {2, 2}, {1}}, {{0, 2}, {2}, {1, 2}}, {{1, 2}, {0, 1}, {2}}}) {
+  for (const auto& [sc, sa, sb] : {std::tuple<Shape, Shape, Shape>{{2, 3}, {2, 3}, {2, 3}},
+                                   {{2, 1}, {3}, {2, 3}},
+                                   {{3}, {}, {4, 3}},
+                                   {{}, {2, 2}, {1}},
+                                   {{0, 2}, {2}, {1, 2}},
+                                   {{1, 2}, {0, 1}, {2}}}) {
     CAPTURE(sc.str());
     CAPTURE(sa.str());
     const Tensor c = gt(random(sc, 1), 0), a = random(sa, 2), b = random(sb, 3);
@@ -54,13 +58,15 @@ TEST_CASE("gradients") {
     gradcheck([&](const std::vector<Tensor>& in) { return where(c, in[0], scattered(b)); }, {scattered(a)});
   }
   const Tensor mask = gt(random({3, 1}, 4), 0);
-  CHECK(gradcheck([&](const std::vector<Tensor>& in) { return masked_fill(in[0], mask, 7); }, {scattered(random({2, 3, 4}, 5))})
+  CHECK(gradcheck([&](const std::vector<Tensor>& in) { return masked_fill(in[0], mask, 7); },
+                  {scattered(random({2, 3, 4}, 5))})
             .checked == 24);
   gradcheck([&](const std::vector<Tensor>& in) { return masked_fill(in[0], mask, 7); }, {random({0, 3, 1}, 5)});
 }
 
 TEST_CASE("long rows in parallel") {
-  const Tensor a = random({100, 1000}, 1, float32), b = random({100, 1000}, 2, float32), c = gt(random({100, 1000}, 3, float32), 0);
+  const Tensor a = random({100, 1000}, 1, float32), b = random({100, 1000}, 2, float32),
+               c = gt(random({100, 1000}, 3, float32), 0);
   const Tensor y = where(c, a, b);
   for (int64_t i = 0; i < y.numel(); ++i) REQUIRE(y.data<float>()[i] == (c.data<bool>()[i] ? a : b).data<float>()[i]);
   CHECK(test::same_for_any_threads([&] { return std::vector<Tensor>{where(c, a, b), masked_fill(a, c, 2)}; }));
@@ -68,7 +74,8 @@ TEST_CASE("long rows in parallel") {
 
 TEST_CASE("errors") {
   const Tensor c = zeros({2}, boolean), f = zeros({2});
-  CHECK(error_of([&] { where(f, f, f); }) == "[where] the mask must be bool, got float32[2] (compare to make one: ne(mask, 0))");
+  CHECK(error_of([&] { where(f, f, f); }) ==
+        "[where] the mask must be bool, got float32[2] (compare to make one: ne(mask, 0))");
   CHECK(error_of([&] { where(Tensor(), f, f); }).find("[where] the mask must be bool, got undefined") == 0);
   CHECK(error_of([&] { where(c, f, zeros({2}, float64)); }) ==
         "[where] dtypes differ: float32[2] and float64[2] (convert one with .to(...))");
@@ -76,6 +83,8 @@ TEST_CASE("errors") {
         "[where] shapes [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
   CHECK(error_of([&] { where(c, zeros({3}), zeros({3})); }) ==
         "[where] shapes [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
-  CHECK(error_of([&] { masked_fill(zeros({1}), c, 0); }) == "[masked_fill] the mask bool[2] does not broadcast to float32[1]");
-  CHECK(error_of([&] { masked_fill(zeros({2}, int64), c, 0.5); }).find("[masked_fill] int64[2] takes whole numbers") == 0);
+  CHECK(error_of([&] { masked_fill(zeros({1}), c, 0); }) ==
+        "[masked_fill] the mask bool[2] does not broadcast to float32[1]");
+  CHECK(error_of([&] { masked_fill(zeros({2}, int64), c, 0.5); }).find("[masked_fill] int64[2] takes whole numbers") ==
+        0);
 }
