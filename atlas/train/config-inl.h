@@ -1,0 +1,101 @@
+// Bodies of config.h that need the JSON parser.
+#pragma once
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "atlas/train/config.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+ATLAS_INLINE std::string to_json(const TrainConfig& config) {
+  nlohmann::ordered_json j = nlohmann::ordered_json::object();
+  for_each_setting(config, [&](const char* key, const auto& field, const char*) { j[key] = field; });
+  return j.dump(2);
+}
+
+ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const std::string& source) {
+  nlohmann::json j;
+  try {
+    j = nlohmann::json::parse(text);
+  } catch (const nlohmann::json::exception& e) {
+    fail("config", "{} is not valid JSON: {}", source, e.what());
+  }
+  check(j.is_object(), "config", "{} must hold a JSON object, got {}", source, j.type_name());
+  for_each_setting(config, [&](const char* key, auto& field, const char*) {
+    const auto it = j.find(key);
+    if (it == j.end()) return;
+    using T = std::decay_t<decltype(field)>;
+    const char* wanted = "";
+    bool ok = false;
+    if constexpr (std::is_same_v<T, bool>) {
+      wanted = "true or false";
+      ok = it->is_boolean();
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      wanted = "a whole number";
+      ok = it->is_number_integer();
+    } else if constexpr (std::is_same_v<T, double>) {
+      wanted = "a number";
+      ok = it->is_number();
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      // model_options may be written as the object itself
+      wanted = "a string";
+      ok = it->is_string();
+      if (it->is_object() && std::string_view(key) == "model_options") {
+        field = it->dump();
+        j.erase(it);
+        return;
+      }
+    } else {
+      wanted = "a list of numbers";
+      ok = it->is_array() && std::all_of(it->begin(), it->end(), [](const auto& v) { return v.is_number(); });
+    }
+    check(ok, "config", "{}: '{}' must be {}, got {}", source, key, wanted, it->dump());
+    field = it->template get<T>();
+    j.erase(it);
+  });
+  check(j.empty(), "config", "{}: '{}' is no setting (see --help for the names)", source, j.empty() ? "" : j.begin().key());
+}
+
+ATLAS_INLINE void validate(const TrainConfig& c) {
+  const auto need = [](bool ok, const char* key, auto value, const char* allowed) {
+    check(ok, "config", "{} = {} is out of range: {}", key, value, allowed);
+  };
+  for_each_setting(c, [&](const char* key, const auto& field, const char*) {
+    using T = std::decay_t<decltype(field)>;
+    if constexpr (std::is_same_v<T, double>) need(std::isfinite(field) && field >= 0, key, field, "it must be finite and not negative");
+    if constexpr (std::is_same_v<T, int64_t>) need(field >= 0 && field <= int64_t{1} << 40, key, field, "it must not be negative");
+  });
+  need(c.image_size >= 4 && c.image_size <= 16384, "image_size", c.image_size, "between 4 and 16384");
+  need(c.epochs >= 1, "epochs", c.epochs, "at least 1");
+  need(c.batch_size >= 1, "batch_size", c.batch_size, "at least 1");
+  need(c.accumulate >= 1, "accumulate", c.accumulate, "at least 1");
+  need(c.lr > 0, "lr", c.lr, "above 0");
+  need(c.beta1 < 1, "beta1", c.beta1, "in [0, 1)");
+  need(c.beta2 < 1, "beta2", c.beta2, "in [0, 1)");
+  need(c.momentum < 1, "momentum", c.momentum, "in [0, 1)");
+  need(c.ema < 1, "ema", c.ema, "in [0, 1)");
+  need(c.label_smoothing < 1, "label_smoothing", c.label_smoothing, "in [0, 1)");
+  need(c.drop_path < 1, "drop_path", c.drop_path, "in [0, 1)");
+  need(c.eval_crop > 0 && c.eval_crop <= 1, "eval_crop", c.eval_crop, "in (0, 1]");
+  need(c.min_crop_scale > 0 && c.min_crop_scale <= 1, "min_crop_scale", c.min_crop_scale, "in (0, 1]");
+  for (const auto& [key, p] : {std::pair{"flip", c.flip}, {"erase", c.erase}, {"mix_prob", c.mix_prob}, {"mix_switch", c.mix_switch}})
+    need(p <= 1, key, p, "a probability in [0, 1]");
+  need(c.warmup_epochs + c.cooldown_epochs <= static_cast<double>(c.epochs), "warmup_epochs", c.warmup_epochs,
+       "warm-up and cool-down must fit into the epochs");
+  const auto one_of = [](const std::string& v, const char* key, std::initializer_list<const char*> names) {
+    std::string list;
+    for (const char* n : names) {
+      if (v == n) return;
+      list += (list.empty() ? "" : ", ") + std::string(n);
+    }
+    fail("config", "{} = '{}' is unknown; there are {}", key, v, list);
+  };
+  one_of(c.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
+  one_of(c.schedule, "schedule", {"cosine", "multistep", "constant"});
+  one_of(c.crop, "crop", {"pad", "random-resized", "none"});
+  need(c.threads <= 4096, "threads", c.threads, "at most 4096");
+  need(c.workers <= 256, "workers", c.workers, "at most 256");
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train

@@ -1,0 +1,110 @@
+// From settings to images: which data set, which transforms in training and in testing.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "atlas/data/augment.h"
+#include "atlas/data/loader.h"
+#include "atlas/data/open.h"
+#include "atlas/train/config.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+/// Channel means and standard deviations of a data set named as in TrainConfig::data; ImageNet's unless known better.
+inline data::Normalise normalisation_of(const std::string& name) {
+  const auto grey = [](float mean, float std) { return data::Normalise{{mean, mean, mean}, {std, std, std}}; };
+  if (name.starts_with("fashion-mnist")) return grey(0.2860f, 0.3530f);
+  if (name.starts_with("mnist")) return grey(0.1307f, 0.3081f);
+  if (name.starts_with("cifar")) return {{0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}};
+  if (name.starts_with("shapes")) return grey(0.5f, 0.25f);
+  return {};
+}
+
+/// Test images: small ones are centred on black when training pads too, others are resized so that the shorter side is
+/// image_size / eval_crop and cut to the centre.
+struct FitImage {
+  int64_t size;
+  double eval_crop = 1;
+  bool pad = true;
+  Tensor operator()(const Tensor& image, data::Rng& rng) const {
+    if (!(pad && image.size(0) <= size && image.size(1) <= size)) {
+      const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
+      return data::CentreCrop{size, size}(data::ResizeShorter{side, Interpolation::bicubic}(image, rng), rng);
+    }
+    return data::CentreCrop{size, size}(image, rng);
+  }
+};
+
+/// Training images for crop = pad: fitted like test images, then moved by up to `padding` pixels with zeros around.
+struct ShiftImage {
+  FitImage fit;
+  int64_t padding;
+  Tensor operator()(const Tensor& image, data::Rng& rng) const {
+    return data::PadAndCrop{padding, fit.size, fit.size}(fit(image, rng), rng);
+  }
+};
+
+/// The transforms of training images.
+inline data::Transform train_transform(const TrainConfig& c) {
+  const FitImage fit{c.image_size, c.eval_crop, c.crop == "pad"};
+  std::vector<data::Transform> steps;
+  if (c.crop == "random-resized") steps.push_back(data::RandomResizedCrop{c.image_size, c.image_size, {c.min_crop_scale, 1.0}});
+  else if (c.crop == "pad") steps.push_back(ShiftImage{fit, c.crop_padding});
+  else steps.push_back(fit);
+  if (c.flip > 0) steps.push_back(data::RandomFlip{c.flip});
+  if (c.color_jitter > 0) steps.push_back(data::ColourJitter{c.color_jitter, c.color_jitter, c.color_jitter});
+  steps.push_back(normalisation_of(c.data));
+  if (c.erase > 0) steps.push_back(data::RandomErasing{c.erase});
+  return data::Compose{std::move(steps)};
+}
+
+/// The transforms of test images.
+inline data::Transform test_transform(const TrainConfig& c) {
+  return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalisation_of(c.data)}};
+}
+
+/// `count` images spread evenly over a set, so that a set sorted by class keeps its classes; all of them when it has fewer.
+inline data::DatasetPtr spread(data::DatasetPtr whole, int64_t count) {
+  const int64_t n = whole->size();
+  if (count <= 0 || count >= n) return whole;
+  std::vector<int64_t> indices;
+  for (int64_t i = 0; i < count; ++i) indices.push_back(i * n / count);
+  return std::make_shared<data::Subset>(std::move(whole), std::move(indices));
+}
+
+/// Both halves of the data that `c` names, cut to limit_train and limit_test.
+/// @throws Error when there is no such data, or too few training images for one update.
+inline data::DataPair open_data(const TrainConfig& c) {
+  data::FolderOptions options;
+  options.strict = c.strict;
+  data::DataPair sets = data::open_data(c.data, options);
+  sets.train = spread(sets.train, c.limit_train);
+  sets.test = spread(sets.test, c.limit_test);
+  check(sets.train->size() >= c.batch_size * c.accumulate, "train",
+        "{} training images are fewer than batch_size {} x accumulate {} (one update)", sets.train->size(), c.batch_size, c.accumulate);
+  return sets;
+}
+
+/// Loader options of the training images.
+inline data::LoaderOptions train_loader_options(const TrainConfig& c) {
+  data::LoaderOptions o;
+  o.batch_size = c.batch_size;
+  o.shuffle = true;
+  o.drop_last = true;
+  o.workers = static_cast<int>(c.workers);
+  o.seed = static_cast<uint64_t>(c.seed);
+  o.mix = {c.mixup, c.cutmix, c.mix_prob, c.mix_switch, c.label_smoothing};
+  return o;
+}
+
+/// Loader options of the test images.
+inline data::LoaderOptions test_loader_options(const TrainConfig& c) {
+  data::LoaderOptions o;
+  o.batch_size = c.eval_batch_size > 0 ? c.eval_batch_size : c.batch_size;
+  o.workers = static_cast<int>(c.workers);
+  return o;
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train

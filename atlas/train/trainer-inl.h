@@ -1,0 +1,366 @@
+// Bodies of trainer.h.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+
+#include "atlas/autograd/backward.h"
+#include "atlas/data/file.h"
+#include "atlas/io/checkpoint.h"
+#include "atlas/nn/finite_guard.h"
+#include "atlas/optim/clip.h"
+#include "atlas/optim/ema.h"
+#include "atlas/train/evaluate.h"
+#include "atlas/train/interrupt.h"
+#include "atlas/train/log.h"
+#include "atlas/train/pipeline.h"
+#include "atlas/train/setup.h"
+#include "atlas/train/trainer.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+namespace detail {
+
+inline void write_text(const std::string& path, const std::string& text) {
+  data::write_file(path, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+}
+
+/// Makes the folder, and finds out before training whether it can take checkpoints of `bytes` each.
+inline void prepare_folder(const std::string& out, int64_t bytes) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::create_directories(out, error);
+  check(!error, "out", "cannot make the folder {}: {}", out, error.message());
+  const std::string probe = out + "/.can-write";
+  write_text(probe, "yes");
+  fs::remove(probe, error);
+  const fs::space_info space = fs::space(out, error);
+  const auto wanted = static_cast<uint64_t>(3 * bytes);  // the last, the best, and one being written
+  check(error || space.available >= wanted, "out", "{} has {} MiB free, but checkpoints will take {} MiB", out, space.available >> 20,
+        wanted >> 20);
+}
+
+inline std::vector<double> column(const std::vector<LogRow>& rows, const std::string& name) {
+  std::vector<double> values;
+  for (const LogRow& row : rows)
+    for (const auto& [key, value] : row)
+      if (key == name) values.push_back(std::visit([](const auto& v) -> double {
+          if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) return static_cast<double>(v);
+          else return std::nan("");
+        }, value));
+  return values;
+}
+
+/// Loss and accuracy over the epochs, one chart above the other.
+inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) {
+  const std::vector<double> epochs = column(rows, "epoch");
+  const auto percent = [&](const char* name) {
+    std::vector<double> v = column(rows, name);
+    for (double& x : v) x *= 100;
+    return v;
+  };
+  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training, std::vector<double> test) {
+    data::ChartOptions o;
+    o.title = name;
+    o.x_label = "epoch";
+    o.y_label = y_label;
+    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}}, o);
+  };
+  return data::stack_pictures({chart(title + ": loss", "cross-entropy", column(rows, "train_loss"), column(rows, "test_loss")),
+                               chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
+}
+
+/// One training run, from the first to the last line it prints.
+class Run {
+ public:
+  Run(const TrainConfig& config, const RunOptions& options)
+      : c_((train::validate(config), config)), o_(options), schedule_(make_schedule(c_)) {
+    if (c_.threads > 0) set_num_threads(static_cast<int>(c_.threads));
+    manual_seed(static_cast<uint64_t>(c_.seed));
+    sets_ = open_data(c_);
+    model_ = make_model(c_, sets_.train->num_classes());
+    train_loader_ = std::make_unique<data::Loader>(sets_.train, train_loader_options(c_), train_transform(c_));
+    test_loader_ = std::make_unique<data::Loader>(sets_.test, test_loader_options(c_), test_transform(c_));
+    optimizer_ = make_optimizer(c_, *model_);
+    if (c_.ema > 0) ema_ = std::make_unique<Ema>(*model_, EmaOptions{.decay = c_.ema, .ramp = true});
+    updates_per_epoch_ = train_loader_->batches() / c_.accumulate;
+    prepare();
+    print_header();
+  }
+
+  int operator()() {
+    if (o_.eval_only) {
+      finish(evaluate_now("test"), "checkpoint " + loaded_);
+      return 0;
+    }
+    model_->train();
+    std::optional<Evaluation> last;
+    while (epoch_ < c_.epochs) {
+      if (!train_epoch()) return stop_early();
+      last = evaluate_now(fmt::format("test  {:>{}}/{}", epoch_ + 1, digits(), c_.epochs));
+      if (interrupt_.requested()) {
+        save(path("last.ckpt"), updates_per_epoch_ * c_.accumulate);  // the epoch is trained; its test comes after the resume
+        return stop_early();
+      }
+      end_epoch(*last);
+    }
+    if (!last) last = evaluate_now("test");
+    finish(*last, fmt::format("after {} epochs", c_.epochs));
+    return 0;
+  }
+
+ private:
+  std::string path(const char* file) const { return o_.out + "/" + file; }
+  int digits() const { return static_cast<int>(std::to_string(c_.epochs).size()); }
+
+  /// The folder, and what an earlier part of the run left there.
+  void prepare() {
+    namespace fs = std::filesystem;
+    const bool has_last = fs::exists(path("last.ckpt"));
+    if (o_.eval_only) {
+      loaded_ = path(fs::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
+      const io::Checkpoint saved = io::load_checkpoint(loaded_);
+      io::restore_model(*model_, saved, loaded_, c_.model);
+      if (ema_ && !saved.ema.empty()) ema_->load_state_dict(saved.ema);
+      return;
+    }
+    check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out", o_.out);
+    prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.ema > 0 ? 4 : 3));
+    if (has_last) restore(path("last.ckpt"));
+    else if (o_.resume) fmt::print("no checkpoint in {} yet: starting from the beginning\n", o_.out);
+    write_text(path("config.json"), to_json(c_));
+    log_ = std::make_unique<RunLog>(o_.out, epoch_ > 0 ? epoch_ : -1);
+  }
+
+  void restore(const std::string& file) {
+    const io::Checkpoint saved = io::load_checkpoint(file);
+    io::restore_model(*model_, saved, file, c_.model);
+    optimizer_->load_state_dict(saved.optimizer);
+    if (ema_) ema_->load_state_dict(saved.ema);
+    default_generator() = saved.generator;
+    epoch_ = saved.epoch;
+    step_ = saved.step;
+    best_ = saved.best_metric;
+    const auto state = saved.extra.find("epoch_so_far");
+    check(state != saved.extra.end() && state->second.shape() == Shape{4} && state->second.dtype() == float64, "checkpoint",
+          "{} does not say how far its epoch was", file);
+    const double* s = state->second.data<double>();
+    first_batch_ = static_cast<int64_t>(s[0]);
+    train_loss_sum_ = s[1];
+    train_right_ = s[2];
+    train_images_ = s[3];
+    loaded_ = file;
+  }
+
+  void save(const std::string& file, int64_t batches_done) {
+    io::Checkpoint now;
+    now.model_name = c_.model;
+    nlohmann::json config = nlohmann::json::parse(to_json(c_));
+    config["classes"] = sets_.train->classes();
+    now.config_json = config.dump();
+    now.model = model_->state_dict();
+    now.optimizer = optimizer_->state_dict();
+    if (ema_) now.ema = ema_->state_dict();
+    now.generator = default_generator();
+    now.epoch = epoch_;
+    now.step = step_;
+    now.best_metric = best_;
+    Tensor state = empty({4}, float64);
+    const double values[4] = {static_cast<double>(batches_done), train_loss_sum_, train_right_, train_images_};
+    std::copy(values, values + 4, state.data<double>());
+    now.extra["epoch_so_far"] = state;
+    io::save_checkpoint(file, now);
+  }
+
+  void print_header() const {
+    fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {} threads\n", c_.model,
+               static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(), sets_.test->size(),
+               sets_.train->num_classes(), num_threads());
+    if (!o_.eval_only) {
+      fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_, c_.batch_size,
+                 c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr, o_.out);
+      if (!loaded_.empty()) fmt::print("resuming from {}: epoch {}, update {}\n", loaded_, epoch_ + 1, step_);
+    }
+    std::fflush(stdout);
+  }
+
+  /// Trains to the end of the present epoch. False when a signal asked to stop; everything is saved then.
+  bool train_epoch() {
+    const int64_t batches = updates_per_epoch_ * c_.accumulate;
+    Progress bar(fmt::format("epoch {:>{}}/{}", epoch_ + 1, digits(), c_.epochs), batches, {}, first_batch_);
+    train_loader_->start_epoch(epoch_, first_batch_);
+    started_ = std::chrono::steady_clock::now();
+    const double before = train_images_;
+    for (data::Batch batch; train_loader_->next(batch) && batch.number < batches;) {
+      train_batch(batch);
+      bar.update(batch.number + 1, {.loss = train_loss_sum_ / train_images_,
+                                    .accuracy = train_right_ / train_images_,
+                                    .images = static_cast<int64_t>(train_images_ - before)});
+      if ((batch.number + 1) % c_.accumulate != 0) continue;
+      update(batch.number / c_.accumulate);
+      const bool due = c_.checkpoint_steps > 0 && step_ % c_.checkpoint_steps == 0;
+      if (due || interrupt_.requested()) save(path("last.ckpt"), batch.number + 1);
+      if (interrupt_.requested()) return false;
+    }
+    images_per_second_ = (train_images_ - before) / seconds_since(started_);
+    bar.finish();
+    first_batch_ = 0;
+    return true;
+  }
+
+  void train_batch(const data::Batch& batch) {
+    const Tensor& target = batch.targets ? batch.targets : batch.labels;
+    const Generator generator = default_generator();
+    const Tensor logits = (*model_)(batch.images);
+    const Tensor loss = cross_entropy(logits, target);
+    const double value = loss.item();
+    if (!std::isfinite(value)) {
+      default_generator() = generator;
+      explain_bad_loss(batch.images, value);
+    }
+    if (c_.accumulate == 1) backward(loss);
+    else backward(loss, full({}, 1.0 / static_cast<double>(c_.accumulate), loss.dtype()));
+    Accuracy accuracy;
+    accuracy.add(logits, target);
+    const auto images = static_cast<double>(accuracy.count());
+    train_loss_sum_ += value * images;
+    train_right_ += std::round(accuracy.top1() * images);
+    train_images_ += images;
+  }
+
+  /// One optimiser update, the `index`-th of this epoch.
+  void update(int64_t index) {
+    const double lr = schedule_.lr(epoch_ * updates_per_epoch_ + index, updates_per_epoch_);
+    const double norm = c_.clip_norm > 0 ? clip_grad_norm(*optimizer_, c_.clip_norm) : grad_norm(optimizer_->parameters());
+    if (!std::isfinite(norm)) explain_bad_gradient(lr);
+    optimizer_->set_lr(lr);
+    optimizer_->step();
+    optimizer_->zero_grad();
+    if (ema_) ema_->update();
+    ++step_;
+  }
+
+  std::string where_it_stopped(double lr) const {
+    const bool saved = std::filesystem::exists(path("last.ckpt"));
+    return fmt::format("at update {} (epoch {}, learning rate {:.3g}). {} A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
+                       step_ + 1, epoch_ + 1, lr,
+                       saved ? "The last good checkpoint is " + path("last.ckpt") + "." : std::string("No checkpoint was written yet."));
+  }
+  double present_lr() const {
+    return schedule_.lr(std::min(step_, c_.epochs * updates_per_epoch_ - 1), updates_per_epoch_);
+  }
+  [[noreturn]] void explain_bad_loss(const Tensor& images, double value) {
+    // The same pass once more, looking at every module: the generator was set back, so dropout draws the same numbers.
+    std::string culprit;
+    {
+      NoGrad off;
+      FiniteGuard guard(*model_);
+      (*model_)(images);
+      culprit = guard.first_bad();
+    }
+    const bool input = !all_finite(images);
+    throw TrainingStopped(fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.", value,
+                                      where_it_stopped(present_lr()),
+                                      input           ? "the data loader (the images themselves)"
+                                      : culprit.empty() ? "the loss itself"
+                                                        : "module '" + culprit + "'"));
+  }
+  [[noreturn]] void explain_bad_gradient(double lr) {
+    std::string name = "?";
+    for (const auto& [key, parameter] : model_->named_parameters())
+      if (parameter.grad() && !all_finite(parameter.grad())) name = key;  // the last one is the first in backward order
+    throw TrainingStopped(fmt::format("[train] a gradient is not finite {} The loss was finite; the parameter nearest to it with a bad "
+                                      "gradient is '{}'.", where_it_stopped(lr), name));
+  }
+
+  Evaluation evaluate_now(const std::string& label) {
+    std::optional<Ema::Swapped> averaged;
+    if (ema_) averaged.emplace(ema_->swap());
+    Progress bar(label, test_loader_->batches());
+    Evaluation result = evaluate(*model_, *test_loader_, bar, [&] { return interrupt_.requested(); });
+    bar.finish();
+    return result;
+  }
+
+  void end_epoch(const Evaluation& test) {
+    const double seconds = seconds_since(started_);
+    ++epoch_;
+    log_->write({{"epoch", epoch_},
+                 {"updates", step_},
+                 {"lr", optimizer_->lr()},
+                 {"train_loss", train_loss_sum_ / train_images_},
+                 {"train_accuracy", train_right_ / train_images_},
+                 {"test_loss", test.loss.mean()},
+                 {"test_accuracy", test.accuracy.top1()},
+                 {"test_top5", test.accuracy.top5()},
+                 {"images_per_second", images_per_second_},
+                 {"seconds", seconds},
+                 {"peak_memory_mib", static_cast<double>(memory_stats().peak) / (1 << 20)}});
+    train_loss_sum_ = train_right_ = train_images_ = 0;
+    const bool better = test.accuracy.top1() > best_;
+    if (better) best_ = test.accuracy.top1();
+    if (better) save(path("best.ckpt"), 0);
+    save(path("last.ckpt"), 0);
+    data::write_png(path("curves.png"), curves(log_->rows(), c_.model + " on " + c_.data));
+  }
+
+  /// Tables on the screen, pictures and the confusion matrix in files.
+  void finish(const Evaluation& test, const std::string& when) {
+    const auto& names = sets_.test->classes();
+    const std::string title = fmt::format("{} on {}: {:.2f} % of {} test images", c_.model, c_.data, 100 * test.accuracy.top1(),
+                                          test.accuracy.count());
+    data::write_png(path("predictions.png"), prediction_sheet(*sets_.test, test, 64, title));
+    write_text(path("confusion.csv"), test.confusion.to_csv(names));
+    fmt::print("\n{}\n", test.confusion.class_table(names));
+    if (test.confusion.classes() <= 20) fmt::print("{}\n", test.confusion.matrix_table(names));
+    const int64_t skipped = sets_.train->skipped() + (sets_.test.get() != sets_.train.get() ? sets_.test->skipped() : 0);
+    if (skipped > 0) fmt::print("{} unreadable images were skipped\n", skipped);
+    fmt::print("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(), 100 * test.accuracy.top5(),
+               test.loss.mean(), when);
+    if (!o_.eval_only) fmt::print("; best epoch {:.2f} %", 100 * best_);
+    fmt::print("\n");
+    if (!o_.eval_only) fmt::print("curves       {}\n", path("curves.png"));
+    fmt::print("predictions  {}\n", path("predictions.png"));
+    std::fflush(stdout);
+  }
+
+  int stop_early() const {
+    fmt::print("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", step_, path("last.ckpt"), o_.out);
+    std::fflush(stdout);
+    return 130;
+  }
+
+  static double seconds_since(std::chrono::steady_clock::time_point t) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - t).count();
+  }
+
+  TrainConfig c_;
+  RunOptions o_;
+  Schedule schedule_;
+  InterruptGuard interrupt_;
+  data::DataPair sets_;
+  std::unique_ptr<models::Classifier> model_;
+  std::unique_ptr<data::Loader> train_loader_, test_loader_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Ema> ema_;
+  std::unique_ptr<RunLog> log_;
+  std::string loaded_;  // the checkpoint this run came from
+  int64_t updates_per_epoch_ = 0, epoch_ = 0, step_ = 0, first_batch_ = 0;
+  double best_ = -1;  // best test accuracy so far
+  double train_loss_sum_ = 0, train_right_ = 0, train_images_ = 0;  // of the present epoch
+  double images_per_second_ = 0;
+  std::chrono::steady_clock::time_point started_{};
+};
+
+}  // namespace detail
+
+ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) { return detail::Run(config, options)(); }
+
+}  // namespace atlas::inline ATLAS_ABI::train

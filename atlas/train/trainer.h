@@ -1,0 +1,45 @@
+// The training loop: from a configuration to checkpoints, logs and pictures.
+#pragma once
+
+#include <string>
+
+#include "atlas/core/error.h"
+#include "atlas/train/config.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+/// What to do with a configuration.
+struct RunOptions {
+  std::string out = "runs/latest";  ///< folder of the run
+  bool resume = false;              ///< continue from the last checkpoint in `out`
+  bool eval_only = false;           ///< test the best checkpoint in `out`, without training
+};
+
+/// Training stopped because of the numbers (a loss or gradient that is not finite), not because of wrong input.
+class TrainingStopped : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Trains as `config` says and writes into options.out:
+///
+///     config.json                    the effective configuration
+///     last.ckpt, best.ckpt           training checkpoints (safetensors), written whole or not at all
+///     log.csv, log.jsonl             one line per epoch
+///     curves.png                     loss and accuracy over the epochs
+///     predictions.png                test images with true and predicted labels
+///     confusion.csv                  rows: true class, columns: predicted class
+///
+/// Ctrl-C finishes the update, saves and returns; a run that is resumed, after Ctrl-C or a kill at any moment, ends with
+/// bit-identical weights to an uninterrupted one.
+/// @return exit status: 0, or 130 after Ctrl-C
+/// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first module
+///         whose output is not finite; the last checkpoint stays.
+/// @throws Error for settings, data or a folder that do not work, before training begins.
+int run_training(const TrainConfig& config, const RunOptions& options);
+
+}  // namespace atlas::inline ATLAS_ABI::train
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/train/trainer-inl.h"
+#endif

@@ -1,0 +1,106 @@
+// Trains Atlas or MambaVision on images, from a toy on a laptop to the published recipes:
+//
+//   train --out runs/first                                    the toy Atlas on Fashion-MNIST
+//   train --recipe toy --model mambavision-toy --out runs/mv  the toy MambaVision
+//   train --recipe atlas --data folder:photos --out runs/atlas-b
+//   train --out runs/first --resume                           goes on where a run stopped
+//   train --out runs/first --eval-only                        tests the best checkpoint of a run
+//
+// Everything it does is in atlas/train/; this file reads the command line.
+#include <CLI/CLI.hpp>
+
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "atlas/models/presets.h"
+#include "atlas/train/config.h"
+#include "atlas/train/trainer.h"
+
+namespace {
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  atlas::check(in.good(), "config", "cannot read {}", path);
+  std::stringstream text;
+  text << in.rdbuf();
+  return text.str();
+}
+
+std::string option_name(std::string key) {
+  std::replace(key.begin(), key.end(), '_', '-');
+  return "--" + key;
+}
+
+/// All options, bound to the fields of `config` and `run`, with their present values as defaults.
+void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe, std::string& file) {
+  app.option_defaults()->always_capture_default();
+  app.add_option("--out", run.out, "folder for checkpoints, logs and pictures")->group("Run");
+  app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")->group("Run");
+  app.add_flag("--eval-only", run.eval_only, "test the best checkpoint in --out and write its pictures")->group("Run");
+  app.add_option("--recipe", recipe, "settings to start from: toy, atlas or mambavision")->group("Run");
+  app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")->group("Run");
+  atlas::train::for_each_setting(config, [&](const char* key, auto& field, const char* help) {
+    using Field = std::decay_t<decltype(field)>;
+    const std::string name = option_name(key);
+    if constexpr (std::is_same_v<Field, bool>) app.add_flag(name, field, help)->group("Settings");
+    else if constexpr (std::is_same_v<Field, std::vector<double>>) app.add_option(name, field, help)->delimiter(',')->group("Settings");
+    else app.add_option(name, field, help)->group("Settings");
+  });
+  std::string names;
+  for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
+  app.footer("Models: " + names);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  namespace train = atlas::train;
+  train::TrainConfig config;
+  train::RunOptions run;
+  std::string recipe, file;
+
+  // The recipe and the file set the defaults of everything else, so they are looked for first.
+  try {
+    train::TrainConfig given;
+    CLI::App first;
+    first.set_help_flag();
+    add_options(first, given, run, recipe, file);
+    first.allow_extras();
+    first.parse(argc, argv);
+    const bool has_model = first.get_option("--model")->count() > 0;
+    if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model : "");
+    const std::string stored = run.out + "/config.json";
+    // A run that was killed before it wrote anything is resumed from the beginning.
+    if (run.eval_only || (run.resume && std::filesystem::exists(stored))) train::merge_json(config, read_file(stored), stored);
+    if (!file.empty()) train::merge_json(config, read_file(file), file);
+  } catch (const CLI::ParseError&) {
+    // The second pass says what is wrong.
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << '\n';
+    return 2;
+  }
+
+  CLI::App app("Trains Atlas or MambaVision on images.", "train");
+  add_options(app, config, run, recipe, file);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::cerr << "train: " << e.what() << " (see train --help)\n";
+    return 2;
+  }
+  try {
+    return train::run_training(config, run);
+  } catch (const train::TrainingStopped& e) {
+    std::cerr << e.what() << '\n';
+    return 1;
+  } catch (const atlas::Error& e) {
+    std::cerr << e.what() << '\n';
+    return 2;
+  } catch (const std::exception& e) {
+    std::cerr << "train: " << e.what() << '\n';
+    return 1;
+  }
+}
