@@ -41,6 +41,20 @@ void combine(const A* partial, int64_t pieces, int64_t channels, T* out0, T* out
   });
 }
 
+/// One row of layer_norm_backward, overwriting dx and adding to dw and db. A function of its own, because the compiler
+/// vectorises a loop with this many pointers only when they are declared not to overlap as parameters.
+template <class T>
+void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, const T* __restrict w, int64_t channels,
+                             T mean, T rstd, T mean_g, T mean_gx, T* __restrict dw, T* __restrict db,
+                             T* __restrict dx) {
+  for (int64_t i = 0; i < channels; ++i) {
+    const T d = dy[i], xhat = (x[i] - mean) * rstd;
+    dw[i] += d * xhat;
+    db[i] += d;
+    dx[i] = rstd * (d * w[i] - mean_g - xhat * mean_gx);
+  }
+}
+
 }  // namespace norm_detail
 
 ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
@@ -83,24 +97,19 @@ ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, con
     T* partial = workspace<T>(pieces * 2 * channels);
     const T scale = T(1) / static_cast<T>(channels);
     parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-      T* __restrict dw = partial + begin / grain * 2 * channels;
-      T* __restrict db = dw + channels;
+      T* dw = partial + begin / grain * 2 * channels;
+      T* db = dw + channels;
       std::fill(dw, dw + 2 * channels, T(0));
       for (int64_t r = begin; r < end; ++r) {
         const T *xr = xp + r * channels, *dyr = dyp + r * channels;
-        T* __restrict dxr = dxp + r * channels;
+        T* dxr = dxp + r * channels;
         const T m = mp[r], s = rp[r];
         const auto [sum_g, sum_gx] = row_sum2<T>(channels, [&](int64_t i) {
           const T g = dyr[i] * w[i];
           return std::array<T, 2>{g, g * ((xr[i] - m) * s)};
         });
         const T mean_g = scale * sum_g, mean_gx = scale * sum_gx;
-        for (int64_t i = 0; i < channels; ++i) {
-          const T d = dyr[i], xhat = (xr[i] - m) * s;
-          dw[i] += d * xhat;
-          db[i] += d;
-          dxr[i] = s * (d * w[i] - mean_g - xhat * mean_gx);
-        }
+        norm_detail::layer_norm_row_backward(xr, dyr, w, channels, m, s, mean_g, mean_gx, dw, db, dxr);
       }
     });
     norm_detail::combine(partial, pieces, channels, dweight.data<T>(), dbias.data<T>());

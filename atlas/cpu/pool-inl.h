@@ -22,7 +22,7 @@ void update(const T* __restrict x, int64_t channels, I position, T* __restrict b
 }
 template <class T>
 void update(const T* __restrict x, int64_t channels, T* __restrict best) {
-  for (int64_t c = 0; c < channels; ++c) best[c] = (x[c] > best[c]) | (x[c] != x[c]) ? x[c] : best[c];
+  for (int64_t c = 0; c < channels; ++c) best[c] = ((x[c] > best[c]) | (x[c] != x[c])) ? x[c] : best[c];
 }
 
 /// Calls f(T, I): element type and index type (uint8 when there is no index).

@@ -29,6 +29,15 @@ void forward_row(const T* x, int64_t n, bool logarithm, T* __restrict y) {
   for (int64_t i = 0; i < n; ++i) y[i] *= scale;
 }
 
+/// e = exp(x - top), total += e, column by column.
+template <class T>
+void exponentials(const T* __restrict x, const T* __restrict top, int64_t width, T* __restrict total, T* __restrict e) {
+  for (int64_t c = 0; c < width; ++c) {
+    e[c] = math::exp(x[c] - top[c]);
+    total[c] += e[c];
+  }
+}
+
 /// `width` <= kTile columns; rows are `stride` elements apart.
 template <class T>
 void forward_columns(const T* x, int64_t n, int64_t stride, int64_t width, bool logarithm, T* __restrict y) {
@@ -37,17 +46,16 @@ void forward_columns(const T* x, int64_t n, int64_t stride, int64_t width, bool 
   std::fill(total, total + kTile, T(0));
   for (int64_t i = 0; i < n; ++i)
     for (int64_t c = 0; c < width; ++c) top[c] = x[i * stride + c] > top[c] ? x[i * stride + c] : top[c];
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t c = 0; c < width; ++c) {
-      const T d = x[i * stride + c] - top[c], e = math::exp(d);
-      total[c] += e;
-      y[i * stride + c] = logarithm ? d : e;
-    }
+  for (int64_t i = 0; i < n; ++i) exponentials(x + i * stride, top, width, total, y + i * stride);
+  if (logarithm) {
+    for (int64_t c = 0; c < width; ++c) top[c] += math::log(total[c]);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = 0; c < width; ++c) y[i * stride + c] = x[i * stride + c] - top[c];
+  } else {
+    for (int64_t c = 0; c < width; ++c) total[c] = T(1) / total[c];
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t c = 0; c < width; ++c) y[i * stride + c] *= total[c];
   }
-  for (int64_t c = 0; c < width; ++c) total[c] = logarithm ? math::log(total[c]) : T(1) / total[c];
-  for (int64_t i = 0; i < n; ++i)
-    for (int64_t c = 0; c < width; ++c)
-      y[i * stride + c] = logarithm ? y[i * stride + c] - total[c] : y[i * stride + c] * total[c];
 }
 
 template <class T>
