@@ -1,5 +1,5 @@
-// Compares this library with golden data: runs every safetensors file of a folder and prints one line for each, with the
-// largest relative error and where it is. Exit status 0 when all pass, 1 when one does not, 2 for wrong usage.
+// Compares this library with golden data: runs every safetensors file of a folder and prints one line for each, with
+// the largest relative error and where it is. Exit status 0 when all pass, 1 when one does not, 2 for wrong usage.
 //
 // tests/golden/README.md says what the files hold and how errors are measured.
 #include <fmt/core.h>
@@ -86,11 +86,14 @@ class Comparison {
       std::vector<double> sample;
       for (size_t i = 0; i < ours.size(); i += step) sample.push_back(ours[i]);
       ours = std::move(sample);
-      note(name + ".norm", std::abs(whole - tensor(name + ".norm").item()) / (tensor(name + ".norm").item() + floor), tolerance);
+      note(name + ".norm", std::abs(whole - tensor(name + ".norm").item()) / (tensor(name + ".norm").item() + floor),
+           tolerance);
     } else {
-      check(got.shape() == stored.shape(), "golden_check", "'{}' is {}, the file has {}", name, describe(got), describe(stored));
+      check(got.shape() == stored.shape(), "golden_check", "'{}' is {}, the file has {}", name, describe(got),
+            describe(stored));
     }
-    check(ours.size() == theirs.size(), "golden_check", "'{}' has {} values where the file stores {}", name, ours.size(), theirs.size());
+    check(ours.size() == theirs.size(), "golden_check", "'{}' has {} values where the file stores {}", name,
+          ours.size(), theirs.size());
     const double size = norm(theirs) + floor;
     for (size_t i = 0; i < ours.size(); ++i) ours[i] -= theirs[i];
     const double away = norm(ours);
@@ -162,7 +165,8 @@ void check_small(Comparison& c, Place place) {
   if (with_state)
     for (const auto& [name, t] : state)
       if (!is_counter(name)) c.compare("state." + name, t, 1e-7);
-  Tensor images = io::formula_image(c.number("batch"), c.number("height"), c.number("width"), place.dtype).to(place.device);
+  Tensor images =
+      io::formula_image(c.number("batch"), c.number("height"), c.number("width"), place.dtype).to(place.device);
 
   model->eval();
   {
@@ -173,7 +177,8 @@ void check_small(Comparison& c, Place place) {
       for (size_t i = 0; i < tokens.size(); ++i) c.compare(fmt::format("eval.scale{}", i), tokens[i], tolerance);
     } else {
       const std::vector<Tensor> maps = model->feature_maps(images);
-      for (size_t i = 0; i < maps.size(); ++i) c.compare(fmt::format("eval.stage{}", i), channels_first(maps[i]), tolerance);
+      for (size_t i = 0; i < maps.size(); ++i)
+        c.compare(fmt::format("eval.stage{}", i), channels_first(maps[i]), tolerance);
     }
   }
 
@@ -203,9 +208,11 @@ void check_full(Comparison& c, Place place) {
   const auto model = formula_model(c, place);
   model->eval();
   const int64_t count = model->parameter_count();
-  check(count == c.number("parameters"), "golden_check", "the model has {} parameters, the file says {}", count, c.meta("parameters"));
+  check(count == c.number("parameters"), "golden_check", "the model has {} parameters, the file says {}", count,
+        c.meta("parameters"));
   const NoGrad off;
-  const Tensor images = io::formula_image(c.number("batch"), c.number("side"), c.number("side"), place.dtype).to(place.device);
+  const Tensor images =
+      io::formula_image(c.number("batch"), c.number("side"), c.number("side"), place.dtype).to(place.device);
   c.compare("eval.logits", (*model)(images), place.dtype == float64 ? 1e-6 : 1e-4);
 }
 
@@ -216,8 +223,9 @@ void check_scan(Comparison& c, Place place) {
     if (tokens_last) t = t.transpose(1, 2).contiguous();
     return t.set_requires_grad();
   };
-  const Tensor u = input("u", true), delta = input("delta", true), A = input("A", false), B = input("B", true), C = input("C", true),
-               D = input("D", false), bias = input("delta_bias", false), weight = input("weight", true);
+  const Tensor u = input("u", true), delta = input("delta", true), A = input("A", false), B = input("B", true),
+               C = input("C", true), D = input("D", false), bias = input("delta_bias", false),
+               weight = input("weight", true);
   const Tensor y = selective_scan(u, delta, A, B, C, D, bias);
   backward(sum(y * weight.detach()));
   c.compare("y", y.detach().transpose(1, 2), 1e-5);
@@ -265,7 +273,8 @@ void check_trajectory(Comparison& c, Place place) {
   model->eval();
   const NoGrad off;
   // Loose: Adam turns the sign of gradients that are zero up to rounding into full steps.
-  c.compare("final.eval.logits", (*model)(io::formula_image(2, side, side, place.dtype, "probe").to(place.device)), 5e-2);
+  c.compare("final.eval.logits", (*model)(io::formula_image(2, side, side, place.dtype, "probe").to(place.device)),
+            5e-2);
 }
 
 const char* kind_of(const Comparison& c) {
@@ -284,11 +293,16 @@ bool run_file(const std::filesystem::path& path, const Settings& settings, Place
   try {
     Comparison c(io::load_safetensors(path.string()), settings.tolerance);
     const std::string kind = kind_of(c);
-    if (kind == "small") check_small(c, place);
-    else if (kind == "full") check_full(c, place);
-    else if (kind == "scan") check_scan(c, place);
-    else if (kind == "trajectory") check_trajectory(c, place);
-    else fail("golden_check", "{} is of no known kind", path.string());
+    if (kind == "small")
+      check_small(c, place);
+    else if (kind == "full")
+      check_full(c, place);
+    else if (kind == "scan")
+      check_scan(c, place);
+    else if (kind == "trajectory")
+      check_trajectory(c, place);
+    else
+      fail("golden_check", "{} is of no known kind", path.string());
     c.finish();
     good = c.passed();
     text = c.summary();
@@ -316,7 +330,8 @@ int run(const Settings& settings) {
   check(std::filesystem::is_directory(settings.folder), "golden_check", "{} is not a folder", settings.folder);
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(settings.folder))
-    if (entry.path().extension() == ".safetensors" && entry.path().stem().string().find(settings.filter) != std::string::npos)
+    if (entry.path().extension() == ".safetensors" &&
+        entry.path().stem().string().find(settings.filter) != std::string::npos)
       files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   check(!files.empty(), "golden_check", "no *.safetensors file in {}{}", settings.folder,
@@ -337,13 +352,17 @@ int run(const Settings& settings) {
 int main(int argc, char** argv) {
   Settings settings;
   // The repository this was built from, wherever it is called.
-  settings.folder = (std::filesystem::path(__FILE__).parent_path().parent_path() / "tests" / "golden").lexically_normal().string();
+  settings.folder =
+      (std::filesystem::path(__FILE__).parent_path().parent_path() / "tests" / "golden").lexically_normal().string();
   CLI::App app("Runs golden data and prints the largest relative error of every file.");
   app.add_option("folder", settings.folder, "folder of *.safetensors files")->capture_default_str();
   app.add_option("--device", settings.device, "cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--dtype", settings.dtype, "element type to compute in")->check(CLI::IsMember({"float32", "float64"}))->capture_default_str();
+  app.add_option("--dtype", settings.dtype, "element type to compute in")
+      ->check(CLI::IsMember({"float32", "float64"}))
+      ->capture_default_str();
   app.add_option("--filter", settings.filter, "only files with this text in their name");
-  app.add_option("--tolerance", settings.tolerance, "one tolerance for all comparisons instead of each kind's own")->check(CLI::PositiveNumber);
+  app.add_option("--tolerance", settings.tolerance, "one tolerance for all comparisons instead of each kind's own")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--list", settings.list, "print the files and their kinds without running them");
   try {
     app.parse(argc, argv);

@@ -13,8 +13,8 @@
 
 namespace atlas::inline ATLAS_ABI::io {
 
-/// Reads a JSON object whose values are numbers, null, or lists of whole numbers. A field that is absent leaves the member as
-/// it is; a field that nobody asked for is an error of finish().
+/// Reads a JSON object whose values are numbers, null, or lists of whole numbers. A field that is absent leaves the
+/// member as it is; a field that nobody asked for is an error of finish().
 ///
 /// Example: `JsonFields f(text, "AtlasNet"); f.read("dim", c.dim); f.read("depths", c.depths); f.finish();`
 class JsonFields {

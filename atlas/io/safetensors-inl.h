@@ -47,7 +47,8 @@ class File {
     while (bytes > 0) {
       const ssize_t n = ::pread(fd_, p, std::min<uint64_t>(bytes, 1u << 30), static_cast<off_t>(at));
       if (n < 0 && errno == EINTR) continue;
-      check(n > 0, "safetensors", "cannot read {} at byte {}: {}", path_, at, n == 0 ? "unexpected end" : std::strerror(errno));
+      check(n > 0, "safetensors", "cannot read {} at byte {}: {}", path_, at,
+            n == 0 ? "unexpected end" : std::strerror(errno));
       p += n;
       at += static_cast<uint64_t>(n);
       bytes -= static_cast<uint64_t>(n);
@@ -80,9 +81,10 @@ struct FileType {
   uint64_t size;
   DType dtype;
 };
-inline constexpr FileType kFileTypes[] = {{"F64", 8, float64}, {"F32", 4, float32}, {"F16", 2, float16}, {"BF16", 2, bfloat16},
-                                          {"I64", 8, int64},   {"I32", 4, int64},   {"I16", 2, int64},   {"I8", 1, int64},
-                                          {"U32", 4, int64},   {"U16", 2, int64},   {"U8", 1, uint8},    {"BOOL", 1, boolean}};
+inline constexpr FileType kFileTypes[] = {{"F64", 8, float64},   {"F32", 4, float32}, {"F16", 2, float16},
+                                          {"BF16", 2, bfloat16}, {"I64", 8, int64},   {"I32", 4, int64},
+                                          {"I16", 2, int64},     {"I8", 1, int64},    {"U32", 4, int64},
+                                          {"U16", 2, int64},     {"U8", 1, uint8},    {"BOOL", 1, boolean}};
 
 struct Entry {
   std::string name;
@@ -102,9 +104,11 @@ inline Entry parse_entry(const std::string& name, const nlohmann::json& j, const
   const auto& type = j["dtype"].get_ref<const std::string&>();
   for (const FileType& t : kFileTypes)
     if (type == t.name) e.type = &t;
-  check(e.type != nullptr, op, "{}: dtype {} has no counterpart here (F64, F32, F16, BF16, I64, I32, I16, I8, U32, U16, U8, BOOL do)",
-        where, type);
-  check(j["shape"].is_array() && j["shape"].size() <= kMaxDims, op, "{}: shape is not a list of at most {} lengths", where, kMaxDims);
+  check(e.type != nullptr, op,
+        "{}: dtype {} has no counterpart here (F64, F32, F16, BF16, I64, I32, I16, I8, U32, U16, U8, BOOL do)", where,
+        type);
+  check(j["shape"].is_array() && j["shape"].size() <= kMaxDims, op, "{}: shape is not a list of at most {} lengths",
+        where, kMaxDims);
   uint64_t bytes = e.type->size;
   for (const auto& n : j["shape"]) {
     check(n.is_number_unsigned(), op, "{}: a length in shape is not a whole number >= 0", where);
@@ -114,12 +118,12 @@ inline Entry parse_entry(const std::string& name, const nlohmann::json& j, const
     e.shape.push_back(static_cast<int64_t>(length));
   }
   const auto& offsets = j["data_offsets"];
-  check(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(), op,
-        "{}: data_offsets is not [begin, end]", where);
+  check(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() && offsets[1].is_number_unsigned(),
+        op, "{}: data_offsets is not [begin, end]", where);
   e.begin = offsets[0].get<uint64_t>();
   e.end = offsets[1].get<uint64_t>();
-  check(e.begin <= e.end && e.end - e.begin == bytes, op, "{}: data_offsets [{}, {}] do not span the {} bytes of {}{}", where,
-        e.begin, e.end, bytes, type, e.shape.str());
+  check(e.begin <= e.end && e.end - e.begin == bytes, op, "{}: data_offsets [{}, {}] do not span the {} bytes of {}{}",
+        where, e.begin, e.end, bytes, type, e.shape.str());
   return e;
 }
 
@@ -162,11 +166,16 @@ inline Tensor read_tensor(const File& file, const Entry& e, uint64_t data_at) {
     std::vector<char> raw(bytes);
     file.read(raw.data(), bytes, at);
     const std::string_view type = e.type->name;
-    if (type == "I32") widen<int32_t>(t, raw);
-    else if (type == "I16") widen<int16_t>(t, raw);
-    else if (type == "I8") widen<int8_t>(t, raw);
-    else if (type == "U32") widen<uint32_t>(t, raw);
-    else widen<uint16_t>(t, raw);
+    if (type == "I32")
+      widen<int32_t>(t, raw);
+    else if (type == "I16")
+      widen<int16_t>(t, raw);
+    else if (type == "I8")
+      widen<int8_t>(t, raw);
+    else if (type == "U32")
+      widen<uint32_t>(t, raw);
+    else
+      widen<uint16_t>(t, raw);
     return t;
   }
   file.read(t.raw(), bytes, at);
@@ -194,7 +203,8 @@ ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
   uint64_t length = 0;
   file.read(&length, 8, 0);
   check(length <= size - 8 && length <= detail::kMaxHeader, op,
-        "{} is truncated or no safetensors file: it declares a header of {} bytes and has {} after the length", path, length, size - 8);
+        "{} is truncated or no safetensors file: it declares a header of {} bytes and has {} after the length", path,
+        length, size - 8);
   std::string text(length, '\0');
   file.read(text.data(), length, 8);
   const nlohmann::json header = detail::parse_header(text, path);
@@ -217,13 +227,14 @@ ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
             [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   uint64_t at = 0;
   for (const detail::Entry& e : entries) {
-    check(e.begin == at, op, "{}: tensor '{}' begins at byte {} of the data, {} the tensor before it, which ends at {}", path, e.name,
-          e.begin, e.begin < at ? "inside" : "with a gap after", at);
-    check(e.end <= data_size, op, "{} is truncated: tensor '{}' ends at byte {} of the data, the file has {}", path, e.name, e.end,
-          data_size);
+    check(e.begin == at, op, "{}: tensor '{}' begins at byte {} of the data, {} the tensor before it, which ends at {}",
+          path, e.name, e.begin, e.begin < at ? "inside" : "with a gap after", at);
+    check(e.end <= data_size, op, "{} is truncated: tensor '{}' ends at byte {} of the data, the file has {}", path,
+          e.name, e.end, data_size);
     at = e.end;
   }
-  check(at == data_size, op, "{}: {} bytes follow the last tensor, which ends at byte {} of the data", path, data_size - at, at);
+  check(at == data_size, op, "{}: {} bytes follow the last tensor, which ends at byte {} of the data", path,
+        data_size - at, at);
   for (const detail::Entry& e : entries) result.tensors[e.name] = detail::read_tensor(file, e, data_at);
   return result;
 }
@@ -235,8 +246,9 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
   std::vector<std::pair<std::string, Tensor>> order(tensors.begin(), tensors.end());
   for (const auto& [name, t] : order) check(t.defined(), op, "{}: tensor '{}' is undefined", path, name);
   // Wide types first: every tensor then starts at a multiple of its element size, as readers that map files want it.
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto& a, const auto& b) { return item_size(a.second.dtype()) > item_size(b.second.dtype()); });
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return item_size(a.second.dtype()) > item_size(b.second.dtype());
+  });
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   int64_t at = 0;
@@ -266,7 +278,8 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
       file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
     }
     file.flush_and_close();
-    check(std::rename(temporary.c_str(), path.c_str()) == 0, op, "cannot rename {} to {}: {}", temporary, path, std::strerror(errno));
+    check(std::rename(temporary.c_str(), path.c_str()) == 0, op, "cannot rename {} to {}: {}", temporary, path,
+          std::strerror(errno));
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;

@@ -1,4 +1,5 @@
-// safetensors files: named tensors with text metadata. Reading checks everything a file can lie about; writing is atomic.
+// safetensors files: named tensors with text metadata. Reading checks everything a file can lie about; writing is
+// atomic.
 #pragma once
 
 #include <map>
@@ -17,13 +18,14 @@ struct SafetensorsFile {
 /// Reads a safetensors file (8-byte little-endian header length, JSON header, raw data).
 ///
 /// F64, F32, F16, BF16, I64, U8 and BOOL keep their type; I8, I16, I32, U16 and U32 become int64.
-/// @throws Error naming the file and the entry, offset or length for a file that is missing, truncated or of another format;
-///         for lengths that do not agree with the file (found before memory is asked for), tensors that overlap or leave gaps,
-///         bytes after the last tensor, names that occur twice, and types without a counterpart here.
+/// @throws Error naming the file and the entry, offset or length for a file that is missing, truncated or of another
+/// format;
+///         for lengths that do not agree with the file (found before memory is asked for), tensors that overlap or
+///         leave gaps, bytes after the last tensor, names that occur twice, and types without a counterpart here.
 SafetensorsFile load_safetensors(const std::string& path);
 
-/// Writes a safetensors file under a temporary name in the same folder, flushes it to the disk and renames it: `path` holds
-/// the old content or the new one, whatever happens.
+/// Writes a safetensors file under a temporary name in the same folder, flushes it to the disk and renames it: `path`
+/// holds the old content or the new one, whatever happens.
 /// @param tensors   may be views; each is made contiguous while it is written
 /// @param metadata  text stored beside them
 /// @throws Error naming the file and the system's reason (no space, no permission); the temporary file is then removed.

@@ -10,12 +10,13 @@ namespace atlas::inline ATLAS_ABI::models {
 
 /// Configuration of AtlasNet; the defaults are Atlas-B at 1024 pixels.
 struct AtlasConfig {
-  int64_t image = 1024;                 ///< side of the square images, a multiple of patch
-  int64_t dim = 768;                    ///< token channels
-  int64_t num_heads = 12;               ///< attention heads
-  std::vector<int64_t> depths = {2, 10};  ///< blocks per macro stage; after each but the last the finest scale is dropped
-  int64_t window = 16;                  ///< side of a window, in tokens
-  int64_t ratio = 4;                    ///< side ratio between neighbouring scales
+  int64_t image = 1024;    ///< side of the square images, a multiple of patch
+  int64_t dim = 768;       ///< token channels
+  int64_t num_heads = 12;  ///< attention heads
+  std::vector<int64_t> depths = {2,
+                                 10};  ///< blocks per macro stage; after each but the last the finest scale is dropped
+  int64_t window = 16;                 ///< side of a window, in tokens
+  int64_t ratio = 4;                   ///< side ratio between neighbouring scales
   double mlp_ratio = 4;
   double drop_path_rate = 0.3;  ///< of each macro stage's last block; its first has 0
   int64_t num_classes = 100;
@@ -29,8 +30,8 @@ struct AtlasScale {
   bool operator==(const AtlasScale&) const = default;
 };
 
-/// The scales of a map of `tokens` x `tokens`, fine to coarse: each is `ratio` times smaller than the one before, until the
-/// map is one window. A scale that is at most `window` wide is one window of its own size.
+/// The scales of a map of `tokens` x `tokens`, fine to coarse: each is `ratio` times smaller than the one before, until
+/// the map is one window. A scale that is at most `window` wide is one window of its own size.
 inline std::vector<AtlasScale> atlas_scales(int64_t tokens, int64_t window, int64_t ratio) {
   std::vector<AtlasScale> scales;
   // The count is the smallest n >= 1 with tokens <= window · ratio^(n-1), with exact integers.
@@ -54,17 +55,20 @@ inline std::string atlas_misfit(int64_t tokens, int64_t window, int64_t ratio, s
       return fmt::format("scale {} has {} tokens a side, which windows of {} do not divide", s, here, window);
     // A coarser scale's tokens are shared out to the windows of the finer one (up pass), its windows too (down pass).
     if (s > 0 && here % scales[s - 1].grid != 0)
-      return fmt::format("scale {} has {} tokens a side, to be shared by {} windows of scale {}", s, here, scales[s - 1].grid, s - 1);
+      return fmt::format("scale {} has {} tokens a side, to be shared by {} windows of scale {}", s, here,
+                         scales[s - 1].grid, s - 1);
     for (size_t t = s + 1; t < scales.size(); ++t)
       if (scales[s].grid % scales[t].grid != 0)
-        return fmt::format("scale {} has {} windows a side, scale {} has {}: they do not divide", s, scales[s].grid, t, scales[t].grid);
+        return fmt::format("scale {} has {} windows a side, scale {} has {}: they do not divide", s, scales[s].grid, t,
+                           scales[t].grid);
   }
   // Every macro stage lays out its own scales; they must be those that are left when the finest were dropped.
   here = tokens;
   for (size_t i = 1; i < stages && scales.size() > 1; ++i) {
     scales.erase(scales.begin());
     here /= ratio;
-    if (atlas_scales(here, window, ratio) != scales) return fmt::format("macro stage {} would not continue the scales of stage {}", i, i - 1);
+    if (atlas_scales(here, window, ratio) != scales)
+      return fmt::format("macro stage {} would not continue the scales of stage {}", i, i - 1);
   }
   return "";
 }
@@ -75,7 +79,8 @@ inline std::vector<int64_t> atlas_fitting_sizes(const AtlasConfig& c, size_t cou
   const int64_t middle = std::max<int64_t>((c.image + c.patch / 2) / c.patch, 1);
   for (int64_t away = 0; away <= middle && sizes.size() < count; ++away)
     for (const int64_t tokens : {middle - away, middle + away})
-      if (tokens >= 1 && sizes.size() < count && atlas_misfit(tokens, c.window, c.ratio, c.depths.size()).empty() && (away > 0 || sizes.empty()))
+      if (tokens >= 1 && sizes.size() < count && atlas_misfit(tokens, c.window, c.ratio, c.depths.size()).empty() &&
+          (away > 0 || sizes.empty()))
         sizes.push_back(tokens * c.patch);
   return sizes;
 }
@@ -84,24 +89,28 @@ inline std::vector<int64_t> atlas_fitting_sizes(const AtlasConfig& c, size_t cou
 inline void validate(const AtlasConfig& c) {
   constexpr const char* op = "AtlasNet";
   check(c.patch == 4 || c.patch == 8 || c.patch == 16, op, "patch must be 4, 8 or 16, got {}", c.patch);
-  check(c.window >= 1 && c.ratio >= 2, op, "window must be at least 1 and ratio at least 2, got {} and {}", c.window, c.ratio);
-  check(c.dim >= 1 && c.stem_dim >= 1 && c.num_classes >= 1, op, "dim, stem_dim and num_classes must be at least 1, got {}, {} and {}",
-        c.dim, c.stem_dim, c.num_classes);
+  check(c.window >= 1 && c.ratio >= 2, op, "window must be at least 1 and ratio at least 2, got {} and {}", c.window,
+        c.ratio);
+  check(c.dim >= 1 && c.stem_dim >= 1 && c.num_classes >= 1, op,
+        "dim, stem_dim and num_classes must be at least 1, got {}, {} and {}", c.dim, c.stem_dim, c.num_classes);
   check(c.num_heads >= 1 && c.dim % c.num_heads == 0, op, "dim {} does not divide into {} heads", c.dim, c.num_heads);
-  check(c.dim % (c.patch / 4) == 0, op, "dim {} must be a multiple of patch / 4 = {}: the stem starts with that share of it", c.dim,
-        c.patch / 4);
+  check(c.dim % (c.patch / 4) == 0, op,
+        "dim {} must be a multiple of patch / 4 = {}: the stem starts with that share of it", c.dim, c.patch / 4);
   check(c.mlp_ratio > 0, op, "mlp_ratio must be positive, got {}", c.mlp_ratio);
-  check(c.drop_path_rate >= 0 && c.drop_path_rate < 1, op, "drop_path_rate must be in [0, 1), got {}", c.drop_path_rate);
+  check(c.drop_path_rate >= 0 && c.drop_path_rate < 1, op, "drop_path_rate must be in [0, 1), got {}",
+        c.drop_path_rate);
   check(!c.depths.empty(), op, "depths is empty: there must be a macro stage");
-  for (const int64_t d : c.depths) check(d >= 0, op, "depths must not be negative, got {}", detail::json_list(c.depths));
+  for (const int64_t d : c.depths)
+    check(d >= 0, op, "depths must not be negative, got {}", detail::json_list(c.depths));
   check(c.image >= 1 && c.image <= int64_t{1} << 30, op, "image must be a side in pixels, got {}", c.image);
 
-  const std::string misfit = c.image % c.patch != 0 ? fmt::format("it is no multiple of the patch, {}", c.patch)
-                                                    : atlas_misfit(c.image / c.patch, c.window, c.ratio, c.depths.size());
+  const std::string misfit = c.image % c.patch != 0
+                                 ? fmt::format("it is no multiple of the patch, {}", c.patch)
+                                 : atlas_misfit(c.image / c.patch, c.window, c.ratio, c.depths.size());
   if (misfit.empty()) return;
   const std::vector<int64_t> sizes = atlas_fitting_sizes(c);
-  fail(op, "images of {0} x {0} pixels do not fit windows of {1} tokens at ratio {2}: {3}. Nearest sizes that fit: {4}", c.image, c.window,
-       c.ratio, misfit, sizes.empty() ? "none" : detail::json_list(sizes));
+  fail(op, "images of {0} x {0} pixels do not fit windows of {1} tokens at ratio {2}: {3}. Nearest sizes that fit: {4}",
+       c.image, c.window, c.ratio, misfit, sizes.empty() ? "none" : detail::json_list(sizes));
 }
 
 /// The configuration as a JSON object.
@@ -109,8 +118,8 @@ inline std::string to_json(const AtlasConfig& c) {
   return fmt::format(
       R"({{"image": {}, "dim": {}, "num_heads": {}, "depths": {}, "window": {}, "ratio": {}, "mlp_ratio": {}, )"
       R"("drop_path_rate": {}, "num_classes": {}, "stem_dim": {}, "patch": {}}})",
-      c.image, c.dim, c.num_heads, detail::json_list(c.depths), c.window, c.ratio, c.mlp_ratio, c.drop_path_rate, c.num_classes, c.stem_dim,
-      c.patch);
+      c.image, c.dim, c.num_heads, detail::json_list(c.depths), c.window, c.ratio, c.mlp_ratio, c.drop_path_rate,
+      c.num_classes, c.stem_dim, c.patch);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::models

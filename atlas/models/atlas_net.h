@@ -1,8 +1,8 @@
 // AtlasNet: a convolutional stem, then attention inside windows of several scales at once.
 //
-// Agrawal, Lian et al., "Atlas: Multi-Scale Attention Improves Long Context Image Modeling", arXiv 2503.12355. Member names
-// are the names of the published parameters. A scale is a tensor of windows [B · grid², side², C], windows in row-major
-// order within an image, scale 0 the finest.
+// Agrawal, Lian et al., "Atlas: Multi-Scale Attention Improves Long Context Image Modeling", arXiv 2503.12355. Member
+// names are the names of the published parameters. A scale is a tensor of windows [B · grid², side², C], windows in
+// row-major order within an image, scale 0 the finest.
 #pragma once
 
 #include <optional>
@@ -46,7 +46,8 @@ inline Tensor pool_windows(const Tensor& windows, AtlasScale from, AtlasScale to
   // No cell crosses a window: pool inside the windows, so that only the small result is rearranged.
   const AtlasScale small{from.grid, from.side / ratio};
   const Tensor maps = windows.reshape({windows.size(0), from.side, from.side, windows.size(2)});
-  return regroup(max_pool2d(maps, ratio).reshape({windows.size(0), small.side * small.side, windows.size(2)}), small, to);
+  return regroup(max_pool2d(maps, ratio).reshape({windows.size(0), small.side * small.side, windows.size(2)}), small,
+                 to);
 }
 
 }  // namespace detail
@@ -94,9 +95,19 @@ class AtlasCrossAttention : public Module {
 class AtlasScaleBlock : public Module {
  public:
   AtlasScaleBlock(const AtlasConfig& c, double drop_path_rate)
-      : norm1_q(c.dim), norm1_kv(c.dim), attn(c.dim), norm2(c.dim), mlp(c.dim, detail::hidden_size(c.dim, c.mlp_ratio)), drop_path(drop_path_rate), heads_(c.num_heads) {
-    register_modules(
-        {{"norm1_q", norm1_q}, {"norm1_kv", norm1_kv}, {"attn", attn}, {"norm2", norm2}, {"mlp", mlp}, {"drop_path", drop_path}});
+      : norm1_q(c.dim),
+        norm1_kv(c.dim),
+        attn(c.dim),
+        norm2(c.dim),
+        mlp(c.dim, detail::hidden_size(c.dim, c.mlp_ratio)),
+        drop_path(drop_path_rate),
+        heads_(c.num_heads) {
+    register_modules({{"norm1_q", norm1_q},
+                      {"norm1_kv", norm1_kv},
+                      {"attn", attn},
+                      {"norm2", norm2},
+                      {"mlp", mlp},
+                      {"drop_path", drop_path}});
   }
   /// Queries [windows, L, C], heads side by side.
   Tensor query(const Tensor& x) const {
@@ -137,7 +148,8 @@ class AtlasScaleBlock : public Module {
 /// One multi-scale attention block over all scales of a macro stage (arXiv 2503.12355, section 3).
 class AtlasBlock : public Module {
  public:
-  AtlasBlock(const AtlasConfig& c, std::vector<AtlasScale> scales, double drop_path_rate) : scales_(std::move(scales)), ratio_(c.ratio) {
+  AtlasBlock(const AtlasConfig& c, std::vector<AtlasScale> scales, double drop_path_rate)
+      : scales_(std::move(scales)), ratio_(c.ratio) {
     for (size_t s = 0; s < scales_.size(); ++s) {
       blocks.add(c, drop_path_rate);
       posemb.add(c.dim);
@@ -149,11 +161,12 @@ class AtlasBlock : public Module {
     const size_t n = x.size();
     for (size_t s = 0; s < n; ++s) x[s] = posemb[s](x[s]);
     // Summarise upwards: each scale adds the maximum of the finer one, which has its own summary already.
-    for (size_t s = 0; s + 1 < n; ++s) x[s + 1] = x[s + 1] + detail::pool_windows(x[s], scales_[s], scales_[s + 1], ratio_);
+    for (size_t s = 0; s + 1 < n; ++s)
+      x[s + 1] = x[s + 1] + detail::pool_windows(x[s], scales_[s], scales_[s + 1], ratio_);
 
-    // Down pass, coarse to fine: a window attends to itself and to one window of every coarser scale, whose keys and values
-    // are computed once, from the updated tokens. Window i reads window i / (count / coarser count) in row-major order: for
-    // grids above 2 x 2 that is not the window lying over it, but the published weights expect it.
+    // Down pass, coarse to fine: a window attends to itself and to one window of every coarser scale, whose keys and
+    // values are computed once, from the updated tokens. Window i reads window i / (count / coarser count) in row-major
+    // order: for grids above 2 x 2 that is not the window lying over it, but the published weights expect it.
     std::vector<KeyValue> cache(n);
     for (size_t s = n; s-- > 0;) {
       std::vector<KeyValue> sources{blocks[s].key_value(x[s])};
@@ -215,16 +228,21 @@ class AtlasMacroStage : public Module {
 /// Atlas.   images [B, image, image, 3] -> logits [B, classes]
 class AtlasNet : public Classifier {
  public:
-  /// @throws Error for a configuration that does not fit together; for an impossible image size it says which sizes fit.
+  /// @throws Error for a configuration that does not fit together; for an impossible image size it says which sizes
+  /// fit.
   explicit AtlasNet(const AtlasConfig& config = {})
-      : readout_norm((validate(config), config.dim)), fc_norm(config.dim), fc(config.dim, config.num_classes), config_(config),
+      : readout_norm((validate(config), config.dim)),
+        fc_norm(config.dim),
+        fc(config.dim, config.num_classes),
+        config_(config),
         scales_(atlas_scales(config.image / config.patch, config.window, config.ratio)) {
     std::vector<AtlasScale> left = scales_;
     for (size_t i = 0; i < config.depths.size(); ++i) {
       atlas_models.add(config, left, config.depths[i], i == 0);
       if (left.size() > 1) left.erase(left.begin());
     }
-    register_modules({{"atlas_models", atlas_models}, {"readout_norm", readout_norm}, {"fc_norm", fc_norm}, {"fc", fc}});
+    register_modules(
+        {{"atlas_models", atlas_models}, {"readout_norm", readout_norm}, {"fc_norm", fc_norm}, {"fc", fc}});
     detail::init_linears(*this);
   }
   Tensor forward(const Tensor& images) const override {
@@ -233,14 +251,15 @@ class AtlasNet : public Classifier {
     x = fc_norm(mean(x, {1}));
     return fc(x);
   }
-  /// The tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of the windows.
+  /// The tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of the
+  /// windows.
   std::vector<Tensor> forward_features(const Tensor& images) const {
     std::vector<Tensor> x = run(images, nullptr);
     for (Tensor& t : x) t = t.reshape({images.size(0), -1, config_.dim});
     return x;
   }
-  /// One map per scale, fine to coarse (strides patch, patch · ratio, ...): as it was when its macro stage dropped it, or at
-  /// the end. Each is [B, H, W, C].
+  /// One map per scale, fine to coarse (strides patch, patch · ratio, ...): as it was when its macro stage dropped it,
+  /// or at the end. Each is [B, H, W, C].
   std::vector<Tensor> feature_maps(const Tensor& images) const override {
     std::vector<Tensor> maps, x = run(images, &maps);
     const size_t dropped = maps.size();
@@ -265,8 +284,9 @@ class AtlasNet : public Classifier {
   std::vector<Tensor> run(const Tensor& images, std::vector<Tensor>* dropped) const {
     check_images(images, fc.weight, "AtlasNet");
     check(images.size(1) == config_.image && images.size(2) == config_.image, "AtlasNet",
-          "this model was built for images of {0} x {0} pixels, got {1} (resize them, or build the model for another size)", config_.image,
-          describe(images));
+          "this model was built for images of {0} x {0} pixels, got {1} (resize them, or build the model for another "
+          "size)",
+          config_.image, describe(images));
     std::vector<Tensor> x;
     {
       const Tensor map = (*atlas_models[0].patch_embed)(images);

@@ -33,8 +33,8 @@ class Classifier : public Module {
     check(images.defined() && images.dim() == 4 && images.size(3) == 3, model,
           "needs images of shape [B, H, W, 3] (channels last), got {}", describe(images));
     check(images.dtype() == weight.dtype() && images.device() == weight.device(), model,
-          "the images are {}, the weights {} on {}: convert one of them with .to(...)", describe(images), atlas::name(weight.dtype()),
-          weight.device().str());
+          "the images are {}, the weights {} on {}: convert one of them with .to(...)", describe(images),
+          atlas::name(weight.dtype()), weight.device().str());
     check(images.size(1) > 0 && images.size(2) > 0, model, "the images are empty: {}", describe(images));
   }
 };

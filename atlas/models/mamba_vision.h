@@ -1,7 +1,7 @@
 // MambaVision: a convolutional half, then windows of tokens mixed by state-space models first and attention last.
 //
-// Hatamizadeh and Kautz, "MambaVision: A Hybrid Mamba-Transformer Vision Backbone", arXiv 2407.08083. Member names are the
-// names of the published parameters.
+// Hatamizadeh and Kautz, "MambaVision: A Hybrid Mamba-Transformer Vision Backbone", arXiv 2407.08083. Member names are
+// the names of the published parameters.
 #pragma once
 
 #include <array>
@@ -26,13 +26,13 @@ namespace atlas::inline ATLAS_ABI::models {
 
 /// Configuration of MambaVision; the defaults are MambaVision-T.
 struct MambaVisionConfig {
-  int64_t dim = 80;                                 ///< channels after the stem; stage i works on dim · 2ⁱ
-  int64_t in_dim = 32;                              ///< channels between the stem's two convolutions
-  std::array<int64_t, 4> depths = {1, 3, 8, 4};     ///< blocks per stage; stages 0-1 are convolutional, 2-3 hybrid
-  std::array<int64_t, 4> num_heads = {2, 4, 8, 16};  ///< attention heads; only stages 2-3 use them
+  int64_t dim = 80;                                    ///< channels after the stem; stage i works on dim · 2ⁱ
+  int64_t in_dim = 32;                                 ///< channels between the stem's two convolutions
+  std::array<int64_t, 4> depths = {1, 3, 8, 4};        ///< blocks per stage; stages 0-1 are convolutional, 2-3 hybrid
+  std::array<int64_t, 4> num_heads = {2, 4, 8, 16};    ///< attention heads; only stages 2-3 use them
   std::array<int64_t, 4> window_size = {8, 8, 14, 7};  ///< sides of windows in tokens; only stages 2-3 use them
   double mlp_ratio = 4;
-  double drop_path_rate = 0.2;        ///< of the last block; the first has 0
+  double drop_path_rate = 0.2;             ///< of the last block; the first has 0
   std::optional<double> layer_scale = {};  ///< initial gamma_1 and gamma_2 of the hybrid blocks, absent when not set
   int64_t num_classes = 1000;
   int64_t resolution = 224;  ///< side of the images it was made for; other sizes work
@@ -44,16 +44,19 @@ struct MambaVisionConfig {
 inline void validate(const MambaVisionConfig& c) {
   constexpr const char* op = "MambaVision";
   check(c.dim >= 1 && c.in_dim >= 1 && c.num_classes >= 1 && c.resolution >= 1 && c.d_state >= 1 && c.d_conv >= 1, op,
-        "dim, in_dim, num_classes, resolution, d_state and d_conv must be at least 1, got {}, {}, {}, {}, {} and {}", c.dim, c.in_dim,
-        c.num_classes, c.resolution, c.d_state, c.d_conv);
+        "dim, in_dim, num_classes, resolution, d_state and d_conv must be at least 1, got {}, {}, {}, {}, {} and {}",
+        c.dim, c.in_dim, c.num_classes, c.resolution, c.d_state, c.d_conv);
   check(c.mlp_ratio > 0, op, "mlp_ratio must be positive, got {}", c.mlp_ratio);
-  check(c.drop_path_rate >= 0 && c.drop_path_rate < 1, op, "drop_path_rate must be in [0, 1), got {}", c.drop_path_rate);
+  check(c.drop_path_rate >= 0 && c.drop_path_rate < 1, op, "drop_path_rate must be in [0, 1), got {}",
+        c.drop_path_rate);
   for (size_t i = 0; i < 4; ++i) {
     check(c.depths[i] >= 0, op, "depths must not be negative, got {}", c.depths[i]);
     const int64_t dim = c.dim << i;
     check(i < 2 || (c.num_heads[i] >= 1 && dim % c.num_heads[i] == 0), op,
-          "stage {} has {} channels, which do not divide into {} heads (change dim or num_heads)", i, dim, c.num_heads[i]);
-    check(i < 2 || c.window_size[i] >= 1, op, "window_size of stage {} must be at least 1, got {}", i, c.window_size[i]);
+          "stage {} has {} channels, which do not divide into {} heads (change dim or num_heads)", i, dim,
+          c.num_heads[i]);
+    check(i < 2 || c.window_size[i] >= 1, op, "window_size of stage {} must be at least 1, got {}", i,
+          c.window_size[i]);
   }
 }
 
@@ -62,16 +65,22 @@ inline std::string to_json(const MambaVisionConfig& c) {
   return fmt::format(
       R"({{"dim": {}, "in_dim": {}, "depths": {}, "num_heads": {}, "window_size": {}, "mlp_ratio": {}, "drop_path_rate": {}, )"
       R"("layer_scale": {}, "num_classes": {}, "resolution": {}, "d_state": {}, "d_conv": {}}})",
-      c.dim, c.in_dim, detail::json_list(c.depths), detail::json_list(c.num_heads), detail::json_list(c.window_size), c.mlp_ratio,
-      c.drop_path_rate, c.layer_scale ? fmt::format("{}", *c.layer_scale) : "null", c.num_classes, c.resolution, c.d_state, c.d_conv);
+      c.dim, c.in_dim, detail::json_list(c.depths), detail::json_list(c.num_heads), detail::json_list(c.window_size),
+      c.mlp_ratio, c.drop_path_rate, c.layer_scale ? fmt::format("{}", *c.layer_scale) : "null", c.num_classes,
+      c.resolution, c.d_state, c.d_conv);
 }
 
 /// Residual block of two convolutions, with the tanh GELU between.   x: [B, H, W, C] -> same
 class MambaVisionConvBlock : public Module {
  public:
   MambaVisionConvBlock(int64_t dim, double drop_path_rate)
-      : conv1(dim, dim, 3, detail::conv3x3(1)), norm1(dim), conv2(dim, dim, 3, detail::conv3x3(1)), norm2(dim), drop_path(drop_path_rate) {
-    register_modules({{"conv1", conv1}, {"norm1", norm1}, {"conv2", conv2}, {"norm2", norm2}, {"drop_path", drop_path}});
+      : conv1(dim, dim, 3, detail::conv3x3(1)),
+        norm1(dim),
+        conv2(dim, dim, 3, detail::conv3x3(1)),
+        norm2(dim),
+        drop_path(drop_path_rate) {
+    register_modules(
+        {{"conv1", conv1}, {"norm1", norm1}, {"conv2", conv2}, {"norm2", norm2}, {"drop_path", drop_path}});
   }
   Tensor forward(const Tensor& x) const override {
     Tensor y = conv1(x);
@@ -95,8 +104,10 @@ class MambaVisionHybridBlock : public Module {
  public:
   MambaVisionHybridBlock(const MambaVisionConfig& c, int64_t dim, int64_t heads, bool attention, double drop_path_rate)
       : norm1(dim), norm2(dim), mlp(dim, detail::hidden_size(dim, c.mlp_ratio)), drop_path(drop_path_rate) {
-    if (attention) mixer = std::make_unique<Attention>(dim, heads);
-    else mixer = std::make_unique<MambaMixer>(dim, c.d_state, c.d_conv);
+    if (attention)
+      mixer = std::make_unique<Attention>(dim, heads);
+    else
+      mixer = std::make_unique<MambaMixer>(dim, c.d_state, c.d_conv);
     register_modules({{"norm1", norm1}, {"mixer", *mixer}, {"norm2", norm2}, {"mlp", mlp}, {"drop_path", drop_path}});
     if (c.layer_scale) {
       for (auto& [name, gamma] : {std::pair<const char*, Tensor*>{"gamma_1", &gamma_1}, {"gamma_2", &gamma_2}}) {
@@ -140,19 +151,22 @@ class MambaVisionDownsample : public Module {
   Sequential reduction;
 };
 
-/// One of the four stages: convolutional blocks on the map, or hybrid blocks on its windows (zero padding right and bottom).
-/// forward() gives the map before `downsample`.   x: [B, H, W, C] -> same
+/// One of the four stages: convolutional blocks on the map, or hybrid blocks on its windows (zero padding right and
+/// bottom). forward() gives the map before `downsample`.   x: [B, H, W, C] -> same
 class MambaVisionStage : public Module {
  public:
   MambaVisionStage(const MambaVisionConfig& c, size_t i) : window_(c.window_size[i]), convolutional_(i < 2) {
     const int64_t dim = c.dim << i, depth = c.depths[i];
-    const int64_t before = std::accumulate(c.depths.begin(), c.depths.begin() + static_cast<std::ptrdiff_t>(i), int64_t{0});
+    const int64_t before =
+        std::accumulate(c.depths.begin(), c.depths.begin() + static_cast<std::ptrdiff_t>(i), int64_t{0});
     const int64_t total = std::accumulate(c.depths.begin(), c.depths.end(), int64_t{0});
     const int64_t first_attention = (depth + 1) / 2;  // mixers first, attention last
     for (int64_t j = 0; j < depth; ++j) {
       const double rate = detail::drop_path_rate(c.drop_path_rate, before + j, total);
-      if (convolutional_) blocks.add<MambaVisionConvBlock>(dim, rate);
-      else blocks.add<MambaVisionHybridBlock>(c, dim, c.num_heads[i], j >= first_attention, rate);
+      if (convolutional_)
+        blocks.add<MambaVisionConvBlock>(dim, rate);
+      else
+        blocks.add<MambaVisionHybridBlock>(c, dim, c.num_heads[i], j >= first_attention, rate);
     }
     register_module("blocks", blocks);
     if (i < 3) register_module("downsample", downsample.emplace(dim));
@@ -188,7 +202,10 @@ class MambaVision : public Classifier {
  public:
   /// @throws Error for a configuration that does not fit together.
   explicit MambaVision(const MambaVisionConfig& config = {})
-      : patch_embed((validate(config), config.in_dim), config.dim), norm(8 * config.dim), head(8 * config.dim, config.num_classes), config_(config) {
+      : patch_embed((validate(config), config.in_dim), config.dim),
+        norm(8 * config.dim),
+        head(8 * config.dim, config.num_classes),
+        config_(config) {
     register_module("patch_embed", patch_embed);
     for (size_t i = 0; i < 4; ++i) levels.add(config, i);
     register_modules({{"levels", levels}, {"norm", norm}, {"head", head}});

@@ -49,7 +49,8 @@ struct MambaVisionPreset {
 
 inline const std::vector<MambaVisionPreset>& mambavision_presets() {
   using Four = std::array<int64_t, 4>;
-  const auto make = [](int64_t dim, int64_t in_dim, Four depths, Four heads, Four windows, double drop, bool scale, int64_t side) {
+  const auto make = [](int64_t dim, int64_t in_dim, Four depths, Four heads, Four windows, double drop, bool scale,
+                       int64_t side) {
     MambaVisionConfig c{.dim = dim, .in_dim = in_dim, .depths = depths, .num_heads = heads, .window_size = windows};
     c.drop_path_rate = drop;
     if (scale) c.layer_scale = 1e-5;
@@ -81,8 +82,8 @@ inline const std::vector<MambaVisionPreset>& mambavision_presets() {
 struct AtlasPreset {
   const char* name;
   AtlasConfig config;
-  int64_t blocks = 12;     // over all macro stages
-  int64_t per_stage = 2;   // in every macro stage but the last
+  int64_t blocks = 12;    // over all macro stages
+  int64_t per_stage = 2;  // in every macro stage but the last
 };
 
 inline const std::vector<AtlasPreset>& atlas_presets() {
@@ -92,23 +93,42 @@ inline const std::vector<AtlasPreset>& atlas_presets() {
       {"atlas-b", published(768, 12)},
       {"atlas-l", published(1024, 16)},
       {"atlas-tiny",
-       {.image = 32, .dim = 128, .num_heads = 4, .depths = {}, .window = 4, .ratio = 2, .drop_path_rate = 0.1, .num_classes = 10, .stem_dim = 32, .patch = 4},
+       {.image = 32,
+        .dim = 128,
+        .num_heads = 4,
+        .depths = {},
+        .window = 4,
+        .ratio = 2,
+        .drop_path_rate = 0.1,
+        .num_classes = 10,
+        .stem_dim = 32,
+        .patch = 4},
        6,
        2},
       {"atlas-toy",
-       {.image = 32, .dim = 48, .num_heads = 3, .depths = {}, .window = 4, .ratio = 2, .mlp_ratio = 2, .drop_path_rate = 0, .num_classes = 10, .stem_dim = 16, .patch = 4},
+       {.image = 32,
+        .dim = 48,
+        .num_heads = 3,
+        .depths = {},
+        .window = 4,
+        .ratio = 2,
+        .mlp_ratio = 2,
+        .drop_path_rate = 0,
+        .num_classes = 10,
+        .stem_dim = 16,
+        .patch = 4},
        3,
        1},
   };
   return presets;
 }
 
-/// The window to use for an image: the preset's where it fits, else the nearest width between half and 1.5 times it that does.
+/// The window to use for an image: the preset's where it fits, else the nearest width from half to twice it that does.
 inline int64_t fitting_window(const AtlasConfig& c) {
   const int64_t tokens = c.image / c.patch;
-  for (int64_t away = 0; away <= c.window / 2; ++away)
+  for (int64_t away = 0; away <= c.window; ++away)
     for (const int64_t window : {c.window - away, c.window + away})
-      if (atlas_misfit(tokens, window, c.ratio, 1).empty()) return window;
+      if (2 * window >= c.window && atlas_misfit(tokens, window, c.ratio, 1).empty()) return window;
   return c.window;
 }
 
@@ -131,8 +151,8 @@ ATLAS_INLINE const std::vector<std::string>& preset_names() {
 }
 
 ATLAS_INLINE std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options) {
-  check(options.image_size >= 0 && options.num_classes >= 0, "make_model", "image_size and num_classes must not be negative, got {} and {}",
-        options.image_size, options.num_classes);
+  check(options.image_size >= 0 && options.num_classes >= 0, "make_model",
+        "image_size and num_classes must not be negative, got {} and {}", options.image_size, options.num_classes);
   const std::string overrides = options.overrides.empty() ? "{}" : options.overrides;
   for (const auto& preset : detail::mambavision_presets()) {
     if (name != preset.name) continue;
@@ -164,7 +184,8 @@ ATLAS_INLINE std::unique_ptr<Classifier> make_model(const std::string& name, con
       c.window = detail::fitting_window(c);
       c.depths.clear();
       int64_t blocks = preset.blocks;
-      for (size_t n = atlas_scales(c.image / c.patch, c.window, c.ratio).size(); n > 1 && blocks > preset.per_stage; --n, blocks -= preset.per_stage)
+      for (size_t n = atlas_scales(c.image / c.patch, c.window, c.ratio).size(); n > 1 && blocks > preset.per_stage;
+           --n, blocks -= preset.per_stage)
         c.depths.push_back(preset.per_stage);
       c.depths.push_back(blocks);
     }

@@ -14,7 +14,8 @@ namespace atlas::inline ATLAS_ABI::models {
 struct ModelOptions {
   int64_t image_size = 0;   ///< side of the images in pixels; 0 means the preset's own
   int64_t num_classes = 0;  ///< 0 means the preset's own
-  std::string overrides;    ///< a JSON object with fields of the configuration, such as {"drop_path_rate": 0.1}; may be empty
+  std::string overrides =
+      {};  ///< a JSON object with fields of the configuration, such as {"drop_path_rate": 0.1}; may be empty
 };
 
 /// The names make_model() knows.
@@ -27,14 +28,15 @@ struct ModelOptions {
 /// | atlas-s, -b, -l | 1024 | dim 384, 768, 1024; patch 16, ratio 4; see below |
 /// | atlas-tiny, -toy | 32 | patch 4, ratio 2 |
 ///
-/// Atlas follows the image size: of 12 blocks, every macro stage but the last gets 2, with one macro stage per scale (224: 12;
-/// 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for the small ones),
-/// otherwise the nearest width that does. Every multiple of the patch works unless its number of tokens a side is awkward,
-/// such as a large prime; the error then says which sizes are near.
+/// Atlas follows the image size: of 12 blocks, every macro stage but the last gets 2, with one macro stage per scale
+/// (224: 12; 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for the small
+/// ones), otherwise the nearest width from half to twice that does. Every multiple of the patch works unless its number
+/// of tokens a side is awkward, such as a large prime; the error then says which sizes are near.
 const std::vector<std::string>& preset_names();
 
 /// Builds a model with fresh weights from default_generator().
-/// @throws Error for an unknown name (lists the known ones), an override that is no field of the configuration or of a wrong
+/// @throws Error for an unknown name (lists the known ones), an override that is no field of the configuration or of a
+/// wrong
 ///         type, or an image size that does not fit.
 std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options = {});
 

@@ -35,7 +35,9 @@ class MaxPool2d : public Module {
   /// @param stride   step between windows; 0 means kernel
   /// @param padding  rows and columns of -infinity around the map, at most kernel / 2
   explicit MaxPool2d(int64_t kernel, int64_t stride = 0, int64_t padding = 0)
-      : kernel_{kernel, kernel}, stride_{stride == 0 ? kernel : stride, stride == 0 ? kernel : stride}, padding_{padding, padding} {}
+      : kernel_{kernel, kernel},
+        stride_{stride == 0 ? kernel : stride, stride == 0 ? kernel : stride},
+        padding_{padding, padding} {}
   Tensor forward(const Tensor& x) const override { return max_pool2d(x, kernel_, stride_, padding_); }
 
  private:
@@ -54,8 +56,8 @@ class Dropout : public Module {
   double p_;
 };
 
-/// Stochastic depth (Huang et al., ECCV 2016): in training, zeroes whole rows of axis 0 with probability p and scales the
-/// others by 1 / (1 - p).
+/// Stochastic depth (Huang et al., ECCV 2016): in training, zeroes whole rows of axis 0 with probability p and scales
+/// the others by 1 / (1 - p).
 class DropPath : public Module {
  public:
   /// @param p  in [0, 1)

@@ -9,18 +9,20 @@ namespace atlas::inline ATLAS_ABI {
 
 /// Two-dimensional convolution.   x: [B, H, W, in] -> y: [B, OH, OW, out]
 ///
-/// Starts uniform in ±1/√fan_in. The weight is [out, KH, KW, in / groups] here and [out, in / groups, KH, KW] in a state dict.
+/// Starts uniform in ±1/√fan_in. The weight is [out, KH, KW, in / groups] here and [out, in / groups, KH, KW] in a
+/// state dict.
 class Conv2d : public Module {
  public:
   /// @param in, out    channels, multiples of options.groups
   /// @param kernel     side of the square kernel
-  Conv2d(int64_t in, int64_t out, int64_t kernel, Conv2dOptions options = {}, bool with_bias = true) : options_(options) {
+  Conv2d(int64_t in, int64_t out, int64_t kernel, Conv2dOptions options = {}, bool with_bias = true)
+      : options_(options) {
     detail::check_size("Conv2d", "in", in);
     detail::check_size("Conv2d", "out", out);
     detail::check_size("Conv2d", "kernel", kernel);
     detail::check_size("Conv2d", "groups", options.groups);
-    check(in % options.groups == 0 && out % options.groups == 0, "Conv2d", "channels {} -> {} are not multiples of {} groups", in,
-          out, options.groups);
+    check(in % options.groups == 0 && out % options.groups == 0, "Conv2d",
+          "channels {} -> {} are not multiples of {} groups", in, out, options.groups);
     weight = empty({out, kernel, kernel, in / options.groups});
     register_parameter("weight", weight, Layout::conv2d);
     if (with_bias) {

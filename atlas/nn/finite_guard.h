@@ -22,14 +22,15 @@ inline bool all_finite(const Tensor& t) {
   });
 }
 
-/// While it lives, looks at the output of every module of `root` that runs on this thread and remembers the first that is
-/// not finite. Inner modules are seen before those they belong to. Slow: for the second look at a bad batch.
+/// While it lives, looks at the output of every module of `root` that runs on this thread and remembers the first that
+/// is not finite. Inner modules are seen before those they belong to. Slow: for the second look at a bad batch.
 ///
 /// Example: `FiniteGuard guard(model); { NoGrad off; model(images); } fmt::print("{}", guard.first_bad());`
 class FiniteGuard {
  public:
   explicit FiniteGuard(Module& root) {
-    for (const auto& [path, module] : root.named_modules()) paths_[module] = path.empty() ? "(the model's output)" : path;
+    for (const auto& [path, module] : root.named_modules())
+      paths_[module] = path.empty() ? "(the model's output)" : path;
     watch_ = [this](const Module& module, const Tensor& output) {
       if (!first_bad_.empty() || all_finite(output)) return;
       if (const auto it = paths_.find(&module); it != paths_.end()) first_bad_ = it->second;

@@ -22,8 +22,8 @@ inline void initialise(Tensor& t, const Tensor& values) {
 }
 }  // namespace detail
 
-/// While it lives, random initialisers on this thread leave the memory as it came: for models whose every value is loaded
-/// next. A large model then costs no time to build, nor memory until it is filled.
+/// While it lives, random initialisers on this thread leave the memory as it came: for models whose every value is
+/// loaded next. A large model then costs no time to build, nor memory until it is filled.
 class SkipInit {
  public:
   SkipInit() : before_(std::exchange(detail::skip_init(), true)) {}
@@ -75,7 +75,8 @@ inline void trunc_normal_(Tensor& t, double std = 1, double low = -2, double hig
   if (!detail::skip_init()) detail::initialise(t, trunc_normal(t.shape(), std, low, high));
 }
 
-/// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a = slope of the leaky ReLU that follows).
+/// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a = slope of the leaky ReLU that
+/// follows).
 inline void kaiming_uniform_(Tensor& t, double a = 0, Layout layout = Layout::plain) {
   const double bound = std::sqrt(6.0 / ((1 + a * a) * static_cast<double>(compute_fans(t, layout).in)));
   uniform_(t, -bound, bound);

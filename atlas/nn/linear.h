@@ -35,7 +35,9 @@ class Mlp : public Module {
  public:
   /// @param dim     features in and out
   /// @param hidden  features between the layers
-  Mlp(int64_t dim, int64_t hidden) : fc1(dim, hidden), fc2(hidden, dim) { register_modules({{"fc1", fc1}, {"fc2", fc2}}); }
+  Mlp(int64_t dim, int64_t hidden) : fc1(dim, hidden), fc2(hidden, dim) {
+    register_modules({{"fc1", fc1}, {"fc2", fc2}});
+  }
   Tensor forward(const Tensor& x) const override {
     Tensor h = fc1(x);
     h = gelu(h);

@@ -1,4 +1,5 @@
-// Module: the base of every layer and model. It knows its parameters, buffers and children by name and nothing of mathematics.
+// Module: the base of every layer and model. It knows its parameters, buffers and children by name and nothing of
+// mathematics.
 #pragma once
 
 #include <functional>
@@ -27,8 +28,8 @@ inline const ModuleObserver*& module_observer() {
 
 /// A layer: named parameters and buffers, child modules, and a forward function.
 ///
-/// A module registers its members in its constructor and holds them by value; it neither copies nor moves, so registered
-/// addresses stay good. Parameters are float32 on the CPU until to() says otherwise.
+/// A module registers its members in its constructor and holds them by value; it neither copies nor moves, so
+/// registered addresses stay good. Parameters are float32 on the CPU until to() says otherwise.
 ///
 /// \snippet tests/nn/module_test.cpp own layer
 class Module {
@@ -61,7 +62,8 @@ class Module {
   Module& eval() { return train(false); }
   bool training() const { return training_; }
 
-  /// Converts every floating parameter and buffer. Handles held elsewhere (optimisers) stay valid; gradients are dropped.
+  /// Converts every floating parameter and buffer. Handles held elsewhere (optimisers) stay valid; gradients are
+  /// dropped.
   /// @throws Error for a dtype that is not floating.
   Module& to(DType dtype) {
     check(is_floating(dtype), "module", "parameters cannot be {}", atlas::name(dtype));
@@ -115,7 +117,8 @@ class Module {
     for (const StateEntry& e : state_entries()) dict.emplace(e.name, published_view(e.tensor, e.layout));
     return dict;
   }
-  /// Copies values into parameters and buffers, converting floating dtypes. Nothing changes when the dictionary does not fit.
+  /// Copies values into parameters and buffers, converting floating dtypes. Nothing changes when the dictionary does
+  /// not fit.
   /// @param dict        tensors in published layout
   /// @param strictness  what may be missing from or superfluous in `dict`
   /// @return what was missing and unexpected
@@ -141,7 +144,8 @@ class Module {
       if (!own.contains(name)) report.unexpected.push_back(name);
     const bool missing_ok = strictness == Strictness::allow_missing || strictness == Strictness::allow_both;
     const bool unexpected_ok = strictness == Strictness::allow_unexpected || strictness == Strictness::allow_both;
-    check(report.mismatched.empty() && (missing_ok || report.missing.empty()) && (unexpected_ok || report.unexpected.empty()),
+    check(report.mismatched.empty() && (missing_ok || report.missing.empty()) &&
+              (unexpected_ok || report.unexpected.empty()),
           "load_state_dict", "the tensors do not fit this model (is it another model's checkpoint?): {}", report.str());
     for (auto& [to, from] : copies) {
       copy_elements(to, *from);
@@ -155,8 +159,8 @@ class Module {
   /// @throws Error for an empty name, a dot in it, a name used before, or a tensor that is not floating.
   void register_parameter(const std::string& name, Tensor& tensor, Layout layout = Layout::plain) {
     claim(name);
-    check(tensor.defined() && is_floating(tensor.dtype()), "module", "parameter '{}' must be a floating tensor, got {}", name,
-          describe(tensor));
+    check(tensor.defined() && is_floating(tensor.dtype()), "module", "parameter '{}' must be a floating tensor, got {}",
+          name, describe(tensor));
     tensor.set_requires_grad();
     tensors_.push_back({name, tensor, layout, true});
   }

@@ -29,10 +29,11 @@ class LayerNorm : public Module {
   double eps_;
 };
 
-/// Batch normalisation of each channel (Ioffe and Szegedy, ICML 2015).   x: [B, H, W, C] (or any [..., C]) -> same shape
+/// Batch normalisation of each channel (Ioffe and Szegedy, ICML 2015).   x: [B, H, W, C] (or any [..., C]) -> same
+/// shape
 ///
-/// Training uses the batch's statistics and moves the running ones by `momentum` (unbiased variance); inference uses the
-/// running ones.
+/// Training uses the batch's statistics and moves the running ones by `momentum` (unbiased variance); inference uses
+/// the running ones.
 class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(int64_t channels, double eps = 1e-5, double momentum = 0.1) : eps_(eps), momentum_(momentum) {

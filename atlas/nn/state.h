@@ -1,7 +1,7 @@
 // State dictionaries: names to tensors in the published layout, and what a load that does not fit reports.
 //
-// Weights of convolutions lie channels-last in memory and channels-first in files. The difference is a view: Layout says
-// which one, and published_view() makes it. Nothing else in the library knows about the published layout.
+// Weights of convolutions lie channels-last in memory and channels-first in files. The difference is a view: Layout
+// says which one, and published_view() makes it. Nothing else in the library knows about the published layout.
 #pragma once
 
 #include <fmt/core.h>
@@ -33,8 +33,10 @@ inline Tensor published_view(const Tensor& t, Layout layout) {
   switch (layout) {
     case Layout::conv2d:
       return raw_view(t, {n[0], n[3], n[1], n[2]}, {step[0], step[3], step[1], step[2]}, t.offset());
-    case Layout::conv1d_depthwise: return raw_view(t, {n[1], 1, n[0]}, {step[1], 1, step[0]}, t.offset());
-    case Layout::plain: break;
+    case Layout::conv1d_depthwise:
+      return raw_view(t, {n[1], 1, n[0]}, {step[1], 1, step[0]}, t.offset());
+    case Layout::plain:
+      break;
   }
   return t.detach();
 }

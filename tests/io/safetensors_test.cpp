@@ -83,8 +83,8 @@ TEST_CASE("every dtype, shape and view survives a round trip") {
 TEST_CASE("narrow integers become int64") {
   const Folder folder;
   const std::string path = folder.file("ints");
-  const std::string data = std::string("\xff\xff\xff\xff", 4) + std::string("\xfe\xff", 2) + "\x80" + std::string("\xff\xff\xff\xff", 4) +
-                           std::string("\x01\x80", 2);
+  const std::string data = std::string("\xff\xff\xff\xff", 4) + std::string("\xfe\xff", 2) + "\x80" +
+                           std::string("\xff\xff\xff\xff", 4) + std::string("\x01\x80", 2);
   const std::string header =
       R"({"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"I16","shape":[],"data_offsets":[4,6]},)"
       R"("c":{"dtype":"I8","shape":[1],"data_offsets":[6,7]},"d":{"dtype":"U32","shape":[1],"data_offsets":[7,11]},)"
@@ -138,7 +138,8 @@ TEST_CASE("a file that lies is refused with the reason") {
       {one(good, 9), "1 bytes follow the last tensor"},
       {one(R"("dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104])", 8), "is truncated"},
       {one(R"("dtype":"F32","shape":[2],"data_offsets":[4,12])", 12), "with a gap after"},
-      {with("{\"a\":{" + good + R"(},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12), "begins at byte 4 of the data, inside"},
+      {with("{\"a\":{" + good + R"(},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12),
+       "begins at byte 4 of the data, inside"},
       {with("{\"a\":{" + good + "},\"a\":{" + good + "}}", 8), "has 'a' twice"},
       {with(R"({"__metadata__":{"k":1}})", 0), "metadata 'k' is not a string"},
       {with(R"({"__metadata__":[]})", 0), "__metadata__ is not an object"},
@@ -167,13 +168,21 @@ TEST_CASE("a write that fails keeps the old file and leaves nothing behind") {
   const Folder folder;
   const std::string path = folder.file("kept");
   io::save_safetensors(path, {{"t", ones({2})}});
-  CHECK(message([&] { io::save_safetensors(path, {{"t", Tensor()}}); }).find("tensor 't' is undefined") != std::string::npos);
+  CHECK(message([&] {
+          io::save_safetensors(path, {{"t", Tensor()}});
+        }).find("tensor 't' is undefined") != std::string::npos);
   CHECK(message([&] { io::save_safetensors(path, {{"\xff", ones({1})}}); }).find("not UTF-8") != std::string::npos);
-  CHECK(message([&] { io::save_safetensors(path, {{"__metadata__", ones({1})}}); }).find("cannot be called") != std::string::npos);
+  CHECK(message([&] {
+          io::save_safetensors(path, {{"__metadata__", ones({1})}});
+        }).find("cannot be called") != std::string::npos);
   CHECK(io::load_safetensors(path).tensors.at("t").at<float>({1}) == 1);
-  CHECK(message([&] { io::save_safetensors(folder.file("no/such/folder"), {{"t", ones({1})}}); }).find("No such file") != std::string::npos);
+  CHECK(message([&] {
+          io::save_safetensors(folder.file("no/such/folder"), {{"t", ones({1})}});
+        }).find("No such file") != std::string::npos);
   fs::create_directory(folder.file("taken"));
-  CHECK(message([&] { io::save_safetensors(folder.file("taken"), {{"t", ones({1})}}); }).find("cannot rename") != std::string::npos);
+  CHECK(message([&] {
+          io::save_safetensors(folder.file("taken"), {{"t", ones({1})}});
+        }).find("cannot rename") != std::string::npos);
   CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 2);
 
   // A limit on the size of files stands in for a full disk: the write stops in the middle.

@@ -10,7 +10,16 @@ using models::AtlasScale;
 namespace {
 
 AtlasConfig small_config() {
-  return {.image = 32, .dim = 16, .num_heads = 2, .depths = {1, 2}, .window = 4, .ratio = 2, .drop_path_rate = 0, .num_classes = 5, .stem_dim = 4, .patch = 4};
+  return {.image = 32,
+          .dim = 16,
+          .num_heads = 2,
+          .depths = {1, 2},
+          .window = 4,
+          .ratio = 2,
+          .drop_path_rate = 0,
+          .num_classes = 5,
+          .stem_dim = 4,
+          .patch = 4};
 }
 
 }  // namespace
@@ -63,9 +72,11 @@ TEST_CASE("an image size that does not fit is refused with sizes that do") {
   };
   CHECK(with([](auto&) {}) == "");
   CHECK(with([](auto& c) { c.image = 40; }) ==
-        "[AtlasNet] images of 40 x 40 pixels do not fit windows of 4 tokens at ratio 2: scale 0 has 10 tokens a side, which windows of 4 do "
-        "not divide. Nearest sizes that fit: [32, 64, 16, 12]");
-  CHECK(with([](auto& c) { c.image = 33; }).find("it is no multiple of the patch, 4. Nearest sizes that fit: [32, ") != std::string::npos);
+        "[AtlasNet] images of 40 x 40 pixels do not fit windows of 4 tokens at ratio 2: scale 0 has 10 tokens a side, "
+        "which windows of 4 do "
+        "not divide. Nearest sizes that fit: [32, 16, 64, 12]");
+  CHECK(with([](auto& c) { c.image = 33; }).find("it is no multiple of the patch, 4. Nearest sizes that fit: [32, ") !=
+        std::string::npos);
   CHECK(with([](auto& c) { c.image = 48; }).find("scale 1 has 6 tokens a side") != std::string::npos);
   CHECK(with([](auto& c) { c.image = 2; }).find("Nearest sizes that fit: [4, 8]") != std::string::npos);
   CHECK(with([](auto& c) { c.image = 0; }).find("image must be a side") != std::string::npos);
@@ -73,7 +84,9 @@ TEST_CASE("an image size that does not fit is refused with sizes that do") {
   CHECK(with([](auto& c) { c.patch = 5; }).find("patch must be 4, 8 or 16") != std::string::npos);
   CHECK(with([](auto& c) { c.ratio = 1; }).find("ratio at least 2") != std::string::npos);
   CHECK(with([](auto& c) { c.depths = {}; }).find("depths is empty") != std::string::npos);
-  CHECK(with([](auto& c) { c.depths = {1, -1}; }).find("depths must not be negative, got [1, -1]") != std::string::npos);
+  CHECK(with([](auto& c) {
+          c.depths = {1, -1};
+        }).find("depths must not be negative, got [1, -1]") != std::string::npos);
   CHECK(with([](auto& c) { c.patch = 16, c.dim = 18; }).find("multiple of patch / 4") != std::string::npos);
 }
 
@@ -90,7 +103,8 @@ TEST_CASE("sizes that are called fitting work") {
         CAPTURE(ratio);
         CAPTURE(size);
         c.image = size;
-        const AtlasNet net(c);
+        AtlasNet net(c);
+        net.eval();
         const NoGrad off;
         CHECK(net(zeros({1, size, size, 3})).shape() == Shape{1, 5});
       }
@@ -122,13 +136,15 @@ TEST_CASE("tokens of a map go into windows and back, and pooling does not care h
   CHECK(windows.shape() == Shape{32, 16, 3});
   CHECK(windows.at<float>({16 + 4 * 2 + 3, 4 * 1 + 2, 1}) == map.at<float>({1, 2 * 4 + 1, 3 * 4 + 2, 1}));
   CHECK(golden::largest_difference(models::detail::to_map(windows, fine), map) == 0);
-  CHECK(golden::largest_difference(models::detail::regroup(windows, fine, other), models::detail::to_windows(map, other)) == 0);
+  CHECK(golden::largest_difference(models::detail::regroup(windows, fine, other),
+                                   models::detail::to_windows(map, other)) == 0);
   const Tensor pooled = models::detail::to_windows(max_pool2d(map, 2), coarse);
   CHECK(golden::largest_difference(models::detail::pool_windows(windows, fine, coarse, 2), pooled) == 0);
   // Windows of five tokens are no multiple of the ratio.
   const Tensor odd = randn({1, 10, 10, 3});
-  CHECK(golden::largest_difference(models::detail::pool_windows(models::detail::to_windows(odd, {2, 5}), {2, 5}, {1, 5}, 2),
-                                   models::detail::to_windows(max_pool2d(odd, 2), {1, 5})) == 0);
+  CHECK(golden::largest_difference(
+            models::detail::pool_windows(models::detail::to_windows(odd, {2, 5}), {2, 5}, {1, 5}, 2),
+            models::detail::to_windows(max_pool2d(odd, 2), {1, 5})) == 0);
 }
 
 TEST_CASE("drop path restarts in every macro stage, and acts in training only") {

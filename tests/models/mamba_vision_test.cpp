@@ -9,7 +9,12 @@ using models::MambaVisionConfig;
 namespace {
 
 MambaVisionConfig small_config() {
-  return {.dim = 8, .in_dim = 4, .depths = {1, 1, 3, 2}, .num_heads = {1, 1, 2, 2}, .window_size = {8, 8, 2, 1}, .num_classes = 5};
+  return {.dim = 8,
+          .in_dim = 4,
+          .depths = {1, 1, 3, 2},
+          .num_heads = {1, 1, 2, 2},
+          .window_size = {8, 8, 2, 1},
+          .num_classes = 5};
 }
 
 }  // namespace
@@ -102,7 +107,8 @@ TEST_CASE("wrong configurations and images are refused") {
     change(c);
     return message([&] { MambaVision model(c); });
   };
-  CHECK(with([](auto& c) { c.num_heads[3] = 7; }).find("stage 3 has 64 channels, which do not divide into 7 heads") != std::string::npos);
+  CHECK(with([](auto& c) { c.num_heads[3] = 7; }).find("stage 3 has 64 channels, which do not divide into 7 heads") !=
+        std::string::npos);
   CHECK(with([](auto& c) { c.window_size[2] = 0; }).find("window_size of stage 2") != std::string::npos);
   CHECK(with([](auto& c) { c.drop_path_rate = 1; }).find("drop_path_rate") != std::string::npos);
   CHECK(with([](auto& c) { c.depths[1] = -1; }).find("depths") != std::string::npos);

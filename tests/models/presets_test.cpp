@@ -49,7 +49,8 @@ TEST_CASE("every preset is the configuration of its golden file") {
   };
   for (const auto& [preset, file] : pairs) {
     CAPTURE(preset);
-    const auto golden = models::make_model_from_config(golden::load(file).metadata.at("family"), golden::load(file).metadata.at("config"));
+    const auto golden = models::make_model_from_config(golden::load(file).metadata.at("family"),
+                                                       golden::load(file).metadata.at("config"));
     CHECK(make_model(preset)->config_json() == golden->config_json());
   }
 }
@@ -72,7 +73,8 @@ TEST_CASE("Atlas presets take any image size with a fitting window") {
     const std::string text = golden::message([&] { make_model("atlas-s", {.image_size = image}); });
     CHECK((text.empty() || text.find("Nearest sizes that fit") != std::string::npos));
   }
-  for (const int64_t image : {224, 256, 320, 384, 448, 512, 640, 768, 896, 1024}) CHECK_NOTHROW(make_model("atlas-s", {.image_size = image}));
+  for (const int64_t image : {224, 256, 320, 384, 448, 512, 640, 768, 896, 1024})
+    CHECK_NOTHROW(make_model("atlas-s", {.image_size = image}));
   CHECK_THROWS_AS(make_model("atlas-s", {.image_size = 100}), Error);
 }
 
@@ -83,6 +85,7 @@ TEST_CASE("small presets run on small images") {
       CAPTURE(name);
       CAPTURE(image);
       const auto model = make_model(name, {.image_size = image, .num_classes = 3});
+      model->eval();
       CHECK(model->image_size() == image);
       CHECK(model->num_classes() == 3);
       CHECK((*model)(zeros({2, image, image, 3})).shape() == Shape{2, 3});
@@ -116,11 +119,14 @@ TEST_CASE("presets by wrong names or with wrong options are refused") {
   CHECK(with(R"({"dims": 3})").find("'dims' is no field of AtlasNet; there are image, dim") != std::string::npos);
   CHECK(with(R"({"dim": 3.5})").find("'dim' of AtlasNet must be a whole number, got 3.5") != std::string::npos);
   CHECK(with(R"({"dim": 18446744073709551615})").find("must be a whole number") != std::string::npos);
-  CHECK(with(R"({"depths": 3})").find("'depths' of AtlasNet must be a list of whole numbers, got 3") != std::string::npos);
+  CHECK(with(R"({"depths": 3})").find("'depths' of AtlasNet must be a list of whole numbers, got 3") !=
+        std::string::npos);
   CHECK(with(R"({"mlp_ratio": "4"})").find("must be a number") != std::string::npos);
   CHECK(with("{").find("is not JSON") != std::string::npos);
   CHECK(with("3").find("no JSON object") != std::string::npos);
-  CHECK(message([] { make_model("mambavision-toy", {.overrides = R"({"depths": [1, 2]})"}); }).find("a list of 4 whole numbers") != std::string::npos);
+  CHECK(message([] {
+          make_model("mambavision-toy", {.overrides = R"({"depths": [1, 2]})"});
+        }).find("a list of 4 whole numbers") != std::string::npos);
   CHECK(message([] { make_model("atlas-toy", {.image_size = -1}); }).find("must not be negative") != std::string::npos);
   CHECK(message([] { models::make_model_from_config("vit", "{}"); }).find("'vit' is no family") != std::string::npos);
 }

@@ -161,7 +161,8 @@ TEST_CASE("MambaMixer agrees with a recurrence written by hand") {
   };
   Tensor u = empty({1, L, half}, float64), joined = empty({1, L, C}, float64);
   for (int64_t t = 0; t < L; ++t)
-    for (int64_t c = 0; c < C; ++c) (c < half ? u.at<double>({0, t, c}) : joined.at<double>({0, t, c})) = convolved(t, c);
+    for (int64_t c = 0; c < C; ++c)
+      (c < half ? u.at<double>({0, t, c}) : joined.at<double>({0, t, c})) = convolved(t, c);
   const Tensor dbc = mixer.x_proj(u).detach();
   const Tensor dt = mixer.dt_proj(dbc.slice(-1, 0, rank)).detach();
   for (int64_t c = 0; c < half; ++c) {

@@ -160,7 +160,8 @@ TEST_CASE("a state goes from one module to another") {
   for (const auto& [name, t] : b.state_dict()) {
     CAPTURE(name);
     const Tensor want = copy_of(a.state_dict().at(name)), got = copy_of(t);
-    CHECK(std::equal(static_cast<char*>(got.raw()), static_cast<char*>(got.raw()) + got.numel() * item_size(got.dtype()),
+    CHECK(std::equal(static_cast<char*>(got.raw()),
+                     static_cast<char*>(got.raw()) + got.numel() * item_size(got.dtype()),
                      static_cast<char*>(want.raw())));
   }
   CHECK(b.state_dict().at("1.num_batches_tracked").item<int64_t>() == 7);
@@ -187,7 +188,8 @@ TEST_CASE("a state that does not fit is listed and changes nothing") {
   CHECK(m.fc.weight.at<float>({0, 0}) == 0);
 
   dict["fc.bias"] = zeros({3}, int64);
-  CHECK(message([&] { m.load_state_dict(dict, Strictness::allow_both); }).find("of another shape or kind") != std::string::npos);
+  CHECK(message([&] { m.load_state_dict(dict, Strictness::allow_both); }).find("of another shape or kind") !=
+        std::string::npos);
 }
 
 TEST_CASE("long lists in a load error are cut at ten names") {
