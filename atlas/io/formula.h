@@ -60,8 +60,7 @@ inline FormulaRule formula_rule(std::string_view name, const Shape& shape) {
   return {0, std::sqrt(3.0 / static_cast<double>(fan_in))};
 }
 
-/// t[i] = rule(u(name, i)) for every element in row-major order of t's shape, which may be a strided view of up to four
-/// axes.
+/// t[i] = rule(u(name, i)) for every element in row-major order of t's shape. t may be a strided view, of at most four axes.
 inline void formula_fill(Tensor& t, std::string_view name, const FormulaRule& rule) {
   check(t.dim() <= 4, "formula", "'{}' has more than four axes: {}", name, describe(t));
   int64_t n[4] = {1, 1, 1, 1}, step[4] = {0, 0, 0, 0};
@@ -104,8 +103,7 @@ inline Tensor formula_tensor(std::string_view name, const Shape& shape, DType dt
   return t;
 }
 
-/// The images u(name, ·) of published shape (batch, 3, height, width), laid out channels-last: [batch, height, width,
-/// 3].
+/// The images u(name, ·) of published shape (batch, 3, height, width), laid out as [batch, height, width, 3].
 inline Tensor formula_image(int64_t batch, int64_t height, int64_t width, DType dtype = float32,
                             std::string_view name = "input") {
   Tensor image = empty({batch, height, width, 3}, dtype);

@@ -1,5 +1,4 @@
-// safetensors files: named tensors with text metadata. Reading checks everything a file can lie about; writing is
-// atomic.
+// safetensors files: named tensors with text metadata. Reading checks all a file can lie about; writing is atomic.
 #pragma once
 
 #include <map>
@@ -19,8 +18,7 @@ struct SafetensorsFile {
 ///
 /// F64, F32, F16, BF16, I64, U8 and BOOL keep their type; I8, I16, I32, U16 and U32 become int64.
 /// @throws Error naming the file and the entry, offset or length for a file that is missing, truncated or of another
-/// format;
-///         for lengths that do not agree with the file (found before memory is asked for), tensors that overlap or
+///         format; for lengths that do not agree with the file (found before memory is asked for), tensors that overlap or
 ///         leave gaps, bytes after the last tensor, names that occur twice, and types without a counterpart here.
 SafetensorsFile load_safetensors(const std::string& path);
 

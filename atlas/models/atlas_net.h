@@ -228,8 +228,7 @@ class AtlasMacroStage : public Module {
 /// Atlas.   images [B, image, image, 3] -> logits [B, classes]
 class AtlasNet : public Classifier {
  public:
-  /// @throws Error for a configuration that does not fit together; for an impossible image size it says which sizes
-  /// fit.
+  /// @throws Error for a configuration that does not fit together; an impossible image size lists sizes that fit.
   explicit AtlasNet(const AtlasConfig& config = {})
       : readout_norm((validate(config), config.dim)),
         fc_norm(config.dim),
@@ -251,8 +250,7 @@ class AtlasNet : public Classifier {
     x = fc_norm(mean(x, {1}));
     return fc(x);
   }
-  /// The tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of the
-  /// windows.
+  /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows.
   std::vector<Tensor> forward_features(const Tensor& images) const {
     std::vector<Tensor> x = run(images, nullptr);
     for (Tensor& t : x) t = t.reshape({images.size(0), -1, config_.dim});

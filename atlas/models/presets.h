@@ -14,8 +14,8 @@ namespace atlas::inline ATLAS_ABI::models {
 struct ModelOptions {
   int64_t image_size = 0;   ///< side of the images in pixels; 0 means the preset's own
   int64_t num_classes = 0;  ///< 0 means the preset's own
-  std::string overrides =
-      {};  ///< a JSON object with fields of the configuration, such as {"drop_path_rate": 0.1}; may be empty
+  /// A JSON object with fields of the configuration, such as {"drop_path_rate": 0.1}; may be empty.
+  std::string overrides = {};
 };
 
 /// The names make_model() knows.
@@ -36,8 +36,7 @@ const std::vector<std::string>& preset_names();
 
 /// Builds a model with fresh weights from default_generator().
 /// @throws Error for an unknown name (lists the known ones), an override that is no field of the configuration or of a
-/// wrong
-///         type, or an image size that does not fit.
+///         wrong type, or an image size that does not fit.
 std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options = {});
 
 /// Builds a model from Classifier::family() and Classifier::config_json(), as checkpoints hold them.

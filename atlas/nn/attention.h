@@ -7,8 +7,9 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// y = concat_h(softmax(Q_h K_hᵀ / √D) V_h) W_pᵀ + b_p with [Q K V] = x W_qkvᵀ + b_qkv (Vaswani et al., NeurIPS 2017,
-/// eq. 1). x: [B, L, C] -> y: [B, L, C]
+/// y = concat_h(softmax(Q_h K_hᵀ / √D) V_h) W_pᵀ + b_p with [Q K V] = x W_qkvᵀ + b_qkv (Vaswani et al., NeurIPS 2017).
+///
+/// x: [B, L, C] -> y: [B, L, C]
 class Attention : public Module {
  public:
   /// @param dim    channels C, a multiple of heads

@@ -75,8 +75,7 @@ inline void trunc_normal_(Tensor& t, double std = 1, double low = -2, double hig
   if (!detail::skip_init()) detail::initialise(t, trunc_normal(t.shape(), std, low, high));
 }
 
-/// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a = slope of the leaky ReLU that
-/// follows).
+/// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a: slope of a leaky ReLU after).
 inline void kaiming_uniform_(Tensor& t, double a = 0, Layout layout = Layout::plain) {
   const double bound = std::sqrt(6.0 / ((1 + a * a) * static_cast<double>(compute_fans(t, layout).in)));
   uniform_(t, -bound, bound);

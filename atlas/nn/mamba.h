@@ -12,8 +12,9 @@
 namespace atlas::inline ATLAS_ABI {
 
 /// Mixes tokens: half of the channels go through convolution, SiLU and a selective scan, the other half through
-/// convolution and SiLU alone; both are joined (Hatamizadeh and Kautz, arXiv 2407.08083, eq. 6). x: [B, L, C] -> y: [B,
-/// L, C]
+/// convolution and SiLU alone; both are joined (Hatamizadeh and Kautz, arXiv 2407.08083, eq. 6).
+///
+/// x: [B, L, C] -> y: [B, L, C]
 ///
 ///     [x z] = W_in x,  x = silu(conv(x)),  z = silu(conv(z)),  [dt B C] = W_x x
 ///     y = W_out [scan(x, W_dt dt + b, -exp(A_log), B, C, D, b), z]

@@ -1,5 +1,4 @@
-// Module: the base of every layer and model. It knows its parameters, buffers and children by name and nothing of
-// mathematics.
+// Module: the base of every layer and model. It knows parameters, buffers and children by name, and no mathematics.
 #pragma once
 
 #include <functional>
@@ -62,8 +61,8 @@ class Module {
   Module& eval() { return train(false); }
   bool training() const { return training_; }
 
-  /// Converts every floating parameter and buffer. Handles held elsewhere (optimisers) stay valid; gradients are
-  /// dropped.
+  /// Converts every floating parameter and buffer. Handles held elsewhere (optimisers) stay valid.
+  /// Gradients are dropped.
   /// @throws Error for a dtype that is not floating.
   Module& to(DType dtype) {
     check(is_floating(dtype), "module", "parameters cannot be {}", atlas::name(dtype));

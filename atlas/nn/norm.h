@@ -29,8 +29,7 @@ class LayerNorm : public Module {
   double eps_;
 };
 
-/// Batch normalisation of each channel (Ioffe and Szegedy, ICML 2015).   x: [B, H, W, C] (or any [..., C]) -> same
-/// shape
+/// Batch normalisation of each channel (Ioffe and Szegedy, ICML 2015).   x: [..., C] -> same shape
 ///
 /// Training uses the batch's statistics and moves the running ones by `momentum` (unbiased variance); inference uses
 /// the running ones.
