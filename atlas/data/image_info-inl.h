@@ -56,6 +56,19 @@ inline void check_image_size(const ImageInfo& info, uint64_t most, int64_t max_p
         name, info.width, info.height);
 }
 
+/// Huffman tables have at most 256 codes; decoders may trust their segment to say so.
+inline void check_huffman_tables(std::span<const uint8_t> body, size_t offset, const std::string& name) {
+  for (size_t at = 0; at < body.size();) {
+    check(body.size() - at >= 17, "image", "{}: JPEG Huffman table at offset {} is cut short", name, offset + at);
+    size_t codes = 0;
+    for (size_t i = 1; i <= 16; ++i) codes += body[at + i];
+    check(codes <= 256, "image", "{}: JPEG Huffman table at offset {} declares {} codes, at most 256 are possible", name, offset + at,
+          codes);
+    check(body.size() - at - 17 >= codes, "image", "{}: JPEG Huffman table at offset {} is cut short", name, offset + at);
+    at += 17 + codes;
+  }
+}
+
 inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int64_t max_pixels) {
   ImageInfo info{ImageInfo::Format::jpeg};
   bool frame = false, scan = false;
@@ -94,6 +107,8 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
       // An 8 x 8 block of the densest component takes at least one bit.
       check_image_size(info, static_cast<uint64_t>(r.bytes.size()) * 512 + 4096, max_pixels, name);
       frame = true;
+    } else if (marker == 0xC4) {
+      check_huffman_tables(body, at + 2, name);
     } else if (marker == 0xE1 && body.size() >= 6 && std::memcmp(body.data(), "Exif\0\0", 6) == 0) {
       info.orientation = exif_orientation(body.subspan(6));
     }

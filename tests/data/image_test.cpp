@@ -224,6 +224,13 @@ TEST_CASE("what is wrong with a file is said with its name") {
   CHECK(decode_error({0xFF, 0xD8, 0x00, 0x10}) == "[image] x.img: JPEG has byte 0x00 at offset 2, expected a marker (0xff)");
   CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01}) ==
         "[image] x.img: JPEG segment at offset 4 has length 1, expected at least 2");
+  // A Huffman table with more codes than there are symbols would write past the decoder's.
+  Bytes table = jpeg;
+  const std::array<uint8_t, 2> huffman = {0xFF, 0xC4};
+  const auto dht = std::search(table.begin(), table.end(), huffman.begin(), huffman.end()) - table.begin();
+  table[static_cast<size_t>(dht) + 15] = 255;
+  table[static_cast<size_t>(dht) + 16] = 255;
+  CHECK(decode_error(table).find(fmt::format("x.img: JPEG Huffman table at offset {} declares", dht + 4)) != std::string::npos);
 
   CHECK(decode_error(cut(png, 20)) == "[image] x.img: PNG chunk IHDR at offset 8 declares 13 bytes, the file has 0 left (cut short?)");
   CHECK(decode_error(cut(png, png.size() - 4)).find("PNG is cut short: it ends at offset") != std::string::npos);
