@@ -33,7 +33,7 @@ class Unpacker {
     size_t done = 0;
     if (!zipped_) {
       done = std::min(count, bytes_.size() - in_);
-      std::memcpy(to, bytes_.data() + in_, done);
+      if (done > 0) std::memcpy(to, bytes_.data() + in_, done);  // an empty vector has no address
       in_ += done;
       return done;
     }
