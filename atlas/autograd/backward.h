@@ -93,7 +93,7 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
       const Node::Input& in = node->inputs[i];
       if (!in.node || !grads[i]) continue;
       check(grads[i].shape() == in.shape && grads[i].dtype() == in.dtype, "backward", "{} returned {} as gradient of input {}, {}{}",
-            node->name, describe(grads[i]), i, name(in.dtype), in.shape.str());
+            node->name, describe(grads[i]), i, name(in.dtype), in.shape);
       give(in.node, std::move(grads[i]));
     }
   }

@@ -172,7 +172,7 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
       x.bump_version();
       const double difference = std::abs(ours - numeric);
       check(difference <= options.atol + options.rtol * std::abs(numeric), "gradcheck",
-            "input {} ({}), element {}: backward gives {}, finite differences give {}", position[k], describe(x), index.str(), ours,
+            "input {} ({}), element {}: backward gives {}, finite differences give {}", position[k], describe(x), index, ours,
             numeric);
       result.max_difference = std::max(result.max_difference, difference);
       ++result.checked;

@@ -85,6 +85,22 @@ class Shape {
   int size_ = 0;
 };
 
+}  // namespace atlas::inline ATLAS_ABI
+
+/// Formats a Shape as Shape::str() does, but only when the text is wanted: check() costs nothing when all is well.
+template <>
+struct fmt::formatter<atlas::Shape> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const atlas::Shape& shape, Context& context) const {
+    auto out = context.out();
+    for (char c : shape.str()) *out++ = c;
+    return out;
+  }
+};
+
+namespace atlas::inline ATLAS_ABI {
+
 /// Row-major strides, in elements.
 inline Shape contiguous_strides(const Shape& shape) {
   Shape s = shape;
@@ -109,8 +125,7 @@ inline Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view o
   Shape out = Shape::filled(n, 1);
   for (int i = 1; i <= n; ++i) {
     const int64_t x = i <= a.size() ? a[a.size() - i] : 1, y = i <= b.size() ? b[b.size() - i] : 1;
-    check(x == y || x == 1 || y == 1, op, "shapes {} and {} do not broadcast: axis -{} has lengths {} and {}", a.str(),
-          b.str(), i, x, y);
+    check(x == y || x == 1 || y == 1, op, "shapes {} and {} do not broadcast: axis -{} has lengths {} and {}", a, b, i, x, y);
     out[n - i] = x == 1 ? y : x;
   }
   return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "atlas/kernels/gather.h"
+#include "atlas/tensor/strided.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "atlas/kernels/binary.h"
+#include "atlas/tensor/strided.h"
 #include "atlas/ops/axes.h"
 #include "atlas/ops/compare.h"
 #include "atlas/ops/unary.h"
@@ -21,7 +22,7 @@ inline Tensor sum_to(const Tensor& x, const Shape& shape) {
   check(x.defined(), "sum_to", "the operand is undefined");
   if (x.shape() == shape) return x;
   check(shape.size() <= x.dim() && broadcast_shapes(x.shape(), shape, "sum_to") == x.shape(), "sum_to",
-        "shape {} does not broadcast to that of {}", shape.str(), describe(x));
+        "shape {} does not broadcast to that of {}", shape, describe(x));
   return record("sum_to", detail::raw_sum_to(x, shape), {x}, [from = shape, to = x.shape()](const Tensor& dy) {
     return Grads{raw_view(dy, to, broadcast_strides(from, dy.strides(), to), dy.offset())};
   });

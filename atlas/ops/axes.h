@@ -18,7 +18,7 @@ inline AxisMask axis_mask(const Shape& axes, int dim, const char* op) {
   for (int i = 0; i < dim && axes.empty(); ++i) mask[static_cast<size_t>(i)] = true;
   for (int64_t a : axes) {
     bool& reduced = mask[static_cast<size_t>(normalize_axis(a, dim, op))];
-    check(!reduced, op, "axis {} is given twice in {}", a, axes.str());
+    check(!reduced, op, "axis {} is given twice in {}", a, axes);
     reduced = true;
   }
   return mask;

@@ -61,7 +61,7 @@ inline Tensor stack(const std::vector<Tensor>& tensors, int axis = 0) {
 /// @return shape[i] = before[i] + x.shape[i] + after[i]
 inline Tensor pad(const Tensor& x, const Shape& before, const Shape& after, double value = 0) {
   check(before.size() == x.dim() && after.size() == x.dim(), "pad", "needs one entry per axis of {}, got {} and {}", describe(x),
-        before.str(), after.str());
+        before, after);
   Shape shape = x.shape();
   bool any = false;
   for (int i = 0; i < x.dim(); ++i) {

@@ -33,7 +33,7 @@ inline Tensor cross_entropy(const Tensor& logits, const Tensor& target, double l
   const bool hard = target.defined() && target.dtype() == int64 && target.shape() == Shape{rows};
   const bool soft = target.defined() && target.dtype() == logits.dtype() && target.shape() == logits.shape();
   check(hard || soft, op, "target {} does not fit logits {}: needs int64[{}] (classes) or {}{} (probabilities)",
-        describe(target), describe(logits), rows, name(logits.dtype()), logits.shape().str());
+        describe(target), describe(logits), rows, name(logits.dtype()), logits.shape());
   check(target.device() == logits.device(), op, "logits {} and target {} are on different devices", describe(logits),
         describe(target));
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "atlas/autograd/node.h"
+#include "atlas/tensor/strided.h"
 #include "atlas/kernels/gemm.h"
 #include "atlas/ops/arithmetic.h"
 

@@ -56,22 +56,22 @@ inline Shape complete_shape(const Tensor& x, Shape shape) {
   Shape known = shape;
   for (int i = 0; i < shape.size(); ++i) {
     if (shape[i] == -1) {
-      check(unknown < 0, "reshape", "at most one length may be -1, got {} for {}", shape.str(), describe(x));
+      check(unknown < 0, "reshape", "at most one length may be -1, got {} for {}", shape, describe(x));
       unknown = i;
       known[i] = 1;
     } else {
       check(shape[i] >= 0, "reshape", "length {} of axis {} in {} is negative (only -1 is allowed: it is inferred)", shape[i], i,
-            shape.str());
+            shape);
     }
   }
   const int64_t n = x.numel(), m = known.numel();
   if (unknown >= 0) {
-    check(m != 0 && n % m == 0, "reshape", "cannot infer axis {} of {}: {} has {} elements, the other axes {}", unknown, shape.str(),
+    check(m != 0 && n % m == 0, "reshape", "cannot infer axis {} of {}: {} has {} elements, the other axes {}", unknown, shape,
           describe(x), n, m);
     shape[unknown] = n / m;
   } else {
     check(m == n, "reshape", "{} has {} elements, the new shape {} has {} (one length may be -1: it is inferred)", describe(x), n,
-          shape.str(), m);
+          shape, m);
   }
   return shape;
 }
@@ -96,11 +96,11 @@ inline Tensor reshape(const Tensor& x, const Shape& shape) {
 /// @param axes  each axis of x once; negative ones count from the end
 inline Tensor permute(const Tensor& x, const Shape& axes) {
   const int n = x.dim();
-  check(axes.size() == n, "permute", "needs one entry per axis of {}, got {}", describe(x), axes.str());
+  check(axes.size() == n, "permute", "needs one entry per axis of {}, got {}", describe(x), axes);
   Shape shape = x.shape(), strides = x.strides(), inverse = Shape::filled(n, -1);
   for (int i = 0; i < n; ++i) {
     const int from = normalize_axis(axes[i], n, "permute");
-    check(inverse[from] < 0, "permute", "axis {} appears twice in {} for {}", from, axes.str(), describe(x));
+    check(inverse[from] < 0, "permute", "axis {} appears twice in {} for {}", from, axes, describe(x));
     inverse[from] = i;
     shape[i] = x.shape()[from];
     strides[i] = x.strides()[from];
@@ -174,18 +174,18 @@ inline Tensor select(const Tensor& x, int axis, int64_t index) {
 /// @throws Error when an axis longer than 1 would have to change.
 inline Tensor expand(const Tensor& x, Shape shape) {
   const int shift = shape.size() - x.dim();
-  check(shift >= 0, "expand", "{} has more axes than the wanted shape {}", describe(x), shape.str());
+  check(shift >= 0, "expand", "{} has more axes than the wanted shape {}", describe(x), shape);
   Shape strides = Shape::filled(shape.size(), 0);
   for (int i = 0; i < shape.size(); ++i) {
     if (i < shift) {
-      check(shape[i] >= 0, "expand", "length {} of the new axis {} is negative (wanted {} from {})", shape[i], i, shape.str(),
+      check(shape[i] >= 0, "expand", "length {} of the new axis {} is negative (wanted {} from {})", shape[i], i, shape,
             describe(x));
       continue;
     }
     const int64_t n = x.shape()[i - shift];
     if (shape[i] == -1) shape[i] = n;
     check(shape[i] == n || (n == 1 && shape[i] >= 0), "expand", "{} cannot become {}: axis {} has length {}, wanted {}", describe(x),
-          shape.str(), i - shift, n, shape[i]);
+          shape, i - shift, n, shape[i]);
     strides[i] = n == 1 && shape[i] != 1 ? 0 : x.strides()[i - shift];
   }
   shape.numel();  // raises when the product overflows

@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
 #include "atlas/tensor/memory.h"
 
@@ -214,7 +215,7 @@ inline Tensor trunc_normal(const Shape& shape, double std = 1, double a = -2, do
 template <class T>
 Tensor from_vector(const std::vector<T>& values, const Shape& shape) {
   check(shape.numel() == static_cast<int64_t>(values.size()), "from_vector", "{} values for shape {}, which has {} elements",
-        values.size(), shape.str(), shape.numel());
+        values.size(), shape, shape.numel());
   Tensor y = empty(shape, dtype_of<T>());
   std::copy(values.begin(), values.end(), y.data<T>());
   return y;
@@ -232,8 +233,8 @@ Tensor from_vector(const std::vector<T>& values) {
 inline Tensor from_blob(void* data, const Shape& shape, DType dtype, std::function<void()> release = {}) {
   const int64_t n = shape.numel();
   int64_t bytes = 0;
-  check(!__builtin_mul_overflow(n, item_size(dtype), &bytes), "from_blob", "the size of {} overflows 64 bits", shape.str());
-  check(data != nullptr || n == 0, "from_blob", "null pointer for {}{}", name(dtype), shape.str());
+  check(!__builtin_mul_overflow(n, item_size(dtype), &bytes), "from_blob", "the size of {} overflows 64 bits", shape);
+  check(data != nullptr || n == 0, "from_blob", "null pointer for {}{}", name(dtype), shape);
   check(reinterpret_cast<uintptr_t>(data) % static_cast<uintptr_t>(item_size(dtype)) == 0, "from_blob",
         "the address {} is not a multiple of the {} bytes of {}", data, item_size(dtype), name(dtype));
   auto impl = std::make_shared<TensorImpl>();

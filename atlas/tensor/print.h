@@ -136,7 +136,7 @@ class TensorPrinter {
 inline std::string to_string(const Tensor& t, const PrintOptions& options = {}) {
   if (!t) return "undefined";
   check(!t.device().is_cuda(), "to_string", "{} has to be moved to the CPU to be printed", describe(t));
-  std::string s = detail::TensorPrinter(t, options).text() + " " + describe(t);
+  std::string s = detail::TensorPrinter(t, options).text() + " " + describe(t).str();
   if (t.requires_grad()) s += " requires_grad";
   return s;
 }
@@ -152,15 +152,5 @@ struct fmt::formatter<atlas::Tensor> {
   template <class Context>
   auto format(const atlas::Tensor& t, Context& context) const {
     return fmt::format_to(context.out(), "{}", atlas::to_string(t));
-  }
-};
-
-/// `fmt::format("{}", shape)`
-template <>
-struct fmt::formatter<atlas::Shape> {
-  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
-  template <class Context>
-  auto format(const atlas::Shape& s, Context& context) const {
-    return fmt::format_to(context.out(), "{}", s.str());
   }
 };

@@ -80,14 +80,14 @@ class Tensor {
   /// The only element of a one-element tensor, converted to T. @throws Error when there are more or none.
   template <class T = double>
   T item() const {
-    check(numel() == 1, "item", "needs a tensor of one element, got shape {}", shape().str());
+    check(numel() == 1, "item", "needs a tensor of one element, got shape {}", shape());
     return visit_any(dtype(), [&](auto tag) { return convert<T>(*data<decltype(tag)>()); });
   }
   /// The element at an index, by reference: x.at<float>({2, 0}). Negative indices count from the end.
   /// @throws Error for a wrong type, a wrong number of indices or an index out of range.
   template <class T>
   T& at(std::initializer_list<int64_t> index) const {
-    check(static_cast<int>(index.size()) == dim(), "at", "{} indices for a tensor of shape {}", index.size(), shape().str());
+    check(static_cast<int>(index.size()) == dim(), "at", "{} indices for a tensor of shape {}", index.size(), shape());
     int64_t where = 0;
     int axis = 0;
     for (int64_t i : index) {
@@ -157,18 +157,26 @@ class Tensor {
   std::shared_ptr<TensorImpl> impl_;
 };
 
-/// "float32[2,3]" or "float32[2,3] on cuda:0"; "undefined" for an undefined tensor. For error messages.
-inline std::string describe(const Tensor& t) {
-  if (!t) return "undefined";
-  std::string s = std::string(name(t.dtype())) + t.shape().str();
-  return t.device().is_cuda() ? s + " on " + t.device().str() : s;
-}
+/// What describe() returns: text that is made when it is read. Lives as long as the tensor it is about.
+struct Description {
+  const Tensor& tensor;
+  /// "float32[2,3]" or "float32[2,3] on cuda:0"; "undefined" for an undefined tensor.
+  std::string str() const {
+    if (!tensor) return "undefined";
+    std::string s = std::string(name(tensor.dtype())) + tensor.shape().str();
+    return tensor.device().is_cuda() ? s + " on " + tensor.device().str() : s;
+  }
+  operator std::string() const { return str(); }
+};
+
+/// Dtype, shape and device of a tensor, as an argument of check() and fail().
+inline Description describe(const Tensor& t) { return {t}; }
 
 /// A fresh uninitialised contiguous tensor.
 inline Tensor empty(const Shape& shape, DType dtype = float32, Device device = {}) {
   int64_t bytes = 0;
   check(!__builtin_mul_overflow(shape.numel(), item_size(dtype), &bytes), "empty", "the size of {} overflows 64 bits",
-        shape.str());
+        shape);
   auto impl = std::make_shared<TensorImpl>();
   impl->storage = std::make_shared<Storage>(bytes, device);
   impl->shape = shape;
@@ -194,3 +202,14 @@ inline Tensor raw_view(const Tensor& t, const Shape& shape, const Shape& strides
 inline Tensor Tensor::detach() const { return raw_view(*this, shape(), strides(), offset()); }
 
 }  // namespace atlas::inline ATLAS_ABI
+
+template <>
+struct fmt::formatter<atlas::Description> {
+  constexpr auto parse(fmt::format_parse_context& context) { return context.begin(); }
+  template <class Context>
+  auto format(const atlas::Description& description, Context& context) const {
+    auto out = context.out();
+    for (char c : description.str()) *out++ = c;
+    return out;
+  }
+};
