@@ -1,6 +1,8 @@
 // Random transforms of one image: flip, pad-and-crop, random resized crop, colour jitter, random erasing.
 #pragma once
 
+#include <type_traits>
+
 #include "atlas/data/transform.h"
 
 namespace atlas::inline ATLAS_ABI::data {
