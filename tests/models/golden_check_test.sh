@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# tools/golden_check: what passes, what fails, and the exit status of each.
+set -u
+check="$ATLAS_BIN_DIR/golden_check"
+golden="$ATLAS_SOURCE_DIR/tests/golden"
+[ -x "$check" ] || { echo "golden_check is not built"; exit 77; }
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+# expect STATUS TEXT ARGS...: golden_check ARGS exits with STATUS and prints TEXT.
+expect() {
+  local status=$1 text=$2 output got
+  shift 2
+  output=$("$check" "$@" 2>&1)
+  got=$?
+  if [ "$got" != "$status" ] || ! grep -qF -- "$text" <<<"$output"; then
+    printf 'golden_check %s: status %s, expected %s and "%s", printed:\n%s\n' "$*" "$got" "$status" "$text" "$output"
+    failures=$((failures + 1))
+  fi
+}
+
+expect 0 '1 passed, 0 failed' "$golden" --filter scan_length1
+expect 0 'atlas_patch4                     small' "$golden" --list
+expect 1 '0 passed, 1 failed' "$golden" --filter scan_length1 --tolerance 1e-12
+expect 0 'peak memory' "$golden" --filter scan_length1 --dtype float64
+
+# One changed number is found, a truncated file is a failure of that file and not the end of the run.
+mkdir "$work/changed" "$work/broken" "$work/empty"
+cp "$golden/scan_length1.safetensors" "$work/changed/a.safetensors"
+printf '\x7f' | dd of="$work/changed/a.safetensors" bs=1 seek=$(($(stat -c %s "$work/changed/a.safetensors") - 2)) conv=notrunc status=none
+chmod u+w "$work/changed/a.safetensors"
+expect 1 'FAIL a' "$work/changed"
+head -c 1000 "$golden/scan_length1.safetensors" >"$work/broken/a.safetensors"
+cp "$golden/scan_length1.safetensors" "$work/broken/b.safetensors"
+expect 1 '1 passed, 1 failed' "$work/broken"
+
+expect 2 'no *.safetensors file' "$work/empty"
+expect 2 'is not a folder' "$work/nothing"
+expect 2 'no *.safetensors file' "$golden" --filter no-such-file
+expect 2 'golden_check: ' --dtype int8
+expect 2 'golden_check: ' --no-such-option
+expect 2 'is no device' "$golden" --device tpu
+
+[ "$failures" = 0 ] && echo "golden_check behaves"
+exit "$failures"
