@@ -1,4 +1,7 @@
 // Everything, for host compilers. Small programs that care for compile time include the rooms they use.
+//
+// Header-only, this is what needs Eigen and fmt alone. The rooms data, io and train, and models by name, also want zlib,
+// stb_image and nlohmann-json: include their headers by name and link zlib, or link the compiled library.
 #pragma once
 
 #include "atlas/core/config.h"
@@ -61,6 +64,13 @@
 #include "atlas/optim/schedule.h"
 #include "atlas/optim/sgd.h"
 
+#include "atlas/models/atlas_config.h"
+#include "atlas/models/atlas_net.h"
+#include "atlas/models/classifier.h"
+#include "atlas/models/mamba_vision.h"
+#include "atlas/models/stem.h"
+
+#ifdef ATLAS_COMPILED_LIB
 #include "atlas/data/augment.h"
 #include "atlas/data/canvas.h"
 #include "atlas/data/cifar.h"
@@ -82,12 +92,7 @@
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 
-#include "atlas/models/atlas_config.h"
-#include "atlas/models/atlas_net.h"
-#include "atlas/models/classifier.h"
-#include "atlas/models/mamba_vision.h"
 #include "atlas/models/presets.h"
-#include "atlas/models/stem.h"
 
 #include "atlas/train/config.h"
 #include "atlas/train/evaluate.h"
@@ -96,4 +101,7 @@
 #include "atlas/train/metrics.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/progress.h"
+#include "atlas/train/setup.h"
+#include "atlas/train/trained_model.h"
 #include "atlas/train/trainer.h"
+#endif

@@ -10,7 +10,11 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
+#if __has_include(<Eigen/Core>)
 #include <Eigen/Core>
+#else
+#include <eigen3/Eigen/Core>  // where Debian puts it, so that no extra -I is needed
+#endif
 
 #include <algorithm>
 #include <vector>

@@ -1,7 +1,7 @@
 // Bodies of image.h: pixels through stb_image, then RGB and orientation.
 #pragma once
 
-// stb_image is compiled here, and only here, as functions private to this file and in a namespace of ours, so that a program
+// stb_image is compiled here, and only here, as functions private to this file and in a namespace of its own (not in atlas, whose abs and pow it would find), so that a program
 // may use its own copy beside it. What it includes comes first, because inside a namespace it could not be included.
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -34,9 +34,9 @@
 #define STBI_ONLY_BMP
 #define STBI_MAX_DIMENSIONS 65535
 #define STBI_ASSERT(x) ((void)0)
-namespace atlas::inline ATLAS_ABI::data::stb {
+namespace atlas_stb {
 #include <stb/stb_image.h>
-}  // namespace atlas::inline ATLAS_ABI::data::stb
+}  // namespace atlas_stb
 #undef STB_IMAGE_STATIC
 #undef STB_IMAGE_IMPLEMENTATION
 #undef STBI_NO_STDIO
@@ -89,11 +89,11 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
         bytes.size(), INT_MAX);
   int w = 0, h = 0, channels = 0;
   struct Free {
-    void operator()(uint8_t* p) const { stb::stbi_image_free(p); }
+    void operator()(uint8_t* p) const { atlas_stb::stbi_image_free(p); }
   };
   const std::unique_ptr<uint8_t, Free> pixels(
-      stb::stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &w, &h, &channels, 0));
-  check(pixels != nullptr, "image", "{}: cannot be decoded ({})", name, stb::stbi_failure_reason());
+      atlas_stb::stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &w, &h, &channels, 0));
+  check(pixels != nullptr, "image", "{}: cannot be decoded ({})", name, atlas_stb::stbi_failure_reason());
   check(w == info.width && h == info.height && channels >= 1 && channels <= 4, "image",
         "{}: decoded to {} x {} pixels of {} channels, its header says {} x {}", name, w, h, channels, info.width, info.height);
 

@@ -2,6 +2,8 @@
 // that continues bit for bit, groups, and bad input.
 #include "atlas/optim/optimizer.h"
 
+#include "atlas/core/parallel.h"
+
 #include <doctest/doctest.h>
 
 #include <cstring>
