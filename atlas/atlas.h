@@ -1,9 +1,13 @@
 // Everything, for host compilers. Small programs that care for compile time include the rooms they use.
 //
-// Header-only, this is what needs Eigen and fmt alone. The rooms data, io and train, and models by name, also want zlib,
-// stb_image and nlohmann-json: include their headers by name and link zlib, or link the compiled library.
+// Header-only, this is what needs Eigen and fmt alone. The rooms data, io and train, and models by name, also want
+// zlib, stb_image and nlohmann-json: include their headers by name and link zlib, or link the compiled library.
 #pragma once
 
+#include "atlas/autograd/backward.h"
+#include "atlas/autograd/checkpoint.h"
+#include "atlas/autograd/gradcheck.h"
+#include "atlas/autograd/node.h"
 #include "atlas/core/config.h"
 #include "atlas/core/device.h"
 #include "atlas/core/dtype.h"
@@ -14,18 +18,22 @@
 #include "atlas/core/shape.h"
 #include "atlas/core/storage.h"
 #include "atlas/core/workspace.h"
-
-#include "atlas/tensor/create.h"
-#include "atlas/tensor/memory.h"
-#include "atlas/tensor/print.h"
-#include "atlas/tensor/strided.h"
-#include "atlas/tensor/tensor.h"
-
-#include "atlas/autograd/backward.h"
-#include "atlas/autograd/checkpoint.h"
-#include "atlas/autograd/gradcheck.h"
-#include "atlas/autograd/node.h"
-
+#include "atlas/models/atlas_config.h"
+#include "atlas/models/atlas_net.h"
+#include "atlas/models/classifier.h"
+#include "atlas/models/mamba_vision.h"
+#include "atlas/models/stem.h"
+#include "atlas/nn/activation.h"
+#include "atlas/nn/attention.h"
+#include "atlas/nn/container.h"
+#include "atlas/nn/conv.h"
+#include "atlas/nn/finite_guard.h"
+#include "atlas/nn/init.h"
+#include "atlas/nn/linear.h"
+#include "atlas/nn/mamba.h"
+#include "atlas/nn/module.h"
+#include "atlas/nn/norm.h"
+#include "atlas/nn/state.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/axes.h"
 #include "atlas/ops/cast.h"
@@ -43,19 +51,6 @@
 #include "atlas/ops/softmax.h"
 #include "atlas/ops/unary.h"
 #include "atlas/ops/window.h"
-
-#include "atlas/nn/activation.h"
-#include "atlas/nn/attention.h"
-#include "atlas/nn/container.h"
-#include "atlas/nn/conv.h"
-#include "atlas/nn/finite_guard.h"
-#include "atlas/nn/init.h"
-#include "atlas/nn/linear.h"
-#include "atlas/nn/mamba.h"
-#include "atlas/nn/module.h"
-#include "atlas/nn/norm.h"
-#include "atlas/nn/state.h"
-
 #include "atlas/optim/adam.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/ema.h"
@@ -63,12 +58,11 @@
 #include "atlas/optim/optimizer.h"
 #include "atlas/optim/schedule.h"
 #include "atlas/optim/sgd.h"
-
-#include "atlas/models/atlas_config.h"
-#include "atlas/models/atlas_net.h"
-#include "atlas/models/classifier.h"
-#include "atlas/models/mamba_vision.h"
-#include "atlas/models/stem.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
+#include "atlas/tensor/print.h"
+#include "atlas/tensor/strided.h"
+#include "atlas/tensor/tensor.h"
 
 #ifdef ATLAS_COMPILED_LIB
 #include "atlas/data/augment.h"
@@ -87,13 +81,10 @@
 #include "atlas/data/random.h"
 #include "atlas/data/shapes.h"
 #include "atlas/data/transform.h"
-
 #include "atlas/io/checkpoint.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
-
 #include "atlas/models/presets.h"
-
 #include "atlas/train/config.h"
 #include "atlas/train/evaluate.h"
 #include "atlas/train/interrupt.h"

@@ -4,7 +4,6 @@
 //
 // For each picture: the five likeliest classes with their probabilities, and the time it took.
 #include <CLI/CLI.hpp>
-
 #include <chrono>
 #include <iostream>
 

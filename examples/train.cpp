@@ -8,7 +8,6 @@
 //
 // Everything it does is in atlas/train/; this file reads the command line.
 #include <CLI/CLI.hpp>
-
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -34,19 +33,25 @@ std::string option_name(std::string key) {
 }
 
 /// All options, bound to the fields of `config` and `run`, with their present values as defaults.
-void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe, std::string& file) {
+void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe,
+                 std::string& file) {
   app.option_defaults()->always_capture_default();
   app.add_option("--out", run.out, "folder for checkpoints, logs and pictures")->group("Run");
-  app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")->group("Run");
+  app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")
+      ->group("Run");
   app.add_flag("--eval-only", run.eval_only, "test the best checkpoint in --out and write its pictures")->group("Run");
   app.add_option("--recipe", recipe, "settings to start from: toy, atlas or mambavision")->group("Run");
-  app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")->group("Run");
+  app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")
+      ->group("Run");
   atlas::train::for_each_setting(config, [&](const char* key, auto& field, const char* help) {
     using Field = std::decay_t<decltype(field)>;
     const std::string name = option_name(key);
-    if constexpr (std::is_same_v<Field, bool>) app.add_flag(name, field, help)->group("Settings");
-    else if constexpr (std::is_same_v<Field, std::vector<double>>) app.add_option(name, field, help)->delimiter(',')->group("Settings");
-    else app.add_option(name, field, help)->group("Settings");
+    if constexpr (std::is_same_v<Field, bool>)
+      app.add_flag(name, field, help)->group("Settings");
+    else if constexpr (std::is_same_v<Field, std::vector<double>>)
+      app.add_option(name, field, help)->delimiter(',')->group("Settings");
+    else
+      app.add_option(name, field, help)->group("Settings");
   });
   std::string names;
   for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
@@ -73,7 +78,8 @@ int main(int argc, char** argv) {
     if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model : "");
     const std::string stored = run.out + "/config.json";
     // A run that was killed before it wrote anything is resumed from the beginning.
-    if (run.eval_only || (run.resume && std::filesystem::exists(stored))) train::merge_json(config, read_file(stored), stored);
+    if (run.eval_only || (run.resume && std::filesystem::exists(stored)))
+      train::merge_json(config, read_file(stored), stored);
     if (!file.empty()) train::merge_json(config, read_file(file), file);
   } catch (const CLI::ParseError&) {
     // The second pass says what is wrong.

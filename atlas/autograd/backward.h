@@ -31,8 +31,10 @@ inline void accumulate(Tensor& into, Tensor g) {
 inline void accumulate_leaf(Tensor leaf, Tensor g) {
   Tensor total = leaf.grad();
   leaf.zero_grad();
-  if (!total) total = solely_owned(g) && g.is_contiguous() ? std::move(g) : copy_of(g);
-  else accumulate(total, std::move(g));
+  if (!total)
+    total = solely_owned(g) && g.is_contiguous() ? std::move(g) : copy_of(g);
+  else
+    accumulate(total, std::move(g));
   leaf.set_grad(total);
   const Tensor before = total;
   const auto hooks = leaf.impl().hooks;  // a hook may add hooks
@@ -45,8 +47,10 @@ struct Captures {
   std::vector<Tensor> results;
 };
 
-/// Runs backward from `roots` with the gradients `seeds`. With `captures`, gradients go there and leaves stay untouched.
-inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds, Captures* captures, bool keep_graph) {
+/// Runs backward from `roots` with the gradients `seeds`. With `captures`, gradients go there and leaves stay
+/// untouched.
+inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds, Captures* captures,
+                         bool keep_graph) {
   NoGrad off;
   struct Pending {
     std::shared_ptr<Node> node;
@@ -79,12 +83,13 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
       if (captures == nullptr) accumulate_leaf(Tensor(leaf), std::move(grad));
       continue;
     }
-    check(!node->done, "backward", "the graph of {} was already used and freed; pass keep_graph = true to the first backward", node->name);
+    check(!node->done, "backward",
+          "the graph of {} was already used and freed; pass keep_graph = true to the first backward", node->name);
     if (!node->backward) continue;  // a leaf that no longer exists
     Grads grads = node->backward(grad);
     grad = Tensor();
-    check(grads.size() == node->inputs.size(), "backward", "{} returned {} gradients for {} inputs", node->name, grads.size(),
-          node->inputs.size());
+    check(grads.size() == node->inputs.size(), "backward", "{} returned {} gradients for {} inputs", node->name,
+          grads.size(), node->inputs.size());
     if (!keep_graph) {
       node->backward = nullptr;
       node->done = true;
@@ -92,8 +97,9 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
     for (size_t i = 0; i < grads.size(); ++i) {
       const Node::Input& in = node->inputs[i];
       if (!in.node || !grads[i]) continue;
-      check(grads[i].shape() == in.shape && grads[i].dtype() == in.dtype, "backward", "{} returned {} as gradient of input {}, {}{}",
-            node->name, describe(grads[i]), i, name(in.dtype), in.shape);
+      check(grads[i].shape() == in.shape && grads[i].dtype() == in.dtype, "backward",
+            "{} returned {} as gradient of input {}, {}{}", node->name, describe(grads[i]), i, name(in.dtype),
+            in.shape);
       give(in.node, std::move(grads[i]));
     }
   }
@@ -114,7 +120,8 @@ inline Tensor ones_for(const Tensor& t) {
 /// @throws Error when loss does not depend on a leaf, or its graph was freed by an earlier backward.
 inline void backward(const Tensor& loss, Tensor seed = {}, bool keep_graph = false) {
   check(loss.requires_grad(), "backward", "{} depends on no tensor that requires a gradient", describe(loss));
-  check(seed.defined() || loss.numel() == 1, "backward", "needs a scalar loss, got {} (reduce it, or give a seed)", describe(loss));
+  check(seed.defined() || loss.numel() == 1, "backward", "needs a scalar loss, got {} (reduce it, or give a seed)",
+        describe(loss));
   if (!seed) seed = detail::ones_for(loss);
   check(seed.shape() == loss.shape() && seed.dtype() == loss.dtype(), "backward", "seed {} does not fit the loss {}",
         describe(seed), describe(loss));
@@ -129,13 +136,15 @@ inline void Tensor::backward() const { atlas::backward(*this); }
 /// @throws Error when an output or input does not require a gradient.
 inline std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
                                 std::vector<Tensor> seeds = {}, bool keep_graph = false) {
-  check(seeds.empty() || seeds.size() == outputs.size(), "grad", "{} seeds for {} outputs", seeds.size(), outputs.size());
+  check(seeds.empty() || seeds.size() == outputs.size(), "grad", "{} seeds for {} outputs", seeds.size(),
+        outputs.size());
   const bool ones = seeds.empty();
   for (size_t i = 0; i < outputs.size(); ++i) {
-    check(outputs[i].requires_grad(), "grad", "output {} ({}) depends on no tensor that requires a gradient", i, describe(outputs[i]));
+    check(outputs[i].requires_grad(), "grad", "output {} ({}) depends on no tensor that requires a gradient", i,
+          describe(outputs[i]));
     if (ones) seeds.push_back(detail::ones_for(outputs[i]));
-    check(seeds[i].shape() == outputs[i].shape() && seeds[i].dtype() == outputs[i].dtype(), "grad", "seed {} does not fit output {}",
-          describe(seeds[i]), describe(outputs[i]));
+    check(seeds[i].shape() == outputs[i].shape() && seeds[i].dtype() == outputs[i].dtype(), "grad",
+          "seed {} does not fit output {}", describe(seeds[i]), describe(outputs[i]));
   }
   detail::Captures captures;
   captures.results.resize(inputs.size());

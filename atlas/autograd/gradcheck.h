@@ -94,12 +94,13 @@ inline double project(const Tensor& cotangent, const Tensor& y) {
 /// Compares the gradients of fn, as backward computes them, with central differences:
 /// with s(x) = sum(c * fn(x)) for a random c,  ds/dx_i must equal (s(x + eps e_i) - s(x - eps e_i)) / (2 eps).
 ///
-/// It also checks that the gradient does not depend on the memory layout of dy (contiguous, scattered, expanded), so that
-/// an op that forgets about strides is found out. The inputs are copied with their strides; they stay unchanged. Random
-/// ops inside fn draw the same numbers in every evaluation.
+/// It also checks that the gradient does not depend on the memory layout of dy (contiguous, scattered, expanded), so
+/// that an op that forgets about strides is found out. The inputs are copied with their strides; they stay unchanged.
+/// Random ops inside fn draw the same numbers in every evaluation.
 /// @param fn      Tensor(const std::vector<Tensor>&), a deterministic function with a float64 result
 /// @param inputs  float64 tensors are checked; integer and boolean ones are passed on as they are
-/// @throws Error naming the input, the element, the analytic and the numeric value when they differ; or when fn's result
+/// @throws Error naming the input, the element, the analytic and the numeric value when they differ; or when fn's
+/// result
 ///         depends on no input, an input is float32, or two evaluations of fn differ.
 template <class F>
 GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const GradcheckOptions& options = {}) {
@@ -136,7 +137,8 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
   for (size_t k = 0; k < wanted.size(); ++k) {
     const auto compare = [&](const Tensor& a, const Tensor& b, const char* layout) {
       const double d = detail::largest_difference(a, b);
-      check(d <= 1e-9, "gradcheck", "the gradient of input {} ({}) changes by {} (relative) when dy is {}: backward must honour strides",
+      check(d <= 1e-9, "gradcheck",
+            "the gradient of input {} ({}) changes by {} (relative) when dy is {}: backward must honour strides",
             position[k], describe(wanted[k]), d, layout);
     };
     compare(analytic[k], from_scattered[k], "not contiguous");
@@ -158,7 +160,10 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
     for (int64_t e = 0; e < count; ++e) {
       // One element of each of `count` equal stretches; its place is random, or steps of C would stay in one channel.
       const double place = Philox(options.seed, 1, static_cast<uint64_t>(e)).uniform_double(0) + static_cast<double>(e);
-      const int64_t i = count == n ? e : std::min(n - 1, static_cast<int64_t>(place / static_cast<double>(count) * static_cast<double>(n)));
+      const int64_t i =
+          count == n
+              ? e
+              : std::min(n - 1, static_cast<int64_t>(place / static_cast<double>(count) * static_cast<double>(n)));
       const auto [index, at] = detail::locate(x, i);
       const double value = data[at];
       const auto moved = [&](double to) {
@@ -172,8 +177,8 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
       x.bump_version();
       const double difference = std::abs(ours - numeric);
       check(difference <= options.atol + options.rtol * std::abs(numeric), "gradcheck",
-            "input {} ({}), element {}: backward gives {}, finite differences give {}", position[k], describe(x), index, ours,
-            numeric);
+            "input {} ({}), element {}: backward gives {}, finite differences give {}", position[k], describe(x), index,
+            ours, numeric);
       result.max_difference = std::max(result.max_difference, difference);
       ++result.checked;
     }

@@ -1,4 +1,5 @@
-// The graph: nodes, grad mode, saved tensors and record(), with which an op states its gradient beside its forward code.
+// The graph: nodes, grad mode, saved tensors and record(), with which an op states its gradient beside its forward
+// code.
 #pragma once
 
 #include <atomic>
@@ -100,9 +101,10 @@ class Saved {
   }
   /// The tensor. @throws Error when it was changed in place since it was saved.
   const Tensor& operator()() const {
-    check(!tensor_ || tensor_.impl().storage->version() == version_, op_,
-          "a tensor needed for its gradient, {}, was changed in place after the forward pass (clone it before changing)",
-          describe(tensor_));
+    check(
+        !tensor_ || tensor_.impl().storage->version() == version_, op_,
+        "a tensor needed for its gradient, {}, was changed in place after the forward pass (clone it before changing)",
+        describe(tensor_));
     return tensor_;
   }
 
@@ -143,7 +145,8 @@ Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F
   if (!any) return out;
   std::vector<Node::Input> edges;
   edges.reserve(inputs.size());
-  for (const Tensor& t : inputs) edges.push_back(t.requires_grad() ? Node::Input{node_of(t), t.shape(), t.dtype()} : Node::Input{});
+  for (const Tensor& t : inputs)
+    edges.push_back(t.requires_grad() ? Node::Input{node_of(t), t.shape(), t.dtype()} : Node::Input{});
   auto node = std::make_shared<Node>();  // made after its inputs' nodes: ids are a topological order
   node->name = name;
   node->inputs = std::move(edges);
@@ -154,9 +157,11 @@ Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F
 }
 
 inline Tensor& Tensor::set_requires_grad(bool on) {
-  check(!on || is_floating(dtype()), "set_requires_grad", "only floating tensors have gradients, got {}", describe(*this));
+  check(!on || is_floating(dtype()), "set_requires_grad", "only floating tensors have gradients, got {}",
+        describe(*this));
   check(!impl().node || impl().node->leaf.lock() != nullptr, "set_requires_grad",
-        "only leaves can be switched; this tensor is the result of {} (detach it first)", impl().node ? impl().node->name : "");
+        "only leaves can be switched; this tensor is the result of {} (detach it first)",
+        impl().node ? impl().node->name : "");
   impl().requires_grad = on;
   return *this;
 }
@@ -172,7 +177,8 @@ inline Tensor apart_from(const Tensor& dst, const Tensor& src) {
 inline void check_in_place(const Tensor& t, const char* op) {
   check(!(grad_enabled() && t.requires_grad()), op,
         "changing {} in place would invalidate its gradient; do it under NoGrad, or on a detached tensor", describe(t));
-  check(!overlaps(t), op, "{} is expanded: several indices share one element, so it cannot be written (clone it first)", describe(t));
+  check(!overlaps(t), op, "{} is expanded: several indices share one element, so it cannot be written (clone it first)",
+        describe(t));
 }
 }  // namespace detail
 

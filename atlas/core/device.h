@@ -36,8 +36,9 @@ struct Device {
 
 /// Raises the error every kernel raises when it meets a CUDA tensor in a build without CUDA.
 [[noreturn]] inline void fail_no_cuda(std::string_view op) {
-  fail(op, "this build of atlas has no CUDA: configure with -DATLAS_CUDA=ON and link atlas::cuda, or move the tensors "
-           "with .to(Device{{}})");
+  fail(op,
+       "this build of atlas has no CUDA: configure with -DATLAS_CUDA=ON and link atlas::cuda, or move the tensors "
+       "with .to(Device{{}})");
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -67,12 +67,16 @@ struct half {
 constexpr int64_t item_size(DType t) {
   switch (t) {
     case DType::float64:
-    case DType::int64: return 8;
-    case DType::float32: return 4;
+    case DType::int64:
+      return 8;
+    case DType::float32:
+      return 4;
     case DType::bfloat16:
-    case DType::float16: return 2;
+    case DType::float16:
+      return 2;
     case DType::uint8:
-    case DType::boolean: return 1;
+    case DType::boolean:
+      return 1;
   }
   return 0;
 }
@@ -80,13 +84,20 @@ constexpr int64_t item_size(DType t) {
 /// "float32", "int64", "bool", ...
 constexpr std::string_view name(DType t) {
   switch (t) {
-    case DType::float32: return "float32";
-    case DType::float64: return "float64";
-    case DType::bfloat16: return "bfloat16";
-    case DType::float16: return "float16";
-    case DType::int64: return "int64";
-    case DType::uint8: return "uint8";
-    case DType::boolean: return "bool";
+    case DType::float32:
+      return "float32";
+    case DType::float64:
+      return "float64";
+    case DType::bfloat16:
+      return "bfloat16";
+    case DType::float16:
+      return "float16";
+    case DType::int64:
+      return "int64";
+    case DType::uint8:
+      return "uint8";
+    case DType::boolean:
+      return "bool";
   }
   return "?";
 }
@@ -97,12 +108,18 @@ constexpr bool is_floating(DType t) { return t <= DType::float16; }
 /// The DType of a C++ element type.
 template <class T>
 constexpr DType dtype_of() {
-  if constexpr (std::is_same_v<T, float>) return DType::float32;
-  else if constexpr (std::is_same_v<T, double>) return DType::float64;
-  else if constexpr (std::is_same_v<T, bf16>) return DType::bfloat16;
-  else if constexpr (std::is_same_v<T, half>) return DType::float16;
-  else if constexpr (std::is_same_v<T, int64_t>) return DType::int64;
-  else if constexpr (std::is_same_v<T, uint8_t>) return DType::uint8;
+  if constexpr (std::is_same_v<T, float>)
+    return DType::float32;
+  else if constexpr (std::is_same_v<T, double>)
+    return DType::float64;
+  else if constexpr (std::is_same_v<T, bf16>)
+    return DType::bfloat16;
+  else if constexpr (std::is_same_v<T, half>)
+    return DType::float16;
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return DType::int64;
+  else if constexpr (std::is_same_v<T, uint8_t>)
+    return DType::uint8;
   else {
     static_assert(std::is_same_v<T, bool>, "not an element type of atlas::Tensor");
     return DType::boolean;
@@ -131,13 +148,20 @@ decltype(auto) visit_number(DType t, std::string_view op, F&& f) {
 template <class F>
 decltype(auto) visit_any(DType t, F&& f) {
   switch (t) {
-    case DType::float32: return f(float{});
-    case DType::float64: return f(double{});
-    case DType::bfloat16: return f(bf16{});
-    case DType::float16: return f(half{});
-    case DType::int64: return f(int64_t{});
-    case DType::uint8: return f(uint8_t{});
-    case DType::boolean: break;
+    case DType::float32:
+      return f(float{});
+    case DType::float64:
+      return f(double{});
+    case DType::bfloat16:
+      return f(bf16{});
+    case DType::float16:
+      return f(half{});
+    case DType::int64:
+      return f(int64_t{});
+    case DType::uint8:
+      return f(uint8_t{});
+    case DType::boolean:
+      break;
   }
   return f(bool{});
 }
@@ -148,18 +172,23 @@ template <class To, class From>
 ATLAS_HOST_DEVICE To convert(From x) {
   constexpr bool from16 = std::is_same_v<From, bf16> || std::is_same_v<From, half>;
   constexpr bool to16 = std::is_same_v<To, bf16> || std::is_same_v<To, half>;
-  if constexpr (std::is_same_v<To, From>) return x;
-  else if constexpr (from16) return convert<To>(static_cast<float>(x));
-  else if constexpr (to16) return To(static_cast<float>(x));
-  else if constexpr (std::is_same_v<To, bool>) return x != From(0);
+  if constexpr (std::is_same_v<To, From>)
+    return x;
+  else if constexpr (from16)
+    return convert<To>(static_cast<float>(x));
+  else if constexpr (to16)
+    return To(static_cast<float>(x));
+  else if constexpr (std::is_same_v<To, bool>)
+    return x != From(0);
   else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
     // 2^63 is a float, 2^63 - 1 is not: the upper bound is compared as the power of two.
     constexpr From low = static_cast<From>(std::numeric_limits<To>::min());
-    constexpr From above = std::is_same_v<To, int64_t> ? From(0x1p63) : static_cast<From>(std::numeric_limits<To>::max()) + From(1);
+    constexpr From above =
+        std::is_same_v<To, int64_t> ? From(0x1p63) : static_cast<From>(std::numeric_limits<To>::max()) + From(1);
     if (x >= above) return std::numeric_limits<To>::max();
     return x > low ? static_cast<To>(x) : x <= low ? std::numeric_limits<To>::min() : To(0);
-  }
-  else return static_cast<To>(x);
+  } else
+    return static_cast<To>(x);
 }
 
 }  // namespace atlas::inline ATLAS_ABI

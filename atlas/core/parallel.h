@@ -154,8 +154,8 @@ class ThreadPool {
   Job* job_ = nullptr;
 };
 
-/// While it lives, parallel_for on this thread works alone: for background threads (a data loader's workers), which would
-/// otherwise keep the pool from the thread that computes.
+/// While it lives, parallel_for on this thread works alone: for background threads (a data loader's workers), which
+/// would otherwise keep the pool from the thread that computes.
 class SerialScope {
  public:
   SerialScope() : before_(std::exchange(ThreadPool::inside(), true)) {}

@@ -25,7 +25,8 @@ class Shape {
   Shape(std::initializer_list<int64_t> v) : Shape(std::span<const int64_t>(v.begin(), v.size())) {}
   Shape(const std::vector<int64_t>& v) : Shape(std::span<const int64_t>(v)) {}
   explicit Shape(std::span<const int64_t> v) {
-    check(v.size() <= static_cast<size_t>(kMaxDims), "shape", "a tensor has at most {} axes, got {}", kMaxDims, v.size());
+    check(v.size() <= static_cast<size_t>(kMaxDims), "shape", "a tensor has at most {} axes, got {}", kMaxDims,
+          v.size());
     std::copy(v.begin(), v.end(), dims_.begin());
     size_ = static_cast<int>(v.size());
   }
@@ -64,7 +65,10 @@ class Shape {
     for (int64_t d : *this) {
       // Not check(): its arguments are evaluated always, and numel() is called everywhere.
       if (d < 0) fail("shape", "axis lengths must not be negative, got {}", str());
-      if (d == 0) { zero = true; continue; }
+      if (d == 0) {
+        zero = true;
+        continue;
+      }
       if (__builtin_mul_overflow(n, d, &n)) fail("shape", "the number of elements of {} overflows 64 bits", str());
     }
     return zero ? 0 : n;
@@ -125,7 +129,8 @@ inline Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view o
   Shape out = Shape::filled(n, 1);
   for (int i = 1; i <= n; ++i) {
     const int64_t x = i <= a.size() ? a[a.size() - i] : 1, y = i <= b.size() ? b[b.size() - i] : 1;
-    check(x == y || x == 1 || y == 1, op, "shapes {} and {} do not broadcast: axis -{} has lengths {} and {}", a, b, i, x, y);
+    check(x == y || x == 1 || y == 1, op, "shapes {} and {} do not broadcast: axis -{} has lengths {} and {}", a, b, i,
+          x, y);
     out[n - i] = x == 1 ? y : x;
   }
   return out;

@@ -18,16 +18,16 @@ namespace atlas::inline ATLAS_ABI {
 
 /// Bytes handed out by the CPU allocator.
 struct MemoryStats {
-  int64_t current = 0;   ///< in use by live storages
-  int64_t peak = 0;      ///< largest `current` since start or reset_peak_memory()
-  int64_t reserved = 0;  ///< taken from the system, in use or cached
+  int64_t current = 0;       ///< in use by live storages
+  int64_t peak = 0;          ///< largest `current` since start or reset_peak_memory()
+  int64_t reserved = 0;      ///< taken from the system, in use or cached
   int64_t system_calls = 0;  ///< how often the system was asked for memory
 };
 
 /// Caching allocator: freed blocks wait in per-size lists for the next request of their size class.
 ///
-/// Blocks are 64-byte aligned. Size classes are spaced an eighth of a power of two apart, so at most 12.5 % is wasted, and a
-/// training step that repeats the same shapes asks the system for nothing.
+/// Blocks are 64-byte aligned. Size classes are spaced an eighth of a power of two apart, so at most 12.5 % is wasted,
+/// and a training step that repeats the same shapes asks the system for nothing.
 class CachingAllocator {
  public:
   /// The process-wide CPU allocator. Never destroyed, so that tensors with static lifetime may be freed at exit.

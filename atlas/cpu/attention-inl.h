@@ -1,5 +1,6 @@
-// Attention on the CPU: blocks of queries meet blocks of keys, softmax is carried along (Milakov and Gimelshein, "Online
-// normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022), and backward recomputes the probabilities.
+// Attention on the CPU: blocks of queries meet blocks of keys, softmax is carried along (Milakov and Gimelshein,
+// "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022), and backward recomputes the
+// probabilities.
 #pragma once
 
 #include <algorithm>
@@ -33,7 +34,9 @@ struct Heads {
         batch_step(t.strides()[0]),
         step(t.size(1) > 1 ? t.strides()[1] : std::max<int64_t>(1, t.size(3))),
         head_step(t.strides()[2]) {}
-  T* at(int64_t b, int64_t token, int64_t head) const { return data + b * batch_step + token * step + head * head_step; }
+  T* at(int64_t b, int64_t token, int64_t head) const {
+    return data + b * batch_step + token * step + head * head_step;
+  }
 };
 
 /// One source, and how many batch entries of the queries share one of its entries.
@@ -62,8 +65,8 @@ void for_each_key_block(const std::vector<HeadsSource<T>>& sources, const F& f) 
 
 /// One block of queries of one (batch entry, head) against all keys.
 template <class T>
-void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head, const std::vector<HeadsSource<T>>& sources, int64_t d,
-            T scale, T* y, int64_t y_step, T* lse) {
+void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
+            const std::vector<HeadsSource<T>>& sources, int64_t d, T scale, T* y, int64_t y_step, T* lse) {
   T* const scores = workspace<T>(kQueryBlock * kKeyBlock<T>, 0);
   T top[kQueryBlock], total[kQueryBlock];
   std::fill_n(top, rows, -std::numeric_limits<T>::infinity());
@@ -101,7 +104,8 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head, c
 
 }  // namespace detail
 
-ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y, Tensor& lse) {
+ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
+                                    Tensor& lse) {
   const int64_t batch = q.size(0), length = q.size(1), heads = q.size(2), d = q.size(3);
   visit_float(q.dtype(), "attention", [&](auto tag) {
     using T = decltype(tag);
@@ -111,21 +115,25 @@ ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>
     for (const auto& s : kv) keys += s.length;
     const int64_t blocks = (length + detail::kQueryBlock - 1) / detail::kQueryBlock;
     const int64_t work = std::min(length, detail::kQueryBlock) * keys * d;  // several small blocks to a piece
-    parallel_for(batch * heads * blocks, std::max<int64_t>(1, 500'000 / std::max<int64_t>(1, work)), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t b = i / (heads * blocks), head = i / blocks % heads, q0 = i % blocks * detail::kQueryBlock;
-        detail::attend<T>(queries.at(b, q0, head), queries.step, std::min(detail::kQueryBlock, length - q0), b, head, kv, d,
-                          static_cast<T>(scale), out.at(b, q0, head), out.step, lse.data<T>() + (b * heads + head) * length + q0);
-      }
-    });
+    parallel_for(
+        batch * heads * blocks, std::max<int64_t>(1, 500'000 / std::max<int64_t>(1, work)),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t b = i / (heads * blocks), head = i / blocks % heads, q0 = i % blocks * detail::kQueryBlock;
+            detail::attend<T>(queries.at(b, q0, head), queries.step, std::min(detail::kQueryBlock, length - q0), b,
+                              head, kv, d, static_cast<T>(scale), out.at(b, q0, head), out.step,
+                              lse.data<T>() + (b * heads + head) * length + q0);
+          }
+        });
   });
 }
 
 // With P = exp(scale Q Kᵀ - lse), y = P V:  dV = Pᵀ dy,  dP = dy Vᵀ,  dS = P (dP - rowsum(dy y)),  dQ = scale dS K,
-// dK = scale dSᵀ Q. All batch entries that share an entry of some source are done by one task, in order: sums over them need
-// no locks and do not depend on the number of threads.
-ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
-                                     const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads) {
+// dK = scale dSᵀ Q. All batch entries that share an entry of some source are done by one task, in order: sums over them
+// need no locks and do not depend on the number of threads.
+ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale,
+                                     const Tensor& y, const Tensor& lse, const Tensor& dy, Tensor& dq,
+                                     std::vector<KeyValue>& grads) {
   const int64_t batch = q.size(0), length = q.size(1), heads = q.size(2), d = q.size(3);
   if (batch == 0 || length == 0) {
     for (KeyValue& g : grads) {
@@ -172,8 +180,8 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
               const bool fresh = b % s.share == 0 && q0 == 0;  // the first to touch these dk and dv overwrites them
               if (!dkv.empty()) {
                 const detail::Heads<T>& dv = dkv[index].v;
-                gemm_serial<T>(true, false, n, d, rows, T(1), p, n, dys, douts.step, fresh ? T(0) : T(1), dv.at(entry, k0, head),
-                               dv.step);
+                gemm_serial<T>(true, false, n, d, rows, T(1), p, n, dys, douts.step, fresh ? T(0) : T(1),
+                               dv.at(entry, k0, head), dv.step);
               }
               gemm_serial<T>(false, true, rows, n, d, T(1), dys, douts.step, v, s.v.step, T(0), dp, n);
               for (int64_t r = 0; r < rows; ++r) {
@@ -182,11 +190,12 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
                 const T mean = delta[r];
                 for (int64_t i = 0; i < n; ++i) ds[i] = row[i] * (ds[i] - mean);
               }
-              if (dqs != nullptr) gemm_serial<T>(false, false, rows, d, n, factor, dp, n, k, s.k.step, T(1), dqs, heads * d);
+              if (dqs != nullptr)
+                gemm_serial<T>(false, false, rows, d, n, factor, dp, n, k, s.k.step, T(1), dqs, heads * d);
               if (!dkv.empty()) {
                 const detail::Heads<T>& dk = dkv[index].k;
-                gemm_serial<T>(true, false, n, d, rows, factor, dp, n, qs, queries.step, fresh ? T(0) : T(1), dk.at(entry, k0, head),
-                               dk.step);
+                gemm_serial<T>(true, false, n, d, rows, factor, dp, n, qs, queries.step, fresh ? T(0) : T(1),
+                               dk.at(entry, k0, head), dk.step);
               }
             });
           }

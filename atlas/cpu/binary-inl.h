@@ -48,16 +48,19 @@ struct BinaryScalar {
 
 template <class F, class Body>
 void visit_operand(DType t, Body&& body) {
-  if constexpr (F::kIntegers) visit_number(t, F::kName, body);
-  else visit_float(t, F::kName, body);
+  if constexpr (F::kIntegers)
+    visit_number(t, F::kName, body);
+  else
+    visit_float(t, F::kName, body);
 }
 
 }  // namespace detail
 
 template <class F>
 void binary_forward(F, const Tensor& a, const Tensor& b, Tensor& y) {
-  detail::visit_operand<F>(
-      a.dtype(), [&](auto tag) { for_each_row<3>({&y, &a, &b}, detail::binary_row<F, decltype(tag)>, nullptr); });
+  detail::visit_operand<F>(a.dtype(), [&](auto tag) {
+    for_each_row<3>({&y, &a, &b}, detail::binary_row<F, decltype(tag)>, nullptr);
+  });
 }
 
 template <class F>

@@ -1,5 +1,6 @@
-// conv2d on the CPU as a blocked, implicit im2col: the patches of a block of pixels are gathered into a buffer that fits the
-// cache and multiplied with the filters. The three products (forward, input gradient, weight gradient) share one gather.
+// conv2d on the CPU as a blocked, implicit im2col: the patches of a block of pixels are gathered into a buffer that
+// fits the cache and multiplied with the filters. The three products (forward, input gradient, weight gradient) share
+// one gather.
 #pragma once
 
 #include <algorithm>
@@ -14,13 +15,16 @@ namespace atlas::inline ATLAS_ABI::cpu {
 
 namespace detail {
 
-/// A grid of patches of a channels-last image: pixel (gh, gw) of the grid sees the image at (gh * step + tap) for each tap.
+/// A grid of patches of a channels-last image: pixel (gh, gw) of the grid sees the image at (gh * step + tap) for each
+/// tap.
 struct PatchGrid {
   Conv2dShape::Pair image{}, grid{}, step{1, 1};
-  int64_t channels = 0;                    // of the image
-  int64_t first = 0, count = 0;            // the channels that are read
-  std::vector<int64_t> tap_h, tap_w;       // offsets; they may point outside the image, which reads as zero
-  struct Run { int64_t offset, taps; };    // neighbouring horizontal taps that are one piece of memory
+  int64_t channels = 0;               // of the image
+  int64_t first = 0, count = 0;       // the channels that are read
+  std::vector<int64_t> tap_h, tap_w;  // offsets; they may point outside the image, which reads as zero
+  struct Run {
+    int64_t offset, taps;
+  };  // neighbouring horizontal taps that are one piece of memory
   std::vector<Run> runs;
 
   int64_t row_depth() const { return static_cast<int64_t>(tap_w.size()) * count; }
@@ -29,8 +33,10 @@ struct PatchGrid {
   void find_runs() {
     runs.clear();
     for (int64_t t : tap_w) {
-      if (count == channels && !runs.empty() && runs.back().offset + runs.back().taps == t) ++runs.back().taps;
-      else runs.push_back({t, 1});
+      if (count == channels && !runs.empty() && runs.back().offset + runs.back().taps == t)
+        ++runs.back().taps;
+      else
+        runs.push_back({t, 1});
     }
   }
 
@@ -49,7 +55,8 @@ struct PatchGrid {
         const T* line = images + (b * image[0] + ih) * image[1] * channels + first;
         for (const Run& run : runs) {
           const int64_t iw = gw * step[1] + run.offset;
-          const int64_t from = std::clamp<int64_t>(-iw, 0, run.taps), to = std::clamp<int64_t>(image[1] - iw, from, run.taps);
+          const int64_t from = std::clamp<int64_t>(-iw, 0, run.taps),
+                        to = std::clamp<int64_t>(image[1] - iw, from, run.taps);
           out = std::fill_n(out, from * count, T(0));
           out = std::copy_n(line + (iw + from) * channels, (to - from) * count, out);
           out = std::fill_n(out, (run.taps - to) * count, T(0));
@@ -81,22 +88,23 @@ inline PatchGrid input_patches(const Conv2dShape& s, int64_t group) {
   return p;
 }
 
-/// Rows of patches in one block: a function of the sizes alone. The block stays in the second-level cache, but is tall enough
-/// to hide the packing of the filters, and there are blocks for several threads.
+/// Rows of patches in one block: a function of the sizes alone. The block stays in the second-level cache, but is tall
+/// enough to hide the packing of the filters, and there are blocks for several threads.
 inline int64_t patch_rows(int64_t rows, int64_t depth, int64_t item) {
   const int64_t fit = (int64_t{512} << 10) / std::max<int64_t>(1, depth * item);
   const int64_t share = std::max<int64_t>(96, (rows + 15) / 16);
   return std::min(std::clamp<int64_t>(fit / 16 * 16, 96, 1024), share);
 }
 
-/// Small images have few blocks: then the result's channels are cut, too (the patches are gathered again for each piece).
-/// Returns the length of a piece, at least 128 channels.
+/// Small images have few blocks: then the result's channels are cut, too (the patches are gathered again for each
+/// piece). Returns the length of a piece, at least 128 channels.
 inline int64_t channel_piece(int64_t blocks, int64_t channels) {
   const int64_t pieces = std::clamp<int64_t>(8 / std::max<int64_t>(1, blocks), 1, std::max<int64_t>(1, channels / 128));
   return std::max<int64_t>(1, (channels + pieces - 1) / pieces);
 }
 
-/// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride + k * dilation
+/// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride + k *
+/// dilation
 /// - padding; so out = i + (h0 + padding - k * dilation) / stride for the k that divide.
 struct PhaseAxis {
   int64_t start = 0, length = 0;
@@ -115,13 +123,15 @@ struct PhaseAxis {
 
 }  // namespace detail
 
-ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
+                                 const Conv2dShape& s) {
   visit_float(x.dtype(), "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
-    if (s.pointwise()) return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, b);
+    if (s.pointwise())
+      return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, b);
     std::vector<detail::PatchGrid> patches;
     for (int64_t g = 0; g < s.groups; ++g) patches.push_back(detail::input_patches(s, g));
     const int64_t block = detail::patch_rows(rows, depth, sizeof(T)), blocks = (rows + block - 1) / block;
@@ -145,9 +155,9 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
   });
 }
 
-// dx[i] = sum over taps and outputs of dy[(i + padding - k dilation) / stride] W[k]. The input pixels of one residue modulo the
-// stride are reached by the same taps, so each residue (a "phase") is a stride-1 convolution of dy with a part of the filters;
-// nothing is multiplied by inserted zeros, and every dx is written once.
+// dx[i] = sum over taps and outputs of dy[(i + padding - k dilation) / stride] W[k]. The input pixels of one residue
+// modulo the stride are reached by the same taps, so each residue (a "phase") is a stride-1 convolution of dy with a
+// part of the filters; nothing is multiplied by inserted zeros, and every dx is written once.
 ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
   visit_float(dy.dtype(), "conv2d", [&](auto tag) {
     using T = decltype(tag);
@@ -155,8 +165,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     T* din = dx.data<T>();
     const int64_t in_share = s.group_in(), out_share = s.group_out(), channels = s.in_channels;
     if (s.pointwise())
-      return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels, T(0), din,
-                     channels);
+      return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels,
+                     T(0), din, channels);
     const bool dense = s.stride == Conv2dShape::Pair{1, 1};
 
     struct Phase {
@@ -166,7 +176,7 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     };
     struct Task {
       const Phase* phase;
-      int64_t begin, end;             // pixels of the phase
+      int64_t begin, end;              // pixels of the phase
       int64_t channel, channel_count;  // within each group
     };
     std::vector<Phase> phases;
@@ -177,7 +187,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
         detail::PhaseAxis axis_h(s, 0, h), axis_w(s, 1, v);
         const int64_t taps = static_cast<int64_t>(axis_h.k.size() * axis_w.k.size());
         const int64_t rows = s.batch * axis_h.length * axis_w.length, depth = taps * out_share;
-        phases.push_back({std::move(axis_h), std::move(axis_w), filters, depth, rows, detail::patch_rows(rows, depth, sizeof(T))});
+        phases.push_back(
+            {std::move(axis_h), std::move(axis_w), filters, depth, rows, detail::patch_rows(rows, depth, sizeof(T))});
         filters += taps * s.out_channels * in_share;
       }
     }
@@ -231,7 +242,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
             const int64_t col = p.w.start + q % p.w.length * s.stride[1];
             const int64_t row = p.h.start + q / p.w.length % p.h.length * s.stride[0];
             const int64_t image = q / (p.w.length * p.h.length);
-            std::copy_n(scattered + r * width, width, din + ((image * s.in[0] + row) * s.in[1] + col) * channels + channel);
+            std::copy_n(scattered + r * width, width,
+                        din + ((image * s.in[0] + row) * s.in[1] + col) * channels + channel);
           }
         }
       }
@@ -253,8 +265,8 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
       std::fill_n(dw, size, T(0));
       return;
     }
-    // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's rows
-    // instead. All of it depends on the sizes alone.
+    // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's
+    // rows instead. All of it depends on the sizes alone.
     const int64_t room = (int64_t{64} << 20) / (size * static_cast<int64_t>(sizeof(T)));
     const int64_t panels = std::min(room, rows / 64) < 16 ? s.kernel[0] : 1;
     const int64_t wanted = std::max<int64_t>(1, 16 / (panels * s.groups));
@@ -275,8 +287,8 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
         for (int64_t r = begin; r < end; r += block) {
           const int64_t n = std::min(block, end - r);
           patches.gather(in, r, r + n, buffer);
-          gemm_serial<T>(true, false, share, width, n, T(1), dout + r * s.out_channels + g * share, s.out_channels, buffer, width,
-                         r == begin ? T(0) : T(1), sum, depth);
+          gemm_serial<T>(true, false, share, width, n, T(1), dout + r * s.out_channels + g * share, s.out_channels,
+                         buffer, width, r == begin ? T(0) : T(1), sum, depth);
         }
       }
     });

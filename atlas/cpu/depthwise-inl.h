@@ -1,5 +1,5 @@
-// Depthwise convolution on the CPU: every channel has its own filter, so the loops run over whole pixels, vectorised over the
-// channels. Serves conv2d with one group per channel and conv1d_depthwise (an image of height 1).
+// Depthwise convolution on the CPU: every channel has its own filter, so the loops run over whole pixels, vectorised
+// over the channels. Serves conv2d with one group per channel and conv1d_depthwise (an image of height 1).
 #pragma once
 
 #include <algorithm>
@@ -49,23 +49,27 @@ void multiply_add(const T* __restrict a, const T* __restrict b, T* __restrict y,
 
 }  // namespace detail
 
-ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
+                                    const Conv2dShape& s) {
   visit_float(x.dtype(), "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> in(x);
     const T *w = taps.data<T>(), *b = bias ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
     const int64_t channels = s.in_channels;
-    parallel_for(s.out_pixels(), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
-      detail::for_each_pixel(begin, end, s.out, [&](int64_t image, int64_t oh, int64_t ow, int64_t p) {
-        T* to = out + p * channels;
-        if (b != nullptr) std::copy_n(b, channels, to);
-        else std::fill_n(to, channels, T(0));
-        detail::for_each_tap(s, oh, ow, [&](int64_t tap, int64_t ih, int64_t iw) {
-          detail::multiply_add(in.at(image, ih, iw), w + tap * channels, to, channels);
-        });
-      });
-    });
+    parallel_for(s.out_pixels(), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, channels)),
+                 [&](int64_t begin, int64_t end) {
+                   detail::for_each_pixel(begin, end, s.out, [&](int64_t image, int64_t oh, int64_t ow, int64_t p) {
+                     T* to = out + p * channels;
+                     if (b != nullptr)
+                       std::copy_n(b, channels, to);
+                     else
+                       std::fill_n(to, channels, T(0));
+                     detail::for_each_tap(s, oh, ow, [&](int64_t tap, int64_t ih, int64_t iw) {
+                       detail::multiply_add(in.at(image, ih, iw), w + tap * channels, to, channels);
+                     });
+                   });
+                 });
   });
 }
 
@@ -76,22 +80,23 @@ ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps,
     const T* w = taps.data<T>();
     T* din = dx.data<T>();
     const int64_t channels = s.in_channels;
-    parallel_for(s.in_pixels(), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
-      detail::for_each_pixel(begin, end, s.in, [&](int64_t image, int64_t ih, int64_t iw, int64_t p) {
-        T* to = din + p * channels;
-        std::fill_n(to, channels, T(0));
-        for (int64_t kh = 0; kh < s.kernel[0]; ++kh) {  // the outputs that read this pixel
-          const int64_t th = ih + s.padding[0] - kh * s.dilation[0];
-          if (th < 0 || th % s.stride[0] != 0 || th / s.stride[0] >= s.out[0]) continue;
-          for (int64_t kw = 0; kw < s.kernel[1]; ++kw) {
-            const int64_t tw = iw + s.padding[1] - kw * s.dilation[1];
-            if (tw < 0 || tw % s.stride[1] != 0 || tw / s.stride[1] >= s.out[1]) continue;
-            detail::multiply_add(dout.at(image, th / s.stride[0], tw / s.stride[1]), w + (kh * s.kernel[1] + kw) * channels, to,
-                                 channels);
-          }
-        }
-      });
-    });
+    parallel_for(s.in_pixels(), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, channels)),
+                 [&](int64_t begin, int64_t end) {
+                   detail::for_each_pixel(begin, end, s.in, [&](int64_t image, int64_t ih, int64_t iw, int64_t p) {
+                     T* to = din + p * channels;
+                     std::fill_n(to, channels, T(0));
+                     for (int64_t kh = 0; kh < s.kernel[0]; ++kh) {  // the outputs that read this pixel
+                       const int64_t th = ih + s.padding[0] - kh * s.dilation[0];
+                       if (th < 0 || th % s.stride[0] != 0 || th / s.stride[0] >= s.out[0]) continue;
+                       for (int64_t kw = 0; kw < s.kernel[1]; ++kw) {
+                         const int64_t tw = iw + s.padding[1] - kw * s.dilation[1];
+                         if (tw < 0 || tw % s.stride[1] != 0 || tw / s.stride[1] >= s.out[1]) continue;
+                         detail::multiply_add(dout.at(image, th / s.stride[0], tw / s.stride[1]),
+                                              w + (kh * s.kernel[1] + kw) * channels, to, channels);
+                       }
+                     }
+                   });
+                 });
   });
 }
 
@@ -104,7 +109,8 @@ ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, T
     std::fill_n(dw, size, T(0));
     if (size == 0 || pixels == 0) return;
     // At most 32 blocks of pixels with sums of their own, added in order: fixed, whatever the number of threads.
-    const int64_t block = std::max<int64_t>((pixels + 31) / 32, 16384 / channels + 1), blocks = (pixels + block - 1) / block;
+    const int64_t block = std::max<int64_t>((pixels + 31) / 32, 16384 / channels + 1),
+                  blocks = (pixels + block - 1) / block;
     T* partial = workspace<T>(blocks * size, 4);
     parallel_for(pixels, block, [&](int64_t begin, int64_t end) {
       T* sum = partial + begin / block * size;

@@ -18,7 +18,8 @@ void for_each_picked(const Tensor& through, const Tensor& index, const Tensor& o
   };
   const StridedLoop<3> lines(without(index.shape()),
                              {without(through.strides()), without(index.strides()), without(other.strides())});
-  const int64_t index_step = index.strides()[axis], through_step = through.strides()[axis], other_step = other.strides()[axis];
+  const int64_t index_step = index.strides()[axis], through_step = through.strides()[axis],
+                other_step = other.strides()[axis];
   const int64_t* picked = index.data<int64_t>();
   lines.for_each(
       [&](const auto& o, int64_t n, const auto& step) {

@@ -1,4 +1,5 @@
-// GEMM on the CPU: Eigen computes fixed tiles of C, our thread pool hands them out. The only kernel file that sees Eigen.
+// GEMM on the CPU: Eigen computes fixed tiles of C, our thread pool hands them out. The only kernel file that sees
+// Eigen.
 #pragma once
 
 #ifndef EIGEN_DONT_PARALLELIZE
@@ -26,30 +27,36 @@
 namespace atlas::inline ATLAS_ABI::cpu {
 
 template <class T>
-void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
-                 int64_t ldb, T beta, T* c, int64_t ldc) {
+void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
   using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using Step = Eigen::OuterStride<>;
   using Input = Eigen::Map<const Matrix, Eigen::Unaligned, Step>;
   if (m == 0 || n == 0) return;
   Eigen::Map<Matrix, Eigen::Unaligned, Step> out(c, m, n, Step(ldc));
-  if (beta == T(0)) out.setZero();
-  else if (beta != T(1)) out *= beta;
+  if (beta == T(0))
+    out.setZero();
+  else if (beta != T(1))
+    out *= beta;
   if (k == 0) return;
   const Input left(a, trans_a ? k : m, trans_a ? m : k, Step(lda));
   const Input right(b, trans_b ? n : k, trans_b ? k : n, Step(ldb));
-  if (trans_a && trans_b) out.noalias() += alpha * left.transpose() * right.transpose();
-  else if (trans_a) out.noalias() += alpha * left.transpose() * right;
-  else if (trans_b) out.noalias() += alpha * left * right.transpose();
-  else out.noalias() += alpha * left * right;
+  if (trans_a && trans_b)
+    out.noalias() += alpha * left.transpose() * right.transpose();
+  else if (trans_a)
+    out.noalias() += alpha * left.transpose() * right;
+  else if (trans_b)
+    out.noalias() += alpha * left * right.transpose();
+  else
+    out.noalias() += alpha * left * right;
 }
 
 namespace detail {
 
 /// Lengths of the pieces that a GEMM is cut into; a function of the sizes alone.
 struct GemmTiles {
-  int64_t m, n, k;                     // lengths of a tile
-  int64_t m_count, n_count, k_count;   // tiles along each axis
+  int64_t m, n, k;                    // lengths of a tile
+  int64_t m_count, n_count, k_count;  // tiles along each axis
 
   GemmTiles(int64_t batch, int64_t rows, int64_t columns, int64_t depth, int64_t item) {
     // Packing costs 1 / m + 1 / n of the arithmetic: tiles this large hide it, and there are still enough of them.
@@ -105,8 +112,10 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
       for (int64_t i = 0; i < mt; ++i) {
         T* to = c + i * ldc;
         const T* from = bias + n0;
-        if (beta == T(0)) std::copy(from, from + nt, to);
-        else for (int64_t j = 0; j < nt; ++j) to[j] = beta * to[j] + from[j];
+        if (beta == T(0))
+          std::copy(from, from + nt, to);
+        else
+          for (int64_t j = 0; j < nt; ++j) to[j] = beta * to[j] + from[j];
       }
       scale = T(1);
     }
@@ -148,7 +157,8 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
       }
       batch[static_cast<size_t>(i)] = {a.data<T>() + at, b.data<T>() + bt, c.data<T>() + i * m * n};
     }
-    gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n, bias ? bias.data<T>() : nullptr);
+    gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n,
+                    bias ? bias.data<T>() : nullptr);
   });
 }
 

@@ -39,15 +39,20 @@ double squares(const T* x, int64_t n) {
 template <class T>
 struct AdamCoefficients {
   explicit AdamCoefficients(const AdamStep& s)
-      : b1(static_cast<T>(s.beta1)), c1(static_cast<T>(1 - s.beta1)), b2(static_cast<T>(s.beta2)), c2(static_cast<T>(1 - s.beta2)),
+      : b1(static_cast<T>(s.beta1)),
+        c1(static_cast<T>(1 - s.beta1)),
+        b2(static_cast<T>(s.beta2)),
+        c2(static_cast<T>(1 - s.beta2)),
         correction1(static_cast<T>(1 - std::pow(s.beta1, static_cast<double>(s.step)))),
-        root2(static_cast<T>(std::sqrt(1 - std::pow(s.beta2, static_cast<double>(s.step))))), eps(static_cast<T>(s.eps)),
-        decay(static_cast<T>(s.weight_decay)), scale(static_cast<T>(s.gradient_scale)) {}
+        root2(static_cast<T>(std::sqrt(1 - std::pow(s.beta2, static_cast<double>(s.step))))),
+        eps(static_cast<T>(s.eps)),
+        decay(static_cast<T>(s.weight_decay)),
+        scale(static_cast<T>(s.gradient_scale)) {}
   T b1, c1, b2, c2, correction1, root2, eps, decay, scale;
 };
 
-// The loops stand in functions of their own: `__restrict` arguments and coefficients by value let them vectorise without
-// run-time checks for overlap.
+// The loops stand in functions of their own: `__restrict` arguments and coefficients by value let them vectorise
+// without run-time checks for overlap.
 
 template <class T>
 void sgd_row(int64_t n, T* __restrict w, const T* __restrict g, T lr, T decay) {
@@ -70,8 +75,8 @@ void nesterov_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restri
 }
 /// `keep` is AdamW's 1 - lr decay, `coupled` Adam's decay, `rate` the learning rate over m's bias correction.
 template <class T>
-void adam_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, const AdamCoefficients<T> c,
-              T keep, T coupled, T rate) {
+void adam_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v,
+              const AdamCoefficients<T> c, T keep, T coupled, T rate) {
   for (int64_t i = 0; i < n; ++i) {
     const T d = c.scale * g[i] + coupled * w[i];
     m[i] = c.b1 * m[i] + c.c1 * d;
@@ -84,8 +89,8 @@ T lamb_direction(const AdamCoefficients<T>& c, T w, T m, T v) {
   return m / c.correction1 / (std::sqrt(v) / c.root2 + c.eps) + c.decay * w;
 }
 template <class T>
-void lamb_moments_row(int64_t n, const T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v, T* __restrict d,
-                      const AdamCoefficients<T> c) {
+void lamb_moments_row(int64_t n, const T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v,
+                      T* __restrict d, const AdamCoefficients<T> c) {
   for (int64_t i = 0; i < n; ++i) {
     const T gi = c.scale * g[i];
     m[i] = c.b1 * m[i] + c.c1 * gi;
@@ -94,7 +99,8 @@ void lamb_moments_row(int64_t n, const T* __restrict w, const T* __restrict g, T
   }
 }
 template <class T>
-void lamb_update_row(int64_t n, T* __restrict w, const T* __restrict m, const T* __restrict v, const AdamCoefficients<T> c, T rate) {
+void lamb_update_row(int64_t n, T* __restrict w, const T* __restrict m, const T* __restrict v,
+                     const AdamCoefficients<T> c, T rate) {
   for (int64_t i = 0; i < n; ++i) w[i] -= rate * lamb_direction(c, w[i], m[i], v[i]);
 }
 template <class T>
@@ -112,9 +118,12 @@ ATLAS_INLINE void sgd_update(Tensor& p, const Tensor& g, Tensor& buffer, const S
     const T* gr = g.data<T>();
     T* b = s.momentum != 0 ? buffer.data<T>() : nullptr;
     parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
-      if (b == nullptr) optim_detail::sgd_row(end - at, w + at, gr + at, lr, decay);
-      else if (s.nesterov) optim_detail::nesterov_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
-      else optim_detail::momentum_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
+      if (b == nullptr)
+        optim_detail::sgd_row(end - at, w + at, gr + at, lr, decay);
+      else if (s.nesterov)
+        optim_detail::nesterov_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
+      else
+        optim_detail::momentum_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
     });
   });
 }

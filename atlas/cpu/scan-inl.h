@@ -1,6 +1,6 @@
-// The selective scan on the CPU. Time is sequential; channels are independent, so the innermost loops run over kScanLanes
-// channels at a time, and every (batch entry, block of channels) is work for a thread. Everything named [N][lanes] below holds,
-// for each of the N states, one number per channel of the block.
+// The selective scan on the CPU. Time is sequential; channels are independent, so the innermost loops run over
+// kScanLanes channels at a time, and every (batch entry, block of channels) is work for a thread. Everything named
+// [N][lanes] below holds, for each of the N states, one number per channel of the block.
 #pragma once
 
 #include <algorithm>
@@ -43,8 +43,10 @@ struct Lanes {
     }
   }
   void store(T* to, int64_t width) const {
-    if (width == kScanLanes) std::memcpy(to, v, sizeof v);
-    else std::copy_n(v, width, to);
+    if (width == kScanLanes)
+      std::memcpy(to, v, sizeof v);
+    else
+      std::copy_n(v, width, to);
   }
 };
 
@@ -66,8 +68,12 @@ struct ScanBlock {
 
   /// `storage` takes N * lanes numbers.
   ScanBlock(const ScanTensors& in, int64_t block, T* storage)
-      : states(in.a.size(1)), channel(block * kScanLanes), width(std::min(kScanLanes, in.a.size(0) - channel)),
-        bias(in.delta_bias.data<T>() + channel, width), skip(in.d.data<T>() + channel, width), a(storage) {
+      : states(in.a.size(1)),
+        channel(block * kScanLanes),
+        width(std::min(kScanLanes, in.a.size(0) - channel)),
+        bias(in.delta_bias.data<T>() + channel, width),
+        skip(in.d.data<T>() + channel, width),
+        a(storage) {
     const T* from = in.a.data<T>() + channel * states;
     for (int64_t n = 0; n < states; ++n)
       for (int64_t j = 0; j < kScanLanes; ++j) storage[n * kScanLanes + j] = j < width ? from[j * states + n] : T(0);
@@ -81,7 +87,8 @@ struct ScanBlock {
   }
 };
 
-/// h = exp(dt A) h + dt u B for every state, in place; returns C . h. One loop per state: exp, update and sum stay in registers.
+/// h = exp(dt A) h + dt u B for every state, in place; returns C . h. One loop per state: exp, update and sum stay in
+/// registers.
 template <class T>
 Lanes<T> scan_advance(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& u, const T* b, const T* c, T* h) {
   Lanes<T> drive, sum(T(0));
@@ -101,12 +108,13 @@ Lanes<T> scan_advance(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes
 
 /// The same from `before` to `after`, keeping exp(dt A) in `decay`.
 template <class T>
-void scan_record(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& u, const T* b, const T* before, T* after, T* decay) {
+void scan_record(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& u, const T* b, const T* before,
+                 T* after, T* decay) {
   Lanes<T> drive;
   for (int64_t j = 0; j < kScanLanes; ++j) drive.v[j] = dt.v[j] * u.v[j];
   for (int64_t n = 0; n < block.states; ++n) {
-    const T *__restrict a = block.a + n * kScanLanes, *__restrict from = before + n * kScanLanes;
-    T *__restrict to = after + n * kScanLanes, *__restrict keep = decay + n * kScanLanes;
+    const T* __restrict a = block.a + n * kScanLanes, * __restrict from = before + n * kScanLanes;
+    T* __restrict to = after + n * kScanLanes, * __restrict keep = decay + n * kScanLanes;
     const T bn = b[n];
     for (int64_t j = 0; j < kScanLanes; ++j) {
       const T e = math::exp(dt.v[j] * a[j]);
@@ -154,8 +162,18 @@ class ScanBackward {
   static constexpr int64_t lanes = kScanLanes;
 
   ScanBackward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads, int64_t first_block, int64_t last_block)
-      : in_(in), us_(in.u), deltas_(in.delta), bs_(in.b), cs_(in.c), dys_(dy), dus_(grads.u), ddeltas_(grads.delta),
-        first_(first_block), count_(last_block - first_block), states_(in.a.size(1)), length_(in.u.size(1)) {
+      : in_(in),
+        us_(in.u),
+        deltas_(in.delta),
+        bs_(in.b),
+        cs_(in.c),
+        dys_(dy),
+        dus_(grads.u),
+        ddeltas_(grads.delta),
+        first_(first_block),
+        count_(last_block - first_block),
+        states_(in.a.size(1)),
+        length_(in.u.size(1)) {
     chunk_ = std::clamp<int64_t>(2048 / std::max<int64_t>(1, states_), 16, std::max<int64_t>(16, length_));
     chunks_ = (length_ + chunk_ - 1) / chunk_;
     const int64_t vector = states_ * lanes;
@@ -164,14 +182,14 @@ class ScanBackward {
     decay_ = h_ + (chunk_ + 1) * vector;  // [chunk][N][lanes]: exp(dt A)
     db_ = decay_ + chunk_ * vector;       // [chunk][N][lanes]: gradients of B and C, not yet summed over the channels
     dc_ = db_ + chunk_ * vector;
-    a_ = dc_ + chunk_ * vector;           // [N][lanes]
-    starts_ = a_ + vector;                // [chunks][count][N][lanes]
+    a_ = dc_ + chunk_ * vector;                    // [N][lanes]
+    starts_ = a_ + vector;                         // [chunks][count][N][lanes]
     carry_ = starts_ + chunks_ * count_ * vector;  // [count][N][lanes]: dL/dh that later steps hand back
-    dt_ = carry_ + count_ * vector;       // [chunk][lanes]
+    dt_ = carry_ + count_ * vector;                // [chunk][lanes]
   }
 
-  /// Gradients of u, delta (overwritten) and of the sums over the batch (added): sums [count][N + 2][lanes] holds dA, then dD,
-  /// then ddelta_bias. db and dc [L][N] are overwritten.
+  /// Gradients of u, delta (overwritten) and of the sums over the batch (added): sums [count][N + 2][lanes] holds dA,
+  /// then dD, then ddelta_bias. db and dc [L][N] are overwritten.
   void run(int64_t b, T* sums, T* db, T* dc) {
     const int64_t vector = states_ * lanes;
     find_starts(b);
@@ -222,10 +240,10 @@ class ScanBackward {
   }
 
   // One state of step(); a function of its own so that its pointers can promise not to overlap.
-  static void step_state(const T* __restrict h0, const T* __restrict h1, const T* __restrict decay, const T* __restrict a, T bn, T cn,
-                         const T* __restrict dt, const T* __restrict drive, const T* __restrict dy, T* __restrict db,
-                         T* __restrict dc, T* __restrict carry, T* __restrict da, T* __restrict from_exponent,
-                         T* __restrict from_drive) {
+  static void step_state(const T* __restrict h0, const T* __restrict h1, const T* __restrict decay,
+                         const T* __restrict a, T bn, T cn, const T* __restrict dt, const T* __restrict drive,
+                         const T* __restrict dy, T* __restrict db, T* __restrict dc, T* __restrict carry,
+                         T* __restrict da, T* __restrict from_exponent, T* __restrict from_drive) {
     for (int64_t j = 0; j < lanes; ++j) {
       const T g = carry[j] + dy[j] * cn, back = g * decay[j], s = back * h0[j];
       dc[j] += dy[j] * h1[j];
@@ -237,8 +255,8 @@ class ScanBackward {
     }
   }
 
-  // With g = dL/dh_t = carry + dy C:  dC += dy h_t,  dB += g d u,  the exponent d A gets s = g exp(d A) h_{t-1}:  dA += s d,
-  // dd += s A + g u B,  du += g d B,  and exp(d A) g is carried to step t - 1.
+  // With g = dL/dh_t = carry + dy C:  dC += dy h_t,  dB += g d u,  the exponent d A gets s = g exp(d A) h_{t-1}:  dA +=
+  // s d, dd += s A + g u B,  du += g d B,  and exp(d A) g is carried to step t - 1.
   void step(const ScanBlock<T>& block, int64_t b, int64_t t, int64_t k, T* carry, T* sums) {
     const int64_t vector = states_ * lanes;
     const Lanes<T> u(us_.at(b, t) + block.channel, block.width), dy(dys_.at(b, t) + block.channel, block.width);
@@ -248,8 +266,8 @@ class ScanBackward {
     for (int64_t j = 0; j < lanes; ++j) drive.v[j] = dt.v[j] * u.v[j];
     for (int64_t n = 0; n < states_; ++n) {
       const int64_t at = n * lanes, here = k * vector + at;
-      step_state(h_ + here, h_ + here + vector, decay_ + here, block.a + at, bt[n], ct[n], dt.v, drive.v, dy.v, db_ + here, dc_ + here,
-                 carry + at, sums + at, from_exponent.v, from_drive.v);
+      step_state(h_ + here, h_ + here + vector, decay_ + here, block.a + at, bt[n], ct[n], dt.v, drive.v, dy.v,
+                 db_ + here, dc_ + here, carry + at, sums + at, from_exponent.v, from_drive.v);
     }
     T *skip = sums + vector, *bias = skip + lanes;
     Lanes<T> du, ddelta;
@@ -278,10 +296,11 @@ ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTen
   const int64_t blocks = (channels + lanes - 1) / lanes, sums_size = blocks * (states + 2) * lanes;
   visit_float(in.u.dtype(), "selective_scan", [&](auto tag) {
     using T = decltype(tag);
-    // Pieces of the batch have their own dA, dD, ddelta_bias; groups of channel blocks their own dB, dC. Both cuts depend on the
-    // sizes alone, and both are summed in order.
+    // Pieces of the batch have their own dA, dD, ddelta_bias; groups of channel blocks their own dB, dC. Both cuts
+    // depend on the sizes alone, and both are summed in order.
     const int64_t per_piece = std::max<int64_t>(1, (batch + 63) / 64), pieces = (batch + per_piece - 1) / per_piece;
-    const int64_t groups_wanted = std::clamp<int64_t>(16 / std::max<int64_t>(1, pieces), 1, std::max<int64_t>(1, blocks));
+    const int64_t groups_wanted =
+        std::clamp<int64_t>(16 / std::max<int64_t>(1, pieces), 1, std::max<int64_t>(1, blocks));
     const int64_t per_group = std::max<int64_t>(1, (blocks + groups_wanted - 1) / groups_wanted);
     const int64_t groups = (blocks + per_group - 1) / per_group, sequence = batch * length * states;
     T* const sums = workspace<T>(pieces * sums_size, 4);
@@ -294,7 +313,8 @@ ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTen
 
     parallel_for(pieces * groups, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const int64_t piece = i / groups, group = i % groups, first = group * per_group, last = std::min(blocks, first + per_group);
+        const int64_t piece = i / groups, group = i % groups, first = group * per_group,
+                      last = std::min(blocks, first + per_group);
         T* mine = sums + piece * sums_size + first * (states + 2) * lanes;
         std::fill_n(mine, (last - first) * (states + 2) * lanes, T(0));
         detail::ScanBackward<T> backward(in, dy, grads, first, last);
@@ -318,8 +338,10 @@ ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTen
       for (int64_t n = 0; n < states + 2; ++n) {
         T total = 0;
         for (int64_t p = 0; p < pieces; ++p) total += from[p * sums_size + n * lanes];
-        if (n < states) grads.a.data<T>()[c * states + n] = total;
-        else (n == states ? grads.d : grads.delta_bias).data<T>()[c] = total;
+        if (n < states)
+          grads.a.data<T>()[c * states + n] = total;
+        else
+          (n == states ? grads.d : grads.delta_bias).data<T>()[c] = total;
       }
     }
   });

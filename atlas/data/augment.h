@@ -18,8 +18,10 @@ struct RandomFlip {
   static Tensor flipped(const Tensor& image) {
     const Tensor x = as_image(image, "RandomFlip");
     Tensor y = empty_like(x);
-    if (x.dtype() == uint8) mirror(x.data<uint8_t>(), y.data<uint8_t>(), x.shape());
-    else mirror(x.data<float>(), y.data<float>(), x.shape());
+    if (x.dtype() == uint8)
+      mirror(x.data<uint8_t>(), y.data<uint8_t>(), x.shape());
+    else
+      mirror(x.data<float>(), y.data<float>(), x.shape());
     return y;
   }
 
@@ -44,8 +46,8 @@ struct PadAndCrop {
           padding, height, width);
     const int64_t h = height > 0 ? height : x.shape()[0], w = width > 0 ? width : x.shape()[1];
     const int64_t room_y = x.shape()[0] + 2 * padding - h, room_x = x.shape()[1] + 2 * padding - w;
-    check(room_y >= 0 && room_x >= 0, "PadAndCrop", "{} with {} pixels of padding is smaller than {} x {} (more padding?)",
-          describe(x), padding, h, w);
+    check(room_y >= 0 && room_x >= 0, "PadAndCrop",
+          "{} with {} pixels of padding is smaller than {} x {} (more padding?)", describe(x), padding, h, w);
     const int64_t top = rng.below(room_y + 1), left = rng.below(room_x + 1);
     return crop(x, top - padding, left - padding, h, w);
   }
@@ -53,8 +55,8 @@ struct PadAndCrop {
 
 /// Cuts a piece of random area and proportions and resizes it (Szegedy et al., CVPR 2015).
 ///
-/// Area: uniform in `scale` of the image's; width / height: log-uniform in `ratio`. After ten tries that do not fit, the
-/// largest centred piece within `ratio`.
+/// Area: uniform in `scale` of the image's; width / height: log-uniform in `ratio`. After ten tries that do not fit,
+/// the largest centred piece within `ratio`.
 struct RandomResizedCrop {
   int64_t height, width;
   std::array<double, 2> scale = {0.08, 1.0}, ratio = {3.0 / 4.0, 4.0 / 3.0};
@@ -84,8 +86,10 @@ struct RandomResizedCrop {
     }
     const double whole = static_cast<double>(w) / static_cast<double>(h);
     int64_t cw = w, ch = h;
-    if (whole < ratio[0]) ch = std::clamp<int64_t>(std::llround(static_cast<double>(w) / ratio[0]), 1, h);
-    else if (whole > ratio[1]) cw = std::clamp<int64_t>(std::llround(static_cast<double>(h) * ratio[1]), 1, w);
+    if (whole < ratio[0])
+      ch = std::clamp<int64_t>(std::llround(static_cast<double>(w) / ratio[0]), 1, h);
+    else if (whole > ratio[1])
+      cw = std::clamp<int64_t>(std::llround(static_cast<double>(h) * ratio[1]), 1, w);
     return {(h - ch) / 2, (w - cw) / 2, ch, cw};
   }
 };
@@ -111,8 +115,10 @@ struct ColourJitter {
       const double s = strength[static_cast<size_t>(what)];
       const float f = static_cast<float>(rng.uniform(std::max(0.0, 1 - s), 1 + s));
       if (s == 0) continue;
-      if (y.dtype() == uint8) adjust(y.data<uint8_t>(), y.numel(), what, f);
-      else adjust(y.data<float>(), y.numel(), what, f);
+      if (y.dtype() == uint8)
+        adjust(y.data<uint8_t>(), y.numel(), what, f);
+      else
+        adjust(y.data<float>(), y.numel(), what, f);
     }
     return y;
   }
@@ -124,8 +130,10 @@ struct ColourJitter {
   }
   template <class T>
   static T store(float v) {
-    if constexpr (std::is_same_v<T, uint8_t>) return static_cast<uint8_t>(std::clamp(v + 0.5f, 0.0f, 255.0f));
-    else return std::clamp(v, 0.0f, 1.0f);
+    if constexpr (std::is_same_v<T, uint8_t>)
+      return static_cast<uint8_t>(std::clamp(v + 0.5f, 0.0f, 255.0f));
+    else
+      return std::clamp(v, 0.0f, 1.0f);
   }
   template <class T>
   static void adjust(T* p, int64_t n, int what, float f) {

@@ -9,7 +9,9 @@ ATLAS_INLINE void Canvas::line(double x0, double y0, double x1, double y1, Colou
   if (!(std::isfinite(x0) && std::isfinite(y0) && std::isfinite(x1) && std::isfinite(y1))) return;
   const double dx = x1 - x0, dy = y1 - y0, length2 = dx * dx + dy * dy, reach = thickness / 2 + 1;
   // Each row's pixels near the segment get the share that the line covers: 1 inside, falling to 0 over one pixel.
-  const auto first = [](double v, int64_t most) { return static_cast<int64_t>(std::clamp(std::floor(v), 0.0, static_cast<double>(most))); };
+  const auto first = [](double v, int64_t most) {
+    return static_cast<int64_t>(std::clamp(std::floor(v), 0.0, static_cast<double>(most)));
+  };
   const int64_t top = first(std::min(y0, y1) - reach, height_), bottom = first(std::max(y0, y1) + reach + 1, height_);
   for (int64_t y = top; y < bottom; ++y) {
     const double cy = static_cast<double>(y) + 0.5;
@@ -31,8 +33,8 @@ ATLAS_INLINE void Canvas::line(double x0, double y0, double x1, double y1, Colou
 }
 
 ATLAS_INLINE void Canvas::paste(const Tensor& image, int64_t x, int64_t y) {
-  check(image.defined() && image.dim() == 3 && image.dtype() == uint8 && image.shape()[2] == 3 && image.is_contiguous(), "paste",
-        "needs a contiguous uint8 image [H,W,3], got {}", describe(image));
+  check(image.defined() && image.dim() == 3 && image.dtype() == uint8 && image.shape()[2] == 3 && image.is_contiguous(),
+        "paste", "needs a contiguous uint8 image [H,W,3], got {}", describe(image));
   const int64_t h = image.shape()[0], w = image.shape()[1];
   const int64_t left = std::clamp<int64_t>(x, 0, width_), right = std::clamp<int64_t>(x + w, left, width_);
   for (int64_t row = std::max<int64_t>(y, 0); row < std::min(y + h, height_); ++row)

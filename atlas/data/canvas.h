@@ -21,8 +21,8 @@ inline constexpr Colour kBlack{33, 37, 41}, kWhite{255, 255, 255}, kGrey{134, 14
 class Canvas {
  public:
   Canvas(int64_t width, int64_t height, Colour background = kWhite) : width_(width), height_(height) {
-    check(width > 0 && height > 0 && width <= 32768 && height <= 32768, "canvas", "needs a size in 1..32768, got {} x {}",
-          width, height);
+    check(width > 0 && height > 0 && width <= 32768 && height <= 32768, "canvas",
+          "needs a size in 1..32768, got {} x {}", width, height);
     image_ = empty({height, width, 3}, uint8);
     rectangle(0, 0, width, height, background);
   }

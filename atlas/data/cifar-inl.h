@@ -25,8 +25,9 @@ inline std::shared_ptr<const TensorDataset> cifar_records(const std::string& nam
     contents.push_back(read_file(paths.back()));
     const int64_t length = static_cast<int64_t>(contents.back().size());
     check(length > 0, name, "{}: the file is empty", paths.back());
-    check(length % record == 0, name, "{}: is {} bytes long, no multiple of a record's {} (cut short, or not the binary version?)",
-          paths.back(), length, record);
+    check(length % record == 0, name,
+          "{}: is {} bytes long, no multiple of a record's {} (cut short, or not the binary version?)", paths.back(),
+          length, record);
     images += length / record;
   }
   Tensor pixels = empty({images, 32, 32, 3}, uint8);
@@ -36,8 +37,8 @@ inline std::shared_ptr<const TensorDataset> cifar_records(const std::string& nam
     const int64_t length = static_cast<int64_t>(contents[f].size());
     for (int64_t at = 0; at < length; at += record) {
       const uint8_t* p = contents[f].data() + at + label_bytes;
-      check(p[-1] < classes.size(), name, "{}: label at offset {} is {}, outside the {} classes", paths[f], at + label_bytes - 1,
-            p[-1], classes.size());
+      check(p[-1] < classes.size(), name, "{}: label at offset {} is {}, outside the {} classes", paths[f],
+            at + label_bytes - 1, p[-1], classes.size());
       labels.push_back(p[-1]);
       for (int64_t i = 0; i < kPlane; ++i, to += 3) {
         to[0] = p[i];
@@ -53,9 +54,11 @@ inline std::shared_ptr<const TensorDataset> cifar_records(const std::string& nam
 
 ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar10(const std::string& folder, bool train) {
   std::vector<std::string> files = {"test_batch.bin"};
-  if (train) files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
-  return detail::cifar_records(train ? "cifar10 train" : "cifar10 test", folder, files, 1,
-                               {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
+  if (train)
+    files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+  return detail::cifar_records(
+      train ? "cifar10 train" : "cifar10 test", folder, files, 1,
+      {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
 }
 
 ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& folder, bool train) {
@@ -77,8 +80,8 @@ ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& fo
   } else {
     for (int i = 0; i < 100; ++i) classes.push_back(fmt::format("class {}", i));
   }
-  return detail::cifar_records(train ? "cifar100 train" : "cifar100 test", folder, {train ? "train.bin" : "test.bin"}, 2,
-                               std::move(classes));
+  return detail::cifar_records(train ? "cifar100 train" : "cifar100 test", folder, {train ? "train.bin" : "test.bin"},
+                               2, std::move(classes));
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -12,8 +12,8 @@ namespace atlas::inline ATLAS_ABI::data {
 /// @throws Error naming the file when its length is no multiple of a record or a label is outside the classes.
 std::shared_ptr<const TensorDataset> cifar10(const std::string& folder, bool train);
 
-/// CIFAR-100 with its fine labels: `folder` holds train.bin and test.bin, of records coarse label, fine label, 3 x 32 x 32.
-/// Class names come from fine_label_names.txt beside them when it is there.
+/// CIFAR-100 with its fine labels: `folder` holds train.bin and test.bin, of records coarse label, fine label, 3 x 32
+/// x 32. Class names come from fine_label_names.txt beside them when it is there.
 std::shared_ptr<const TensorDataset> cifar100(const std::string& folder, bool train);
 
 }  // namespace atlas::inline ATLAS_ABI::data

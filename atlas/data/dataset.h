@@ -1,5 +1,5 @@
-// What a data set is: a list of images with labels. Sets held in memory and parts of another set are here too; sets read
-// from files are in mnist.h, cifar.h and image_folder.h, drawn ones in shapes.h.
+// What a data set is: a list of images with labels. Sets held in memory and parts of another set are here too; sets
+// read from files are in mnist.h, cifar.h and image_folder.h, drawn ones in shapes.h.
 #pragma once
 
 #include <cstring>
@@ -64,13 +64,13 @@ class TensorDataset : public Dataset {
   TensorDataset(std::string name, std::vector<std::string> classes, Tensor images, std::vector<int64_t> labels)
       : Dataset(std::move(name), std::move(classes)), images_(std::move(images)), labels_(std::move(labels)) {
     const Shape& s = images_.shape();
-    check(images_.dtype() == uint8 && images_.is_contiguous() && (s.size() == 3 || (s.size() == 4 && s[3] == 3)), "dataset",
-          "{} needs contiguous uint8 images [N,H,W,3] or [N,H,W], got {}", name_, describe(images_));
+    check(images_.dtype() == uint8 && images_.is_contiguous() && (s.size() == 3 || (s.size() == 4 && s[3] == 3)),
+          "dataset", "{} needs contiguous uint8 images [N,H,W,3] or [N,H,W], got {}", name_, describe(images_));
     check(s[0] == static_cast<int64_t>(labels_.size()), "dataset", "{} has {} images but {} labels", name_, s[0],
           labels_.size());
     for (size_t i = 0; i < labels_.size(); ++i)
-      check(labels_[i] >= 0 && labels_[i] < num_classes(), "dataset", "{}: the label of image {} is {}, outside the {} classes",
-            name_, i, labels_[i], num_classes());
+      check(labels_[i] >= 0 && labels_[i] < num_classes(), "dataset",
+            "{}: the label of image {} is {}, outside the {} classes", name_, i, labels_[i], num_classes());
   }
   int64_t size() const override { return images_.shape()[0]; }
   Sample get(int64_t index) const override {

@@ -23,7 +23,8 @@ ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
   check(file.fd >= 0, "read_file", "{}: {}", path, std::strerror(errno));
   struct stat info {};
   check(::fstat(file.fd, &info) == 0, "read_file", "{}: {}", path, std::strerror(errno));
-  check(S_ISREG(info.st_mode), "read_file", "{}: is {}, not a file", path, S_ISDIR(info.st_mode) ? "a folder" : "a device");
+  check(S_ISREG(info.st_mode), "read_file", "{}: is {}, not a file", path,
+        S_ISDIR(info.st_mode) ? "a folder" : "a device");
   check(info.st_size <= limit, "read_file", "{}: is {} bytes long, at most {} are read", path,
         static_cast<int64_t>(info.st_size), limit);
   Bytes bytes(static_cast<size_t>(info.st_size));
@@ -35,8 +36,8 @@ ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
     if (n == 0) break;
     done += static_cast<size_t>(n);
   }
-  check(done == bytes.size(), "read_file", "{}: ended at offset {}, expected {} bytes (still being written?)", path, done,
-        bytes.size());
+  check(done == bytes.size(), "read_file", "{}: ended at offset {}, expected {} bytes (still being written?)", path,
+        done, bytes.size());
   return bytes;
 }
 

@@ -1,4 +1,5 @@
-// The project's own dot font for pictures: printable ASCII, five columns by nine rows (seven above the base line, two below).
+// The project's own dot font for pictures: printable ASCII, five columns by nine rows (seven above the base line, two
+// below).
 #pragma once
 
 #include <array>
@@ -13,7 +14,7 @@ inline constexpr int64_t kGlyphWidth = 5, kGlyphHeight = 9;
 
 /// Rows of each character from ' ' to '~', top to bottom; the leftmost dot is bit 4.
 inline constexpr std::array<std::array<uint8_t, 9>, 95> kFont = {{
-    {},                                                    // space
+    {},                                                      // space
     {0x04, 0x04, 0x04, 0x04, 0x04, 0x00, 0x04},              // !
     {0x0A, 0x0A, 0x0A},                                      // "
     {0x0A, 0x0A, 0x1F, 0x0A, 0x1F, 0x0A, 0x0A},              // #

@@ -1,8 +1,9 @@
 // Bodies of image.h: pixels through stb_image, then RGB and orientation.
 #pragma once
 
-// stb_image is compiled here, and only here, as functions private to this file and in a namespace of its own (not in atlas, whose abs and pow it would find), so that a program
-// may use its own copy beside it. What it includes comes first, because inside a namespace it could not be included.
+// stb_image is compiled here, and only here, as functions private to this file and in a namespace of its own (not in
+// atlas, whose abs and pow it would find), so that a program may use its own copy beside it. What it includes comes
+// first, because inside a namespace it could not be included.
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
@@ -61,13 +62,27 @@ ATLAS_INLINE Tensor oriented(const Tensor& image, int orientation) {
   // Each result is read from the stored image along a start and two steps, in pixels.
   int64_t start = 0, down = 0, right = 0;
   switch (orientation) {
-    case 2: start = w - 1, down = w, right = -1; break;
-    case 3: start = h * w - 1, down = -w, right = -1; break;
-    case 4: start = (h - 1) * w, down = -w, right = 1; break;
-    case 5: start = 0, down = 1, right = w; break;
-    case 6: start = (h - 1) * w, down = 1, right = -w; break;
-    case 7: start = h * w - 1, down = -1, right = -w; break;
-    default: start = w - 1, down = -1, right = w; break;
+    case 2:
+      start = w - 1, down = w, right = -1;
+      break;
+    case 3:
+      start = h * w - 1, down = -w, right = -1;
+      break;
+    case 4:
+      start = (h - 1) * w, down = -w, right = 1;
+      break;
+    case 5:
+      start = 0, down = 1, right = w;
+      break;
+    case 6:
+      start = (h - 1) * w, down = 1, right = -w;
+      break;
+    case 7:
+      start = h * w - 1, down = -1, right = -w;
+      break;
+    default:
+      start = w - 1, down = -1, right = w;
+      break;
   }
   Tensor y = empty({out_h, out_w, 3}, uint8);
   const uint8_t* from = image.data<uint8_t>();
@@ -95,7 +110,8 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
       atlas_stb::stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &w, &h, &channels, 0));
   check(pixels != nullptr, "image", "{}: cannot be decoded ({})", name, atlas_stb::stbi_failure_reason());
   check(w == info.width && h == info.height && channels >= 1 && channels <= 4, "image",
-        "{}: decoded to {} x {} pixels of {} channels, its header says {} x {}", name, w, h, channels, info.width, info.height);
+        "{}: decoded to {} x {} pixels of {} channels, its header says {} x {}", name, w, h, channels, info.width,
+        info.height);
 
   Tensor image = empty({h, w, 3}, uint8);
   const int64_t n = int64_t{h} * w;
@@ -108,7 +124,9 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
     const int green = channels >= 3 ? 1 : 0, blue = channels >= 3 ? 2 : 0;
     for (int64_t i = 0; i < n; ++i, from += channels, to += 3) {
       const unsigned a = alpha ? from[channels - 1] : 255u;
-      const auto over_white = [a](uint8_t v) { return static_cast<uint8_t>((v * a + 255u * (255u - a) + 127u) / 255u); };
+      const auto over_white = [a](uint8_t v) {
+        return static_cast<uint8_t>((v * a + 255u * (255u - a) + 127u) / 255u);
+      };
       to[0] = over_white(from[0]);
       to[1] = over_white(from[green]);
       to[2] = over_white(from[blue]);

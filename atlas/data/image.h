@@ -22,16 +22,16 @@ struct ImageInfo {
 
 /// Reads an image's header and checks that the file is whole, without decoding pixels.
 ///
-/// Checked: the format (by content), the size against `max_pixels` and against the most that the file's length can hold,
-/// and that the file is not cut short (JPEG: end marker; PNG: check sums and end chunk; BMP: length).
+/// Checked: the format (by content), the size against `max_pixels` and against the most that the file's length can
+/// hold, and that the file is not cut short (JPEG: end marker; PNG: check sums and end chunk; BMP: length).
 /// @param name for messages, normally the file's path
 /// @throws Error naming the file, the offset and the reason.
 ImageInfo inspect_image(std::span<const uint8_t> bytes, const std::string& name, int64_t max_pixels = kMaxImagePixels);
 
 /// Decodes a JPEG, PNG or BMP file held in memory.
 ///
-/// Grey becomes three equal channels, transparency is laid over white, 16 bits are cut to 8, and the EXIF orientation of
-/// JPEG files is applied.
+/// Grey becomes three equal channels, transparency is laid over white, 16 bits are cut to 8, and the EXIF orientation
+/// of JPEG files is applied.
 /// @return uint8 [H,W,3]    @throws Error naming the file and the reason.
 Tensor decode_image(std::span<const uint8_t> bytes, const std::string& name, int64_t max_pixels = kMaxImagePixels);
 
@@ -47,7 +47,8 @@ Tensor oriented(const Tensor& image, int orientation);
 /// @param image uint8 [H,W,3] or grey [H,W], H and W > 0
 Bytes encode_png(const Tensor& image);
 
-/// Writes a PNG file through a temporary name. @throws Error for another kind of tensor, or a file that cannot be written.
+/// Writes a PNG file through a temporary name. @throws Error for another kind of tensor, or a file that cannot be
+/// written.
 void write_png(const std::string& path, const Tensor& image);
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -17,7 +17,8 @@ namespace fs = std::filesystem;
 
 inline bool is_image_name(const fs::path& path) {
   std::string e = path.extension().string();
-  std::transform(e.begin(), e.end(), e.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(e.begin(), e.end(), e.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   return e == ".jpg" || e == ".jpeg" || e == ".png" || e == ".bmp";
 }
 
@@ -38,7 +39,8 @@ inline std::vector<std::string> image_files(const fs::path& folder) {
   for (auto it = fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink);
        it != fs::recursive_directory_iterator(); ++it) {
     // A link to a folder above would be walked for ever.
-    check(it.depth() < 32, "image_folder", "{}: folders are nested more than 32 deep (a link to a folder above it?)", folder.string());
+    check(it.depth() < 32, "image_folder", "{}: folders are nested more than 32 deep (a link to a folder above it?)",
+          folder.string());
     if (is_hidden(it->path())) {
       if (it->is_directory()) it.disable_recursion_pending();
     } else if (is_image_name(it->path()) && it->is_regular_file()) {
@@ -62,10 +64,13 @@ inline uint64_t stable_hash(std::string_view text) {
 
 ATLAS_INLINE ImageFolder::ImageFolder(std::string name, std::vector<std::string> classes, std::vector<File> files,
                                       FolderOptions options)
-    : Dataset(std::move(name), std::move(classes)), files_(std::move(files)), options_(std::move(options)), bad_(files_.size(), false) {
+    : Dataset(std::move(name), std::move(classes)),
+      files_(std::move(files)),
+      options_(std::move(options)),
+      bad_(files_.size(), false) {
   for (const File& f : files_)
-    check(f.label >= 0 && f.label < num_classes(), "image_folder", "{}: label {} is outside the {} classes", f.path, f.label,
-          num_classes());
+    check(f.label >= 0 && f.label < num_classes(), "image_folder", "{}: label {} is outside the {} classes", f.path,
+          f.label, num_classes());
 }
 
 ATLAS_INLINE std::string ImageFolder::where(int64_t index) const {
@@ -85,8 +90,10 @@ ATLAS_INLINE Sample ImageFolder::get(int64_t index) const {
       bad_[static_cast<size_t>(index)] = true;
       ++skipped_;
       const std::string message = fmt::format("skipped an unreadable image: {}", error.what());
-      if (options_.report) options_.report(message);
-      else std::fprintf(stderr, "%s\n", message.c_str());
+      if (options_.report)
+        options_.report(message);
+      else
+        std::fprintf(stderr, "%s\n", message.c_str());
     }
     return {Tensor(), file.label};
   }
@@ -105,15 +112,17 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
       if (images.empty()) continue;
       auto at = std::find(names.begin(), names.end(), folder);
       if (at == names.end()) {
-        check(classes.empty(), "image_folder", "{}: class {} is not one of the {} classes trained on", path, folder, classes.size());
+        check(classes.empty(), "image_folder", "{}: class {} is not one of the {} classes trained on", path, folder,
+              classes.size());
         names.push_back(folder);
         at = std::prev(names.end());
       }
       for (const std::string& file : images) files.push_back({file, at - names.begin()});
     }
-    check(!files.empty(), "image_folder", "{}: no images (expected a subfolder per class with .jpg, .jpeg, .png or .bmp files)", path);
-    check(names.size() >= 2, "image_folder", "{}: only one class ({}); a classifier needs two or more subfolders with images", path,
-          names[0]);
+    check(!files.empty(), "image_folder",
+          "{}: no images (expected a subfolder per class with .jpg, .jpeg, .png or .bmp files)", path);
+    check(names.size() >= 2, "image_folder",
+          "{}: only one class ({}); a classifier needs two or more subfolders with images", path, names[0]);
     return std::make_shared<ImageFolder>(path, std::move(names), std::move(files), options);
   } catch (const fs::filesystem_error& error) {
     fail("image_folder", "{}: {} ({})", path, error.code().message(), error.path1().string());
@@ -122,8 +131,8 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
 
 ATLAS_INLINE DataPair open_folder(const std::string& path, const FolderOptions& options) {
   namespace fs = std::filesystem;
-  check(options.test_fraction > 0 && options.test_fraction < 1, "open_folder", "test_fraction must lie between 0 and 1, got {}",
-        options.test_fraction);
+  check(options.test_fraction > 0 && options.test_fraction < 1, "open_folder",
+        "test_fraction must lie between 0 and 1, got {}", options.test_fraction);
   const auto has = [&](const char* name) {
     std::error_code ignored;
     return fs::is_directory(fs::path(path) / name, ignored);
@@ -140,11 +149,12 @@ ATLAS_INLINE DataPair open_folder(const std::string& path, const FolderOptions& 
     std::vector<std::pair<uint64_t, int64_t>> order;
     for (int64_t i = 0; i < whole->size(); ++i) {
       const auto& file = files[static_cast<size_t>(i)];
-      if (file.label == label) order.emplace_back(detail::stable_hash(fs::path(file.path).lexically_relative(path).generic_string()), i);
+      if (file.label == label)
+        order.emplace_back(detail::stable_hash(fs::path(file.path).lexically_relative(path).generic_string()), i);
     }
     check(order.size() >= 2, "open_folder",
-          "{}: class {} has only one image, but training and test need one each (or give the folder train/ and val/)", path,
-          whole->classes()[static_cast<size_t>(label)]);
+          "{}: class {} has only one image, but training and test need one each (or give the folder train/ and val/)",
+          path, whole->classes()[static_cast<size_t>(label)]);
     std::sort(order.begin(), order.end());
     const int64_t n = static_cast<int64_t>(order.size());
     const int64_t tests = std::clamp<int64_t>(std::llround(options.test_fraction * static_cast<double>(n)), 1, n - 1);

@@ -48,7 +48,8 @@ class ImageFolder : public Dataset {
 /// All images (.jpg, .jpeg, .png, .bmp in any case, at any depth) of a folder's class subfolders.
 /// Names that start with a dot are left out.
 /// @param classes the classes to use, each a subfolder or absent; empty = all subfolders
-/// @throws Error naming the folder when it is missing, has no images, only one class, or a class that is not in `classes`.
+/// @throws Error naming the folder when it is missing, has no images, only one class, or a class that is not in
+/// `classes`.
 std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options = {},
                                                 const std::vector<std::string>& classes = {});
 

@@ -50,10 +50,11 @@ inline void check_image_size(const ImageInfo& info, uint64_t most, int64_t max_p
         info.height);
   // Both are below 2^32, so the product fits.
   const uint64_t pixels = static_cast<uint64_t>(info.width) * static_cast<uint64_t>(info.height);
-  check(pixels <= static_cast<uint64_t>(max_pixels), "image", "{}: declares {} x {} pixels, more than the {} allowed", name,
-        info.width, info.height, max_pixels);
-  check(pixels <= most, "image", "{}: declares {} x {} pixels, more than a file of its length can hold (damaged or cut short?)",
-        name, info.width, info.height);
+  check(pixels <= static_cast<uint64_t>(max_pixels), "image", "{}: declares {} x {} pixels, more than the {} allowed",
+        name, info.width, info.height, max_pixels);
+  check(pixels <= most, "image",
+        "{}: declares {} x {} pixels, more than a file of its length can hold (damaged or cut short?)", name,
+        info.width, info.height);
 }
 
 /// Huffman tables have at most 256 codes; decoders may trust their segment to say so.
@@ -62,9 +63,10 @@ inline void check_huffman_tables(std::span<const uint8_t> body, size_t offset, c
     check(body.size() - at >= 17, "image", "{}: JPEG Huffman table at offset {} is cut short", name, offset + at);
     size_t codes = 0;
     for (size_t i = 1; i <= 16; ++i) codes += body[at + i];
-    check(codes <= 256, "image", "{}: JPEG Huffman table at offset {} declares {} codes, at most 256 are possible", name, offset + at,
-          codes);
-    check(body.size() - at - 17 >= codes, "image", "{}: JPEG Huffman table at offset {} is cut short", name, offset + at);
+    check(codes <= 256, "image", "{}: JPEG Huffman table at offset {} declares {} codes, at most 256 are possible",
+          name, offset + at, codes);
+    check(body.size() - at - 17 >= codes, "image", "{}: JPEG Huffman table at offset {} is cut short", name,
+          offset + at);
     at += 17 + codes;
   }
 }
@@ -74,18 +76,21 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
   bool frame = false, scan = false;
   size_t at = 2;
   const auto need = [&](size_t count) {
-    check(r.has(at, count), "image", "{}: JPEG is cut short: it ends at offset {} without an end marker", name, r.bytes.size());
+    check(r.has(at, count), "image", "{}: JPEG is cut short: it ends at offset {} without an end marker", name,
+          r.bytes.size());
   };
   for (;;) {
     need(2);
-    if (scan && (r.bytes[at] != 0xFF || r.bytes[at + 1] == 0x00 || (r.bytes[at + 1] >= 0xD0 && r.bytes[at + 1] <= 0xD7))) {
+    if (scan &&
+        (r.bytes[at] != 0xFF || r.bytes[at + 1] == 0x00 || (r.bytes[at + 1] >= 0xD0 && r.bytes[at + 1] <= 0xD7))) {
       // Inside entropy-coded data: jump to the next 0xFF, over stuffed bytes and restart markers.
       at += r.bytes[at] == 0xFF ? 2 : 1;
       const void* next = at < r.bytes.size() ? std::memchr(r.bytes.data() + at, 0xFF, r.bytes.size() - at) : nullptr;
       at = next == nullptr ? r.bytes.size() : static_cast<size_t>(static_cast<const uint8_t*>(next) - r.bytes.data());
       continue;
     }
-    check(r.bytes[at] == 0xFF, "image", "{}: JPEG has byte 0x{:02x} at offset {}, expected a marker (0xff)", name, r.bytes[at], at);
+    check(r.bytes[at] == 0xFF, "image", "{}: JPEG has byte 0x{:02x} at offset {}, expected a marker (0xff)", name,
+          r.bytes[at], at);
     const uint8_t marker = r.bytes[at + 1];
     if (marker == 0xFF) {  // fill byte
       ++at;
@@ -115,8 +120,8 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
     at += length;
     if (marker == 0xDA) scan = true;
   }
-  check(frame && scan, "image", "{}: JPEG has no {} before its end marker at offset {}", name, frame ? "image data" : "frame header",
-        at - 2);
+  check(frame && scan, "image", "{}: JPEG has no {} before its end marker at offset {}", name,
+        frame ? "image data" : "frame header", at - 2);
   return info;
 }
 
@@ -125,19 +130,24 @@ inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64
   uint64_t packed = 0;
   uint32_t bits_per_pixel = 0;
   for (size_t at = 8;;) {
-    check(r.has(at, 12), "image", "{}: PNG is cut short: it ends at offset {} without an end chunk", name, r.bytes.size());
+    check(r.has(at, 12), "image", "{}: PNG is cut short: it ends at offset {} without an end chunk", name,
+          r.bytes.size());
     const size_t length = r.big32(at);
     const std::string_view type(reinterpret_cast<const char*>(r.bytes.data()) + at + 4, 4);
     const bool first = at == 8;
-    const bool printable = std::all_of(type.begin(), type.end(), [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); });
+    const bool printable =
+        std::all_of(type.begin(), type.end(), [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); });
     check(printable, "image", "{}: PNG has no valid chunk name at offset {}", name, at + 4);
-    check(r.has(at + 12, length), "image", "{}: PNG chunk {} at offset {} declares {} bytes, the file has {} left (cut short?)",
-          name, type, at, length, r.bytes.size() - at - 12);
+    check(r.has(at + 12, length), "image",
+          "{}: PNG chunk {} at offset {} declares {} bytes, the file has {} left (cut short?)", name, type, at, length,
+          r.bytes.size() - at - 12);
     const uint32_t sum = static_cast<uint32_t>(::crc32_z(0, r.bytes.data() + at + 4, length + 4));
-    check(sum == r.big32(at + 8 + length), "image", "{}: PNG chunk {} at offset {} is damaged: check sum {:08x}, expected {:08x}",
-          name, type, at, sum, r.big32(at + 8 + length));
+    check(sum == r.big32(at + 8 + length), "image",
+          "{}: PNG chunk {} at offset {} is damaged: check sum {:08x}, expected {:08x}", name, type, at, sum,
+          r.big32(at + 8 + length));
     check(first == (type == "IHDR") && (!first || length == 13), "image",
-          "{}: PNG chunk at offset {} is {} of {} bytes, expected the header chunk to be first, of 13 bytes", name, at, type, length);
+          "{}: PNG chunk at offset {} is {} of {} bytes, expected the header chunk to be first, of 13 bytes", name, at,
+          type, length);
     if (first) {
       info.width = static_cast<int64_t>(r.big32(at + 8));
       info.height = static_cast<int64_t>(r.big32(at + 12));
@@ -176,8 +186,9 @@ inline ImageInfo inspect_bmp(const ByteReader& r, const std::string& name, int64
   check_image_size(info, ~uint64_t{0}, max_pixels, name);
   const uint64_t row = (static_cast<uint64_t>(info.width) * bits + 31) / 32 * 4;
   const uint64_t expected = start + row * static_cast<uint64_t>(info.height);
-  check(bits > 0 && r.bytes.size() >= expected, "image", "{}: BMP is cut short: {} bytes, but {} x {} pixels of {} bits need {}",
-        name, r.bytes.size(), info.width, info.height, bits, expected);
+  check(bits > 0 && r.bytes.size() >= expected, "image",
+        "{}: BMP is cut short: {} bytes, but {} x {} pixels of {} bits need {}", name, r.bytes.size(), info.width,
+        info.height, bits, expected);
   return info;
 }
 
@@ -193,7 +204,8 @@ ATLAS_INLINE ImageInfo inspect_image(std::span<const uint8_t> bytes, const std::
   if (starts_with("\x89PNG\r\n\x1A\n")) return detail::inspect_png(r, name, max_pixels);
   if (starts_with("BM")) return detail::inspect_bmp(r, name, max_pixels);
   std::string found;
-  for (size_t i = 0; i < std::min<size_t>(bytes.size(), 8); ++i) found += fmt::format("{}{:02x}", i > 0 ? " " : "", bytes[i]);
+  for (size_t i = 0; i < std::min<size_t>(bytes.size(), 8); ++i)
+    found += fmt::format("{}{:02x}", i > 0 ? " " : "", bytes[i]);
   fail("image", "{}: not a JPEG, PNG or BMP file (it begins with bytes {})", name, found);
 }
 

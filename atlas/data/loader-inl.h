@@ -31,9 +31,9 @@ struct Loader::State {
   std::condition_variable work, ready;
   Order order;
   int64_t epoch = 0;
-  int64_t next_job = 0;      // first batch nobody works on
-  int64_t next_out = 0;      // batch that next() hands out
-  uint64_t generation = 0;   // counts start_epoch: results of an older one are dropped
+  int64_t next_job = 0;     // first batch nobody works on
+  int64_t next_out = 0;     // batch that next() hands out
+  uint64_t generation = 0;  // counts start_epoch: results of an older one are dropped
   bool stopping = false;
   std::map<int64_t, Result> done;
   std::vector<std::thread> threads;
@@ -42,8 +42,8 @@ struct Loader::State {
   Sample prepare(int64_t index, int64_t epoch_number) const {
     Sample sample = dataset->get(index);
     if (!sample.image) return sample;
-    check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes", sample.label,
-          dataset->num_classes());
+    check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes",
+          sample.label, dataset->num_classes());
     Rng rng(options.seed, Purpose::sample, epoch_number, index);
     sample.image = as_image(transform ? transform(sample.image, rng) : sample.image, "loader");
     check(sample.image.shape()[2] == 3, "loader", "needs three channels, got {}", describe(sample.image));
@@ -68,8 +68,8 @@ struct Loader::State {
           size = s;
           batch.images = empty({end - begin, s[0], s[1], s[2]});
         }
-        check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)", s.str(),
-              size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
+        check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)",
+              s.str(), size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
         // Straight into the batch, so that it is written once.
         const int64_t n = sample.image.numel();
         float* to = batch.images.data<float>() + static_cast<int64_t>(labels.size()) * n;
@@ -137,17 +137,19 @@ struct Loader::State {
   }
 };
 
-ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform transform) : state_(std::make_unique<State>()) {
+ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform transform)
+    : state_(std::make_unique<State>()) {
   check(dataset != nullptr, "loader", "needs a data set, got none");
   check(options.batch_size >= 1, "loader", "batch_size must be at least 1, got {}", options.batch_size);
-  check(options.workers >= 0 && options.workers <= 1024, "loader", "workers must lie in 0..1024, got {}", options.workers);
+  check(options.workers >= 0 && options.workers <= 1024, "loader", "workers must lie in 0..1024, got {}",
+        options.workers);
   check(options.prefetch >= 1, "loader", "prefetch must be at least 1, got {}", options.prefetch);
   validate(options.mix);
   const int64_t size = dataset->size();
   check(size > 0, "loader", "{} has no images", dataset->name());
   check(!options.drop_last || size >= options.batch_size, "loader",
-        "{} has {} images, fewer than one batch of {}: drop_last would leave nothing (smaller batch_size?)", dataset->name(), size,
-        options.batch_size);
+        "{} has {} images, fewer than one batch of {}: drop_last would leave nothing (smaller batch_size?)",
+        dataset->name(), size, options.batch_size);
   State& s = *state_;
   s.batches = options.drop_last ? size / options.batch_size : (size - 1) / options.batch_size + 1;
   s.images = options.drop_last ? s.batches * options.batch_size : size;
@@ -168,8 +170,8 @@ ATLAS_INLINE const LoaderOptions& Loader::options() const { return state_->optio
 ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
   State& s = *state_;
   check(epoch >= 0, "loader", "epoch must be >= 0, got {}", epoch);
-  check(first_batch >= 0 && first_batch <= s.batches, "loader", "an epoch has {} batches, cannot start at number {}", s.batches,
-        first_batch);
+  check(first_batch >= 0 && first_batch <= s.batches, "loader", "an epoch has {} batches, cannot start at number {}",
+        s.batches, first_batch);
   std::vector<int64_t> order;
   if (s.options.shuffle) {
     order = permutation(s.dataset->size(), s.options.seed, epoch);

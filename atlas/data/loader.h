@@ -19,7 +19,7 @@ struct Batch {
   Tensor targets;                ///< float32 [B,classes] when mixed or smoothed, else undefined
   std::vector<int64_t> indices;  ///< position of each image in the data set
   int64_t epoch = 0;
-  int64_t number = 0;            ///< of this batch in its epoch; batch `number + 1` comes next
+  int64_t number = 0;  ///< of this batch in its epoch; batch `number + 1` comes next
 };
 
 struct LoaderOptions {
@@ -34,16 +34,18 @@ struct LoaderOptions {
 
 /// Hands out the batches of an epoch.
 ///
-/// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an epoch
-/// was started at. Images that a data set skips are left out of their batch; a batch that loses all is passed over.
-/// One thread may call start_epoch and next. Errors of worker threads, which name the image's file, come out of next().
+/// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an
+/// epoch was started at. Images that a data set skips are left out of their batch; a batch that loses all is passed
+/// over. One thread may call start_epoch and next. Errors of worker threads, which name the image's file, come out of
+/// next().
 ///
 ///     Loader loader(train, {.batch_size = 64, .shuffle = true, .workers = 2}, transform);
 ///     loader.start_epoch(epoch);
 ///     for (Batch batch; loader.next(batch);) { ... }
 class Loader {
  public:
-  /// @param transform from uint8 [H,W,3] to uint8 or float32 [H',W',3], one size for all; uint8 results are divided by 255
+  /// @param transform from uint8 [H,W,3] to uint8 or float32 [H',W',3], one size for all; uint8 results are divided by
+  /// 255
   /// @throws Error for options out of range, an empty set, or drop_last with a set smaller than a batch.
   Loader(DatasetPtr dataset, LoaderOptions options, Transform transform = {});
   /// Stops the workers, wherever they are.

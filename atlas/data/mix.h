@@ -11,11 +11,11 @@ namespace atlas::inline ATLAS_ABI::data {
 
 /// How a batch is mixed. The default mixes nothing.
 struct MixOptions {
-  double mixup = 0;              ///< a of lambda ~ Beta(a, a) for mixup; 0 = off (Zhang et al., ICLR 2018)
-  double cutmix = 0;             ///< a of lambda ~ Beta(a, a) for CutMix; 0 = off (Yun et al., ICCV 2019)
-  double probability = 1;        ///< of a batch to be mixed at all
-  double switch_to_cutmix = 0.5; ///< probability of CutMix where both are on
-  double label_smoothing = 0;    ///< e: targets are (1 - e) onehot + e / classes
+  double mixup = 0;               ///< a of lambda ~ Beta(a, a) for mixup; 0 = off (Zhang et al., ICLR 2018)
+  double cutmix = 0;              ///< a of lambda ~ Beta(a, a) for CutMix; 0 = off (Yun et al., ICCV 2019)
+  double probability = 1;         ///< of a batch to be mixed at all
+  double switch_to_cutmix = 0.5;  ///< probability of CutMix where both are on
+  double label_smoothing = 0;     ///< e: targets are (1 - e) onehot + e / classes
   /// True when targets are no longer class numbers.
   bool soft_targets() const { return mixup > 0 || cutmix > 0 || label_smoothing > 0; }
 };
@@ -44,7 +44,8 @@ inline Tensor mixed_targets(const Tensor& labels, int64_t classes, double lambda
     check(y[i] >= 0 && y[i] < classes, "mix", "label {} is outside the {} classes", y[i], classes);
     t[i * classes + y[i]] += static_cast<float>((1 - smoothing) * lambda);
   }
-  for (int64_t i = 0; i < batch; ++i) t[i * classes + y[batch - 1 - i]] += static_cast<float>((1 - smoothing) * (1 - lambda));
+  for (int64_t i = 0; i < batch; ++i)
+    t[i * classes + y[batch - 1 - i]] += static_cast<float>((1 - smoothing) * (1 - lambda));
   return targets;
 }
 
@@ -99,8 +100,10 @@ inline Tensor mix_batch(Tensor& images, const Tensor& labels, int64_t classes, c
     const bool cut = options.cutmix > 0 && (options.mixup <= 0 || rng.chance(options.switch_to_cutmix));
     const double a = cut ? options.cutmix : options.mixup;
     lambda = rng.beta(a, a);
-    if (cut) lambda = cutmix_(images, lambda, rng);
-    else mixup_(images, lambda);
+    if (cut)
+      lambda = cutmix_(images, lambda, rng);
+    else
+      mixup_(images, lambda);
   }
   return mixed_targets(labels, classes, lambda, options.label_smoothing);
 }

@@ -47,7 +47,8 @@ class Unpacker {
       const int status = ::inflate(&z_, Z_NO_FLUSH);
       in_ += in - z_.avail_in;
       done += out - z_.avail_out;
-      if (status == Z_STREAM_END) ended_ = true;
+      if (status == Z_STREAM_END)
+        ended_ = true;
       else if (status == Z_BUF_ERROR || (status == Z_OK && in_ == bytes_.size() && z_.avail_out > 0))
         fail("read_idx", "{}: gzip data is cut short at offset {}", path_, in_);
       else
@@ -84,14 +85,15 @@ inline std::shared_ptr<const TensorDataset> idx_dataset(const std::string& name,
   const Tensor images = read_idx(image_file), labels = read_idx(label_file);
   check(images.dim() == 3, name, "{}: has {} axes, expected 3 (images, rows, columns)", image_file, images.dim());
   check(labels.dim() == 1, name, "{}: has {} axes, expected 1 (labels)", label_file, labels.dim());
-  check(images.shape()[0] == labels.shape()[0], name, "{} has {} images, but {} has {} labels", image_file, images.shape()[0],
-        label_file, labels.shape()[0]);
+  check(images.shape()[0] == labels.shape()[0], name, "{} has {} images, but {} has {} labels", image_file,
+        images.shape()[0], label_file, labels.shape()[0]);
   check(images.numel() > 0, name, "{}: has no pixels ({})", image_file, images.shape().str());
   std::vector<int64_t> values(labels.data<uint8_t>(), labels.data<uint8_t>() + labels.numel());
   for (size_t i = 0; i < values.size(); ++i)
-    check(values[i] < static_cast<int64_t>(classes.size()), name, "{}: label {} is {}, outside the {} classes", label_file, i,
-          values[i], classes.size());
-  return std::make_shared<TensorDataset>(name + (train ? " train" : " test"), std::move(classes), images, std::move(values));
+    check(values[i] < static_cast<int64_t>(classes.size()), name, "{}: label {} is {}, outside the {} classes",
+          label_file, i, values[i], classes.size());
+  return std::make_shared<TensorDataset>(name + (train ? " train" : " test"), std::move(classes), images,
+                                         std::move(values));
 }
 
 }  // namespace detail
@@ -102,9 +104,10 @@ ATLAS_INLINE Tensor read_idx(const std::string& path) {
   const size_t got = in.read(head, 4);
   check(got > 0, "read_idx", "{}: the file is empty", path);
   check(got == 4 && head[0] == 0 && head[1] == 0, "read_idx",
-        "{}: not an IDX file: it begins with bytes {:02x} {:02x} {:02x} {:02x}, expected 00 00 08", path, head[0], head[1],
-        head[2], head[3]);
-  check(head[2] == 8, "read_idx", "{}: element type is 0x{:02x} at offset 2, expected 0x08 (unsigned bytes)", path, head[2]);
+        "{}: not an IDX file: it begins with bytes {:02x} {:02x} {:02x} {:02x}, expected 00 00 08", path, head[0],
+        head[1], head[2], head[3]);
+  check(head[2] == 8, "read_idx", "{}: element type is 0x{:02x} at offset 2, expected 0x08 (unsigned bytes)", path,
+        head[2]);
   const int axes = head[3];
   check(axes >= 1 && axes <= 3, "read_idx", "{}: has {} axes at offset 3, expected 1 to 3", path, axes);
   check(in.read(head + 4, static_cast<size_t>(4 * axes)) == static_cast<size_t>(4 * axes), "read_idx",
@@ -121,15 +124,15 @@ ATLAS_INLINE Tensor read_idx(const std::string& path) {
     fail("read_idx", "{}: declares {} elements, more than 64 bits can count", path, shape.str());
   }
   check(static_cast<uint64_t>(count) <= in.bound(), "read_idx",
-        "{}: declares {} = {} bytes, but the file can hold at most {} (cut short or damaged?)", path, shape.str(), count,
-        in.bound());
+        "{}: declares {} = {} bytes, but the file can hold at most {} (cut short or damaged?)", path, shape.str(),
+        count, in.bound());
   Tensor y = empty(shape, uint8);
   const size_t read = count > 0 ? in.read(y.data<uint8_t>(), static_cast<size_t>(count)) : 0;
-  check(read == static_cast<size_t>(count), "read_idx", "{}: cut short: {} elements after the header, expected {} = {}", path,
-        read, shape.str(), count);
+  check(read == static_cast<size_t>(count), "read_idx", "{}: cut short: {} elements after the header, expected {} = {}",
+        path, read, shape.str(), count);
   uint8_t extra = 0;
-  check(in.read(&extra, 1) == 0 && in.left_over() == 0, "read_idx", "{}: has bytes after the {} = {} elements it declares", path,
-        shape.str(), count);
+  check(in.read(&extra, 1) == 0 && in.left_over() == 0, "read_idx",
+        "{}: has bytes after the {} = {} elements it declares", path, shape.str(), count);
   return y;
 }
 

@@ -18,8 +18,8 @@ inline constexpr const char* kFashionMnistFolder = "/usr/share/datasets/fashion-
 /// @throws Error naming the file, the offset, what was found and what was expected.
 Tensor read_idx(const std::string& path);
 
-/// Digits (LeCun et al., 1998): `folder` holds train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-..., each plain
-/// or with the ending .gz.   Images 28 x 28, ten classes.
+/// Digits (LeCun et al., 1998): `folder` holds train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-..., each
+/// plain or with the ending .gz.   Images 28 x 28, ten classes.
 std::shared_ptr<const TensorDataset> mnist(const std::string& folder, bool train);
 
 /// Clothes (Xiao et al., 2017), in files named and laid out as MNIST's.

@@ -29,12 +29,14 @@ ATLAS_INLINE DataPair open_data(const std::string& what, const FolderOptions& op
     int64_t side = 32;
     if (!rest.empty()) {
       const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), side);
-      check(error == std::errc() && end == rest.data() + rest.size(), "data", "shapes:SIZE needs a whole number, got {}", rest);
+      check(error == std::errc() && end == rest.data() + rest.size(), "data",
+            "shapes:SIZE needs a whole number, got {}", rest);
     }
     return {std::make_shared<Shapes>(2000, side, 4, 0), std::make_shared<Shapes>(500, side, 4, 1)};
   }
   fail("data",
-       "unknown data set {}; there are fashion-mnist[:FOLDER], mnist:FOLDER, cifar10:FOLDER, cifar100:FOLDER, folder:FOLDER and "
+       "unknown data set {}; there are fashion-mnist[:FOLDER], mnist:FOLDER, cifar10:FOLDER, cifar100:FOLDER, "
+       "folder:FOLDER and "
        "shapes[:SIZE]",
        what);
 }

@@ -13,8 +13,14 @@ namespace atlas::inline ATLAS_ABI::data {
 namespace detail {
 
 /// Colours that stay apart for most colour-blind readers too.
-inline constexpr std::array<Colour, 8> kSeriesColours = {{{0x1F, 0x77, 0xB4}, {0xE6, 0x6F, 0x1B}, {0x2B, 0x8A, 0x3E}, {0xB0, 0x2A, 0x5B},
-                                                          {0x6F, 0x5B, 0xC4}, {0x7A, 0x4B, 0x2C}, {0x12, 0x9D, 0x9D}, {0x60, 0x66, 0x6C}}};
+inline constexpr std::array<Colour, 8> kSeriesColours = {{{0x1F, 0x77, 0xB4},
+                                                          {0xE6, 0x6F, 0x1B},
+                                                          {0x2B, 0x8A, 0x3E},
+                                                          {0xB0, 0x2A, 0x5B},
+                                                          {0x6F, 0x5B, 0xC4},
+                                                          {0x7A, 0x4B, 0x2C},
+                                                          {0x12, 0x9D, 0x9D},
+                                                          {0x60, 0x66, 0x6C}}};
 
 /// Ticks at round numbers: steps of 1, 2 or 5 times a power of ten.
 struct Ticks {
@@ -33,7 +39,8 @@ struct Ticks {
   }
   std::vector<double> values() const {
     std::vector<double> v;
-    for (int64_t i = std::llround(std::ceil(low / step - 1e-6)); static_cast<double>(i) * step <= high + step * 1e-6; ++i)
+    for (int64_t i = std::llround(std::ceil(low / step - 1e-6)); static_cast<double>(i) * step <= high + step * 1e-6;
+         ++i)
       v.push_back(static_cast<double>(i) * step);
     return v;
   }
@@ -55,10 +62,12 @@ inline std::string fitted(const std::string& text, int64_t width, int64_t scale)
 }  // namespace detail
 
 ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOptions& o) {
-  check(o.width >= 200 && o.height >= 150, "line_chart", "needs at least 200 x 150 pixels, got {} x {}", o.width, o.height);
+  check(o.width >= 200 && o.height >= 150, "line_chart", "needs at least 200 x 150 pixels, got {} x {}", o.width,
+        o.height);
   double x_low = HUGE_VAL, x_high = -HUGE_VAL, y_low = HUGE_VAL, y_high = -HUGE_VAL;
   for (const Series& s : series) {
-    check(s.x.size() == s.y.size(), "line_chart", "series {} has {} x values and {} y values", s.name, s.x.size(), s.y.size());
+    check(s.x.size() == s.y.size(), "line_chart", "series {} has {} x values and {} y values", s.name, s.x.size(),
+          s.y.size());
     for (size_t i = 0; i < s.x.size(); ++i) {
       if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
       x_low = std::min(x_low, s.x[i]);
@@ -77,7 +86,8 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   size_t widest = 4;  // charts above one another get equal margins
   for (const double v : y_ticks.values()) widest = std::max(widest, y_ticks.label(v).size());
   const int64_t left = 16 + (o.y_label.empty() ? 0 : kLine + 14) + static_cast<int64_t>(widest) * kLetter + 8;
-  const int64_t right = 28, top = o.title.empty() ? 20 : 48, bottom = 16 + kLine + 10 + (o.x_label.empty() ? 0 : kLine + 10);
+  const int64_t right = 28, top = o.title.empty() ? 20 : 48,
+                bottom = 16 + kLine + 10 + (o.x_label.empty() ? 0 : kLine + 10);
   const int64_t w = std::max<int64_t>(o.width - left - right, 10), h = std::max<int64_t>(o.height - top - bottom, 10);
   const auto px = [&](double v) {
     return static_cast<double>(left) + (v - x_ticks.low) / (x_ticks.high - x_ticks.low) * static_cast<double>(w);
@@ -107,8 +117,8 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   centred(o.x_label, left + w / 2, o.height - 12 - kLine, kBlack);
   c.text_upwards(16, top + h / 2 + Canvas::text_width(o.y_label, kText) / 2, o.y_label, kBlack, kText);
 
-  // Curves are drawn on a canvas of their own, so that those which leave the frame (y_min, y_max given) are cut off with it.
-  // It is a little larger than the frame: dots on the frame stay whole.
+  // Curves are drawn on a canvas of their own, so that those which leave the frame (y_min, y_max given) are cut off
+  // with it. It is a little larger than the frame: dots on the frame stay whole.
   constexpr int64_t kRim = 5;
   Canvas inner(w + 2 * kRim, h + 2 * kRim);
   inner.paste(crop(c.image(), top - kRim, left - kRim, inner.height(), inner.width()), 0, 0);
@@ -143,7 +153,8 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   const int64_t box_h = entries * (kLine + 10) + 8;
   std::array<int64_t, 4> points{};
   const auto corner = [&](size_t i) {
-    return std::pair<int64_t, int64_t>{i % 2 == 0 ? left + w - box_w - 12 : left + 12, i < 2 ? top + 12 : top + h - box_h - 12};
+    return std::pair<int64_t, int64_t>{i % 2 == 0 ? left + w - box_w - 12 : left + 12,
+                                       i < 2 ? top + 12 : top + h - box_h - 12};
   };
   for (const Series& s : series) {
     for (size_t i = 0; i < s.x.size(); ++i) {
@@ -202,8 +213,10 @@ ATLAS_INLINE Tile prediction_tile(const Tensor& image, const std::string& truth,
   return {image, {"true: " + truth, "pred: " + predicted}, truth != predicted};
 }
 
-ATLAS_INLINE Tensor contact_sheet(const std::vector<Tile>& tiles, int64_t columns, const std::string& title, int64_t cell) {
-  check(!tiles.empty() && columns >= 1, "contact_sheet", "needs at least one tile and one column, got {} and {}", tiles.size(), columns);
+ATLAS_INLINE Tensor contact_sheet(const std::vector<Tile>& tiles, int64_t columns, const std::string& title,
+                                  int64_t cell) {
+  check(!tiles.empty() && columns >= 1, "contact_sheet", "needs at least one tile and one column, got {} and {}",
+        tiles.size(), columns);
   check(cell >= 16 && cell <= 2048, "contact_sheet", "cell must lie in 16..2048 pixels, got {}", cell);
   constexpr int64_t kGap = 14, kLine = 12;
   size_t lines = 0;

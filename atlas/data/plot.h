@@ -27,7 +27,8 @@ struct ChartOptions {
 /// @throws Error when a series has x and y of different lengths, or the chart is smaller than 200 x 150.
 Tensor line_chart(const std::vector<Series>& series, const ChartOptions& options);
 
-/// Pictures of equal width (narrower ones get a white border) one above the other.   uint8 [Hi,Wi,3] -> [sum Hi, max Wi, 3]
+/// Pictures of equal width (narrower ones get a white border) one above the other.   uint8 [Hi,Wi,3] -> [sum Hi, max
+/// Wi, 3]
 Tensor stack_pictures(const std::vector<Tensor>& pictures);
 
 /// Each pixel becomes a square of factor x factor pixels.   uint8 [H,W,3] -> [factor H, factor W, 3]
@@ -40,9 +41,11 @@ struct Tile {
   bool marked = false;               ///< caption and frame in red
 };
 
-/// Images in a grid with captions; small images are enlarged and large ones reduced to fit cells of `cell` x `cell` pixels.
+/// Images in a grid with captions; small images are enlarged and large ones reduced to fit cells of `cell` x `cell`
+/// pixels.
 /// @return uint8 [H,W,3]
-Tensor contact_sheet(const std::vector<Tile>& tiles, int64_t columns, const std::string& title = {}, int64_t cell = 112);
+Tensor contact_sheet(const std::vector<Tile>& tiles, int64_t columns, const std::string& title = {},
+                     int64_t cell = 112);
 
 /// A tile that shows the true and the predicted class of an image; marked where they differ.
 Tile prediction_tile(const Tensor& image, const std::string& truth, const std::string& predicted);

@@ -17,7 +17,8 @@ ATLAS_INLINE Bytes encode_png(const Tensor& image) {
   check(right, "encode_png", "needs a uint8 image [H,W,3] or [H,W] of at least one pixel, got {}", describe(image));
   const Tensor x = image.is_contiguous() ? image : copy_of(image);
   const int64_t height = x.shape()[0], width = x.shape()[1], channels = x.dim() == 3 ? 3 : 1;
-  check(height < (int64_t{1} << 31) && width < (int64_t{1} << 31), "encode_png", "{} is larger than PNG allows", describe(x));
+  check(height < (int64_t{1} << 31) && width < (int64_t{1} << 31), "encode_png", "{} is larger than PNG allows",
+        describe(x));
   const size_t row = static_cast<size_t>(width * channels), pixel = static_cast<size_t>(channels);
 
   Bytes raw;

@@ -10,8 +10,8 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// Filled shapes (circle, square, triangle, cross, ring, bar, diamond, star) of random place, size, turn and colour on a
-/// random background with noise. Image i depends on (seed, i) alone.
+/// Filled shapes (circle, square, triangle, cross, ring, bar, diamond, star) of random place, size, turn and colour on
+/// a random background with noise. Image i depends on (seed, i) alone.
 class Shapes : public Dataset {
  public:
   /// @param size images; image i has label i mod classes    @param image_size side of the square images, >= 8
@@ -38,7 +38,8 @@ class Shapes : public Dataset {
     uint8_t* p = image.data<uint8_t>();
     for (int64_t y = 0; y < side_; ++y) {
       for (int64_t x = 0; x < side_; ++x, p += 3) {
-        const double dx = (static_cast<double>(x) + 0.5 - cx) / radius, dy = (static_cast<double>(y) + 0.5 - cy) / radius;
+        const double dx = (static_cast<double>(x) + 0.5 - cx) / radius,
+                     dy = (static_cast<double>(y) + 0.5 - cy) / radius;
         const double inside = 0.5 - distance(label, cosine * dx + sine * dy, cosine * dy - sine * dx) / soft;
         const float cover = static_cast<float>(std::clamp(inside, 0.0, 1.0));
         const uint32_t noise = rng.bits();
@@ -61,13 +62,20 @@ class Shapes : public Dataset {
   static double distance(int64_t label, double x, double y) {
     const double ax = std::abs(x), ay = std::abs(y), r = std::hypot(x, y);
     switch (label) {
-      case 0: return r - 0.9;
-      case 1: return std::max(ax, ay) - 0.75;
-      case 2: return std::max(0.87 * ax - 0.5 * y - 0.45, y - 0.6);
-      case 3: return std::min(std::max(ax - 0.9, ay - 0.27), std::max(ay - 0.9, ax - 0.27));
-      case 4: return std::abs(r - 0.7) - 0.2;
-      case 5: return std::max(ax - 0.95, ay - 0.25);
-      case 6: return (ax + ay) * 0.7 - 0.66;
+      case 0:
+        return r - 0.9;
+      case 1:
+        return std::max(ax, ay) - 0.75;
+      case 2:
+        return std::max(0.87 * ax - 0.5 * y - 0.45, y - 0.6);
+      case 3:
+        return std::min(std::max(ax - 0.9, ay - 0.27), std::max(ay - 0.9, ax - 0.27));
+      case 4:
+        return std::abs(r - 0.7) - 0.2;
+      case 5:
+        return std::max(ax - 0.95, ay - 0.25);
+      case 6:
+        return (ax + ay) * 0.7 - 0.66;
       default: {
         const double angle = std::atan2(x, -y);
         return r - (0.62 + 0.33 * std::cos(5 * angle));

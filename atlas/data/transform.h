@@ -1,5 +1,5 @@
-// Transforms of one image without chance: resize, crop, conversion to float and normalisation, and Compose to chain any.
-// augment.h has the random ones.
+// Transforms of one image without chance: resize, crop, conversion to float and normalisation, and Compose to chain
+// any. augment.h has the random ones.
 #pragma once
 
 #include <algorithm>
@@ -31,11 +31,11 @@ struct Compose {
   }
 };
 
-/// The image itself when it is a contiguous uint8 or float32 [H,W,C] with H, W, C > 0 on the CPU (a contiguous copy when
-/// only strides are odd). @throws Error naming `op` otherwise.
+/// The image itself when it is a contiguous uint8 or float32 [H,W,C] with H, W, C > 0 on the CPU (a contiguous copy
+/// when only strides are odd). @throws Error naming `op` otherwise.
 inline Tensor as_image(const Tensor& image, std::string_view op) {
-  check(image.defined() && image.dim() == 3 && image.numel() > 0 && (image.dtype() == uint8 || image.dtype() == float32) &&
-            !image.device().is_cuda(),
+  check(image.defined() && image.dim() == 3 && image.numel() > 0 &&
+            (image.dtype() == uint8 || image.dtype() == float32) && !image.device().is_cuda(),
         op, "needs a uint8 or float32 image [H,W,C] on the CPU, got {}", describe(image));
   return image.is_contiguous() ? image : copy_of(image);
 }
@@ -99,8 +99,11 @@ struct ResizeShorter {
     const Tensor x = as_image(image, "ResizeShorter");
     const int64_t h = x.shape()[0], w = x.shape()[1], shorter = std::min(h, w);
     const auto scaled = [&](int64_t n) {
-      return n == shorter ? side : std::max<int64_t>(side, static_cast<int64_t>(std::llround(
-                                       static_cast<double>(n) * static_cast<double>(side) / static_cast<double>(shorter))));
+      return n == shorter
+                 ? side
+                 : std::max<int64_t>(
+                       side, static_cast<int64_t>(std::llround(static_cast<double>(n) * static_cast<double>(side) /
+                                                               static_cast<double>(shorter))));
     };
     return resize_image(x, scaled(h), scaled(w), mode);
   }
@@ -128,10 +131,13 @@ struct Normalise {
   Tensor operator()(const Tensor& image, Rng&) const {
     const Tensor x = as_image(image, "Normalise");
     check(x.shape()[2] == 3, "Normalise", "needs three channels, got {}", describe(x));
-    check(std[0] > 0 && std[1] > 0 && std[2] > 0, "Normalise", "std must be > 0, got {}, {}, {}", std[0], std[1], std[2]);
+    check(std[0] > 0 && std[1] > 0 && std[2] > 0, "Normalise", "std must be > 0, got {}, {}, {}", std[0], std[1],
+          std[2]);
     Tensor y = empty(x.shape());
-    if (x.dtype() == uint8) apply(x.data<uint8_t>(), y.data<float>(), x.numel(), 1.0f / 255.0f);
-    else apply(x.data<float>(), y.data<float>(), x.numel(), 1.0f);
+    if (x.dtype() == uint8)
+      apply(x.data<uint8_t>(), y.data<float>(), x.numel(), 1.0f / 255.0f);
+    else
+      apply(x.data<float>(), y.data<float>(), x.numel(), 1.0f);
     return y;
   }
 

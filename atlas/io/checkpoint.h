@@ -2,7 +2,8 @@
 //
 //   model.*    parameters and buffers, published names and layout      optim.*   the optimiser's state
 //   ema.*      moving averages (may be absent)                         extra.*   whatever else the loop keeps
-//   counters.epoch, counters.step, counters.best_metric, rng           metadata: format, version, model, config (JSON text)
+//   counters.epoch, counters.step, counters.best_metric, rng           metadata: format, version, model, config (JSON
+//   text)
 #pragma once
 
 #include <signal.h>
@@ -51,8 +52,8 @@ inline void add_prefixed(StateDict& all, std::string_view prefix, const StateDic
 inline Tensor take(StateDict& all, const std::string& name, DType dtype, const Shape& shape, const std::string& path) {
   const auto it = all.find(name);
   check(it != all.end(), "checkpoint", "{}: the entry '{}' is missing", path, name);
-  check(it->second.dtype() == dtype && it->second.shape() == shape, "checkpoint", "{}: '{}' should be {}{}, found {}", path, name,
-        atlas::name(dtype), shape.str(), describe(it->second));
+  check(it->second.dtype() == dtype && it->second.shape() == shape, "checkpoint", "{}: '{}' should be {}{}, found {}",
+        path, name, atlas::name(dtype), shape.str(), describe(it->second));
   const Tensor t = it->second;
   all.erase(it);
   return t;
@@ -70,15 +71,17 @@ inline void remove_stale_temporaries(const std::string& path) {
     pid_t owner = 0;
     const char* end = file.data() + file.size();
     const auto [stop, bad] = std::from_chars(file.data() + start.size(), end, owner);
-    if (bad == std::errc{} && stop == end && owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH) fs::remove(entry.path(), ignored);
+    if (bad == std::errc{} && stop == end && owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH)
+      fs::remove(entry.path(), ignored);
   }
 }
 
 }  // namespace detail
 
-/// Writes a checkpoint under a temporary name in the same folder, flushes it to the disk and renames it: whatever happens,
-/// `path` holds the old checkpoint or the new one.
-/// @throws Error naming the file and the system's reason (no space, no permission); the old file is then untouched and the
+/// Writes a checkpoint under a temporary name in the same folder, flushes it to the disk and renames it: whatever
+/// happens, `path` holds the old checkpoint or the new one.
+/// @throws Error naming the file and the system's reason (no space, no permission); the old file is then untouched and
+/// the
 ///         temporary one removed.
 inline void save_checkpoint(const std::string& path, const Checkpoint& c) {
   StateDict all;
@@ -109,7 +112,8 @@ inline void save_checkpoint(const std::string& path, const Checkpoint& c) {
 }
 
 /// Reads a checkpoint that save_checkpoint() wrote.
-/// @throws Error naming the file and what is wrong with it: missing, truncated, no training checkpoint, of a later version, an
+/// @throws Error naming the file and what is wrong with it: missing, truncated, no training checkpoint, of a later
+/// version, an
 ///         entry that is absent or of another type.
 inline Checkpoint load_checkpoint(const std::string& path) {
   SafetensorsFile file = load_safetensors(path);
@@ -118,10 +122,12 @@ inline Checkpoint load_checkpoint(const std::string& path) {
     const auto it = meta.find(key);
     return it == meta.end() ? std::string() : it->second;
   };
-  check(text("format") == detail::kCheckpointFormat, "checkpoint",
-        "{} is a safetensors file but no training checkpoint of this program (load weights alone with load_safetensors)", path);
-  check(text("version") == detail::kCheckpointVersion, "checkpoint", "{} has version '{}' of the format, this program reads {}", path,
-        text("version"), detail::kCheckpointVersion);
+  check(
+      text("format") == detail::kCheckpointFormat, "checkpoint",
+      "{} is a safetensors file but no training checkpoint of this program (load weights alone with load_safetensors)",
+      path);
+  check(text("version") == detail::kCheckpointVersion, "checkpoint",
+        "{} has version '{}' of the format, this program reads {}", path, text("version"), detail::kCheckpointVersion);
 
   Checkpoint c;
   c.model_name = text("model");
@@ -138,8 +144,8 @@ inline Checkpoint load_checkpoint(const std::string& path) {
       if (fits) part[name.substr(prefix.size())] = t;
       return fits;
     };
-    check(into("model.", c.model) || into("optim.", c.optimizer) || into("ema.", c.ema) || into("extra.", c.extra), "checkpoint",
-          "{}: '{}' belongs to no part of a checkpoint", path, name);
+    check(into("model.", c.model) || into("optim.", c.optimizer) || into("ema.", c.ema) || into("extra.", c.extra),
+          "checkpoint", "{}: '{}' belongs to no part of a checkpoint", path, name);
   }
   check(!c.model.empty(), "checkpoint", "{} holds no weights", path);
   return c;
@@ -148,13 +154,15 @@ inline Checkpoint load_checkpoint(const std::string& path) {
 /// Copies a checkpoint's weights and buffers into a model.
 /// @param path        where the checkpoint came from, for the message
 /// @param model_name  what the model is called, for the message
-/// @throws Error saying of which model the checkpoint is, with missing and unexpected names and those of another shape; the
+/// @throws Error saying of which model the checkpoint is, with missing and unexpected names and those of another shape;
+/// the
 ///         model is then unchanged.
 inline void restore_model(Module& model, const Checkpoint& c, const std::string& path, const std::string& model_name) {
   try {
     model.load_state_dict(c.model);
   } catch (const Error& e) {
-    fail("checkpoint", "{} is a checkpoint of {}{} and does not fit {}: {}", path, c.model_name.empty() ? "an unnamed model" : c.model_name,
+    fail("checkpoint", "{} is a checkpoint of {}{} and does not fit {}: {}", path,
+         c.model_name.empty() ? "an unnamed model" : c.model_name,
          c.model_name == model_name ? " with another configuration" : "", model_name, e.what());
   }
 }

@@ -60,7 +60,8 @@ inline FormulaRule formula_rule(std::string_view name, const Shape& shape) {
   return {0, std::sqrt(3.0 / static_cast<double>(fan_in))};
 }
 
-/// t[i] = rule(u(name, i)) for every element in row-major order of t's shape. t may be a strided view, of at most four axes.
+/// t[i] = rule(u(name, i)) for every element in row-major order of t's shape. t may be a strided view, of at most four
+/// axes.
 inline void formula_fill(Tensor& t, std::string_view name, const FormulaRule& rule) {
   check(t.dim() <= 4, "formula", "'{}' has more than four axes: {}", name, describe(t));
   int64_t n[4] = {1, 1, 1, 1}, step[4] = {0, 0, 0, 0};

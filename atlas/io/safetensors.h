@@ -18,8 +18,8 @@ struct SafetensorsFile {
 ///
 /// F64, F32, F16, BF16, I64, U8 and BOOL keep their type; I8, I16, I32, U16 and U32 become int64.
 /// @throws Error naming the file and the entry, offset or length for a file that is missing, truncated or of another
-///         format; for lengths that do not agree with the file (found before memory is asked for), tensors that overlap or
-///         leave gaps, bytes after the last tensor, names that occur twice, and types without a counterpart here.
+///         format; for lengths that do not agree with the file (found before memory is asked for), tensors that overlap
+///         or leave gaps, bytes after the last tensor, names that occur twice, and types without a counterpart here.
 SafetensorsFile load_safetensors(const std::string& path);
 
 /// Writes a safetensors file under a temporary name in the same folder, flushes it to the disk and renames it: `path`

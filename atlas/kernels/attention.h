@@ -8,7 +8,8 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// Keys and values of one source: k[B_s,L_s,heads,D] and v of the same shape, where B_s divides the batch of the queries.
+/// Keys and values of one source: k[B_s,L_s,heads,D] and v of the same shape, where B_s divides the batch of the
+/// queries.
 struct KeyValue {
   Tensor k, v;
 };
@@ -17,18 +18,21 @@ namespace cpu {
 
 /// y[B,L,heads,D] (contiguous) and the log-sum-exp of each row of scores, lse[B,heads,L].
 /// Queries, keys and values may be strided views whose last axis is contiguous; `scale` multiplies the scores.
-ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y, Tensor& lse);
+ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
+                                    Tensor& lse);
 
 /// Gradients, overwritten: dq (or undefined: not wanted) and, when `grads` is not empty, dk and dv of every source.
 /// Probabilities are recomputed from lse. dy may be strided like q; the gradients are contiguous.
-ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
-                                     const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads);
+ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale,
+                                     const Tensor& y, const Tensor& lse, const Tensor& dy, Tensor& dq,
+                                     std::vector<KeyValue>& grads);
 
 }  // namespace cpu
 
 namespace kernels {
 
-inline void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y, Tensor& lse) {
+inline void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
+                              Tensor& lse) {
   if (q.device().is_cuda()) fail_no_cuda("attention");
   cpu::attention_forward(q, sources, scale, y, lse);
 }

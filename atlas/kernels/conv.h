@@ -31,15 +31,17 @@ struct Conv2dShape {
 namespace cpu {
 
 /// y[B,OH,OW,O] from x[B,H,W,I], weight[O,KH,KW,I/groups], bias[O] or undefined. All contiguous, as below.
-ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s);
+ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
+                                 const Conv2dShape& s);
 /// dx is overwritten.
 ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
 /// dweight is overwritten.
 ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s);
 
-/// The same for one filter per channel. Filters lie tap by tap, taps[KH*KW, C]; x and dy are [B,H,W,C] whose channels are
-/// contiguous, their other axes may be strided; y, dx and dtaps are contiguous.
-ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y, const Conv2dShape& s);
+/// The same for one filter per channel. Filters lie tap by tap, taps[KH*KW, C]; x and dy are [B,H,W,C] whose channels
+/// are contiguous, their other axes may be strided; y, dx and dtaps are contiguous.
+ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
+                                    const Conv2dShape& s);
 ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s);
 ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
 
@@ -59,7 +61,8 @@ inline void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dw
   if (x.device().is_cuda()) fail_no_cuda("conv2d");
   cpu::conv2d_backward_weight(x, dy, dweight, s);
 }
-inline void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+inline void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
+                              const Conv2dShape& s) {
   if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
   cpu::depthwise_forward(x, taps, bias, y, s);
 }

@@ -8,8 +8,8 @@ namespace atlas::inline ATLAS_ABI {
 namespace cpu {
 /// Raises an error naming `op` unless every element of `index` (int64) is in [0, length).
 void check_index(const Tensor& index, int64_t length, std::string_view op);
-/// y[.., k, ..] = x[.., index[.., k, ..], ..] along `axis`. index and y have one shape; x is at least as long on the other
-/// axes. Any strides, any dtype; indices were checked.
+/// y[.., k, ..] = x[.., index[.., k, ..], ..] along `axis`. index and y have one shape; x is at least as long on the
+/// other axes. Any strides, any dtype; indices were checked.
 void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y);
 /// dx[.., index[.., k, ..], ..] += dy[.., k, ..] along `axis`, for each place in increasing k. float32 and float64.
 void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx);

@@ -29,11 +29,11 @@ inline MatrixLayout matrix_layout(const Tensor& t) {
 
 namespace cpu {
 
-/// C = alpha op(A) op(B) + beta C on the calling thread; row-major, op(A) is m x k, op(B) is k x n, op transposes when told.
-/// With beta = 0, C is not read. T is float or double.
+/// C = alpha op(A) op(B) + beta C on the calling thread; row-major, op(A) is m x k, op(B) is k x n, op transposes when
+/// told. With beta = 0, C is not read. T is float or double.
 template <class T>
-void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
-                 int64_t ldb, T beta, T* c, int64_t ldc);
+void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, T beta, T* c, int64_t ldc);
 
 /// The three matrices of one product of a batch.
 template <class T>
@@ -43,8 +43,8 @@ struct GemmOperands {
   T* c;
 };
 
-/// C_i = alpha op(A_i) op(B_i) + beta C_i + bias for every i, on all threads. `bias` (n values, or null) is added to each row.
-/// The tiles depend on the sizes alone, so the result does not depend on the number of threads.
+/// C_i = alpha op(A_i) op(B_i) + beta C_i + bias for every i, on all threads. `bias` (n values, or null) is added to
+/// each row. The tiles depend on the sizes alone, so the result does not depend on the number of threads.
 template <class T>
 void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
                   T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const T* bias = nullptr);

@@ -1,5 +1,5 @@
-// Kernels of the optimisers: one pass over a parameter, its gradient and its state. Operands are contiguous, of one dtype
-// (float32 or float64) and of one length; results do not depend on the number of threads.
+// Kernels of the optimisers: one pass over a parameter, its gradient and its state. Operands are contiguous, of one
+// dtype (float32 or float64) and of one length; results do not depend on the number of threads.
 #pragma once
 
 #include "atlas/core/config.h"
@@ -16,8 +16,8 @@ struct SgdStep {
 /// Coefficients of one update of Adam, AdamW or LAMB; `step` counts from 1.
 struct AdamStep {
   double lr, beta1, beta2, eps, weight_decay;
-  bool decoupled;          // decay acts on the weight (AdamW) rather than on the gradient (Adam); LAMB ignores it
-  double gradient_scale;   // the gradient is multiplied by this first (LAMB)
+  bool decoupled;         // decay acts on the weight (AdamW) rather than on the gradient (Adam); LAMB ignores it
+  double gradient_scale;  // the gradient is multiplied by this first (LAMB)
   int64_t step;
 };
 

@@ -6,7 +6,8 @@
 namespace atlas::inline ATLAS_ABI {
 
 /// The operands of a selective scan. u, delta [B,L,D]; a [D,N]; b, c [B,L,N]; d, delta_bias [D].
-/// As inputs of a kernel, u, delta, b and c may be strided as long as their last axis is contiguous; the rest is contiguous.
+/// As inputs of a kernel, u, delta, b and c may be strided as long as their last axis is contiguous; the rest is
+/// contiguous.
 struct ScanTensors {
   Tensor u, delta, a, b, c, d, delta_bias;
 };

@@ -26,11 +26,11 @@ struct ModelOptions {
 /// | mambavision-l2-512, -l3-512 / -l3-256 | 512 / 256 | as published |
 /// | mambavision-tiny, -toy | 32 | stem stride 4, windows as large as the map (at most 14 and 7) |
 /// | atlas-s, -b, -l | 1024 | dim 384, 768, 1024; patch 16, ratio 4; see below |
-/// | atlas-tiny, -toy | 32 | patch 4, ratio 2 |
+/// | atlas-tiny / -toy | 32 | patch 4 / 8, ratio 2 |
 ///
 /// Atlas follows the image size: of 12 blocks, every macro stage but the last gets 2, with one macro stage per scale
-/// (224: 12; 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for the small
-/// ones), otherwise the nearest width from half to twice that does. Every multiple of the patch works unless its number
+/// (224: 12; 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for tiny, 2 for
+/// toy), otherwise the nearest width from half to twice that does. Every multiple of the patch works unless its number
 /// of tokens a side is awkward, such as a large prime; the error then says which sizes are near.
 const std::vector<std::string>& preset_names();
 

@@ -7,10 +7,10 @@
 #include <limits>
 
 #include "atlas/kernels/binary.h"
-#include "atlas/tensor/strided.h"
 #include "atlas/ops/axes.h"
 #include "atlas/ops/compare.h"
 #include "atlas/ops/unary.h"
+#include "atlas/tensor/strided.h"
 
 namespace atlas::inline ATLAS_ABI {
 

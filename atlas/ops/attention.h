@@ -32,11 +32,11 @@ inline void check_attention(const Tensor& q, const std::vector<KeyValue>& source
     check(k.dim() == 4 && k.shape() == v.shape(), "attention",
           "source {}: needs k and v of one shape [B,L,heads,D], got k {}, v {}", i, describe(k), describe(v));
     for (int axis : {2, 3})
-      check(k.size(axis) == q.size(axis), "attention", "source {}: axis {} ({}) differs: q {} has {}, k {} has {}", i, axis,
-            axis == 2 ? "heads" : "channels per head", describe(q), q.size(axis), describe(k), k.size(axis));
+      check(k.size(axis) == q.size(axis), "attention", "source {}: axis {} ({}) differs: q {} has {}, k {} has {}", i,
+            axis, axis == 2 ? "heads" : "channels per head", describe(q), q.size(axis), describe(k), k.size(axis));
     check(k.size(0) == q.size(0) || (k.size(0) > 0 && q.size(0) % k.size(0) == 0), "attention",
-          "source {}: the batch of q {} (axis 0 = {}) is not a multiple of that of k {} (axis 0 = {})", i, describe(q), q.size(0),
-          describe(k), k.size(0));
+          "source {}: the batch of q {} (axis 0 = {}) is not a multiple of that of k {} (axis 0 = {})", i, describe(q),
+          q.size(0), describe(k), k.size(0));
   }
 }
 
@@ -49,10 +49,11 @@ inline double attention_scale(const Tensor& q, double scale) {
 /// Scaled dot product attention over several sources (Vaswani et al., "Attention is all you need", 2017, eq. 1):
 /// y[b,l,h] = sum over all keys j of softmax_j(scale q[b,l,h] . k[j,h]) v[j,h].
 ///
-/// The keys of the sources stand one after another along L. A source may have a smaller batch B_s dividing B: entry b of q
-/// then reads its entry b / (B / B_s), as if it had been repeated (it is not copied). Scores are never stored; backward
-/// recomputes them from one number per row.
-/// @param q        float32 or float64, [B,L,heads,D]; like k and v, a strided view is read in place when its last axis is contiguous
+/// The keys of the sources stand one after another along L. A source may have a smaller batch B_s dividing B: entry b
+/// of q then reads its entry b / (B / B_s), as if it had been repeated (it is not copied). Scores are never stored;
+/// backward recomputes them from one number per row.
+/// @param q        float32 or float64, [B,L,heads,D]; like k and v, a strided view is read in place when its last axis
+/// is contiguous
 /// @param sources  at least one; k and v [B_s,L_s,heads,D], same dtype
 /// @param scale    factor of the scores; 0 means 1 / sqrt(D)
 /// @return [B,L,heads,D], contiguous; zero where there is no key at all
@@ -108,7 +109,8 @@ inline Tensor attention_reference(const Tensor& q, const std::vector<KeyValue>& 
     keys.push_back(repeat_interleave(k, share, 0));
     values.push_back(repeat_interleave(v, share, 0));
   }
-  const Tensor qh = permute(q, {0, 2, 1, 3}), kh = permute(cat(keys, 1), {0, 2, 3, 1}), vh = permute(cat(values, 1), {0, 2, 1, 3});
+  const Tensor qh = permute(q, {0, 2, 1, 3}), kh = permute(cat(keys, 1), {0, 2, 3, 1}),
+               vh = permute(cat(values, 1), {0, 2, 1, 3});
   const Tensor p = softmax(matmul(qh, kh) * detail::attention_scale(q, scale), -1);
   return permute(matmul(p, vh), {0, 2, 1, 3});
 }

@@ -22,8 +22,8 @@ inline Tensor contiguous_copy(const Tensor& t) { return !t || t.is_contiguous() 
 inline void check_bias(const Tensor& bias, const Tensor& x, int64_t channels, const char* op) {
   if (!bias) return;
   check_same_kind(x, bias, op, "x", "bias");
-  check(bias.dim() == 1 && bias.size(0) == channels, op, "bias {} does not fit {} output channels (needs [{}])", describe(bias),
-        channels, channels);
+  check(bias.dim() == 1 && bias.size(0) == channels, op, "bias {} does not fit {} output channels (needs [{}])",
+        describe(bias), channels, channels);
 }
 
 inline Conv2dShape conv2d_shape(const Tensor& x, const Tensor& weight, const Conv2dOptions& o) {
@@ -50,15 +50,17 @@ inline Conv2dShape conv2d_shape(const Tensor& x, const Tensor& weight, const Con
     s.in[i] = x.size(axis);
     s.kernel[i] = weight.size(axis);
     check(o.stride[i] >= 1 && o.dilation[i] >= 1 && o.padding[i] >= 0, "conv2d",
-          "needs stride >= 1, dilation >= 1 and padding >= 0, got stride {}, dilation {}, padding {} along axis {}", o.stride[i],
-          o.dilation[i], o.padding[i], axis);
+          "needs stride >= 1, dilation >= 1 and padding >= 0, got stride {}, dilation {}, padding {} along axis {}",
+          o.stride[i], o.dilation[i], o.padding[i], axis);
     check(s.kernel[i] >= 1, "conv2d", "weight {} has no taps along axis {}", describe(weight), axis);
     int64_t padded = 0, extent = 0;
-    check(!__builtin_mul_overflow(o.padding[i], int64_t{2}, &padded) && !__builtin_add_overflow(padded, s.in[i], &padded) &&
+    check(!__builtin_mul_overflow(o.padding[i], int64_t{2}, &padded) &&
+              !__builtin_add_overflow(padded, s.in[i], &padded) &&
               !__builtin_mul_overflow(s.kernel[i] - 1, o.dilation[i], &extent),
           "conv2d", "padding {} or dilation {} along axis {} overflows 64 bits", o.padding[i], o.dilation[i], axis);
     check(extent < padded, "conv2d",
-          "the kernel is larger than the input along axis {}: x {} has {} (with padding {}: {}), weight {} spans {} (dilation {})",
+          "the kernel is larger than the input along axis {}: x {} has {} (with padding {}: {}), weight {} spans {} "
+          "(dilation {})",
           axis, describe(x), s.in[i], o.padding[i], padded, describe(weight), extent + 1, o.dilation[i]);
     s.out[i] = (padded - extent - 1) / o.stride[i] + 1;
   }
@@ -85,8 +87,8 @@ inline Tensor depthwise_conv2d(const Tensor& x, const Tensor& weight, const Tens
   kernels::depthwise_forward(in, taps, contiguous_copy(bias), y, s);
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record("conv2d", y, {x, weight, bias},
-                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? taps : Tensor(), "conv2d"), need_x, need_w, need_b,
-                 s, shape_w = weight.shape(), channels, count](const Tensor& dy) {
+                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? taps : Tensor(), "conv2d"), need_x,
+                 need_w, need_b, s, shape_w = weight.shape(), channels, count](const Tensor& dy) {
                   const Tensor g = contiguous_copy(dy);
                   Grads grads(3);
                   if (need_x) {
@@ -107,15 +109,16 @@ inline Tensor depthwise_conv2d(const Tensor& x, const Tensor& weight, const Tens
 }  // namespace detail
 
 /// Two-dimensional convolution (cross-correlation, as in every framework) of channels-last images:
-/// y[b,oh,ow,o] = bias[o] + sum over kh, kw, i of x[b, oh stride + kh dilation - padding, (same for w), i] weight[o,kh,kw,i],
-/// where x is zero outside the image and o reads the channels of its own group.
+/// y[b,oh,ow,o] = bias[o] + sum over kh, kw, i of x[b, oh stride + kh dilation - padding, (same for w), i]
+/// weight[o,kh,kw,i], where x is zero outside the image and o reads the channels of its own group.
 ///
 /// @param x        float32 or float64, [B,H,W,I]
 /// @param weight   same dtype, [O,KH,KW,I/groups]
 /// @param bias     same dtype, [O], or undefined for none
 /// @return [B,OH,OW,O] with OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1 rounded down, OW likewise
 /// @throws Error when shapes, dtypes or devices do not fit, or the kernel is larger than the padded image.
-inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {}) {
+inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+                     const Conv2dOptions& options = {}) {
   const Conv2dShape s = detail::conv2d_shape(x, weight, options);
   detail::check_bias(bias, x, s.out_channels, "conv2d");
   if (s.depthwise()) return detail::depthwise_conv2d(x, weight, bias, s);
@@ -124,8 +127,8 @@ inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias =
   kernels::conv2d_forward(in, w, detail::contiguous_copy(bias), y, s);
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record("conv2d", y, {x, weight, bias},
-                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? w : Tensor(), "conv2d"), need_x, need_w, need_b, s,
-                 shape_w = weight.shape()](const Tensor& dy) {
+                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? w : Tensor(), "conv2d"), need_x,
+                 need_w, need_b, s, shape_w = weight.shape()](const Tensor& dy) {
                   const Tensor g = detail::contiguous_copy(dy);
                   Grads grads(3);
                   if (need_x) {  // dx = dy convolved with the flipped filters
@@ -141,8 +144,8 @@ inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias =
                 });
 }
 
-/// Depthwise convolution along a sequence with "same" zero padding (K - 1 in all, of which floor((K - 1) / 2) in front):
-/// y[b,l,c] = bias[c] + sum over k of x[b, l + k - floor((K - 1) / 2), c] weight[k,c].
+/// Depthwise convolution along a sequence with "same" zero padding (K - 1 in all, of which floor((K - 1) / 2) in
+/// front): y[b,l,c] = bias[c] + sum over k of x[b, l + k - floor((K - 1) / 2), c] weight[k,c].
 ///
 /// @param x       float32 or float64, [B,L,C]; a view whose channels are contiguous is read in place
 /// @param weight  same dtype, [K,C], K >= 1
@@ -151,11 +154,13 @@ inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias =
 /// @throws Error when shapes, dtypes or devices do not fit.
 inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tensor& bias = {}) {
   check(x.dim() == 3, "conv1d_depthwise", "needs x[B,L,C], got {}", describe(x));
-  check(weight.dim() == 2 && weight.size(0) >= 1, "conv1d_depthwise", "needs weight[K,C] with K >= 1, got {}", describe(weight));
+  check(weight.dim() == 2 && weight.size(0) >= 1, "conv1d_depthwise", "needs weight[K,C] with K >= 1, got {}",
+        describe(weight));
   detail::check_same_kind(x, weight, "conv1d_depthwise", "x", "weight");
   const int64_t channels = x.size(2);
-  check(weight.size(1) == channels, "conv1d_depthwise", "channels differ: x {} axis 2 = {}, weight {} axis 1 = {}{}", describe(x),
-        channels, describe(weight), weight.size(1), weight.size(0) == channels ? " (weight is [K,C]: transpose it?)" : "");
+  check(weight.size(1) == channels, "conv1d_depthwise", "channels differ: x {} axis 2 = {}, weight {} axis 1 = {}{}",
+        describe(x), channels, describe(weight), weight.size(1),
+        weight.size(0) == channels ? " (weight is [K,C]: transpose it?)" : "");
   detail::check_bias(bias, x, channels, "conv1d_depthwise");
   Conv2dShape s;
   s.batch = x.size(0);
@@ -173,23 +178,24 @@ inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tens
   Tensor image = as_image(y);
   kernels::depthwise_forward(in, taps, detail::contiguous_copy(bias), image, s);
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
-  return record("conv1d_depthwise", y, {x, weight, bias},
-                [sx = Saved(need_w ? in : Tensor(), "conv1d_depthwise"), sw = Saved(need_x ? taps : Tensor(), "conv1d_depthwise"),
-                 need_x, need_w, need_b, s, shape = x.shape(), as_image](const Tensor& dy) {
-                  const Tensor g = as_image(dy);
-                  Grads grads(3);
-                  if (need_x) {
-                    grads[0] = empty(shape, g.dtype(), g.device());
-                    Tensor dx = as_image(grads[0]);
-                    kernels::depthwise_backward_input(g, sw(), dx, s);
-                  }
-                  if (need_w) {
-                    grads[1] = empty({s.kernel[1], s.in_channels}, g.dtype(), g.device());
-                    kernels::depthwise_backward_weight(sx(), g, grads[1], s);
-                  }
-                  if (need_b) grads[2] = detail::bias_gradient(dy);
-                  return grads;
-                });
+  return record(
+      "conv1d_depthwise", y, {x, weight, bias},
+      [sx = Saved(need_w ? in : Tensor(), "conv1d_depthwise"), sw = Saved(need_x ? taps : Tensor(), "conv1d_depthwise"),
+       need_x, need_w, need_b, s, shape = x.shape(), as_image](const Tensor& dy) {
+        const Tensor g = as_image(dy);
+        Grads grads(3);
+        if (need_x) {
+          grads[0] = empty(shape, g.dtype(), g.device());
+          Tensor dx = as_image(grads[0]);
+          kernels::depthwise_backward_input(g, sw(), dx, s);
+        }
+        if (need_w) {
+          grads[1] = empty({s.kernel[1], s.in_channels}, g.dtype(), g.device());
+          kernels::depthwise_backward_weight(sx(), g, grads[1], s);
+        }
+        if (need_b) grads[2] = detail::bias_gradient(dy);
+        return grads;
+      });
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -1,4 +1,5 @@
-// Ops that put tensors together or pick parts of them, with a copy: cat, stack, pad, repeat_interleave, gather, index_select.
+// Ops that put tensors together or pick parts of them, with a copy: cat, stack, pad, repeat_interleave, gather,
+// index_select.
 #pragma once
 
 #include <vector>
@@ -22,10 +23,12 @@ inline Tensor cat(const std::vector<Tensor>& tensors, int axis) {
   for (size_t i = 0; i < tensors.size(); ++i) {
     const Tensor& t = tensors[i];
     check(t.dtype() == first.dtype() && t.device() == first.device() && t.dim() == first.dim(), "cat",
-          "tensor {} is {}, tensor 0 is {}: dtype, device and number of axes must agree", i, describe(t), describe(first));
+          "tensor {} is {}, tensor 0 is {}: dtype, device and number of axes must agree", i, describe(t),
+          describe(first));
     for (int a = 0; a < t.dim(); ++a)
-      check(a == axis || t.shape()[a] == shape[a], "cat", "tensor {} is {}, tensor 0 is {}: axis {} differs (joining along axis {})",
-            i, describe(t), describe(first), a, axis);
+      check(a == axis || t.shape()[a] == shape[a], "cat",
+            "tensor {} is {}, tensor 0 is {}: axis {} differs (joining along axis {})", i, describe(t), describe(first),
+            a, axis);
     sizes.push_back(t.shape()[axis]);
     check(!__builtin_add_overflow(total, sizes.back(), &total), "cat", "axis {} becomes longer than 64 bits", axis);
   }
@@ -60,15 +63,16 @@ inline Tensor stack(const std::vector<Tensor>& tensors, int axis = 0) {
 /// @param before, after  how many elements to add at both ends of each axis, at least 0; one entry per axis of x
 /// @return shape[i] = before[i] + x.shape[i] + after[i]
 inline Tensor pad(const Tensor& x, const Shape& before, const Shape& after, double value = 0) {
-  check(before.size() == x.dim() && after.size() == x.dim(), "pad", "needs one entry per axis of {}, got {} and {}", describe(x),
-        before, after);
+  check(before.size() == x.dim() && after.size() == x.dim(), "pad", "needs one entry per axis of {}, got {} and {}",
+        describe(x), before, after);
   Shape shape = x.shape();
   bool any = false;
   for (int i = 0; i < x.dim(); ++i) {
-    check(before[i] >= 0 && after[i] >= 0, "pad", "cannot add {} and {} elements to axis {} of {} (use slice to cut)", before[i],
-          after[i], i, describe(x));
-    check(!__builtin_add_overflow(shape[i], before[i], &shape[i]) && !__builtin_add_overflow(shape[i], after[i], &shape[i]), "pad",
-          "axis {} becomes longer than 64 bits", i);
+    check(before[i] >= 0 && after[i] >= 0, "pad", "cannot add {} and {} elements to axis {} of {} (use slice to cut)",
+          before[i], after[i], i, describe(x));
+    check(!__builtin_add_overflow(shape[i], before[i], &shape[i]) &&
+              !__builtin_add_overflow(shape[i], after[i], &shape[i]),
+          "pad", "axis {} becomes longer than 64 bits", i);
     any = any || before[i] != 0 || after[i] != 0;
   }
   if (!any) return x;
@@ -94,7 +98,8 @@ inline Tensor repeat_interleave(const Tensor& x, int64_t n, int axis) {
   for (int i = axis + 1; i < x.dim(); ++i) inner *= x.shape()[i];
   const int64_t length = x.shape()[axis];
   Shape shape = x.shape();
-  check(!__builtin_mul_overflow(length, n, &shape[axis]), "repeat_interleave", "axis {} becomes longer than 64 bits", axis);
+  check(!__builtin_mul_overflow(length, n, &shape[axis]), "repeat_interleave", "axis {} becomes longer than 64 bits",
+        axis);
   return reshape(expand(reshape(x, {outer, length, 1, inner}), {outer, length, n, inner}), shape);
 }
 
@@ -106,19 +111,20 @@ inline Tensor repeat_interleave(const Tensor& x, int64_t n, int axis) {
 /// @return a tensor of index's shape and x's dtype
 inline Tensor gather(const Tensor& x, int axis, const Tensor& index) {
   axis = normalize_axis(axis, x.dim(), "gather");
-  check(index.dtype() == int64 && index.dim() == x.dim(), "gather", "index must be int64 with as many axes as x: got {} for {}",
-        describe(index), describe(x));
+  check(index.dtype() == int64 && index.dim() == x.dim(), "gather",
+        "index must be int64 with as many axes as x: got {} for {}", describe(index), describe(x));
   for (int i = 0; i < x.dim(); ++i)
-    check(i == axis || index.shape()[i] <= x.shape()[i], "gather", "index {} is longer than x {} on axis {}", describe(index),
-          describe(x), i);
+    check(i == axis || index.shape()[i] <= x.shape()[i], "gather", "index {} is longer than x {} on axis {}",
+          describe(index), describe(x), i);
   kernels::check_index(index, x.shape()[axis], "gather");
   Tensor y = empty(index.shape(), x.dtype(), x.device());
   kernels::gather_forward(x, index, axis, y);
-  return record("gather", std::move(y), {x}, [axis, index = Saved(index, "gather"), from = x.shape()](const Tensor& dy) {
-    Tensor dx = detail::zeros_of(from, dy);
-    kernels::gather_backward(dy, index(), axis, dx);
-    return Grads{dx};
-  });
+  return record("gather", std::move(y), {x},
+                [axis, index = Saved(index, "gather"), from = x.shape()](const Tensor& dy) {
+                  Tensor dx = detail::zeros_of(from, dy);
+                  kernels::gather_backward(dy, index(), axis, dx);
+                  return Grads{dx};
+                });
 }
 
 /// y = x at the given indices of one axis: y[.., k, ..] = x[.., index[k], ..].
@@ -126,7 +132,8 @@ inline Tensor gather(const Tensor& x, int axis, const Tensor& index) {
 /// @return shape of x with length K on `axis`
 inline Tensor index_select(const Tensor& x, int axis, const Tensor& index) {
   axis = normalize_axis(axis, x.dim(), "index_select");
-  check(index.dtype() == int64 && index.dim() == 1, "index_select", "index must be int64 with one axis, got {}", describe(index));
+  check(index.dtype() == int64 && index.dim() == 1, "index_select", "index must be int64 with one axis, got {}",
+        describe(index));
   kernels::check_index(index, x.shape()[axis], "index_select");
   Shape one = Shape::filled(x.dim(), 1), shape = x.shape();
   one[axis] = shape[axis] = index.numel();

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "atlas/autograd/node.h"
-#include "atlas/tensor/strided.h"
 #include "atlas/kernels/gemm.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/strided.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -20,8 +20,10 @@ inline Tensor try_rows_view(const Tensor& t) {
   int64_t rows = 1, step = 0;
   for (int i = last - 1; i >= 0; --i) {
     if (t.shape()[i] == 1) continue;
-    if (rows == 1) step = t.strides()[i];
-    else if (t.strides()[i] != step * rows) return {};
+    if (rows == 1)
+      step = t.strides()[i];
+    else if (t.strides()[i] != step * rows)
+      return {};
     rows *= t.shape()[i];
   }
   if (columns > 1 && t.strides()[last] != 1) return {};
@@ -86,10 +88,10 @@ inline Tensor multiply(Tensor a, Tensor b) {
 
 inline void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const char* name_a, const char* name_b) {
   if (a.dtype() == b.dtype() && a.device() == b.device() && (a.dtype() == float32 || a.dtype() == float64)) return;
-  check(a.dtype() == b.dtype(), op, "dtypes differ: {} {}, {} {} (convert one with .to(...))", name_a, describe(a), name_b,
-        describe(b));
-  check(a.device() == b.device(), op, "devices differ: {} {} on {}, {} {} on {} (move one with .to(...))", name_a, describe(a),
-        a.device().str(), name_b, describe(b), b.device().str());
+  check(a.dtype() == b.dtype(), op, "dtypes differ: {} {}, {} {} (convert one with .to(...))", name_a, describe(a),
+        name_b, describe(b));
+  check(a.device() == b.device(), op, "devices differ: {} {} on {}, {} {} on {} (move one with .to(...))", name_a,
+        describe(a), a.device().str(), name_b, describe(b), b.device().str());
   check(a.dtype() == float32 || a.dtype() == float64, op, "needs float32 or float64, got {} {} (convert with .to(...))",
         name_a, describe(a));
 }
@@ -98,21 +100,23 @@ inline void check_same_kind(const Tensor& a, const Tensor& b, const char* op, co
 
 /// Matrix product: c[..., i, j] = sum over k of a[..., i, k] b[..., k, j].
 ///
-/// Batch axes (all but the last two) broadcast. A vector [K] counts as a row on the left and as a column on the right, and
-/// its axis is dropped from the result. Transposed views are read in place.
+/// Batch axes (all but the last two) broadcast. A vector [K] counts as a row on the left and as a column on the right,
+/// and its axis is dropped from the result. Transposed views are read in place.
 /// @param a  float32 or float64, [K] or [..., M, K]
 /// @param b  same dtype, [K] or [..., K, N]
 /// @return [..., M, N]
-/// @throws Error when dtypes, devices or inner lengths differ, an operand has no axis, or the batch axes do not broadcast.
+/// @throws Error when dtypes, devices or inner lengths differ, an operand has no axis, or the batch axes do not
+/// broadcast.
 inline Tensor matmul(const Tensor& a, const Tensor& b) {
-  check(a.dim() >= 1 && b.dim() >= 1, "matmul", "needs operands of at least one axis: a {}, b {}", describe(a), describe(b));
+  check(a.dim() >= 1 && b.dim() >= 1, "matmul", "needs operands of at least one axis: a {}, b {}", describe(a),
+        describe(b));
   detail::check_same_kind(a, b, "matmul", "a", "b");
   const int inner_b = std::max(b.dim() - 2, 0);
-  check(a.size(-1) == b.shape()[inner_b], "matmul", "inner dimensions differ: a {} axis {} = {}, b {} axis {} = {}{}", describe(a),
-        a.dim() - 1, a.size(-1), describe(b), inner_b, b.shape()[inner_b],
-        b.dim() >= 2 && b.size(-1) == a.size(-1)   ? " (transpose b?)"
+  check(a.size(-1) == b.shape()[inner_b], "matmul", "inner dimensions differ: a {} axis {} = {}, b {} axis {} = {}{}",
+        describe(a), a.dim() - 1, a.size(-1), describe(b), inner_b, b.shape()[inner_b],
+        b.dim() >= 2 && b.size(-1) == a.size(-1)           ? " (transpose b?)"
         : a.dim() >= 2 && a.size(-2) == b.shape()[inner_b] ? " (transpose a?)"
-                                                   : "");
+                                                           : "");
   const Tensor pa = detail::promote_vector(a, true), pb = detail::promote_vector(b, false);
   Tensor c = detail::multiply(pa, pb);
   const Shape full = c.shape();
@@ -121,31 +125,33 @@ inline Tensor matmul(const Tensor& a, const Tensor& b) {
   if (a.dim() == 1) shape.erase(shape.size() - (b.dim() == 1 ? 1 : 2));
   Tensor y = raw_view(c, shape, contiguous_strides(shape), 0);
 
-  return record("matmul", y, {a, b},
-                [sa = Saved(pa, "matmul"), sb = Saved(pb, "matmul"), full, shape_a = a.shape(), shape_b = b.shape(),
-                 need_a = a.requires_grad(), need_b = b.requires_grad()](const Tensor& dy) {
-                  const Tensor whole = dy.is_contiguous() ? dy : copy_of(dy);
-                  const Tensor dc = raw_view(whole, full, contiguous_strides(full), whole.offset());
-                  // The batch sum of a gradient undoes the broadcasting; then a vector gets its single axis back.
-                  const auto finish = [](const Tensor& g, const Tensor& promoted, const Shape& shape_wanted) {
-                    const Tensor s = sum_to(g, promoted.shape());
-                    const Tensor flat = s.is_contiguous() ? s : copy_of(s);
-                    return raw_view(flat, shape_wanted, contiguous_strides(shape_wanted), flat.offset());
-                  };
-                  Grads grads(2);
-                  const Tensor &x = sa(), &w = sb();
-                  if (need_a) grads[0] = finish(detail::multiply(dc, detail::swap_last_axes(w)), x, shape_a);  // da = dc bᵀ
-                  if (need_b) {                                                                               // db = aᵀ dc
-                    const Tensor rows = detail::batch_shape(w).numel() == 1 ? detail::try_rows_view(x) : Tensor();
-                    const Tensor drows = rows ? detail::try_rows_view(dc) : Tensor();
-                    if (drows && rows.shape()[0] == drows.shape()[0])  // b was one matrix: the batch is part of the product
-                      grads[1] = finish(raw_view(detail::multiply(detail::swap_last_axes(rows), drows), w.shape(),
-                                                 contiguous_strides(w.shape()), 0), w, shape_b);
-                    else
-                      grads[1] = finish(detail::multiply(detail::swap_last_axes(x), dc), w, shape_b);
-                  }
-                  return grads;
-                });
+  return record(
+      "matmul", y, {a, b},
+      [sa = Saved(pa, "matmul"), sb = Saved(pb, "matmul"), full, shape_a = a.shape(), shape_b = b.shape(),
+       need_a = a.requires_grad(), need_b = b.requires_grad()](const Tensor& dy) {
+        const Tensor whole = dy.is_contiguous() ? dy : copy_of(dy);
+        const Tensor dc = raw_view(whole, full, contiguous_strides(full), whole.offset());
+        // The batch sum of a gradient undoes the broadcasting; then a vector gets its single axis back.
+        const auto finish = [](const Tensor& g, const Tensor& promoted, const Shape& shape_wanted) {
+          const Tensor s = sum_to(g, promoted.shape());
+          const Tensor flat = s.is_contiguous() ? s : copy_of(s);
+          return raw_view(flat, shape_wanted, contiguous_strides(shape_wanted), flat.offset());
+        };
+        Grads grads(2);
+        const Tensor &x = sa(), &w = sb();
+        if (need_a) grads[0] = finish(detail::multiply(dc, detail::swap_last_axes(w)), x, shape_a);  // da = dc bᵀ
+        if (need_b) {                                                                                // db = aᵀ dc
+          const Tensor rows = detail::batch_shape(w).numel() == 1 ? detail::try_rows_view(x) : Tensor();
+          const Tensor drows = rows ? detail::try_rows_view(dc) : Tensor();
+          if (drows && rows.shape()[0] == drows.shape()[0])  // b was one matrix: the batch is part of the product
+            grads[1] = finish(raw_view(detail::multiply(detail::swap_last_axes(rows), drows), w.shape(),
+                                       contiguous_strides(w.shape()), 0),
+                              w, shape_b);
+          else
+            grads[1] = finish(detail::multiply(detail::swap_last_axes(x), dc), w, shape_b);
+        }
+        return grads;
+      });
 }
 
 /// Affine map of the last axis: y = x Wᵀ + b.
@@ -159,8 +165,8 @@ inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias =
   check(x.dim() >= 1, "linear", "needs x[..., in], got {}", describe(x));
   check(weight.dim() == 2, "linear", "needs weight[out, in], got {}", describe(weight));
   detail::check_same_kind(x, weight, "linear", "x", "weight");
-  check(x.size(-1) == weight.size(1), "linear", "input features differ: x {} axis {} = {}, weight {} axis 1 = {}{}", describe(x),
-        x.dim() - 1, x.size(-1), describe(weight), weight.size(1),
+  check(x.size(-1) == weight.size(1), "linear", "input features differ: x {} axis {} = {}, weight {} axis 1 = {}{}",
+        describe(x), x.dim() - 1, x.size(-1), describe(weight), weight.size(1),
         x.size(-1) == weight.size(0) ? " (weight is [out, in]: transpose it?)" : "");
   if (bias) {
     detail::check_same_kind(x, bias, "linear", "x", "bias");
@@ -177,8 +183,8 @@ inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias =
 
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record("linear", y, {x, weight, bias},
-                [sx = Saved(need_w ? rows : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x, need_w,
-                 need_b, shape_x = x.shape(), out](const Tensor& dy) {
+                [sx = Saved(need_w ? rows : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x,
+                 need_w, need_b, shape_x = x.shape(), out](const Tensor& dy) {
                   const Tensor dr = detail::rows_view(dy);
                   Grads grads(3);
                   if (need_x) {  // dx = dy W

@@ -21,8 +21,8 @@ inline void check_scan(const ScanTensors& s) {
   const Shape channels{s.u.size(2)}, states{s.u.size(0), s.u.size(1), s.a.size(1)};
   const auto fits = [&](const char* name, const Tensor& t, const Shape& shape, const char* letters) {
     check_same_kind(s.u, t, "selective_scan", "u", name);
-    check(t.shape() == shape, "selective_scan", "needs {}[{}] = {}{} for u {} and A {}, got {}", name, letters, name, shape,
-          describe(s.u), describe(s.a), describe(t));
+    check(t.shape() == shape, "selective_scan", "needs {}[{}] = {}{} for u {} and A {}, got {}", name, letters, name,
+          shape, describe(s.u), describe(s.a), describe(t));
   };
   fits("delta", s.delta, s.u.shape(), "B,L,D");
   fits("A", s.a, {s.u.size(2), s.a.size(1)}, "D,N");
@@ -33,13 +33,15 @@ inline void check_scan(const ScanTensors& s) {
 }
 
 /// `t` [B,L,n] when its rows are contiguous, otherwise a contiguous copy. Outside the graph.
-inline Tensor rows_of_sequence(const Tensor& t) { return t.size(2) <= 1 || t.strides()[2] == 1 ? t.detach() : copy_of(t); }
+inline Tensor rows_of_sequence(const Tensor& t) {
+  return t.size(2) <= 1 || t.strides()[2] == 1 ? t.detach() : copy_of(t);
+}
 
 }  // namespace detail
 
-/// Selective scan (Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023, Algorithm 2, with the
-/// simplified discretisation of their code): per channel, N states follow the input along L,
-/// d_t = softplus(delta_t + delta_bias),  h_t = exp(d_t A) h_{t-1} + d_t u_t B_t,  y_t = C_t . h_t + D u_t,  h_0 = 0.
+/// Selective scan (Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023, Algorithm 2,
+/// with the simplified discretisation of their code): per channel, N states follow the input along L, d_t =
+/// softplus(delta_t + delta_bias),  h_t = exp(d_t A) h_{t-1} + d_t u_t B_t,  y_t = C_t . h_t + D u_t,  h_0 = 0.
 ///
 /// Backward recomputes the states. Strided views of u, delta, B and C with a contiguous last axis are read in place.
 /// @param u           float32 or float64, [B,L,D]
@@ -55,15 +57,20 @@ inline Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor&
                              const Tensor& D, const Tensor& delta_bias) {
   detail::check_scan({u, delta, A, B, C, D, delta_bias});
   const auto whole = [](const Tensor& t) { return t.is_contiguous() ? t.detach() : copy_of(t); };
-  const ScanTensors in{detail::rows_of_sequence(u), detail::rows_of_sequence(delta), whole(A), detail::rows_of_sequence(B),
-                       detail::rows_of_sequence(C), whole(D), whole(delta_bias)};
+  const ScanTensors in{detail::rows_of_sequence(u),
+                       detail::rows_of_sequence(delta),
+                       whole(A),
+                       detail::rows_of_sequence(B),
+                       detail::rows_of_sequence(C),
+                       whole(D),
+                       whole(delta_bias)};
   Tensor y = empty(u.shape(), u.dtype(), u.device());
   kernels::scan_forward(in, y);
 
   const char* op = "selective_scan";
   return record(op, y, {u, delta, A, B, C, D, delta_bias},
-                [su = Saved(in.u, op), sdelta = Saved(in.delta, op), sa = Saved(in.a, op), sb = Saved(in.b, op), sc = Saved(in.c, op),
-                 sd = Saved(in.d, op), sbias = Saved(in.delta_bias, op)](const Tensor& dy) {
+                [su = Saved(in.u, op), sdelta = Saved(in.delta, op), sa = Saved(in.a, op), sb = Saved(in.b, op),
+                 sc = Saved(in.c, op), sd = Saved(in.d, op), sbias = Saved(in.delta_bias, op)](const Tensor& dy) {
                   const ScanTensors x{su(), sdelta(), sa(), sb(), sc(), sd(), sbias()};
                   ScanTensors g{empty_like(x.u), empty_like(x.delta), empty_like(x.a),         empty_like(x.b),
                                 empty_like(x.c), empty_like(x.d),     empty_like(x.delta_bias)};
@@ -73,15 +80,15 @@ inline Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor&
 }
 
 /// The same from plain ops, one step of time after the other.
-inline Tensor selective_scan_reference(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
-                                       const Tensor& D, const Tensor& delta_bias) {
+inline Tensor selective_scan_reference(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,
+                                       const Tensor& C, const Tensor& D, const Tensor& delta_bias) {
   detail::check_scan({u, delta, A, B, C, D, delta_bias});
   const Tensor d = softplus(delta + delta_bias);
   Tensor h = zeros({u.size(0), u.size(2), A.size(1)}, u.dtype(), u.device());
   std::vector<Tensor> ys;
   for (int64_t t = 0; t < u.size(1); ++t) {
-    const Tensor dt = select(d, 1, t);                                                                           // [B,D]
-    const Tensor drive = unsqueeze(dt * select(u, 1, t), 2) * unsqueeze(select(B, 1, t), 1);                     // [B,D,N]
+    const Tensor dt = select(d, 1, t);                                                        // [B,D]
+    const Tensor drive = unsqueeze(dt * select(u, 1, t), 2) * unsqueeze(select(B, 1, t), 1);  // [B,D,N]
     h = exp(unsqueeze(dt, 2) * A) * h + drive;
     ys.push_back(sum(h * unsqueeze(select(C, 1, t), 1), {2}));
   }

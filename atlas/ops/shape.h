@@ -60,18 +60,18 @@ inline Shape complete_shape(const Tensor& x, Shape shape) {
       unknown = i;
       known[i] = 1;
     } else {
-      check(shape[i] >= 0, "reshape", "length {} of axis {} in {} is negative (only -1 is allowed: it is inferred)", shape[i], i,
-            shape);
+      check(shape[i] >= 0, "reshape", "length {} of axis {} in {} is negative (only -1 is allowed: it is inferred)",
+            shape[i], i, shape);
     }
   }
   const int64_t n = x.numel(), m = known.numel();
   if (unknown >= 0) {
-    check(m != 0 && n % m == 0, "reshape", "cannot infer axis {} of {}: {} has {} elements, the other axes {}", unknown, shape,
-          describe(x), n, m);
+    check(m != 0 && n % m == 0, "reshape", "cannot infer axis {} of {}: {} has {} elements, the other axes {}", unknown,
+          shape, describe(x), n, m);
     shape[unknown] = n / m;
   } else {
-    check(m == n, "reshape", "{} has {} elements, the new shape {} has {} (one length may be -1: it is inferred)", describe(x), n,
-          shape, m);
+    check(m == n, "reshape", "{} has {} elements, the new shape {} has {} (one length may be -1: it is inferred)",
+          describe(x), n, shape, m);
   }
   return shape;
 }
@@ -129,8 +129,8 @@ inline Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end, int64
   axis = normalize_axis(axis, x.dim(), "slice");
   const int64_t n = x.shape()[axis];
   if (end == kEnd) end = n;
-  check(begin >= -n && begin <= n && end >= -n && end <= n, "slice", "[{}, {}) is outside axis {} of {}, whose length is {}", begin,
-        end, axis, describe(x), n);
+  check(begin >= -n && begin <= n && end >= -n && end <= n, "slice",
+        "[{}, {}) is outside axis {} of {}, whose length is {}", begin, end, axis, describe(x), n);
   begin += begin < 0 ? n : 0;
   end += end < 0 ? n : 0;
   check(begin <= end, "slice", "begin {} lies after end {} (axis {} of {})", begin, end, axis, describe(x));
@@ -155,18 +155,20 @@ inline Tensor select(const Tensor& x, int axis, int64_t index) {
   check(x.dim() > 0, "select", "a tensor without axes has nothing to index: {} (use item())", describe(x));
   axis = normalize_axis(axis, x.dim(), "select");
   const int64_t n = x.shape()[axis];
-  check(index >= -n && index < n, "select", "index {} is outside axis {} of {}, whose length is {}", index, axis, describe(x), n);
+  check(index >= -n && index < n, "select", "index {} is outside axis {} of {}, whose length is {}", index, axis,
+        describe(x), n);
   index += index < 0 ? n : 0;
   Shape shape = x.shape(), strides = x.strides();
   const int64_t skip = index * strides[axis];
   shape.erase(axis);
   strides.erase(axis);
-  return record("select", detail::view_of(x, shape, strides, skip), {x}, [axis, index, from = x.shape()](const Tensor& dy) {
-    Tensor dx = detail::zeros_of(from, dy);
-    Tensor part = select(dx, axis, index);
-    copy_elements(part, dy);
-    return Grads{dx};
-  });
+  return record("select", detail::view_of(x, shape, strides, skip), {x},
+                [axis, index, from = x.shape()](const Tensor& dy) {
+                  Tensor dx = detail::zeros_of(from, dy);
+                  Tensor part = select(dx, axis, index);
+                  copy_elements(part, dy);
+                  return Grads{dx};
+                });
 }
 
 /// y = x repeated along axes of length 1 (and new axes in front) without copying: the repeated axes get stride 0.
@@ -184,8 +186,8 @@ inline Tensor expand(const Tensor& x, Shape shape) {
     }
     const int64_t n = x.shape()[i - shift];
     if (shape[i] == -1) shape[i] = n;
-    check(shape[i] == n || (n == 1 && shape[i] >= 0), "expand", "{} cannot become {}: axis {} has length {}, wanted {}", describe(x),
-          shape, i - shift, n, shape[i]);
+    check(shape[i] == n || (n == 1 && shape[i] >= 0), "expand", "{} cannot become {}: axis {} has length {}, wanted {}",
+          describe(x), shape, i - shift, n, shape[i]);
     strides[i] = n == 1 && shape[i] != 1 ? 0 : x.strides()[i - shift];
   }
   shape.numel();  // raises when the product overflows
@@ -230,8 +232,10 @@ inline Tensor flatten(const Tensor& x, int from = 0, int to = -1) {
   int64_t joined = 1;
   for (int i = 0; i < x.dim(); ++i) {
     if (i >= from && i <= to) joined *= x.shape()[i];
-    if (i < from || i > to) shape.push_back(x.shape()[i]);
-    else if (i == to) shape.push_back(joined);
+    if (i < from || i > to)
+      shape.push_back(x.shape()[i]);
+    else if (i == to)
+      shape.push_back(joined);
   }
   return reshape(x, shape);
 }
@@ -245,8 +249,8 @@ inline std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& si
   for (int64_t n : sizes) {
     check(n >= 0 && !__builtin_add_overflow(total, n, &total), "split", "{} is no length of a part", n);
   }
-  check(total == x.shape()[axis], "split", "the parts add up to {}, axis {} of {} has length {}", total, axis, describe(x),
-        x.shape()[axis]);
+  check(total == x.shape()[axis], "split", "the parts add up to {}, axis {} of {} has length {}", total, axis,
+        describe(x), x.shape()[axis]);
   std::vector<Tensor> parts;
   parts.reserve(sizes.size());
   int64_t begin = 0;
@@ -262,8 +266,8 @@ inline std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& si
 inline std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis) {
   axis = normalize_axis(axis, x.dim(), "chunk");
   const int64_t length = x.shape()[axis];
-  check(n >= 1 && length % n == 0, "chunk", "axis {} of {} does not divide into {} equal parts (use split for unequal ones)", axis,
-        describe(x), n);
+  check(n >= 1 && length % n == 0, "chunk",
+        "axis {} of {} does not divide into {} equal parts (use split for unequal ones)", axis, describe(x), n);
   return split(x, std::vector<int64_t>(static_cast<size_t>(n), length / n), axis);
 }
 
@@ -283,22 +287,23 @@ inline Tensor unfold(const Tensor& x, int axis, int64_t size, int64_t step) {
   if (count > 1) strides[axis] *= step;
   // dx[i * step + j] += dy[i, j]. Windows overlap, so either one window or one place in all windows is added at a time:
   // within one such addition no element is hit twice, and the order of additions is fixed.
-  return record("unfold", detail::view_of(x, shape, strides), {x}, [axis, size, step, count, from = x.shape()](const Tensor& dy) {
-    Tensor dx = detail::zeros_of(from, dy);
-    if (dy.numel() == 0) return Grads{dx};
-    if (count <= size) {
-      for (int64_t i = 0; i < count; ++i) {
-        Tensor part = transpose(unsqueeze(slice(dx, axis, i * step, i * step + size), -1), axis, -1);
-        add_elements(part, slice(dy, axis, i, i + 1), 1);
-      }
-    } else {
-      for (int64_t j = 0; j < size; ++j) {
-        Tensor part = slice(dx, axis, j, j + (count - 1) * step + 1, step);
-        add_elements(part, select(dy, -1, j), 1);
-      }
-    }
-    return Grads{dx};
-  });
+  return record("unfold", detail::view_of(x, shape, strides), {x},
+                [axis, size, step, count, from = x.shape()](const Tensor& dy) {
+                  Tensor dx = detail::zeros_of(from, dy);
+                  if (dy.numel() == 0) return Grads{dx};
+                  if (count <= size) {
+                    for (int64_t i = 0; i < count; ++i) {
+                      Tensor part = transpose(unsqueeze(slice(dx, axis, i * step, i * step + size), -1), axis, -1);
+                      add_elements(part, slice(dy, axis, i, i + 1), 1);
+                    }
+                  } else {
+                    for (int64_t j = 0; j < size; ++j) {
+                      Tensor part = slice(dx, axis, j, j + (count - 1) * step + 1, step);
+                      add_elements(part, select(dy, -1, j), 1);
+                    }
+                  }
+                  return Grads{dx};
+                });
 }
 
 inline Tensor Tensor::reshape(Shape to) const { return atlas::reshape(*this, to); }

@@ -28,11 +28,14 @@ inline void check_betas(std::string_view op, double beta1, double beta2, double 
 class Adam : public Optimizer {
  public:
   /// @throws Error when a setting is out of range or a parameter is not a contiguous float tensor.
-  explicit Adam(std::vector<ParameterGroup> groups, AdamOptions options = {}) : Adam("Adam", std::move(groups), options, false) {}
+  explicit Adam(std::vector<ParameterGroup> groups, AdamOptions options = {})
+      : Adam("Adam", std::move(groups), options, false) {}
 
  protected:
   Adam(std::string_view name, std::vector<ParameterGroup> groups, AdamOptions options, bool decoupled)
-      : Optimizer(name, std::move(groups), options.lr, {"exp_avg", "exp_avg_sq"}), options_(options), decoupled_(decoupled) {
+      : Optimizer(name, std::move(groups), options.lr, {"exp_avg", "exp_avg_sq"}),
+        options_(options),
+        decoupled_(decoupled) {
     detail::check_betas(name, options.beta1, options.beta2, options.eps);
   }
   void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) override {
@@ -50,7 +53,8 @@ class Adam : public Optimizer {
 class AdamW : public Adam {
  public:
   /// @throws Error when a setting is out of range or a parameter is not a contiguous float tensor.
-  explicit AdamW(std::vector<ParameterGroup> groups, AdamOptions options = {}) : Adam("AdamW", std::move(groups), options, true) {}
+  explicit AdamW(std::vector<ParameterGroup> groups, AdamOptions options = {})
+      : Adam("AdamW", std::move(groups), options, true) {}
 };
 
 }  // namespace atlas::inline ATLAS_ABI

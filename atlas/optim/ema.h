@@ -20,9 +20,11 @@ struct EmaOptions {
 
 /// Moving average of weights and buffers, a = decay a + (1 - decay) x after every update (Polyak and Juditsky 1992).
 ///
-/// Float tensors are averaged in their own dtype; others (counters) are copied. The averages start as the present values.
+/// Float tensors are averaged in their own dtype; others (counters) are copied. The averages start as the present
+/// values.
 ///
-/// Example: `Ema ema(model, {.decay = 0.9998}); ... optimizer.step(); ema.update(); ... { auto guard = ema.swap(); evaluate(model); }`
+/// Example: `Ema ema(model, {.decay = 0.9998}); ... optimizer.step(); ema.update(); ... { auto guard = ema.swap();
+/// evaluate(model); }`
 class Ema {
  public:
   /// @param tensors  parameters and buffers by name; @throws Error for doubled names or a decay outside [0, 1)
@@ -31,7 +33,8 @@ class Ema {
     std::set<std::string> names{kUpdates};
     for (const auto& [name, value] : tensors) {
       check(names.insert(name).second, "Ema", "two tensors are called '{}'", name);
-      check(value.defined() && value.is_contiguous(), "Ema", "'{}' must be a contiguous tensor, got {}", name, describe(value));
+      check(value.defined() && value.is_contiguous(), "Ema", "'{}' must be a contiguous tensor, got {}", name,
+            describe(value));
       entries_.push_back({name, value, copy_of(value)});
     }
   }
@@ -48,8 +51,10 @@ class Ema {
     const double decay = options_.ramp ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
     NoGrad off;
     for (Entry& e : entries_) {
-      if (is_floating(e.value.dtype())) kernels::ema_update(e.average, e.value, decay);
-      else e.average.copy_(e.value);
+      if (is_floating(e.value.dtype()))
+        kernels::ema_update(e.average, e.value, decay);
+      else
+        e.average.copy_(e.value);
       e.average.bump_version();
     }
   }
@@ -109,7 +114,8 @@ class Ema {
   }
   void exchange() {
     for (Entry& e : entries_) {
-      // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its version.
+      // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
+      // version.
       kernels::swap_values(e.value, e.average);
       e.value.bump_version();
       e.average.bump_version();

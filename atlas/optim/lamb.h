@@ -18,7 +18,8 @@ struct LambOptions {
   double max_grad_norm = 1;  ///< the whole gradient is divided by max(1, norm / max_grad_norm); 0 switches this off
 };
 
-/// LAMB (You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020, algorithm 2).
+/// LAMB (You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020, algorithm
+/// 2).
 ///
 ///     d = m̂ / (√v̂ + eps) + λ p,   p -= lr (‖p‖ / ‖d‖) d
 ///

@@ -68,8 +68,10 @@ inline void load_tensors(const StateDict& from, StateDict to, std::string_view o
   LoadReport report;
   for (const auto& [name, t] : to) {
     const auto it = from.find(name);
-    if (it == from.end()) report.missing.push_back(name);
-    else if (!it->second || it->second.shape() != t.shape() || is_floating(it->second.dtype()) != is_floating(t.dtype()))
+    if (it == from.end())
+      report.missing.push_back(name);
+    else if (!it->second || it->second.shape() != t.shape() ||
+             is_floating(it->second.dtype()) != is_floating(t.dtype()))
       report.mismatched.push_back(fmt::format("{}: expected {}, got {}", name, describe(t), describe(it->second)));
   }
   for (const auto& [name, t] : from)
@@ -88,8 +90,8 @@ inline Tensor scalar(DType dtype, double value) {
 
 /// Base of the optimisers.
 ///
-/// A step changes the parameters from their grad(); a parameter without gradient is left alone. The state (moments, step
-/// counts) has the dtype and device of its parameter.
+/// A step changes the parameters from their grad(); a parameter without gradient is left alone. The state (moments,
+/// step counts) has the dtype and device of its parameter.
 ///
 /// Example: `AdamW optimizer(decay_groups(model, 0.05), {.lr = 1e-3});`
 /// then per batch: `optimizer.zero_grad(); loss.backward(); optimizer.step();`
@@ -177,12 +179,14 @@ class Optimizer {
     set_lr(lr);
     std::set<std::string> names{"lr"};
     for (const ParameterGroup& group : groups_) {
-      check(group.weight_decay >= 0 && group.lr_scale >= 0, name_, "weight decay and learning-rate scale must be >= 0, got {} and {}",
-            group.weight_decay, group.lr_scale);
+      check(group.weight_decay >= 0 && group.lr_scale >= 0, name_,
+            "weight decay and learning-rate scale must be >= 0, got {} and {}", group.weight_decay, group.lr_scale);
       for (const Parameter& p : group.parameters) {
-        check(names.insert(p.name).second, name_, "two parameters are called '{}' (each parameter belongs to one group)", p.name);
-        check(p.value.defined() && (p.value.dtype() == float32 || p.value.dtype() == float64) && p.value.is_contiguous(), name_,
-              "parameter '{}' must be a contiguous float32 or float64 tensor, got {}", p.name, describe(p.value));
+        check(names.insert(p.name).second, name_,
+              "two parameters are called '{}' (each parameter belongs to one group)", p.name);
+        check(
+            p.value.defined() && (p.value.dtype() == float32 || p.value.dtype() == float64) && p.value.is_contiguous(),
+            name_, "parameter '{}' must be a contiguous float32 or float64 tensor, got {}", p.name, describe(p.value));
         State state;
         for (size_t k = 0; k < slots_.size(); ++k) {
           state.slots.push_back(empty_like(p.value));

@@ -30,12 +30,12 @@ struct Schedule {
   enum class Shape : uint8_t { constant, cosine, multi_step };
 
   Shape shape = Shape::cosine;
-  double peak = 1e-3;      ///< learning rate after the warm-up
-  double epochs = 1;       ///< length of the whole run, warm-up and cool-down included
-  double warmup = 0;       ///< epochs of warm-up
-  double warmup_lr = 0;    ///< learning rate at epoch 0, when there is a warm-up
-  double min_lr = 0;       ///< where the cosine ends, and the rate of the cool-down
-  double cooldown = 0;     ///< epochs at min_lr in the end
+  double peak = 1e-3;                   ///< learning rate after the warm-up
+  double epochs = 1;                    ///< length of the whole run, warm-up and cool-down included
+  double warmup = 0;                    ///< epochs of warm-up
+  double warmup_lr = 0;                 ///< learning rate at epoch 0, when there is a warm-up
+  double min_lr = 0;                    ///< where the cosine ends, and the rate of the cool-down
+  double cooldown = 0;                  ///< epochs at min_lr in the end
   std::vector<double> milestones = {};  ///< epochs at which multi_step multiplies by gamma, increasing
   double gamma = 0.1;
 
@@ -46,8 +46,8 @@ struct Schedule {
     check(peak >= 0 && warmup_lr >= 0 && min_lr >= 0 && gamma >= 0, "schedule",
           "learning rates must be >= 0, got peak {}, warm-up {}, minimum {}, gamma {}", peak, warmup_lr, min_lr, gamma);
     for (size_t i = 1; i < milestones.size(); ++i)
-      check(milestones[i - 1] < milestones[i], "schedule", "milestones must increase, got {} before {}", milestones[i - 1],
-            milestones[i]);
+      check(milestones[i - 1] < milestones[i], "schedule", "milestones must increase, got {} before {}",
+            milestones[i - 1], milestones[i]);
   }
 
   /// The learning rate at a fractional epoch >= 0.
@@ -56,8 +56,10 @@ struct Schedule {
     const double end = epochs - cooldown;
     if (cooldown > 0 && epoch >= end) return min_lr;
     switch (shape) {
-      case Shape::constant: break;
-      case Shape::cosine: return end > warmup ? cosine_between(peak, min_lr, (epoch - warmup) / (end - warmup)) : min_lr;
+      case Shape::constant:
+        break;
+      case Shape::cosine:
+        return end > warmup ? cosine_between(peak, min_lr, (epoch - warmup) / (end - warmup)) : min_lr;
       case Shape::multi_step: {
         double lr = peak;
         for (double m : milestones) lr *= epoch >= m ? gamma : 1;

@@ -25,11 +25,17 @@ inline Tensor full(const Shape& shape, double value, DType dtype = float32, Devi
   return y;
 }
 /// A tensor of zeros.
-inline Tensor zeros(const Shape& shape, DType dtype = float32, Device device = {}) { return full(shape, 0, dtype, device); }
+inline Tensor zeros(const Shape& shape, DType dtype = float32, Device device = {}) {
+  return full(shape, 0, dtype, device);
+}
 /// A tensor of ones.
-inline Tensor ones(const Shape& shape, DType dtype = float32, Device device = {}) { return full(shape, 1, dtype, device); }
+inline Tensor ones(const Shape& shape, DType dtype = float32, Device device = {}) {
+  return full(shape, 1, dtype, device);
+}
 /// `value` everywhere, with shape, dtype and device of `like`.
-inline Tensor full_like(const Tensor& like, double value) { return full(like.shape(), value, like.dtype(), like.device()); }
+inline Tensor full_like(const Tensor& like, double value) {
+  return full(like.shape(), value, like.dtype(), like.device());
+}
 /// Zeros with shape, dtype and device of `like`.
 inline Tensor zeros_like(const Tensor& like) { return full_like(like, 0); }
 /// Ones with shape, dtype and device of `like`.
@@ -90,19 +96,23 @@ inline Tensor arange_real(double begin, double end, double step, DType dtype) {
 /// @param end    not reached
 /// @param step   not 0; may be negative
 template <class A, class B, class S = int>
-  requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmetic_v<S>
-Tensor arange(A begin, B end, S step = 1) {
+requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmetic_v<S> Tensor arange(A begin, B end,
+                                                                                                     S step = 1) {
   if constexpr (std::integral<A> && std::integral<B> && std::integral<S>)
-    return detail::arange_integer(static_cast<int64_t>(begin), static_cast<int64_t>(end), static_cast<int64_t>(step), int64);
+    return detail::arange_integer(static_cast<int64_t>(begin), static_cast<int64_t>(end), static_cast<int64_t>(step),
+                                  int64);
   else
-    return detail::arange_real(static_cast<double>(begin), static_cast<double>(end), static_cast<double>(step), float32);
+    return detail::arange_real(static_cast<double>(begin), static_cast<double>(end), static_cast<double>(step),
+                               float32);
 }
 /// The same with elements of `dtype`.
 template <class A, class B, class S>
-  requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmetic_v<S>
-Tensor arange(A begin, B end, S step, DType dtype) {
+requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmetic_v<S> Tensor arange(A begin, B end,
+                                                                                                     S step,
+                                                                                                     DType dtype) {
   if constexpr (std::integral<A> && std::integral<B> && std::integral<S>)
-    return detail::arange_integer(static_cast<int64_t>(begin), static_cast<int64_t>(end), static_cast<int64_t>(step), dtype);
+    return detail::arange_integer(static_cast<int64_t>(begin), static_cast<int64_t>(end), static_cast<int64_t>(step),
+                                  dtype);
   else
     return detail::arange_real(static_cast<double>(begin), static_cast<double>(end), static_cast<double>(step), dtype);
 }
@@ -128,18 +138,23 @@ inline Tensor linspace(double begin, double end, int64_t count, DType dtype = fl
 
 /// Numbers drawn uniformly from [low, high).
 /// @param dtype  float32 (24 random bits) or float64 (53 random bits)
-inline Tensor uniform(const Shape& shape, double low, double high, DType dtype = float32, Generator& g = default_generator()) {
-  check(low <= high && std::isfinite(high - low), "uniform", "needs finite bounds low <= high, got [{}, {})", low, high);
+inline Tensor uniform(const Shape& shape, double low, double high, DType dtype = float32,
+                      Generator& g = default_generator()) {
+  check(low <= high && std::isfinite(high - low), "uniform", "needs finite bounds low <= high, got [{}, {})", low,
+        high);
   Tensor y = empty(shape, dtype);
   visit_float(dtype, "uniform", [&](auto tag) {
     using T = decltype(tag);
     const uint64_t stream = g.next();
-    const T from = static_cast<T>(low), width = static_cast<T>(high - low), below = std::nextafter(static_cast<T>(high), from);
+    const T from = static_cast<T>(low), width = static_cast<T>(high - low),
+            below = std::nextafter(static_cast<T>(high), from);
     detail::generate<T>(y, [&](int64_t i) {
       const Philox random(g.seed, stream, static_cast<uint64_t>(i));
       T u = 0;
-      if constexpr (std::is_same_v<T, float>) u = random.uniform(0);
-      else u = random.uniform_double(0);
+      if constexpr (std::is_same_v<T, float>)
+        u = random.uniform(0);
+      else
+        u = random.uniform_double(0);
       return std::min(from + width * u, below);  // rounding must not reach `high`
     });
   });
@@ -156,7 +171,8 @@ inline Tensor randn(const Shape& shape, DType dtype = float32, Generator& g = de
   visit_float(dtype, "randn", [&](auto tag) {
     using T = decltype(tag);
     const uint64_t stream = g.next();
-    detail::generate<T>(y, [&](int64_t i) { return static_cast<T>(Philox(g.seed, stream, static_cast<uint64_t>(i)).normal()); });
+    detail::generate<T>(
+        y, [&](int64_t i) { return static_cast<T>(Philox(g.seed, stream, static_cast<uint64_t>(i)).normal()); });
   });
   return y;
 }
@@ -214,8 +230,8 @@ inline Tensor trunc_normal(const Shape& shape, double std = 1, double a = -2, do
 /// @throws Error when the number of values does not fit.
 template <class T>
 Tensor from_vector(const std::vector<T>& values, const Shape& shape) {
-  check(shape.numel() == static_cast<int64_t>(values.size()), "from_vector", "{} values for shape {}, which has {} elements",
-        values.size(), shape, shape.numel());
+  check(shape.numel() == static_cast<int64_t>(values.size()), "from_vector",
+        "{} values for shape {}, which has {} elements", values.size(), shape, shape.numel());
   Tensor y = empty(shape, dtype_of<T>());
   std::copy(values.begin(), values.end(), y.data<T>());
   return y;

@@ -53,7 +53,8 @@ ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
     const int64_t bytes = dst.numel() * item_size(dst.dtype());
     char* to = static_cast<char*>(dst.raw());
     const char* from = static_cast<const char*>(src.raw());
-    parallel_for(bytes, 1 << 20, [&](int64_t a, int64_t b) { std::memmove(to + a, from + a, static_cast<size_t>(b - a)); });
+    parallel_for(bytes, 1 << 20,
+                 [&](int64_t a, int64_t b) { std::memmove(to + a, from + a, static_cast<size_t>(b - a)); });
     return;
   }
   // Only the loop over a row is compiled for every pair of types.
@@ -89,8 +90,8 @@ ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
 ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
   if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("add_");
   check(dst.dtype() == src.dtype(), "add_", "dtypes differ: {} and {}", describe(dst), describe(src));
-  check(broadcast_shapes(dst.shape(), src.shape(), "add_") == dst.shape(), "add_", "{} does not broadcast to {}", describe(src),
-        describe(dst));
+  check(broadcast_shapes(dst.shape(), src.shape(), "add_") == dst.shape(), "add_", "{} does not broadcast to {}",
+        describe(src), describe(dst));
   const StridedLoop<2> loop(dst.shape(), {dst.strides(), broadcast_strides(src.shape(), src.strides(), dst.shape())});
   visit_number(dst.dtype(), "add_", [&](auto tag) {
     using T = decltype(tag);
@@ -98,7 +99,8 @@ ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
     const T* from = src.data<T>();
     using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
     const Factor a = convert<Factor>(alpha);
-    check(!std::is_integral_v<T> || static_cast<double>(a) == alpha, "add_", "{} is no factor for {}", alpha, name(dst.dtype()));
+    check(!std::is_integral_v<T> || static_cast<double>(a) == alpha, "add_", "{} is no factor for {}", alpha,
+          name(dst.dtype()));
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {
       T* y = to + o[0];
       const T* x = from + o[1];
@@ -119,7 +121,8 @@ ATLAS_INLINE void scale_elements(Tensor& dst, double factor) {
     T* y = dst.data<T>();
     using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
     const Factor f = convert<Factor>(factor);
-    check(!std::is_integral_v<T> || static_cast<double>(f) == factor, "mul_", "{} is no factor for {}", factor, name(dst.dtype()));
+    check(!std::is_integral_v<T> || static_cast<double>(f) == factor, "mul_", "{} is no factor for {}", factor,
+          name(dst.dtype()));
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {
       for (int64_t i = 0; i < n; ++i) y[o[0] + i * step[0]] = static_cast<T>(y[o[0] + i * step[0]] * f);
     });
@@ -189,14 +192,16 @@ void sum_to(T* to, const T* from, const SumAxes& axes) {
             const int64_t m = std::min<int64_t>(512, n - begin);
             std::fill_n(sum, m, 0.0);
             gone.for_each_serial([&](const auto& r, int64_t count, const auto& s) {
-              for (int64_t j = 0; j < count; ++j) add_row(sum, from + o[1] + begin * step[1] + r[0] + j * s[0], m, step[1]);
+              for (int64_t j = 0; j < count; ++j)
+                add_row(sum, from + o[1] + begin * step[1] + r[0] + j * s[0], m, step[1]);
             });
             for (int64_t i = 0; i < m; ++i) to[o[0] + (begin + i) * step[0]] = static_cast<T>(sum[i]);
           }
         },
         512);
   } else {
-    // Sums of many narrow rows: pieces of rows in parallel, each with its own sums, which are added in order at the end.
+    // Sums of many narrow rows: pieces of rows in parallel, each with its own sums, which are added in order at the
+    // end.
     const int64_t grain = std::max<int64_t>({1, 32768 / width, (rows + 63) / 64}), pieces = (rows + grain - 1) / grain;
     double* sums = workspace<double>(pieces * width, 7);
     const Shape packed = contiguous_strides(axes.kept);
@@ -206,7 +211,8 @@ void sum_to(T* to, const T* from, const SumAxes& axes) {
       std::fill_n(sum, width, 0.0);
       for (int64_t r = begin; r < end; ++r) {
         const T* x = from + gone.offsets(r)[0];
-        row.for_each_serial([&](const auto& o, int64_t n, const auto& step) { add_row(sum + o[0], x + o[1], n, step[1]); });
+        row.for_each_serial(
+            [&](const auto& o, int64_t n, const auto& step) { add_row(sum + o[0], x + o[1], n, step[1]); });
       }
     });
     StridedLoop<2>(axes.kept, {axes.kept_dst, packed}).for_each_serial([&](const auto& o, int64_t n, const auto& step) {

@@ -12,10 +12,10 @@ namespace atlas::inline ATLAS_ABI {
 
 /// How to_string() prints.
 struct PrintOptions {
-  int precision = 4;        ///< digits after the point
+  int precision = 4;         ///< digits after the point
   int64_t threshold = 1000;  ///< tensors with more elements are shortened
-  int64_t edge_items = 3;   ///< elements kept at both ends of a shortened axis
-  int width = 100;          ///< a row longer than this is broken
+  int64_t edge_items = 3;    ///< elements kept at both ends of a shortened axis
+  int width = 100;           ///< a row longer than this is broken
 };
 
 namespace detail {
@@ -34,8 +34,10 @@ class TensorPrinter {
 
   std::string text() const {
     std::string s;
-    if (t_.numel() != 0) print_axis(0, 0, 0, s);
-    else s = "[]";
+    if (t_.numel() != 0)
+      print_axis(0, 0, 0, s);
+    else
+      s = "[]";
     return s;
   }
 
@@ -100,7 +102,8 @@ class TensorPrinter {
       if (!first) {
         s += ',';
         if (!last) {
-          s += std::string(static_cast<size_t>(t_.dim() - axis - 1), '\n') + std::string(static_cast<size_t>(indent) + 1, ' ');
+          s += std::string(static_cast<size_t>(t_.dim() - axis - 1), '\n') +
+               std::string(static_cast<size_t>(indent) + 1, ' ');
         } else if (column + width_ + 2 > static_cast<size_t>(options_.width)) {
           s += '\n' + std::string(static_cast<size_t>(indent) + 1, ' ');
           column = static_cast<size_t>(indent) + 1;
@@ -110,8 +113,10 @@ class TensorPrinter {
         }
       }
       first = false;
-      if (i < 0) s += "...";
-      else print_axis(axis + 1, at + i * t_.strides()[axis], indent + 1, s);
+      if (i < 0)
+        s += "...";
+      else
+        print_axis(axis + 1, at + i * t_.strides()[axis], indent + 1, s);
       column += (i < 0 ? 3 : width_) + 1;
     });
     s += ']';
@@ -131,8 +136,8 @@ class TensorPrinter {
 ///     [[0.1000, 2.0000],
 ///      [3.0000, 4.5000]] float32[2,2]
 ///
-/// Columns are aligned; more than 1000 elements are shortened to three at both ends of each axis; very large or very small
-/// numbers switch all to scientific notation; "requires_grad" and the device follow where they apply.
+/// Columns are aligned; more than 1000 elements are shortened to three at both ends of each axis; very large or very
+/// small numbers switch all to scientific notation; "requires_grad" and the device follow where they apply.
 inline std::string to_string(const Tensor& t, const PrintOptions& options = {}) {
   if (!t) return "undefined";
   check(!t.device().is_cuda(), "to_string", "{} has to be moved to the CPU to be printed", describe(t));

@@ -1,5 +1,5 @@
-// Loops over strided operands: axes that lie next to each other in every operand are merged, the rest is walked row by row.
-// Kernels get rows; what a row does is theirs.
+// Loops over strided operands: axes that lie next to each other in every operand are merged, the rest is walked row by
+// row. Kernels get rows; what a row does is theirs.
 #pragma once
 
 #include <array>

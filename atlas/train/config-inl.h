@@ -54,7 +54,8 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
     field = it->template get<T>();
     j.erase(it);
   });
-  check(j.empty(), "config", "{}: '{}' is no setting (see --help for the names)", source, j.empty() ? "" : j.begin().key());
+  check(j.empty(), "config", "{}: '{}' is no setting (see --help for the names)", source,
+        j.empty() ? "" : j.begin().key());
 }
 
 ATLAS_INLINE void validate(const TrainConfig& c) {
@@ -63,8 +64,10 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   };
   for_each_setting(c, [&](const char* key, const auto& field, const char*) {
     using T = std::decay_t<decltype(field)>;
-    if constexpr (std::is_same_v<T, double>) need(std::isfinite(field) && field >= 0, key, field, "it must be finite and not negative");
-    if constexpr (std::is_same_v<T, int64_t>) need(field >= 0 && field <= int64_t{1} << 40, key, field, "it must not be negative");
+    if constexpr (std::is_same_v<T, double>)
+      need(std::isfinite(field) && field >= 0, key, field, "it must be finite and not negative");
+    if constexpr (std::is_same_v<T, int64_t>)
+      need(field >= 0 && field <= int64_t{1} << 40, key, field, "it must not be negative");
   });
   need(c.image_size >= 4 && c.image_size <= 16384, "image_size", c.image_size, "between 4 and 16384");
   need(c.epochs >= 1, "epochs", c.epochs, "at least 1");
@@ -79,7 +82,8 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   need(c.drop_path < 1, "drop_path", c.drop_path, "in [0, 1)");
   need(c.eval_crop > 0 && c.eval_crop <= 1, "eval_crop", c.eval_crop, "in (0, 1]");
   need(c.min_crop_scale > 0 && c.min_crop_scale <= 1, "min_crop_scale", c.min_crop_scale, "in (0, 1]");
-  for (const auto& [key, p] : {std::pair{"flip", c.flip}, {"erase", c.erase}, {"mix_prob", c.mix_prob}, {"mix_switch", c.mix_switch}})
+  for (const auto& [key, p] :
+       {std::pair{"flip", c.flip}, {"erase", c.erase}, {"mix_prob", c.mix_prob}, {"mix_switch", c.mix_switch}})
     need(p <= 1, key, p, "a probability in [0, 1]");
   need(c.warmup_epochs + c.cooldown_epochs <= static_cast<double>(c.epochs), "warmup_epochs", c.warmup_epochs,
        "warm-up and cool-down must fit into the epochs");

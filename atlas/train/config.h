@@ -1,5 +1,5 @@
-// TrainConfig: every setting of a training run, described once. The command line, the JSON file and --help all come from
-// the one list in for_each_setting().
+// TrainConfig: every setting of a training run, described once. The command line, the JSON file and --help all come
+// from the one list in for_each_setting().
 #pragma once
 
 #include <cstdint>
@@ -23,24 +23,24 @@ struct TrainConfig {
   bool strict = false;
 
   // length and batches
-  int64_t epochs = 3;
+  int64_t epochs = 6;
   int64_t batch_size = 128;
   int64_t eval_batch_size = 0;
   int64_t accumulate = 1;
 
   // optimiser
   std::string optimizer = "adamw";
-  double lr = 2e-3;
+  double lr = 3e-3;
   double momentum = 0.9;
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.05;
-  double clip_norm = 0;
+  double clip_norm = 1;
 
   // schedule
   std::string schedule = "cosine";
-  double warmup_epochs = 0;
+  double warmup_epochs = 0.3;
   double warmup_lr = 0;
   double min_lr = 1e-6;
   double cooldown_epochs = 0;
@@ -70,12 +70,13 @@ struct TrainConfig {
   int64_t checkpoint_steps = 0;
 };
 
-/// Calls visit(name, field, help) for every setting, in the order of the help text. `name` is the JSON key; the command line
-/// writes it with dashes.
+/// Calls visit(name, field, help) for every setting, in the order of the help text. `name` is the JSON key; the command
+/// line writes it with dashes.
 template <class Config, class Visitor>
 void for_each_setting(Config& c, Visitor&& visit) {
   visit("model", c.model, "model preset (see tools/golden_check --list or --help for names)");
-  visit("model_options", c.model_options, "JSON object that overrides fields of the model's configuration, e.g. '{\"dim\": 96}'");
+  visit("model_options", c.model_options,
+        "JSON object that overrides fields of the model's configuration, e.g. '{\"dim\": 96}'");
   visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shapes[:N]");
   visit("image_size", c.image_size, "side of the square images that the model sees, in pixels");
   visit("limit_train", c.limit_train, "use only this many training images (0 = all)");
@@ -85,7 +86,8 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("epochs", c.epochs, "passes over the training images");
   visit("batch_size", c.batch_size, "images per forward pass");
   visit("eval_batch_size", c.eval_batch_size, "images per forward pass in evaluation (0 = batch_size)");
-  visit("accumulate", c.accumulate, "forward passes per optimiser update; the effective batch is batch_size times this");
+  visit("accumulate", c.accumulate,
+        "forward passes per optimiser update; the effective batch is batch_size times this");
 
   visit("optimizer", c.optimizer, "adamw, adam, sgd (Nesterov) or lamb");
   visit("lr", c.lr, "peak learning rate");
@@ -144,6 +146,7 @@ inline void apply_recipe(TrainConfig& c, const std::string& name, const std::str
     return;
   }
   c = TrainConfig{};
+  c.clip_norm = 0;
   c.crop = "random-resized";
   c.erase = 0.25;
   c.mixup = 0.8;
@@ -183,7 +186,8 @@ inline void apply_recipe(TrainConfig& c, const std::string& name, const std::str
 
 /// The settings as JSON text. An inverse of merge_json().
 std::string to_json(const TrainConfig& config);
-/// Sets the fields that the JSON object `text` names. @throws Error naming `source` and the key that is unknown or has a wrong type.
+/// Sets the fields that the JSON object `text` names. @throws Error naming `source` and the key that is unknown or has
+/// a wrong type.
 void merge_json(TrainConfig& config, const std::string& text, const std::string& source);
 /// Checks ranges and combinations. @throws Error naming the setting, its value and what is allowed.
 void validate(const TrainConfig& config);

@@ -16,8 +16,8 @@ namespace atlas::inline ATLAS_ABI::train {
 
 /// What a pass over the test images found.
 struct Evaluation {
-  RunningMean loss;      ///< cross-entropy without smoothing
-  Accuracy accuracy;     ///< top-1 and top-5
+  RunningMean loss;   ///< cross-entropy without smoothing
+  Accuracy accuracy;  ///< top-1 and top-5
   ConfusionMatrix confusion;
   std::vector<int64_t> indices, predictions;  ///< of every image, in the loader's order
   explicit Evaluation(int64_t classes) : confusion(classes) {}
@@ -42,21 +42,26 @@ Evaluation evaluate(models::Classifier& model, data::Loader& loader, Progress& p
       result.indices.push_back(batch.indices[i]);
       result.predictions.push_back(best.at<int64_t>({static_cast<int64_t>(i)}));
     }
-    progress.update(batch.number + 1, {.loss = result.loss.mean(), .accuracy = result.accuracy.top1(), .images = result.accuracy.count()});
+    progress.update(
+        batch.number + 1,
+        {.loss = result.loss.mean(), .accuracy = result.accuracy.top1(), .images = result.accuracy.count()});
   }
   model.train(training);
   return result;
 }
 
-/// A picture of test images with what they are and what the model says: every second one a mistake, as far as there are mistakes.
+/// A picture of test images with what they are and what the model says: every second one a mistake, as far as there are
+/// mistakes.
 /// @param count  images to show, at most
-inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& result, int64_t count, const std::string& title) {
+inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& result, int64_t count,
+                               const std::string& title) {
   std::vector<size_t> right, wrong, chosen;
   for (size_t i = 0; i < result.indices.size(); ++i)
     (set.get(result.indices[i]).label == result.predictions[i] ? right : wrong).push_back(i);
   // Spread over the set, so that sorted sets show all classes.
   const auto pick = [&](const std::vector<size_t>& from, size_t n) {
-    for (size_t i = 0; i < std::min(n, from.size()); ++i) chosen.push_back(from[i * from.size() / std::min(n, from.size())]);
+    for (size_t i = 0; i < std::min(n, from.size()); ++i)
+      chosen.push_back(from[i * from.size() / std::min(n, from.size())]);
   };
   const size_t wanted = static_cast<size_t>(count), mistakes = std::min(wrong.size(), wanted / 2);
   pick(right, wanted - mistakes);
@@ -66,7 +71,8 @@ inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& resul
   const auto class_name = [&](int64_t c) { return set.classes()[static_cast<size_t>(c)]; };
   for (size_t i : chosen) {
     const data::Sample sample = set.get(result.indices[i]);
-    if (sample.image) tiles.push_back(data::prediction_tile(sample.image, class_name(sample.label), class_name(result.predictions[i])));
+    if (sample.image)
+      tiles.push_back(data::prediction_tile(sample.image, class_name(sample.label), class_name(result.predictions[i])));
   }
   return data::contact_sheet(tiles, 8, title);
 }

@@ -54,13 +54,17 @@ inline LogRow parse_row(const std::string& line, const std::string& where) {
   } catch (const nlohmann::json::exception& e) {
     fail("log", "{}: not JSON: {}", where, e.what());
   }
-  check(j.is_object() && !j.empty() && j.front().is_number_integer(), "log", "{}: not a row that begins with its number", where);
+  check(j.is_object() && !j.empty() && j.front().is_number_integer(), "log",
+        "{}: not a row that begins with its number", where);
   LogRow row;
   for (const auto& [name, v] : j.items()) {
     check(v.is_number() || v.is_string() || v.is_null(), "log", "{}: '{}' is neither number nor text", where, name);
-    if (v.is_number_integer()) row.emplace_back(name, v.get<int64_t>());
-    else if (v.is_string()) row.emplace_back(name, v.get<std::string>());
-    else row.emplace_back(name, v.is_null() ? std::nan("") : v.get<double>());
+    if (v.is_number_integer())
+      row.emplace_back(name, v.get<int64_t>());
+    else if (v.is_string())
+      row.emplace_back(name, v.get<std::string>());
+    else
+      row.emplace_back(name, v.is_null() ? std::nan("") : v.get<double>());
   }
   return row;
 }
@@ -117,8 +121,10 @@ ATLAS_INLINE void RunLog::write(const LogRow& row) {
     const LogRow& last = rows_.back();
     bool same = last.size() == row.size();
     for (size_t i = 0; i < row.size() && same; ++i) same = last[i].first == row[i].first;
-    check(same, "log", "the row has other columns than those in {} (was it written by another version? move it away)", csv_path_);
-    check(number > detail::row_number(last), "log", "row {} comes after row {} in {}", number, detail::row_number(last), csv_path_);
+    check(same, "log", "the row has other columns than those in {} (was it written by another version? move it away)",
+          csv_path_);
+    check(number > detail::row_number(last), "log", "row {} comes after row {} in {}", number, detail::row_number(last),
+          csv_path_);
   } else {
     append(csv_, csv_path_, detail::csv_line(row, true));
   }

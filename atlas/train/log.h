@@ -15,13 +15,15 @@ namespace atlas::inline ATLAS_ABI::train {
 
 /// A cell of the log.
 using LogValue = std::variant<int64_t, double, std::string>;
-/// Names and values in the order of the columns. The first is the row's number (epoch or step), an integer that increases.
+/// Names and values in the order of the columns. The first is the row's number (epoch or step), an integer that
+/// increases.
 using LogRow = std::vector<std::pair<std::string, LogValue>>;
 
 /// Writes log.csv and log.jsonl side by side, flushing each row.
 ///
-/// A run that is resumed at row n keeps the rows up to n, drops what was written after the checkpoint (and a line cut short by
-/// a kill), and goes on. Doubles are written so that they read back exactly; NaN and infinity are null in JSON.
+/// A run that is resumed at row n keeps the rows up to n, drops what was written after the checkpoint (and a line cut
+/// short by a kill), and goes on. Doubles are written so that they read back exactly; NaN and infinity are null in
+/// JSON.
 class RunLog {
  public:
   /// Opens the logs in `folder`.
@@ -29,7 +31,8 @@ class RunLog {
   /// @throws Error naming the file when it cannot be read or written, or when a line of it is no row of a log
   explicit RunLog(const std::string& folder, int64_t keep_through = -1);
 
-  /// Appends a row. @throws Error when its columns are not those of the file, its number does not increase, or the disk is full.
+  /// Appends a row. @throws Error when its columns are not those of the file, its number does not increase, or the disk
+  /// is full.
   void write(const LogRow& row);
 
   /// All rows: those kept from before and those written since.

@@ -32,10 +32,12 @@ class RunningMean {
 };
 
 namespace detail {
-/// Calls f(b, true class, row of `classes` logits) for every row of a batch. Soft targets stand for their largest class.
+/// Calls f(b, true class, row of `classes` logits) for every row of a batch. Soft targets stand for their largest
+/// class.
 template <class F>
 void for_each_row(std::string_view op, const Tensor& logits, const Tensor& target, const F& f) {
-  check(logits.defined() && logits.dim() == 2 && logits.size(1) > 0, op, "needs logits of shape [batch, classes], got {}", describe(logits));
+  check(logits.defined() && logits.dim() == 2 && logits.size(1) > 0, op,
+        "needs logits of shape [batch, classes], got {}", describe(logits));
   const int64_t rows = logits.size(0), classes = logits.size(1);
   check(target.defined() && target.dim() >= 1 && target.size(0) == rows &&
             ((target.dtype() == int64 && target.dim() == 1) ||
@@ -81,7 +83,8 @@ class Accuracy {
     detail::for_each_row("accuracy", logits, target, [&](int64_t, int64_t label, const double* row) {
       // Rank of the true class; among equals the lower class number comes first. A NaN is never right.
       int64_t before = 0;
-      for (int64_t c = 0; c < logits.size(1); ++c) before += row[c] > row[label] || (row[c] == row[label] && c < label) ? 1 : 0;
+      for (int64_t c = 0; c < logits.size(1); ++c)
+        before += row[c] > row[label] || (row[c] == row[label] && c < label) ? 1 : 0;
       const bool number = row[label] == row[label];
       top1_ += number && before == 0 ? 1 : 0;
       top5_ += number && before < 5 ? 1 : 0;
@@ -121,7 +124,9 @@ class ConfusionMatrix {
   }
 
   int64_t classes() const { return classes_; }
-  int64_t at(int64_t truth, int64_t predicted) const { return counts_[static_cast<size_t>(truth * classes_ + predicted)]; }
+  int64_t at(int64_t truth, int64_t predicted) const {
+    return counts_[static_cast<size_t>(truth * classes_ + predicted)];
+  }
   /// Images of a class.
   int64_t images(int64_t truth) const {
     int64_t n = 0;
@@ -144,16 +149,19 @@ class ConfusionMatrix {
     std::vector<int64_t> order(static_cast<size_t>(classes_));
     std::iota(order.begin(), order.end(), int64_t{0});
     if (classes_ > max_rows) {
-      std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return class_accuracy(a) < class_accuracy(b); });
+      std::stable_sort(order.begin(), order.end(),
+                       [&](int64_t a, int64_t b) { return class_accuracy(a) < class_accuracy(b); });
       order.resize(static_cast<size_t>(std::max<int64_t>(max_rows, 0)));
     }
     const int width = name_width(names, 24);
-    std::string text = fmt::format("{:<{}}  {:>7}  {:>8}  most often taken for\n", "class", width, "images", "accuracy");
+    std::string text =
+        fmt::format("{:<{}}  {:>7}  {:>8}  most often taken for\n", "class", width, "images", "accuracy");
     for (int64_t c : order) {
       int64_t worst = -1;
       for (int64_t p = 0; p < classes_; ++p)
         if (p != c && at(c, p) > 0 && (worst < 0 || at(c, p) > at(c, worst))) worst = p;
-      text += fmt::format("{:<{}}  {:>7}  {:>6.1f} %  ", detail::shortened(name_of(names, c), width), width, images(c), 100 * class_accuracy(c));
+      text += fmt::format("{:<{}}  {:>7}  {:>6.1f} %  ", detail::shortened(name_of(names, c), width), width, images(c),
+                          100 * class_accuracy(c));
       text += (worst < 0 ? "-" : fmt::format("{} ({})", name_of(names, worst), at(c, worst))) + "\n";
     }
     if (classes_ > max_rows) text += fmt::format("(the {} worst of {} classes)\n", order.size(), classes_);
@@ -172,7 +180,8 @@ class ConfusionMatrix {
     for (int64_t t = 0; t < classes_; ++t) {
       const std::string label = fmt::format("{:>3} {}", t, detail::shortened(name_of(names, t), width - 4));
       text += fmt::format("{:<{}}", label, std::max(width, 16));
-      for (int64_t p = 0; p < classes_; ++p) text += at(t, p) == 0 ? fmt::format("{:>{}}", ".", cell) : fmt::format("{:>{}}", at(t, p), cell);
+      for (int64_t p = 0; p < classes_; ++p)
+        text += at(t, p) == 0 ? fmt::format("{:>{}}", ".", cell) : fmt::format("{:>{}}", at(t, p), cell);
       text += "\n";
     }
     return text;

@@ -50,9 +50,12 @@ struct ShiftImage {
 inline data::Transform train_transform(const TrainConfig& c) {
   const FitImage fit{c.image_size, c.eval_crop, c.crop == "pad"};
   std::vector<data::Transform> steps;
-  if (c.crop == "random-resized") steps.push_back(data::RandomResizedCrop{c.image_size, c.image_size, {c.min_crop_scale, 1.0}});
-  else if (c.crop == "pad") steps.push_back(ShiftImage{fit, c.crop_padding});
-  else steps.push_back(fit);
+  if (c.crop == "random-resized")
+    steps.push_back(data::RandomResizedCrop{c.image_size, c.image_size, {c.min_crop_scale, 1.0}});
+  else if (c.crop == "pad")
+    steps.push_back(ShiftImage{fit, c.crop_padding});
+  else
+    steps.push_back(fit);
   if (c.flip > 0) steps.push_back(data::RandomFlip{c.flip});
   if (c.color_jitter > 0) steps.push_back(data::ColourJitter{c.color_jitter, c.color_jitter, c.color_jitter});
   steps.push_back(normalisation_of(c.data));
@@ -65,7 +68,8 @@ inline data::Transform test_transform(const TrainConfig& c) {
   return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalisation_of(c.data)}};
 }
 
-/// `count` images spread evenly over a set, so that a set sorted by class keeps its classes; all of them when it has fewer.
+/// `count` images spread evenly over a set, so that a set sorted by class keeps its classes; all of them when it has
+/// fewer.
 inline data::DatasetPtr spread(data::DatasetPtr whole, int64_t count) {
   const int64_t n = whole->size();
   if (count <= 0 || count >= n) return whole;
@@ -83,7 +87,8 @@ inline data::DataPair open_data(const TrainConfig& c) {
   sets.train = spread(sets.train, c.limit_train);
   sets.test = spread(sets.test, c.limit_test);
   check(sets.train->size() >= c.batch_size * c.accumulate, "train",
-        "{} training images are fewer than batch_size {} x accumulate {} (one update)", sets.train->size(), c.batch_size, c.accumulate);
+        "{} training images are fewer than batch_size {} x accumulate {} (one update)", sets.train->size(),
+        c.batch_size, c.accumulate);
   return sets;
 }
 

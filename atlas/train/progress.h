@@ -42,9 +42,9 @@ struct ProgressOptions {
 
   Style style = Style::automatic;  ///< automatic: a bar when `out` is a terminal, lines otherwise
   std::FILE* out = stdout;
-  int width = 0;                   ///< columns of the terminal; 0 asks it
-  double plain_seconds = 15;       ///< a plain line at least this often ...
-  double plain_percent = 25;       ///< ... and after each such part of the whole
+  int width = 0;                       ///< columns of the terminal; 0 asks it
+  double plain_seconds = 15;           ///< a plain line at least this often ...
+  double plain_percent = 25;           ///< ... and after each such part of the whole
   std::function<double()> clock = {};  ///< seconds; for tests
 };
 
@@ -52,8 +52,8 @@ struct ProgressOptions {
 /// @param part     share done, in [0, 1]
 /// @param elapsed  seconds since the start   @param left  seconds to go; negative when unknown
 /// @param width    columns of the terminal, which the line does not exceed; 0 gives a line of any length without bar
-inline std::string progress_line(std::string_view label, double part, double elapsed, double left, const ProgressInfo& info, int width,
-                                 bool unicode) {
+inline std::string progress_line(std::string_view label, double part, double elapsed, double left,
+                                 const ProgressInfo& info, int width, bool unicode) {
   std::string text = fmt::format("{:3.0f} %", std::floor(100 * part));
   if (!std::isnan(info.loss)) text += fmt::format("  loss {:.4f}", info.loss);
   if (!std::isnan(info.accuracy)) text += fmt::format("  acc {:5.2f} %", 100 * info.accuracy);
@@ -61,8 +61,10 @@ inline std::string progress_line(std::string_view label, double part, double ela
     const double rate = static_cast<double>(info.images) / elapsed;
     text += rate < 10 ? fmt::format("  {:.2f} images/s", rate) : fmt::format("  {:.0f} images/s", rate);
   }
-  if (part >= 1) text += "  " + duration_text(elapsed);
-  else if (left >= 0) text += "  ETA " + duration_text(left);
+  if (part >= 1)
+    text += "  " + duration_text(elapsed);
+  else if (left >= 0)
+    text += "  ETA " + duration_text(left);
 
   std::string line(label);
   const int used = static_cast<int>(line.size() + text.size()) + 2, room = std::min(width - 1 - used - 2, 40);
@@ -70,8 +72,10 @@ inline std::string progress_line(std::string_view label, double part, double ela
     const int full = static_cast<int>(part * room);
     line += "  ";
     for (int i = 0; i < room; ++i) {
-      if (unicode) line += i < full ? "━" : "┄";
-      else line += i < full ? '=' : i == full ? '>' : ' ';
+      if (unicode)
+        line += i < full ? "━" : "┄";
+      else
+        line += i < full ? '=' : i == full ? '>' : ' ';
     }
   }
   line += "  " + text;
@@ -82,14 +86,17 @@ inline std::string progress_line(std::string_view label, double part, double ela
 
 /// A progress display. Drawn at most ten times a second, so update() may be called for every batch.
 ///
-/// Example: `Progress bar("epoch 1/10", batches); ... bar.update(i + 1, {.loss = l, .images = seen}); ... bar.finish();`
+/// Example: `Progress bar("epoch 1/10", batches); ... bar.update(i + 1, {.loss = l, .images = seen}); ...
+/// bar.finish();`
 class Progress {
  public:
-  /// @param total  steps of the whole   @param first  steps done before (of a resumed epoch): they do not count for the speed
+  /// @param total  steps of the whole   @param first  steps done before (of a resumed epoch): they do not count for the
+  /// speed
   Progress(std::string label, int64_t total, ProgressOptions options = {}, int64_t first = 0)
       : label_(std::move(label)), total_(total), first_(first), done_(first), options_(std::move(options)) {
     if (options_.style == ProgressOptions::Style::automatic)
-      options_.style = isatty(fileno(options_.out)) != 0 ? ProgressOptions::Style::terminal : ProgressOptions::Style::plain;
+      options_.style =
+          isatty(fileno(options_.out)) != 0 ? ProgressOptions::Style::terminal : ProgressOptions::Style::plain;
     start_ = shown_ = now();
     next_part_ = options_.plain_percent;
     while (percent() >= next_part_ && options_.plain_percent > 0) next_part_ += options_.plain_percent;
@@ -119,8 +126,10 @@ class Progress {
   void finish(std::string_view note = "") {
     if (std::exchange(finished_, true)) return;
     const double t = now();
-    if (options_.style == ProgressOptions::Style::terminal) draw(t, note, "\n");
-    else if (options_.style == ProgressOptions::Style::plain) print(t, note);
+    if (options_.style == ProgressOptions::Style::terminal)
+      draw(t, note, "\n");
+    else if (options_.style == ProgressOptions::Style::plain)
+      print(t, note);
   }
 
  private:

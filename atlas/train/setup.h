@@ -13,7 +13,8 @@
 namespace atlas::inline ATLAS_ABI::train {
 
 /// The model that a configuration names, with fresh weights from default_generator().
-/// @throws Error for an unknown preset, an option that is no field of its configuration, or an image size that does not fit.
+/// @throws Error for an unknown preset, an option that is no field of its configuration, or an image size that does not
+/// fit.
 std::unique_ptr<models::Classifier> make_model(const TrainConfig& config, int64_t classes);
 
 /// The optimiser that a configuration names, over all parameters of a model; only tensors of two or more axes decay.
@@ -23,8 +24,10 @@ inline std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& c, models::C
   if (c.optimizer == "adamw") return std::make_unique<AdamW>(std::move(groups), adam);
   if (c.optimizer == "adam") return std::make_unique<Adam>(std::move(groups), adam);
   if (c.optimizer == "sgd")
-    return std::make_unique<SGD>(std::move(groups), SgdOptions{.lr = c.lr, .momentum = c.momentum, .nesterov = c.momentum > 0});
-  return std::make_unique<LAMB>(std::move(groups), LambOptions{.lr = c.lr, .beta1 = c.beta1, .beta2 = c.beta2, .eps = c.eps});
+    return std::make_unique<SGD>(std::move(groups),
+                                 SgdOptions{.lr = c.lr, .momentum = c.momentum, .nesterov = c.momentum > 0});
+  return std::make_unique<LAMB>(std::move(groups),
+                                LambOptions{.lr = c.lr, .beta1 = c.beta1, .beta2 = c.beta2, .eps = c.eps});
 }
 
 /// The learning-rate schedule of a configuration. @throws Error when its parts do not fit into the epochs.

@@ -43,18 +43,23 @@ inline void prepare_folder(const std::string& out, int64_t bytes) {
   fs::remove(probe, error);
   const fs::space_info space = fs::space(out, error);
   const auto wanted = static_cast<uint64_t>(3 * bytes);  // the last, the best, and one being written
-  check(error || space.available >= wanted, "out", "{} has {} MiB free, but checkpoints will take {} MiB", out, space.available >> 20,
-        wanted >> 20);
+  check(error || space.available >= wanted, "out", "{} has {} MiB free, but checkpoints will take {} MiB", out,
+        space.available >> 20, wanted >> 20);
 }
 
 inline std::vector<double> column(const std::vector<LogRow>& rows, const std::string& name) {
   std::vector<double> values;
   for (const LogRow& row : rows)
     for (const auto& [key, value] : row)
-      if (key == name) values.push_back(std::visit([](const auto& v) -> double {
-          if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>) return static_cast<double>(v);
-          else return std::nan("");
-        }, value));
+      if (key == name)
+        values.push_back(std::visit(
+            [](const auto& v) -> double {
+              if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>)
+                return static_cast<double>(v);
+              else
+                return std::nan("");
+            },
+            value));
   return values;
 }
 
@@ -66,15 +71,18 @@ inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) 
     for (double& x : v) x *= 100;
     return v;
   };
-  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training, std::vector<double> test) {
+  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training,
+                         std::vector<double> test) {
     data::ChartOptions o;
     o.title = name;
     o.x_label = "epoch";
     o.y_label = y_label;
-    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}}, o);
+    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}},
+                            o);
   };
-  return data::stack_pictures({chart(title + ": loss", "cross-entropy", column(rows, "train_loss"), column(rows, "test_loss")),
-                               chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
+  return data::stack_pictures(
+      {chart(title + ": loss", "cross-entropy", column(rows, "train_loss"), column(rows, "test_loss")),
+       chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
 }
 
 /// One training run, from the first to the last line it prints.
@@ -106,7 +114,8 @@ class Run {
       if (!train_epoch()) return stop_early();
       last = evaluate_now(fmt::format("test  {:>{}}/{}", epoch_ + 1, digits(), c_.epochs));
       if (interrupt_.requested()) {
-        save(path("last.ckpt"), updates_per_epoch_ * c_.accumulate);  // the epoch is trained; its test comes after the resume
+        save(path("last.ckpt"),
+             updates_per_epoch_ * c_.accumulate);  // the epoch is trained; its test comes after the resume
         return stop_early();
       }
       end_epoch(*last);
@@ -131,10 +140,13 @@ class Run {
       if (ema_ && !saved.ema.empty()) ema_->load_state_dict(saved.ema);
       return;
     }
-    check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out", o_.out);
+    check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out",
+          o_.out);
     prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.ema > 0 ? 4 : 3));
-    if (has_last) restore(path("last.ckpt"));
-    else if (o_.resume) fmt::print("no checkpoint in {} yet: starting from the beginning\n", o_.out);
+    if (has_last)
+      restore(path("last.ckpt"));
+    else if (o_.resume)
+      fmt::print("no checkpoint in {} yet: starting from the beginning\n", o_.out);
     write_text(path("config.json"), to_json(c_));
     log_ = std::make_unique<RunLog>(o_.out, epoch_ > 0 ? epoch_ : -1);
   }
@@ -149,8 +161,8 @@ class Run {
     step_ = saved.step;
     best_ = saved.best_metric;
     const auto state = saved.extra.find("epoch_so_far");
-    check(state != saved.extra.end() && state->second.shape() == Shape{4} && state->second.dtype() == float64, "checkpoint",
-          "{} does not say how far its epoch was", file);
+    check(state != saved.extra.end() && state->second.shape() == Shape{4} && state->second.dtype() == float64,
+          "checkpoint", "{} does not say how far its epoch was", file);
     const double* s = state->second.data<double>();
     first_batch_ = static_cast<int64_t>(s[0]);
     train_loss_sum_ = s[1];
@@ -181,11 +193,12 @@ class Run {
 
   void print_header() const {
     fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {} threads\n", c_.model,
-               static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(), sets_.test->size(),
-               sets_.train->num_classes(), num_threads());
+               static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(),
+               sets_.test->size(), sets_.train->num_classes(), num_threads());
     if (!o_.eval_only) {
-      fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_, c_.batch_size,
-                 c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr, o_.out);
+      fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_,
+                 c_.batch_size, c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr,
+                 o_.out);
       if (!loaded_.empty()) fmt::print("resuming from {}: epoch {}, update {}\n", loaded_, epoch_ + 1, step_);
     }
     std::fflush(stdout);
@@ -225,8 +238,10 @@ class Run {
       default_generator() = generator;
       explain_bad_loss(batch.images, value);
     }
-    if (c_.accumulate == 1) backward(loss);
-    else backward(loss, full({}, 1.0 / static_cast<double>(c_.accumulate), loss.dtype()));
+    if (c_.accumulate == 1)
+      backward(loss);
+    else
+      backward(loss, full({}, 1.0 / static_cast<double>(c_.accumulate), loss.dtype()));
     Accuracy accuracy;
     accuracy.add(logits, target);
     const auto images = static_cast<double>(accuracy.count());
@@ -238,7 +253,8 @@ class Run {
   /// One optimiser update, the `index`-th of this epoch.
   void update(int64_t index) {
     const double lr = schedule_.lr(epoch_ * updates_per_epoch_ + index, updates_per_epoch_);
-    const double norm = c_.clip_norm > 0 ? clip_grad_norm(*optimizer_, c_.clip_norm) : grad_norm(optimizer_->parameters());
+    const double norm =
+        c_.clip_norm > 0 ? clip_grad_norm(*optimizer_, c_.clip_norm) : grad_norm(optimizer_->parameters());
     if (!std::isfinite(norm)) explain_bad_gradient(lr);
     optimizer_->set_lr(lr);
     optimizer_->step();
@@ -249,9 +265,12 @@ class Run {
 
   std::string where_it_stopped(double lr) const {
     const bool saved = std::filesystem::exists(path("last.ckpt"));
-    return fmt::format("at update {} (epoch {}, learning rate {:.3g}). {} A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
-                       step_ + 1, epoch_ + 1, lr,
-                       saved ? "The last good checkpoint is " + path("last.ckpt") + "." : std::string("No checkpoint was written yet."));
+    return fmt::format(
+        "at update {} (epoch {}, learning rate {:.3g}). {} A lower --lr, a longer --warmup-epochs or --clip-norm 1 "
+        "usually helps.",
+        step_ + 1, epoch_ + 1, lr,
+        saved ? "The last good checkpoint is " + path("last.ckpt") + "."
+              : std::string("No checkpoint was written yet."));
   }
   double present_lr() const {
     return schedule_.lr(std::min(step_, c_.epochs * updates_per_epoch_ - 1), updates_per_epoch_);
@@ -266,18 +285,21 @@ class Run {
       culprit = guard.first_bad();
     }
     const bool input = !all_finite(images);
-    throw TrainingStopped(fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.", value,
-                                      where_it_stopped(present_lr()),
-                                      input           ? "the data loader (the images themselves)"
-                                      : culprit.empty() ? "the loss itself"
-                                                        : "module '" + culprit + "'"));
+    throw TrainingStopped(
+        fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.", value,
+                    where_it_stopped(present_lr()),
+                    input             ? "the data loader (the images themselves)"
+                    : culprit.empty() ? "the loss itself"
+                                      : "module '" + culprit + "'"));
   }
   [[noreturn]] void explain_bad_gradient(double lr) {
     std::string name = "?";
     for (const auto& [key, parameter] : model_->named_parameters())
       if (parameter.grad() && !all_finite(parameter.grad())) name = key;  // the last one is the first in backward order
-    throw TrainingStopped(fmt::format("[train] a gradient is not finite {} The loss was finite; the parameter nearest to it with a bad "
-                                      "gradient is '{}'.", where_it_stopped(lr), name));
+    throw TrainingStopped(
+        fmt::format("[train] a gradient is not finite {} The loss was finite; the parameter nearest to it with a bad "
+                    "gradient is '{}'.",
+                    where_it_stopped(lr), name));
   }
 
   Evaluation evaluate_now(const std::string& label) {
@@ -314,16 +336,17 @@ class Run {
   /// Tables on the screen, pictures and the confusion matrix in files.
   void finish(const Evaluation& test, const std::string& when) {
     const auto& names = sets_.test->classes();
-    const std::string title = fmt::format("{} on {}: {:.2f} % of {} test images", c_.model, c_.data, 100 * test.accuracy.top1(),
-                                          test.accuracy.count());
+    const std::string title = fmt::format("{} on {}: {:.2f} % of {} test images", c_.model, c_.data,
+                                          100 * test.accuracy.top1(), test.accuracy.count());
     data::write_png(path("predictions.png"), prediction_sheet(*sets_.test, test, 64, title));
     write_text(path("confusion.csv"), test.confusion.to_csv(names));
     fmt::print("\n{}\n", test.confusion.class_table(names));
     if (test.confusion.classes() <= 20) fmt::print("{}\n", test.confusion.matrix_table(names));
-    const int64_t skipped = sets_.train->skipped() + (sets_.test.get() != sets_.train.get() ? sets_.test->skipped() : 0);
+    const int64_t skipped =
+        sets_.train->skipped() + (sets_.test.get() != sets_.train.get() ? sets_.test->skipped() : 0);
     if (skipped > 0) fmt::print("{} unreadable images were skipped\n", skipped);
-    fmt::print("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(), 100 * test.accuracy.top5(),
-               test.loss.mean(), when);
+    fmt::print("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(),
+               100 * test.accuracy.top5(), test.loss.mean(), when);
     if (!o_.eval_only) fmt::print("; best epoch {:.2f} %", 100 * best_);
     fmt::print("\n");
     if (!o_.eval_only) fmt::print("curves       {}\n", path("curves.png"));
@@ -332,7 +355,8 @@ class Run {
   }
 
   int stop_early() const {
-    fmt::print("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", step_, path("last.ckpt"), o_.out);
+    fmt::print("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", step_,
+               path("last.ckpt"), o_.out);
     std::fflush(stdout);
     return 130;
   }
@@ -353,7 +377,7 @@ class Run {
   std::unique_ptr<RunLog> log_;
   std::string loaded_;  // the checkpoint this run came from
   int64_t updates_per_epoch_ = 0, epoch_ = 0, step_ = 0, first_batch_ = 0;
-  double best_ = -1;  // best test accuracy so far
+  double best_ = -1;                                                // best test accuracy so far
   double train_loss_sum_ = 0, train_right_ = 0, train_images_ = 0;  // of the present epoch
   double images_per_second_ = 0;
   std::chrono::steady_clock::time_point started_{};
@@ -361,6 +385,8 @@ class Run {
 
 }  // namespace detail
 
-ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) { return detail::Run(config, options)(); }
+ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) {
+  return detail::Run(config, options)();
+}
 
 }  // namespace atlas::inline ATLAS_ABI::train

@@ -30,10 +30,11 @@ class TrainingStopped : public Error {
 ///     predictions.png                test images with true and predicted labels
 ///     confusion.csv                  rows: true class, columns: predicted class
 ///
-/// Ctrl-C finishes the update, saves and returns; a run that is resumed, after Ctrl-C or a kill at any moment, ends with
-/// bit-identical weights to an uninterrupted one.
+/// Ctrl-C finishes the update, saves and returns; a run that is resumed, after Ctrl-C or a kill at any moment, ends
+/// with bit-identical weights to an uninterrupted one.
 /// @return exit status: 0, or 130 after Ctrl-C
-/// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first module
+/// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first
+/// module
 ///         whose output is not finite; the last checkpoint stays.
 /// @throws Error for settings, data or a folder that do not work, before training begins.
 int run_training(const TrainConfig& config, const RunOptions& options);

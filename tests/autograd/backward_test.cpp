@@ -1,7 +1,8 @@
 // The engine: accumulation, diamonds, hooks, no_grad, versions, freed graphs, grad(), long chains.
+#include "atlas/autograd/backward.h"
+
 #include <doctest/doctest.h>
 
-#include "atlas/autograd/backward.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 
@@ -104,19 +105,22 @@ TEST_CASE("NoGrad, detach, integer tensors stay outside the graph") {
   CHECK(x.grad().item() == 2);
   CHECK_THROWS_WITH_AS(zeros({2}, int64).set_requires_grad(),
                        "[set_requires_grad] only floating tensors have gradients, got int64[2]", Error);
-  CHECK_THROWS_WITH_AS(scaled(x, 2).set_requires_grad(false),
-                       "[set_requires_grad] only leaves can be switched; this tensor is the result of scaled (detach it first)", Error);
+  CHECK_THROWS_WITH_AS(
+      scaled(x, 2).set_requires_grad(false),
+      "[set_requires_grad] only leaves can be switched; this tensor is the result of scaled (detach it first)", Error);
 }
 
 TEST_CASE("a saved tensor that was changed in place is found out, through views as well") {
   Tensor a = leaf(2, {2}), b = full({2}, 3);
   const Tensor y = times(a, b);
   b[1].fill_(9);
-  CHECK_THROWS_WITH_AS(backward(y, ones({2})),
-                       "[times] a tensor needed for its gradient, float32[2], was changed in place after the forward pass (clone it "
-                       "before changing)",
-                       Error);
-  CHECK_THROWS_WITH_AS(a.fill_(1), doctest::Contains("[fill_] changing float32[2] in place would invalidate its gradient"), Error);
+  CHECK_THROWS_WITH_AS(
+      backward(y, ones({2})),
+      "[times] a tensor needed for its gradient, float32[2], was changed in place after the forward pass (clone it "
+      "before changing)",
+      Error);
+  CHECK_THROWS_WITH_AS(a.fill_(1),
+                       doctest::Contains("[fill_] changing float32[2] in place would invalidate its gradient"), Error);
   const NoGrad off;
   CHECK(a.fill_(1).at<float>({0}) == 1);
 }
@@ -127,17 +131,21 @@ TEST_CASE("a second backward through a freed graph is an error; keep_graph allow
   backward(y, {}, true);
   backward(y);
   CHECK(x.grad().item() == 12);
-  CHECK_THROWS_WITH_AS(backward(y),
-                       "[backward] the graph of times was already used and freed; pass keep_graph = true to the first backward", Error);
+  CHECK_THROWS_WITH_AS(
+      backward(y),
+      "[backward] the graph of times was already used and freed; pass keep_graph = true to the first backward", Error);
 }
 
 TEST_CASE("errors of backward") {
   Tensor x = leaf(1, {2});
   CHECK_THROWS_WITH_AS(backward(ones({})), "[backward] float32[] depends on no tensor that requires a gradient", Error);
-  CHECK_THROWS_WITH_AS(backward(scaled(x, 2)), "[backward] needs a scalar loss, got float32[2] (reduce it, or give a seed)", Error);
-  CHECK_THROWS_WITH_AS(backward(scaled(x, 2), ones({3})), "[backward] seed float32[3] does not fit the loss float32[2]", Error);
+  CHECK_THROWS_WITH_AS(backward(scaled(x, 2)),
+                       "[backward] needs a scalar loss, got float32[2] (reduce it, or give a seed)", Error);
+  CHECK_THROWS_WITH_AS(backward(scaled(x, 2), ones({3})), "[backward] seed float32[3] does not fit the loss float32[2]",
+                       Error);
   const Tensor wrong = record("wrong", ones({}), {x}, [](const Tensor&) { return Grads{ones({3})}; });
-  CHECK_THROWS_WITH_AS(backward(wrong), "[backward] wrong returned float32[3] as gradient of input 0, float32[2]", Error);
+  CHECK_THROWS_WITH_AS(backward(wrong), "[backward] wrong returned float32[3] as gradient of input 0, float32[2]",
+                       Error);
   const Tensor few = record("few", ones({}), {x, x}, [](const Tensor&) { return Grads{ones({2})}; });
   CHECK_THROWS_WITH_AS(backward(few), "[backward] few returned 1 gradients for 2 inputs", Error);
 }

@@ -1,7 +1,8 @@
 // checkpoint(): the same gradients and random numbers with less memory.
+#include "atlas/autograd/checkpoint.h"
+
 #include <doctest/doctest.h>
 
-#include "atlas/autograd/checkpoint.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 
@@ -62,9 +63,10 @@ TEST_CASE("only captured parameters need gradients; grad mode off; errors pass")
     const NoGrad off;
     CHECK_FALSE(checkpoint([&](const Tensor& a) { return times(a, w); }, x).requires_grad());
   }
-  Tensor y = full({3}, 1, float64), changed = checkpoint([&](const Tensor& a) { return times(a, w); }, y);
+  Tensor y = full({3}, 1, float64), changed = checkpoint([&](const Tensor&a) { return times(a, w); }, y);
   y.fill_(2);
-  CHECK_THROWS_WITH_AS(backward(changed, ones({3}, float64)), doctest::Contains("[checkpoint] a tensor needed for its gradient"), Error);
+  CHECK_THROWS_WITH_AS(backward(changed, ones({3}, float64)),
+                       doctest::Contains("[checkpoint] a tensor needed for its gradient"), Error);
   Generator before = default_generator();
   const Tensor fails = checkpoint(
       [&](const Tensor& a) {

@@ -1,7 +1,8 @@
 // gradcheck(): right gradients pass, each kind of wrong one is found out and named.
+#include "atlas/autograd/gradcheck.h"
+
 #include <doctest/doctest.h>
 
-#include "atlas/autograd/gradcheck.h"
 #include "atlas/ops/join.h"
 
 using namespace atlas;
@@ -48,12 +49,14 @@ TEST_CASE("strides reach the function; integers pass through; expanded and empty
   CHECK(seen == Shape{8, 2});
   CHECK(gradcheck(square, {expand(randn({3, 1}, float64), {3, 4})}).checked == 12);
   CHECK(gradcheck(square, {zeros({3, 0}, float64)}).checked == 0);
-  CHECK(gradcheck([](const Inputs& v) { return index_select(v[0], 0, v[1]); }, {randn({3}, float64), arange(2)}).checked == 3);
+  CHECK(gradcheck([](const Inputs& v) { return index_select(v[0], 0, v[1]); }, {randn({3}, float64), arange(2)})
+            .checked == 3);
 }
 
 TEST_CASE("a wrong factor is found, with input, element and both values") {
-  CHECK_THROWS_WITH_AS(gradcheck([](const Inputs& v) { return square_with(v[1], 3); }, {ones({1}, float64), full({2, 1}, 1, float64)}),
-                       doctest::Contains("[gradcheck] input 1 (float64[2,1]), element [0,0]: backward gives"), Error);
+  CHECK_THROWS_WITH_AS(
+      gradcheck([](const Inputs& v) { return square_with(v[1], 3); }, {ones({1}, float64), full({2, 1}, 1, float64)}),
+      doctest::Contains("[gradcheck] input 1 (float64[2,1]), element [0,0]: backward gives"), Error);
 }
 
 TEST_CASE("a backward that ignores the strides of dy is found") {
@@ -64,10 +67,14 @@ TEST_CASE("a backward that ignores the strides of dy is found") {
 TEST_CASE("a missing gradient, one that is NaN, a random function, wrong dtypes") {
   CHECK_THROWS_WITH_AS(gradcheck([](const Inputs& v) { return square_with(v[0].detach(), 2); }, {ones({2}, float64)}),
                        doctest::Contains("depends on none of the 1 inputs"), Error);
-  CHECK_THROWS_AS(gradcheck([](const Inputs& v) { return cat({square_with(v[0], 2), v[1].detach()}, 0); },
-                            {ones({2}, float64), ones({2}, float64)}),
+  CHECK_THROWS_AS(gradcheck(
+                      [](const Inputs& v) {
+                        return cat({square_with(v[0], 2), v[1].detach()}, 0);
+                      },
+                      {ones({2}, float64), ones({2}, float64)}),
                   Error);
-  CHECK_THROWS_AS(gradcheck([](const Inputs& v) { return square_with(v[0], std::nan("")); }, {ones({2}, float64)}), Error);
+  CHECK_THROWS_AS(gradcheck([](const Inputs& v) { return square_with(v[0], std::nan("")); }, {ones({2}, float64)}),
+                  Error);
   int calls = 0;
   CHECK_THROWS_WITH_AS(gradcheck(
                            [&](const Inputs& v) {
@@ -77,8 +84,9 @@ TEST_CASE("a missing gradient, one that is NaN, a random function, wrong dtypes"
                            },
                            {ones({2}, float64)}),
                        doctest::Contains("two evaluations of the function differ"), Error);
-  CHECK_THROWS_WITH_AS(gradcheck([](const Inputs& v) { return v[0]; }, {ones({2})}),
-                       "[gradcheck] input 0 is float32[2], needs float64 (float32 is too coarse for finite differences)", Error);
+  CHECK_THROWS_WITH_AS(
+      gradcheck([](const Inputs& v) { return v[0]; }, {ones({2})}),
+      "[gradcheck] input 0 is float32[2], needs float64 (float32 is too coarse for finite differences)", Error);
 }
 
 TEST_CASE("random ops draw the same numbers in each evaluation") {

@@ -1,10 +1,10 @@
 // 16-bit floats against their definitions, over all 65536 patterns; conversions between element types.
+#include "atlas/core/dtype.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
-
-#include "atlas/core/dtype.h"
 
 using namespace atlas;
 
@@ -13,7 +13,8 @@ namespace {
 /// The value of a 16-bit float with `mantissa_bits`, from the definition of IEEE 754.
 double decode(uint16_t bits, int mantissa_bits) {
   const int exponent_bits = 15 - mantissa_bits, bias = (1 << (exponent_bits - 1)) - 1;
-  const int exponent = (bits >> mantissa_bits) & ((1 << exponent_bits) - 1), mantissa = bits & ((1 << mantissa_bits) - 1);
+  const int exponent = (bits >> mantissa_bits) & ((1 << exponent_bits) - 1),
+            mantissa = bits & ((1 << mantissa_bits) - 1);
   const double sign = (bits & 0x8000) != 0 ? -1 : 1;
   if (exponent == (1 << exponent_bits) - 1)
     return mantissa != 0 ? std::numeric_limits<double>::quiet_NaN() : sign * std::numeric_limits<double>::infinity();
@@ -43,7 +44,8 @@ void check_all(int mantissa_bits) {
     if (b >= infinity) continue;
     // The midpoint to the next value; the one past the largest value counts as 2^(largest exponent + 1).
     const uint16_t next = static_cast<uint16_t>(b + 1);
-    const double above = next == infinity ? 2 * want - decode(static_cast<uint16_t>(b - 1), mantissa_bits) : decode(next, mantissa_bits);
+    const double above =
+        next == infinity ? 2 * want - decode(static_cast<uint16_t>(b - 1), mantissa_bits) : decode(next, mantissa_bits);
     const float middle = static_cast<float>((want + above) / 2);
     expect(middle, b % 2 == 0 ? static_cast<uint16_t>(b) : next);
     expect(std::nextafter(middle, 0.0f), static_cast<uint16_t>(b));

@@ -1,4 +1,6 @@
 // The thread pool: every index once, exceptions, nesting, resizing, several callers.
+#include "atlas/core/parallel.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -6,7 +8,6 @@
 #include <stdexcept>
 #include <thread>
 
-#include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
 
 using namespace atlas;
@@ -114,5 +115,8 @@ TEST_CASE("workspace: aligned, kept, one per slot and thread") {
   CHECK(reinterpret_cast<uintptr_t>(a) % 64 == 0);
   CHECK(workspace<float>(500, 0) == a);
   float* other = nullptr;
-  std::thread([&] { other = workspace<float>(1000, 0); CHECK(other != a); }).join();
+  std::thread([&] {
+    other = workspace<float>(1000, 0);
+    CHECK(other != a);
+  }).join();
 }

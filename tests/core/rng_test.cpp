@@ -1,7 +1,7 @@
 // Philox against the known answers published with Random123, and the generator's streams.
-#include <doctest/doctest.h>
-
 #include "atlas/core/rng.h"
+
+#include <doctest/doctest.h>
 
 using namespace atlas;
 
@@ -12,7 +12,8 @@ TEST_CASE("Philox 4x32-10: the published known answers") {
   CHECK(equal(Philox(0, 0, 0), 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8));
   CHECK(equal(Philox(~0ull, ~0ull, ~0ull), 0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd));
   // Counter 243f6a88 85a308d3 13198a2e 03707344, key a4093822 299f31d0 (digits of pi).
-  CHECK(equal(Philox(0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88), 0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1));
+  CHECK(equal(Philox(0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88), 0xd16cfe09, 0x94fdcceb, 0x5001e420,
+              0x24126ea1));
 }
 
 TEST_CASE("uniform and normal stay in range") {

@@ -1,8 +1,9 @@
 // Shapes: overflow, broadcasting, axes; devices by name.
+#include "atlas/core/shape.h"
+
 #include <doctest/doctest.h>
 
 #include "atlas/core/device.h"
-#include "atlas/core/shape.h"
 
 using namespace atlas;
 

@@ -1,10 +1,10 @@
 // The caching allocator: alignment, reuse, statistics; storages: versions and borrowed memory.
+#include "atlas/core/storage.h"
+
 #include <doctest/doctest.h>
 
 #include <thread>
 #include <vector>
-
-#include "atlas/core/storage.h"
 
 using namespace atlas;
 
@@ -59,7 +59,8 @@ TEST_CASE("zero bytes need no block; absurd sizes and absent devices are errors"
   Storage none(0, Device{});
   CHECK(none.data() == nullptr);
   CHECK(memory_stats().current == start);
-  CHECK_THROWS_WITH_AS(Storage(int64_t{1} << 50, Device{}), "[allocate] 1125899906842624 bytes is more than any machine has", Error);
+  CHECK_THROWS_WITH_AS(Storage(int64_t{1} << 50, Device{}),
+                       "[allocate] 1125899906842624 bytes is more than any machine has", Error);
   if (!kWithCuda) CHECK_THROWS_WITH_AS(Storage(4, Device::parse("cuda")), doctest::Contains("has no CUDA"), Error);
   CHECK(memory_stats().current == start);
 }

@@ -55,12 +55,18 @@ TEST_CASE("a folder without images, with one class, or not there at all") {
   const Scratch scratch;
   const std::string folder = scratch.path();
   const auto error = [&] { return message_of([&] { image_folder(folder); }); };
-  CHECK(error() == fmt::format("[image_folder] {}: no images (expected a subfolder per class with .jpg, .jpeg, .png or .bmp files)", folder));
+  CHECK(
+      error() ==
+      fmt::format("[image_folder] {}: no images (expected a subfolder per class with .jpg, .jpeg, .png or .bmp files)",
+                  folder));
   scratch.write("cat/notes.txt", {'x'});
   CHECK(error().find("no images") != std::string::npos);
   scratch.write("cat/a.png", {'x'});
-  CHECK(error() == fmt::format("[image_folder] {}: only one class (cat); a classifier needs two or more subfolders with images", folder));
-  CHECK(message_of([&] { image_folder(folder + "/none"); }) == fmt::format("[image_folder] {}/none: no such folder", folder));
+  CHECK(error() ==
+        fmt::format("[image_folder] {}: only one class (cat); a classifier needs two or more subfolders with images",
+                    folder));
+  CHECK(message_of([&] { image_folder(folder + "/none"); }) ==
+        fmt::format("[image_folder] {}/none: no such folder", folder));
   CHECK(message_of([&] { image_folder(folder + "/cat/a.png"); }) ==
         fmt::format("[image_folder] {}/cat/a.png: is a file, not a folder", folder));
 }
@@ -88,7 +94,8 @@ TEST_CASE("unreadable files are reported once, counted and left out, or an error
     CHECK(set->skipped() == 2);
     std::sort(reports.begin(), reports.end());
     REQUIRE(reports.size() == 2);
-    CHECK(reports[0] == fmt::format("skipped an unreadable image: [image] {}: BMP is cut short: its header ends at offset 2", bad));
+    CHECK(reports[0] ==
+          fmt::format("skipped an unreadable image: [image] {}: BMP is cut short: its header ends at offset 2", bad));
     CHECK(reports[1] == fmt::format("skipped an unreadable image: [image] {}: the file is empty", empty_file));
 
     options.strict = true;
@@ -96,7 +103,8 @@ TEST_CASE("unreadable files are reported once, counted and left out, or an error
     options.strict = false;
     strict.start_epoch(0);
     Batch batch;
-    CHECK(message_of([&] { strict.next(batch); }) == fmt::format("[image] {}: BMP is cut short: its header ends at offset 2", bad));
+    CHECK(message_of([&] { strict.next(batch); }) ==
+          fmt::format("[image] {}: BMP is cut short: its header ends at offset 2", bad));
   }
 }
 
@@ -141,9 +149,11 @@ TEST_CASE("one folder is divided class by class, the same wherever it lies") {
   scratch.write("a/1.bmp", picture(1));
   scratch.write("b/1.bmp", picture(1));
   CHECK(message_of([&] { open_folder(scratch.path()); }) ==
-        fmt::format("[open_folder] {}: class a has only one image, but training and test need one each (or give the folder train/ and val/)",
+        fmt::format("[open_folder] {}: class a has only one image, but training and test need one each (or give the "
+                    "folder train/ and val/)",
                     scratch.path()));
   FolderOptions options;
   options.test_fraction = 1;
-  CHECK(message_of([&] { open_folder(scratch.path(), options); }) == "[open_folder] test_fraction must lie between 0 and 1, got 1");
+  CHECK(message_of([&] { open_folder(scratch.path(), options); }) ==
+        "[open_folder] test_fraction must lie between 0 and 1, got 1");
 }

@@ -80,14 +80,18 @@ Bytes with_segment(const Bytes& jpeg, const Bytes& body) {
   return out;
 }
 
-std::string decode_error(const Bytes& bytes) { return message_of([&] { decode_image(bytes, "x.img"); }); }
+std::string decode_error(const Bytes& bytes) {
+  return message_of([&] { decode_image(bytes, "x.img"); });
+}
 
 Bytes changed(Bytes bytes, size_t at, uint8_t value) {
   bytes.at(at) = value;
   return bytes;
 }
 
-Bytes cut(const Bytes& bytes, size_t length) { return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)}; }
+Bytes cut(const Bytes& bytes, size_t length) {
+  return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)};
+}
 
 }  // namespace
 
@@ -125,8 +129,9 @@ TEST_CASE("smooth pictures pack well") {
 }
 
 TEST_CASE("what cannot be a PNG is refused, and a folder that is not there is named") {
-  CHECK(message_of([] { encode_png(empty({4, 4, 4}, uint8)); }) ==
-        "[encode_png] needs a uint8 image [H,W,3] or [H,W] of at least one pixel, got uint8[4,4,4]");
+  CHECK(message_of([] {
+          encode_png(empty({4, 4, 4}, uint8));
+        }) == "[encode_png] needs a uint8 image [H,W,3] or [H,W] of at least one pixel, got uint8[4,4,4]");
   CHECK(message_of([] { encode_png(empty({4, 4, 3})); }).find("got float32[4,4,3]") != std::string::npos);
   CHECK(message_of([] { encode_png(empty({0, 4, 3}, uint8)); }).find("got uint8[0,4,3]") != std::string::npos);
   CHECK(message_of([] { encode_png(Tensor()); }).find("got undefined") != std::string::npos);
@@ -188,8 +193,15 @@ TEST_CASE("every orientation moves each pixel where it belongs") {
     REQUIRE(out.shape() == (o >= 5 ? Shape{w, h, 3} : Shape{h, w, 3}));
     for (int64_t y = 0; y < out.shape()[0]; ++y) {
       for (int64_t x = 0; x < out.shape()[1]; ++x) {
-        const std::array<std::pair<int64_t, int64_t>, 9> from = {{{}, {y, x}, {y, w - 1 - x}, {h - 1 - y, w - 1 - x}, {h - 1 - y, x},
-                                                                  {x, y}, {h - 1 - x, y}, {h - 1 - x, w - 1 - y}, {x, w - 1 - y}}};
+        const std::array<std::pair<int64_t, int64_t>, 9> from = {{{},
+                                                                  {y, x},
+                                                                  {y, w - 1 - x},
+                                                                  {h - 1 - y, w - 1 - x},
+                                                                  {h - 1 - y, x},
+                                                                  {x, y},
+                                                                  {h - 1 - x, y},
+                                                                  {h - 1 - x, w - 1 - y},
+                                                                  {x, w - 1 - y}}};
         REQUIRE(pixel(out, y, x) == pixel(in, from[static_cast<size_t>(o)].first, from[static_cast<size_t>(o)].second));
       }
     }
@@ -200,28 +212,37 @@ TEST_CASE("every orientation moves each pixel where it belongs") {
 TEST_CASE("odd EXIF data leaves the picture as stored") {
   const Bytes jpeg = quarters_jpeg();
   Bytes lengths = exif(true, 274, 3, 6);
-  const std::vector<Bytes> odd = {
-      exif(true, 274, 3, 0),           exif(true, 274, 3, 9),
-      exif(true, 274, 4, 6),           exif(true, 300, 3, 6),
-      exif(false, 274, 3, 6, 0xFFFFFFFF), exif(false, 274, 3, 6, 1000),
-      exif(true, 300, 3, 6, 8, 0xFFFF), cut(lengths, 7),
-      cut(lengths, 12),                cut(lengths, 20),
-      changed(lengths, 6, 'X'),        changed(lengths, 8, 43),
-      {'E', 'x', 'i', 'f', 0, 0}};
+  const std::vector<Bytes> odd = {exif(true, 274, 3, 0),
+                                  exif(true, 274, 3, 9),
+                                  exif(true, 274, 4, 6),
+                                  exif(true, 300, 3, 6),
+                                  exif(false, 274, 3, 6, 0xFFFFFFFF),
+                                  exif(false, 274, 3, 6, 1000),
+                                  exif(true, 300, 3, 6, 8, 0xFFFF),
+                                  cut(lengths, 7),
+                                  cut(lengths, 12),
+                                  cut(lengths, 20),
+                                  changed(lengths, 6, 'X'),
+                                  changed(lengths, 8, 43),
+                                  {'E', 'x', 'i', 'f', 0, 0}};
   for (const Bytes& block : odd) CHECK(corners(decode_image(with_segment(jpeg, block), "odd.jpg")) == "rgbw");
 }
 
 TEST_CASE("what is wrong with a file is said with its name") {
-  const Bytes jpeg = quarters_jpeg(), png = atlas_test::png(2, 2, 8, 2, Bytes(14, 0)), bmp = atlas_test::bmp(2, 2, Bytes(12, 9));
+  const Bytes jpeg = quarters_jpeg(), png = atlas_test::png(2, 2, 8, 2, Bytes(14, 0)),
+              bmp = atlas_test::bmp(2, 2, Bytes(12, 9));
   CHECK(decode_error({}) == "[image] x.img: the file is empty");
-  CHECK(decode_error({'G', 'I', 'F', '8', '9', 'a'}) == "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes 47 49 46 38 39 61)");
+  CHECK(decode_error({'G', 'I', 'F', '8', '9', 'a'}) ==
+        "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes 47 49 46 38 39 61)");
   CHECK(decode_error({0xFF}) == "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes ff)");
 
   CHECK(decode_error(cut(jpeg, jpeg.size() - 2)) ==
         fmt::format("[image] x.img: JPEG is cut short: it ends at offset {} without an end marker", jpeg.size() - 2));
   CHECK(decode_error(cut(jpeg, 2)) == "[image] x.img: JPEG is cut short: it ends at offset 2 without an end marker");
-  CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xD9}) == "[image] x.img: JPEG has no frame header before its end marker at offset 2");
-  CHECK(decode_error({0xFF, 0xD8, 0x00, 0x10}) == "[image] x.img: JPEG has byte 0x00 at offset 2, expected a marker (0xff)");
+  CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xD9}) ==
+        "[image] x.img: JPEG has no frame header before its end marker at offset 2");
+  CHECK(decode_error({0xFF, 0xD8, 0x00, 0x10}) ==
+        "[image] x.img: JPEG has byte 0x00 at offset 2, expected a marker (0xff)");
   CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01}) ==
         "[image] x.img: JPEG segment at offset 4 has length 1, expected at least 2");
   // A Huffman table with more codes than there are symbols would write past the decoder's.
@@ -230,18 +251,22 @@ TEST_CASE("what is wrong with a file is said with its name") {
   const auto dht = std::search(table.begin(), table.end(), huffman.begin(), huffman.end()) - table.begin();
   table[static_cast<size_t>(dht) + 15] = 255;
   table[static_cast<size_t>(dht) + 16] = 255;
-  CHECK(decode_error(table).find(fmt::format("x.img: JPEG Huffman table at offset {} declares", dht + 4)) != std::string::npos);
+  CHECK(decode_error(table).find(fmt::format("x.img: JPEG Huffman table at offset {} declares", dht + 4)) !=
+        std::string::npos);
 
-  CHECK(decode_error(cut(png, 20)) == "[image] x.img: PNG chunk IHDR at offset 8 declares 13 bytes, the file has 0 left (cut short?)");
+  CHECK(decode_error(cut(png, 20)) ==
+        "[image] x.img: PNG chunk IHDR at offset 8 declares 13 bytes, the file has 0 left (cut short?)");
   CHECK(decode_error(cut(png, png.size() - 4)).find("PNG is cut short: it ends at offset") != std::string::npos);
   CHECK(decode_error(cut(png, 8)) == "[image] x.img: PNG is cut short: it ends at offset 8 without an end chunk");
-  CHECK(decode_error(changed(png, 19, 3)).find("PNG chunk IHDR at offset 8 is damaged: check sum") != std::string::npos);
+  CHECK(decode_error(changed(png, 19, 3)).find("PNG chunk IHDR at offset 8 is damaged: check sum") !=
+        std::string::npos);
   CHECK(decode_error(changed(png, 33, 0x7F)).find("PNG chunk IDAT at offset 33 declares 2130706") != std::string::npos);
   CHECK(decode_error(changed(png, 12, 7)) == "[image] x.img: PNG has no valid chunk name at offset 12");
 
   CHECK(decode_error(cut(bmp, 20)) == "[image] x.img: BMP is cut short: its header ends at offset 20");
   CHECK(decode_error(cut(bmp, bmp.size() - 1)) ==
-        fmt::format("[image] x.img: BMP is cut short: {} bytes, but 2 x 2 pixels of 24 bits need {}", bmp.size() - 1, bmp.size()));
+        fmt::format("[image] x.img: BMP is cut short: {} bytes, but 2 x 2 pixels of 24 bits need {}", bmp.size() - 1,
+                    bmp.size()));
   CHECK(decode_error(changed(bmp, 30, 1)) == "[image] x.img: BMP uses compression 1, only uncompressed files are read");
   CHECK(message_of([] { read_image("/nowhere/a.png"); }) == "[read_file] /nowhere/a.png: No such file or directory");
   CHECK(message_of([] { read_image("/"); }) == "[read_file] /: is a folder, not a file");
@@ -251,9 +276,11 @@ TEST_CASE("sizes that lie are found before memory is taken") {
   const int64_t before = memory_stats().peak;
   CHECK(decode_error(atlas_test::png(30000, 30000, 8, 2, Bytes(10, 0))) ==
         "[image] x.img: declares 30000 x 30000 pixels, more than the 134217728 allowed");
-  CHECK(decode_error(atlas_test::png(10000, 10000, 8, 2, Bytes(10, 0))) ==
-        "[image] x.img: declares 10000 x 10000 pixels, more than a file of its length can hold (damaged or cut short?)");
-  CHECK(decode_error(atlas_test::png(0, 5, 8, 2, Bytes(10, 0))) == "[image] x.img: declares an empty image of 0 x 5 pixels");
+  CHECK(
+      decode_error(atlas_test::png(10000, 10000, 8, 2, Bytes(10, 0))) ==
+      "[image] x.img: declares 10000 x 10000 pixels, more than a file of its length can hold (damaged or cut short?)");
+  CHECK(decode_error(atlas_test::png(0, 5, 8, 2, Bytes(10, 0))) ==
+        "[image] x.img: declares an empty image of 0 x 5 pixels");
   Bytes jpeg = quarters_jpeg();
   const std::array<uint8_t, 2> sof = {0xFF, 0xC0};
   const size_t at = static_cast<size_t>(std::search(jpeg.begin(), jpeg.end(), sof.begin(), sof.end()) - jpeg.begin());
@@ -273,12 +300,13 @@ TEST_CASE("sizes that lie are found before memory is taken") {
 
 TEST_CASE("files damaged anywhere give a picture or an error, never more") {
   int errors = 0;
-  for (const Bytes& file : {with_segment(quarters_jpeg(), exif(true, 274, 3, 6)), atlas_test::png(9, 5, 8, 6, Bytes(5 * 37, 0)),
-                            atlas_test::bmp(5, 3, Bytes(45, 77))}) {
+  for (const Bytes& file : {with_segment(quarters_jpeg(), exif(true, 274, 3, 6)),
+                            atlas_test::png(9, 5, 8, 6, Bytes(5 * 37, 0)), atlas_test::bmp(5, 3, Bytes(45, 77))}) {
     Rng rng(11, Purpose::synthetic, 0, static_cast<int64_t>(file.size()));
     for (int trial = 0; trial < 300; ++trial) {
       Bytes bad = file;
-      for (int k = 0; k < 3; ++k) bad[static_cast<size_t>(rng.below(static_cast<int64_t>(bad.size())))] = static_cast<uint8_t>(rng.bits());
+      for (int k = 0; k < 3; ++k)
+        bad[static_cast<size_t>(rng.below(static_cast<int64_t>(bad.size())))] = static_cast<uint8_t>(rng.bits());
       if (trial % 3 == 0) bad.resize(static_cast<size_t>(rng.below(static_cast<int64_t>(bad.size()) + 1)));
       try {
         const Tensor t = decode_image(bad, "bad", 1 << 20);

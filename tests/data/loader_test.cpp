@@ -47,7 +47,11 @@ bool same(const std::vector<Batch>& a, const std::vector<Batch>& b) {
 }
 
 LoaderOptions options_with(int workers) {
-  return {.batch_size = 8, .shuffle = true, .workers = workers, .prefetch = 2, .seed = 7,
+  return {.batch_size = 8,
+          .shuffle = true,
+          .workers = workers,
+          .prefetch = 2,
+          .seed = 7,
           .mix = {.mixup = 0.8, .cutmix = 1.0, .label_smoothing = 0.1}};
 }
 
@@ -56,7 +60,10 @@ class Faulty : public Dataset {
  public:
   explicit Faulty(std::vector<int64_t> missing, int64_t throws = -1, int64_t bad_label = -1, int64_t odd_size = -1)
       : Dataset("faulty", {"circle", "square", "triangle", "cross"}),
-        missing_(std::move(missing)), throws_(throws), bad_label_(bad_label), odd_size_(odd_size) {}
+        missing_(std::move(missing)),
+        throws_(throws),
+        bad_label_(bad_label),
+        odd_size_(odd_size) {}
   int64_t size() const override { return 12; }
   Sample get(int64_t i) const override {
     if (i == throws_) throw std::runtime_error("lens cap left on");
@@ -106,7 +113,8 @@ TEST_CASE("an epoch holds every image once, in a new order each time; drop_last 
   std::vector<std::vector<int64_t>> orders;
   for (int64_t epoch : {0, 1}) {
     std::vector<int64_t> order;
-    for (const Batch& b : epoch_of(options_with(2), epoch)) order.insert(order.end(), b.indices.begin(), b.indices.end());
+    for (const Batch& b : epoch_of(options_with(2), epoch))
+      order.insert(order.end(), b.indices.begin(), b.indices.end());
     orders.push_back(order);
     std::sort(order.begin(), order.end());
     REQUIRE(order.size() == 50);
@@ -209,9 +217,11 @@ TEST_CASE("errors come out of next() and name the file") {
     CHECK(error(std::make_shared<Faulty>(none, -1, 9), workers) ==
           "[loader] photos/9.jpg: [loader] label 4 is outside the 4 classes");
     CHECK(error(std::make_shared<Faulty>(none, -1, -1, 5), workers) ==
-          "[loader] photos/5.jpg: [loader] [20,20,3] after [16,16,3] of photos/4.jpg: images of one batch need one size (add a Resize or a crop)");
+          "[loader] photos/5.jpg: [loader] [20,20,3] after [16,16,3] of photos/4.jpg: images of one batch need one "
+          "size (add a Resize or a crop)");
     CHECK(error(std::make_shared<Faulty>(none), workers, PadAndCrop{1, 32, 32}) ==
-          "[loader] photos/0.jpg: [PadAndCrop] uint8[16,16,3] with 1 pixels of padding is smaller than 32 x 32 (more padding?)");
+          "[loader] photos/0.jpg: [PadAndCrop] uint8[16,16,3] with 1 pixels of padding is smaller than 32 x 32 (more "
+          "padding?)");
   }
 }
 
@@ -236,8 +246,9 @@ TEST_CASE("options out of range are refused") {
   CHECK(error({.workers = -1}) == "[loader] workers must lie in 0..1024, got -1");
   CHECK(error({.prefetch = 0}) == "[loader] prefetch must be at least 1, got 0");
   CHECK(error({}, 0) == "[loader] shapes has no images");
-  CHECK(error({.batch_size = 11, .drop_last = true}) ==
-        "[loader] shapes has 10 images, fewer than one batch of 11: drop_last would leave nothing (smaller batch_size?)");
+  CHECK(
+      error({.batch_size = 11, .drop_last = true}) ==
+      "[loader] shapes has 10 images, fewer than one batch of 11: drop_last would leave nothing (smaller batch_size?)");
   CHECK(error({.mix = {.mixup = -1}}) == "[mix] mixup must be >= 0, got -1");
   CHECK(error({.mix = {.label_smoothing = 1}}) == "[mix] label_smoothing must lie in [0, 1), got 1");
   Loader loader(std::make_shared<Shapes>(10, 16), {.batch_size = 4});

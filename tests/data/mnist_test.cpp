@@ -94,7 +94,8 @@ TEST_CASE("bad IDX files are named, with what was found and expected") {
   const int64_t before = memory_stats().peak;
   CHECK(error(idx({60000, 4096, 4096}, counting(60))) ==
         "declares [60000,4096,4096] = 1006632960000 bytes, but the file can hold at most 60 (cut short or damaged?)");
-  CHECK(error(gzip(idx({60000, 4096, 4096}, counting(60)))).starts_with("declares [60000,4096,4096] = 1006632960000 bytes, but the file can hold at most"));
+  CHECK(error(gzip(idx({60000, 4096, 4096}, counting(60))))
+            .starts_with("declares [60000,4096,4096] = 1006632960000 bytes, but the file can hold at most"));
   CHECK(memory_stats().peak == before);
 
   const Bytes packed = gzip(good);
@@ -130,7 +131,8 @@ TEST_CASE("an MNIST folder: grey images as RGB, labels, and what can be wrong wi
   const std::string folder = scratch.path();
   CHECK(message_of([&] { mnist(folder, false); }) ==
         fmt::format("[mnist] {} has neither t10k-images-idx3-ubyte nor t10k-images-idx3-ubyte.gz", folder));
-  CHECK(message_of([] { fashion_mnist(true, "/nowhere"); }).find("apt install dataset-fashion-mnist") != std::string::npos);
+  CHECK(message_of([] { fashion_mnist(true, "/nowhere"); }).find("apt install dataset-fashion-mnist") !=
+        std::string::npos);
 
   std::filesystem::remove(scratch / "train-labels-idx1-ubyte.gz");
   const std::string labels = scratch / "train-labels-idx1-ubyte";
@@ -168,12 +170,14 @@ TEST_CASE("CIFAR files: planes become pixels; wrong lengths and labels are named
     return message_of([&] { cifar10(scratch.path(), false); });
   };
   CHECK(error({}) == fmt::format("[cifar10 test] {}: the file is empty", file));
-  CHECK(error(cut(record, 1)) ==
-        fmt::format("[cifar10 test] {}: is 3072 bytes long, no multiple of a record's 3073 (cut short, or not the binary version?)", file));
+  CHECK(error(cut(record, 1)) == fmt::format("[cifar10 test] {}: is 3072 bytes long, no multiple of a record's 3073 "
+                                             "(cut short, or not the binary version?)",
+                                             file));
   Bytes wrong = plus(record, record);
   wrong[3073] = 10;
   CHECK(error(wrong) == fmt::format("[cifar10 test] {}: label at offset 3073 is 10, outside the 10 classes", file));
-  CHECK(message_of([] { cifar10("/nowhere", true); }) == "[read_file] /nowhere/data_batch_1.bin: No such file or directory");
+  CHECK(message_of([] { cifar10("/nowhere", true); }) ==
+        "[read_file] /nowhere/data_batch_1.bin: No such file or directory");
 
   Bytes fine = plus({7}, record);
   fine[1] = 42;
@@ -195,8 +199,9 @@ TEST_CASE("data sets are opened by name") {
   CHECK(shapes.train->get(0).image.shape() == Shape{24, 24, 3});
   CHECK(shapes.test->size() == 500);
   CHECK(take(shapes.train, 7)->size() == 7);
-  CHECK(message_of([] { open_data("imagenet"); }).find("unknown data set imagenet; there are fashion-mnist[:FOLDER], mnist:FOLDER") !=
-        std::string::npos);
+  CHECK(message_of([] {
+          open_data("imagenet");
+        }).find("unknown data set imagenet; there are fashion-mnist[:FOLDER], mnist:FOLDER") != std::string::npos);
   CHECK(message_of([] { open_data("cifar10"); }) == "[data] cifar10 needs a folder: cifar10:FOLDER");
   CHECK(message_of([] { open_data("shapes:big"); }) == "[data] shapes:SIZE needs a whole number, got big");
   CHECK(message_of([] { open_data("shapes:4"); }) == "[shapes] needs an image size in 8..16384, got 4");

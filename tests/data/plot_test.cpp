@@ -99,8 +99,11 @@ TEST_CASE("charts of odd data are drawn all the same") {
     CHECK_FALSE(is(clipped, 3, x, kBlue));
     CHECK_FALSE(is(clipped, 496, x, kBlue));
   }
-  CHECK(message_of([] { line_chart({{"s", {1, 2}, {1}}}, {}); }) == "[line_chart] series s has 2 x values and 1 y values");
-  CHECK(message_of([] { line_chart({}, {.width = 100}); }) == "[line_chart] needs at least 200 x 150 pixels, got 100 x 500");
+  CHECK(message_of([] {
+          line_chart({{"s", {1, 2}, {1}}}, {});
+        }) == "[line_chart] series s has 2 x values and 1 y values");
+  CHECK(message_of([] { line_chart({}, {.width = 100}); }) ==
+        "[line_chart] needs at least 200 x 150 pixels, got 100 x 500");
 }
 
 TEST_CASE("pictures are enlarged and stacked") {
@@ -119,7 +122,8 @@ TEST_CASE("pictures are enlarged and stacked") {
 
 TEST_CASE("a contact sheet marks what was predicted wrongly") {
   Canvas small(28, 28, kBlue), large(300, 200, kBlue);
-  const Tile right = prediction_tile(small.image(), "coat", "coat"), wrong = prediction_tile(large.image(), "coat", "shirt");
+  const Tile right = prediction_tile(small.image(), "coat", "coat"),
+             wrong = prediction_tile(large.image(), "coat", "shirt");
   CHECK_FALSE(right.marked);
   CHECK(wrong.marked);
   CHECK(wrong.caption == std::vector<std::string>{"true: coat", "pred: shirt"});
@@ -130,7 +134,8 @@ TEST_CASE("a contact sheet marks what was predicted wrongly") {
   CHECK(bad.shape()[1] == 2 * (112 + 14) + 14);
   const Tile odd{small.image(), {std::string(500, 'w'), "\xC3\xA9t\xC3\xA9"}, false};
   CHECK(contact_sheet({odd}, 3).defined());
-  CHECK(message_of([] { contact_sheet({}, 3); }) == "[contact_sheet] needs at least one tile and one column, got 0 and 3");
+  CHECK(message_of([] { contact_sheet({}, 3); }) ==
+        "[contact_sheet] needs at least one tile and one column, got 0 and 3");
   // What is drawn can be written and read again.
   const atlas_test::Scratch scratch;
   write_png(scratch / "sheet.png", bad);

@@ -76,7 +76,8 @@ TEST_CASE("random numbers have the distributions they claim") {
   CHECK(square / n == doctest::Approx(1).epsilon(0.03));
   CHECK(gamma / n == doctest::Approx(2.5).epsilon(0.02));
   CHECK(beta / n == doctest::Approx(0.5).epsilon(0.02));
-  CHECK(beta_square / n - 0.25 == doctest::Approx(1 / (4 * 2.6)).epsilon(0.05));  // variance of Beta(a, a): 1 / (4 (2a + 1))
+  CHECK(beta_square / n - 0.25 ==
+        doctest::Approx(1 / (4 * 2.6)).epsilon(0.05));  // variance of Beta(a, a): 1 / (4 (2a + 1))
   for (const int c : counts) CHECK(c == doctest::Approx(n / 5.0).epsilon(0.05));
 }
 
@@ -175,7 +176,8 @@ TEST_CASE("random resized crops stay in the image and cover the area and proport
   for (int64_t i = 0; i < 3000; ++i) {
     Rng rng = rng_of(i);
     const auto b = crops.sample(100, 140, rng);
-    REQUIRE((b.top >= 0 && b.left >= 0 && b.height > 0 && b.width > 0 && b.top + b.height <= 100 && b.left + b.width <= 140));
+    REQUIRE((b.top >= 0 && b.left >= 0 && b.height > 0 && b.width > 0 && b.top + b.height <= 100 &&
+             b.left + b.width <= 140));
     const double part = static_cast<double>(b.height * b.width) / 14000.0;
     REQUIRE(part > 0.24);
     REQUIRE(part < 0.51);
@@ -193,8 +195,9 @@ TEST_CASE("random resized crops stay in the image and cover the area and proport
   CHECK(b.left == 15);
   CHECK(b.height == 10);
   CHECK(b.width == 10);
-  CHECK(message_of([&] { RandomResizedCrop{8, 8, {0.5, 0.1}}(numbered(9, 9), rng); }) ==
-        "[RandomResizedCrop] needs 0 < low <= high, got scale 0.5..0.1 and ratio 0.75..1.3333333333333333");
+  CHECK(message_of([&] {
+          RandomResizedCrop{8, 8, {0.5, 0.1}}(numbered(9, 9), rng);
+        }) == "[RandomResizedCrop] needs 0 < low <= high, got scale 0.5..0.1 and ratio 0.75..1.3333333333333333");
 }
 
 TEST_CASE("colour jitter: each change alone obeys its formula") {
@@ -252,11 +255,16 @@ TEST_CASE("random erasing replaces one rectangle by noise") {
 
 TEST_CASE("transforms refuse what is no image") {
   Rng rng = rng_of(0);
-  CHECK(message_of([&] { RandomFlip{}(empty({4, 4}, uint8), rng); }) ==
-        "[RandomFlip] needs a uint8 or float32 image [H,W,C] on the CPU, got uint8[4,4]");
+  CHECK(message_of([&] {
+          RandomFlip{}(empty({4, 4}, uint8), rng);
+        }) == "[RandomFlip] needs a uint8 or float32 image [H,W,C] on the CPU, got uint8[4,4]");
   CHECK(message_of([&] { Resize{2, 2}(empty({4, 0, 3}, uint8), rng); }).find("got uint8[4,0,3]") != std::string::npos);
-  CHECK(message_of([&] { ColourJitter{}(empty({4, 4, 1}, uint8), rng); }) == "[ColourJitter] needs three channels, got uint8[4,4,1]");
-  CHECK(message_of([&] { PadAndCrop{1, 9, 9}(numbered(4, 4), rng); }).find("is smaller than 9 x 9") != std::string::npos);
+  CHECK(message_of([&] {
+          ColourJitter{}(empty({4, 4, 1}, uint8), rng);
+        }) == "[ColourJitter] needs three channels, got uint8[4,4,1]");
+  CHECK(message_of([&] {
+          PadAndCrop{1, 9, 9}(numbered(4, 4), rng);
+        }).find("is smaller than 9 x 9") != std::string::npos);
   // A strided view is as good as its copy.
   const Tensor wide = numbered(4, 8), view = raw_view(wide, {4, 4, 3}, {24, 6, 1}, 0);
   CHECK(red(RandomFlip::flipped(view), 1, 0) == 16);
@@ -288,7 +296,8 @@ TEST_CASE("mixup blends, CutMix swaps, and targets say how much") {
   for (int64_t trial = 0; trial < 200; ++trial) {
     Tensor images = batch_of(4);
     Rng rng(3, Purpose::mix, 0, trial);
-    const Tensor t = mix_batch(images, labels, 4, {.mixup = 0.8, .cutmix = 1.0, .probability = 0.8, .switch_to_cutmix = 0.5}, rng);
+    const Tensor t =
+        mix_batch(images, labels, 4, {.mixup = 0.8, .cutmix = 1.0, .probability = 0.8, .switch_to_cutmix = 0.5}, rng);
     // Image 0 holds 0s and its partner 3s, so its mean tells the partner's share.
     double mean = 0;
     bool blended = false;
@@ -300,8 +309,10 @@ TEST_CASE("mixup blends, CutMix swaps, and targets say how much") {
     CHECK(t.at<float>({0, 3}) == doctest::Approx(mean / 3).epsilon(1e-4));
     CHECK(t.at<float>({0, 0}) == doctest::Approx(1 - mean / 3).epsilon(1e-4));
     CHECK(t.at<float>({2, 1}) == doctest::Approx(mean / 3).epsilon(1e-4));
-    if (mean == 0) ++untouched;
-    else if (!blended) ++cuts;
+    if (mean == 0)
+      ++untouched;
+    else if (!blended)
+      ++cuts;
     double all = 0;
     for (int64_t i = 0; i < 1200; ++i) all += static_cast<double>(images.data<float>()[i]);
     CHECK(all == doctest::Approx(1800).epsilon(1e-4));

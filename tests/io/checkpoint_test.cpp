@@ -21,7 +21,9 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("atlas-checkpoint-test-" + std::to_string(::getpid()))) { fs::create_directory(path); }
+  Folder() : path(fs::temp_directory_path() / ("atlas-checkpoint-test-" + std::to_string(::getpid()))) {
+    fs::create_directory(path);
+  }
   ~Folder() { fs::remove_all(path); }
   std::string file(const char* name) const { return (path / name).string(); }
   int64_t files() const { return std::distance(fs::directory_iterator(path), fs::directory_iterator()); }
@@ -35,7 +37,8 @@ std::string bytes_of(const std::string& path) {
 
 class Small : public Module {
  public:
-  explicit Small(int64_t outputs = 3) : conv(empty({outputs, 3, 3, 2})), bias(empty({outputs})), mean(empty({outputs})) {
+  explicit Small(int64_t outputs = 3)
+      : conv(empty({outputs, 3, 3, 2})), bias(empty({outputs})), mean(empty({outputs})) {
     for (Tensor* t : {&conv, &bias, &mean})
       for (int64_t i = 0; i < t->numel(); ++i) t->data<float>()[i] = static_cast<float>(i % 7) / 7;
     register_parameter("conv", conv, Layout::conv2d);
@@ -141,12 +144,13 @@ TEST_CASE("a checkpoint of another model is refused with the names that differ")
   Other other;
   CHECK_THROWS_WITH_AS(io::restore_model(other, c, "last.ckpt", "other"),
                        doctest::Contains("last.ckpt is a checkpoint of small and does not fit other"), Error);
-  CHECK_THROWS_WITH_AS(io::restore_model(other, c, "last.ckpt", "other"), doctest::Contains("1 missing: head; 3 unexpected: bias, conv, mean"),
-                       Error);
+  CHECK_THROWS_WITH_AS(io::restore_model(other, c, "last.ckpt", "other"),
+                       doctest::Contains("1 missing: head; 3 unexpected: bias, conv, mean"), Error);
   Small wider(5);
   const Tensor before = copy_of(wider.bias);
   CHECK_THROWS_WITH_AS(io::restore_model(wider, c, "last.ckpt", "small"),
-                       doctest::Contains("is a checkpoint of small with another configuration and does not fit small"), Error);
+                       doctest::Contains("is a checkpoint of small with another configuration and does not fit small"),
+                       Error);
   CHECK(std::memcmp(before.raw(), wider.bias.raw(), 20) == 0);
 }
 
@@ -172,13 +176,16 @@ TEST_CASE("files that are no checkpoint, or not all of one") {
     io::save_safetensors(path, file.tensors, file.metadata);
   };
   damaged([](auto& f) { f.metadata["version"] = "2"; });
-  CHECK_THROWS_WITH_AS(io::load_checkpoint(path), doctest::Contains("has version '2' of the format, this program reads 1"), Error);
+  CHECK_THROWS_WITH_AS(io::load_checkpoint(path),
+                       doctest::Contains("has version '2' of the format, this program reads 1"), Error);
   damaged([](auto& f) { f.tensors.erase("rng"); });
   CHECK_THROWS_WITH_AS(io::load_checkpoint(path), doctest::Contains("the entry 'rng' is missing"), Error);
   damaged([](auto& f) { f.tensors["counters.step"] = empty({2}, int64); });
-  CHECK_THROWS_WITH_AS(io::load_checkpoint(path), doctest::Contains("'counters.step' should be int64[], found int64[2]"), Error);
+  CHECK_THROWS_WITH_AS(io::load_checkpoint(path),
+                       doctest::Contains("'counters.step' should be int64[], found int64[2]"), Error);
   damaged([](auto& f) { f.tensors["stranger"] = empty({2}); });
-  CHECK_THROWS_WITH_AS(io::load_checkpoint(path), doctest::Contains("'stranger' belongs to no part of a checkpoint"), Error);
+  CHECK_THROWS_WITH_AS(io::load_checkpoint(path), doctest::Contains("'stranger' belongs to no part of a checkpoint"),
+                       Error);
 }
 
 TEST_CASE("a write that fails leaves the old checkpoint and nothing else") {
@@ -217,8 +224,8 @@ TEST_CASE("temporary files of killed writers are removed, those of living ones s
   if (dead == 0) ::_exit(0);
   REQUIRE(dead > 0);
   REQUIRE(::waitpid(dead, nullptr, 0) == dead);
-  const std::string stale = path + ".tmp-" + std::to_string(dead), living = path + ".tmp-" + std::to_string(::getppid()),
-                    stranger = path + ".tmp-notes";
+  const std::string stale = path + ".tmp-" + std::to_string(dead),
+                    living = path + ".tmp-" + std::to_string(::getppid()), stranger = path + ".tmp-notes";
   for (const std::string& p : {stale, living, stranger}) std::ofstream(p) << "x";
   Run run;
   io::save_checkpoint(path, run.checkpoint());

@@ -82,6 +82,7 @@ TEST_CASE("small presets run on small images") {
   const NoGrad off;
   for (const char* name : {"atlas-toy", "atlas-tiny", "mambavision-toy", "mambavision-tiny"})
     for (const int64_t image : {28, 32, 64}) {
+      if (image == 28 && std::string_view(name) == "atlas-toy") continue;  // no multiple of its patch, 8
       CAPTURE(name);
       CAPTURE(image);
       const auto model = make_model(name, {.image_size = image, .num_classes = 3});

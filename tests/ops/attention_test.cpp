@@ -19,14 +19,15 @@ struct Source {
 };
 
 /// Outputs and all gradients of the op and of its reference.
-void compare(int64_t B, int64_t L, int64_t heads, int64_t D, const std::vector<Source>& shapes, DType dtype, double limit,
-             double scale = 0) {
+void compare(int64_t B, int64_t L, int64_t heads, int64_t D, const std::vector<Source>& shapes, DType dtype,
+             double limit, double scale = 0) {
   Tensor q = random({B, L, heads, D}, 1, dtype);
   std::vector<KeyValue> sources;
   std::vector<Tensor> leaves{q};
   uint64_t seed = 2;
   for (const Source& s : shapes) {
-    sources.push_back({random({s.batch, s.length, heads, D}, seed, dtype), random({s.batch, s.length, heads, D}, seed + 1, dtype)});
+    sources.push_back(
+        {random({s.batch, s.length, heads, D}, seed, dtype), random({s.batch, s.length, heads, D}, seed + 1, dtype)});
     leaves.insert(leaves.end(), {sources.back().k, sources.back().v});
     seed += 2;
   }
@@ -74,8 +75,11 @@ TEST_CASE("attention gradients by finite differences") {
   CHECK_NOTHROW(gradcheck([](const std::vector<Tensor>& in) { return attention(in[0], in[1], in[2]); },
                           {random({2, 3, 2, 3}, 1), random({2, 4, 2, 3}, 2), random({2, 4, 2, 3}, 3)}));
   CHECK_NOTHROW(gradcheck(
-      [](const std::vector<Tensor>& in) { return attention(in[0], {{in[1], in[2]}, {in[3], in[4]}}, 0.7); },
-      {test::scattered(random({4, 2, 1, 2}, 1)), random({2, 3, 1, 2}, 2), random({2, 3, 1, 2}, 3), random({1, 2, 1, 2}, 4), random({1, 2, 1, 2}, 5)}));
+      [](const std::vector<Tensor>& in) {
+        return attention(in[0], {{in[1], in[2]}, {in[3], in[4]}}, 0.7);
+      },
+      {test::scattered(random({4, 2, 1, 2}, 1)), random({2, 3, 1, 2}, 2), random({2, 3, 1, 2}, 3),
+       random({1, 2, 1, 2}, 4), random({1, 2, 1, 2}, 5)}));
 }
 
 TEST_CASE("attention keeps its precision when scores are large") {
@@ -94,7 +98,8 @@ TEST_CASE("attention with nothing to do") {
 }
 
 TEST_CASE("attention does not depend on the number of threads") {
-  Tensor q = random({8, 70, 2, 8}, 1, float32), k = random({8, 20, 2, 8}, 2, float32), shared = random({2, 33, 2, 8}, 3, float32);
+  Tensor q = random({8, 70, 2, 8}, 1, float32), k = random({8, 20, 2, 8}, 2, float32),
+         shared = random({2, 33, 2, 8}, 3, float32);
   for (Tensor* t : {&q, &k, &shared}) t->set_requires_grad();
   CHECK(test::same_for_any_threads([&] {
     const Tensor y = attention(q, {{k, k}, {shared, shared}});
@@ -117,13 +122,17 @@ TEST_CASE("attention gives no gradient to what needs none") {
 }
 
 TEST_CASE("errors of attention name the source, the axis and the lengths") {
-  const auto text = [](const Shape& q, const Shape& k, const Shape& v) { return error_of([&] { attention(empty(q), empty(k), empty(v)); }); };
+  const auto text = [](const Shape& q, const Shape& k, const Shape& v) {
+    return error_of([&] { attention(empty(q), empty(k), empty(v)); });
+  };
   CHECK(text({2, 3, 4}, {2, 3, 4, 5}, {2, 3, 4, 5}) == "[attention] needs q[B,L,heads,D], got float32[2,3,4]");
   CHECK(text({2, 3, 4, 5}, {2, 3, 4, 5}, {2, 2, 4, 5}) ==
         "[attention] source 0: needs k and v of one shape [B,L,heads,D], got k float32[2,3,4,5], v float32[2,2,4,5]");
   CHECK(text({2, 3, 4, 5}, {2, 3, 2, 5}, {2, 3, 2, 5}) ==
         "[attention] source 0: axis 2 (heads) differs: q float32[2,3,4,5] has 4, k float32[2,3,2,5] has 2");
-  CHECK(text({4, 3, 4, 5}, {3, 3, 4, 5}, {3, 3, 4, 5}).find("(axis 0 = 4) is not a multiple of that of k") != std::string::npos);
-  CHECK(error_of([] { attention(empty({1, 1, 1, 1}), std::vector<KeyValue>{}); }) ==
-        "[attention] needs at least one source of keys and values");
+  CHECK(text({4, 3, 4, 5}, {3, 3, 4, 5}, {3, 3, 4, 5}).find("(axis 0 = 4) is not a multiple of that of k") !=
+        std::string::npos);
+  CHECK(error_of([] {
+          attention(empty({1, 1, 1, 1}), std::vector<KeyValue>{});
+        }) == "[attention] needs at least one source of keys and values");
 }

@@ -46,7 +46,8 @@ Tensor to_float(const Tensor& t) {
 }
 
 /// Values in both precisions and layouts, and the three gradients, against the definition.
-void check_against_naive(int64_t B, int64_t H, int64_t W, int64_t I, int64_t O, int64_t KH, int64_t KW, const Conv2dOptions& o) {
+void check_against_naive(int64_t B, int64_t H, int64_t W, int64_t I, int64_t O, int64_t KH, int64_t KW,
+                         const Conv2dOptions& o) {
   const Tensor x = random({B, H, W, I}, 1), w = random({O, KH, KW, I / o.groups}, 2), b = random({O}, 3);
   const Tensor want = naive(x, w, b, o);
   CHECK(difference(conv2d(x, w, b, o), want) < 1e-12);
@@ -86,7 +87,8 @@ TEST_CASE("conv2d and its gradients equal the definition for every combination o
             CAPTURE(padding);
             CAPTURE(dilation);
             CAPTURE(groups);
-            check_against_naive(2, 7, 8, 4, 4, kernel, kernel, {{stride, stride}, {padding, padding}, {dilation, dilation}, groups});
+            check_against_naive(2, 7, 8, 4, 4, kernel, kernel,
+                                {{stride, stride}, {padding, padding}, {dilation, dilation}, groups});
           }
 }
 
@@ -99,7 +101,8 @@ TEST_CASE("conv2d with unequal axes, odd channels and several blocks of pixels")
   check_against_naive(2, 6, 6, 6, 12, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 6});  // two filters per channel
   check_against_naive(1, 3, 3, 2, 2, 1, 1, {{5, 4}, {0, 0}, {1, 1}, 1});   // pixels that no output reads
   check_against_naive(1, 5, 5, 40, 8, 5, 5, {{1, 1}, {2, 2}, {1, 1}, 1});
-  check_against_naive(1, 3, 3, 300, 3, 1, 2, {{2, 1}, {0, 0}, {1, 1}, 1});  // small images: channels are cut into pieces
+  check_against_naive(1, 3, 3, 300, 3, 1, 2,
+                      {{2, 1}, {0, 0}, {1, 1}, 1});  // small images: channels are cut into pieces
   check_against_naive(1, 3, 3, 3, 300, 1, 2, {});
   check_against_naive(1, 2, 2, 520, 520, 2, 1, {{1, 1}, {0, 0}, {1, 1}, 2});
   check_against_naive(1, 12, 12, 1, 33, 4, 4, {{4, 4}, {0, 0}, {1, 1}, 1});
@@ -121,9 +124,12 @@ TEST_CASE("conv2d gradients by finite differences") {
   const auto with = [](const Conv2dOptions& o) {
     return [o](const std::vector<Tensor>& in) { return conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), o); };
   };
-  CHECK_NOTHROW(gradcheck(with({{2, 1}, {1, 2}, {1, 2}, 1}), {random({1, 4, 5, 2}, 1), random({3, 3, 2, 2}, 2), random({3}, 3)}));
-  CHECK_NOTHROW(gradcheck(with({{1, 1}, {1, 1}, {1, 1}, 2}), {scattered(random({2, 3, 3, 4}, 1)), scattered(random({2, 3, 3, 2}, 2))}));
-  CHECK_NOTHROW(gradcheck(with({{1, 1}, {1, 1}, {1, 1}, 3}), {random({1, 3, 4, 3}, 1), random({3, 3, 3, 1}, 2), random({3}, 3)}));
+  CHECK_NOTHROW(
+      gradcheck(with({{2, 1}, {1, 2}, {1, 2}, 1}), {random({1, 4, 5, 2}, 1), random({3, 3, 2, 2}, 2), random({3}, 3)}));
+  CHECK_NOTHROW(gradcheck(with({{1, 1}, {1, 1}, {1, 1}, 2}),
+                          {scattered(random({2, 3, 3, 4}, 1)), scattered(random({2, 3, 3, 2}, 2))}));
+  CHECK_NOTHROW(
+      gradcheck(with({{1, 1}, {1, 1}, {1, 1}, 3}), {random({1, 3, 4, 3}, 1), random({3, 3, 3, 1}, 2), random({3}, 3)}));
   CHECK_NOTHROW(gradcheck(with({}), {random({1, 2, 3, 2}, 1), random({3, 1, 1, 2}, 2), random({3}, 3)}));
 }
 
@@ -146,7 +152,9 @@ TEST_CASE("conv1d_depthwise equals the definition, with gradients") {
       CHECK(difference(conv1d_depthwise(scattered(x), scattered(w), scattered(b)), want) < 1e-12);
       CHECK(difference(conv1d_depthwise(to_float(x), to_float(w), to_float(b)), want) < 1e-5);
     }
-  const auto f = [](const std::vector<Tensor>& in) { return conv1d_depthwise(in[0], in[1], in.size() > 2 ? in[2] : Tensor()); };
+  const auto f = [](const std::vector<Tensor>& in) {
+    return conv1d_depthwise(in[0], in[1], in.size() > 2 ? in[2] : Tensor());
+  };
   CHECK_NOTHROW(gradcheck(f, {random({2, 5, 3}, 1), random({4, 3}, 2), random({3}, 3)}));
   CHECK_NOTHROW(gradcheck(f, {scattered(random({2, 3, 3}, 1)), scattered(random({5, 3}, 2))}));
   CHECK_NOTHROW(gradcheck(f, {random({1, 1, 1}, 1), random({1, 1}, 2), random({1}, 3)}));
@@ -193,19 +201,27 @@ TEST_CASE("errors of the convolutions name the operands, the axis and a remedy")
     return error_of([&] { conv2d(empty(x), empty(w), {}, o); });
   };
   CHECK(text({1, 8, 8, 4}, {6, 3, 3, 5}) ==
-        "[conv2d] input channels differ: x float32[1,8,8,4] axis 3 = 4, weight float32[6,3,3,5] axis 3 = 5 times 1 groups = 5");
+        "[conv2d] input channels differ: x float32[1,8,8,4] axis 3 = 4, weight float32[6,3,3,5] axis 3 = 5 times 1 "
+        "groups = 5");
   CHECK(text({1, 5, 8, 4}, {6, 3, 3, 5}).ends_with("(x must be channels-last: [B,H,W,I])"));
   CHECK(text({8, 8, 4}, {6, 3, 3, 4}) == "[conv2d] needs x[B,H,W,I], got float32[8,8,4]");
   CHECK(text({1, 8, 8, 4}, {6, 3, 4}) == "[conv2d] needs weight[O,KH,KW,I/groups], got float32[6,3,4]");
   CHECK(text({1, 2, 8, 4}, {6, 3, 3, 4}).starts_with("[conv2d] the kernel is larger than the input along axis 1"));
   CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{0, 1}, {0, 0}, {1, 1}, 1}).find("needs stride >= 1") != std::string::npos);
-  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{1, 1}, {0, -1}, {1, 1}, 1}).find("padding -1 along axis 2") != std::string::npos);
-  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{1, 1}, {INT64_MAX, 0}, {1, 1}, 1}).find("overflows 64 bits") != std::string::npos);
+  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{1, 1}, {0, -1}, {1, 1}, 1}).find("padding -1 along axis 2") !=
+        std::string::npos);
+  CHECK(text({1, 8, 8, 4}, {6, 3, 3, 4}, {{1, 1}, {INT64_MAX, 0}, {1, 1}, 1}).find("overflows 64 bits") !=
+        std::string::npos);
   CHECK(text({1, 8, 8, 4}, {5, 3, 3, 2}, {{1, 1}, {0, 0}, {1, 1}, 2}) ==
         "[conv2d] 5 output channels (weight float32[5,3,3,2] axis 0) do not divide into 2 groups");
-  CHECK(text({1, 8, 8, 4}, {5, 3, 3, 2}, {{1, 1}, {0, 0}, {1, 1}, 0}).find("groups must be at least 1") != std::string::npos);
-  CHECK(error_of([] { conv2d(empty({1, 8, 8, 4}), empty({6, 3, 3, 4}), empty({4})); }) ==
-        "[conv2d] bias float32[4] does not fit 6 output channels (needs [6])");
-  CHECK(error_of([] { conv1d_depthwise(empty({1, 8, 4}), empty({4, 3})); }) ==
-        "[conv1d_depthwise] channels differ: x float32[1,8,4] axis 2 = 4, weight float32[4,3] axis 1 = 3 (weight is [K,C]: transpose it?)");
+  CHECK(text({1, 8, 8, 4}, {5, 3, 3, 2}, {{1, 1}, {0, 0}, {1, 1}, 0}).find("groups must be at least 1") !=
+        std::string::npos);
+  CHECK(error_of([] {
+          conv2d(empty({1, 8, 8, 4}), empty({6, 3, 3, 4}), empty({4}));
+        }) == "[conv2d] bias float32[4] does not fit 6 output channels (needs [6])");
+  CHECK(error_of([] {
+          conv1d_depthwise(empty({1, 8, 4}), empty({4, 3}));
+        }) ==
+        "[conv1d_depthwise] channels differ: x float32[1,8,4] axis 2 = 4, weight float32[4,3] axis 1 = 3 (weight is "
+        "[K,C]: transpose it?)");
 }

@@ -1,8 +1,9 @@
 // cat, stack, pad, repeat_interleave, gather, index_select: values, gradients, errors.
+#include "atlas/ops/join.h"
+
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
-#include "atlas/ops/join.h"
 
 using namespace atlas;
 
@@ -23,9 +24,12 @@ TEST_CASE("cat and stack") {
   CHECK(cat({a, zeros({0, 2}, int64)}, 0).shape() == Shape{2, 2});
   CHECK(values(stack({a, a}, 2)) == Ints{0, 0, 1, 1, 2, 2, 3, 3});
   CHECK(stack({full({}, 1), full({}, 2)}).shape() == Shape{2});
-  CHECK_THROWS_WITH_AS(cat({a, b}, 0), "[cat] tensor 1 is int64[2,1], tensor 0 is int64[2,2]: axis 1 differs (joining along axis 0)", Error);
-  CHECK_THROWS_WITH_AS(cat({a, zeros({2, 2})}, 0),
-                       "[cat] tensor 1 is float32[2,2], tensor 0 is int64[2,2]: dtype, device and number of axes must agree", Error);
+  CHECK_THROWS_WITH_AS(cat({a, b}, 0),
+                       "[cat] tensor 1 is int64[2,1], tensor 0 is int64[2,2]: axis 1 differs (joining along axis 0)",
+                       Error);
+  CHECK_THROWS_WITH_AS(
+      cat({a, zeros({2, 2})}, 0),
+      "[cat] tensor 1 is float32[2,2], tensor 0 is int64[2,2]: dtype, device and number of axes must agree", Error);
   CHECK_THROWS_WITH_AS(cat({}, 0), "[cat] needs at least one tensor", Error);
   CHECK_THROWS_AS(stack({}), Error);
   CHECK_THROWS_AS(stack({a, b}), Error);
@@ -35,7 +39,8 @@ TEST_CASE("pad") {
   CHECK(values(pad(count({1, 2}), {0, 1}, {1, 0}, 7)) == Ints{7, 0, 1, 7, 7, 7});
   CHECK(values(pad(zeros({0, 2}, int64), {1, 0}, {0, 0}, 3)) == Ints{3, 3});
   CHECK(pad(zeros({2}, boolean), {1}, {1}, 1).at<bool>({0}));
-  CHECK_THROWS_WITH_AS(pad(count({2}), {-1}, {0}), "[pad] cannot add -1 and 0 elements to axis 0 of int64[2] (use slice to cut)", Error);
+  CHECK_THROWS_WITH_AS(pad(count({2}), {-1}, {0}),
+                       "[pad] cannot add -1 and 0 elements to axis 0 of int64[2] (use slice to cut)", Error);
   CHECK_THROWS_AS(pad(count({2}), {1, 1}, {0}), Error);
   CHECK_THROWS_AS(pad(count({2}), {INT64_MAX}, {0}), Error);
 }
@@ -58,15 +63,18 @@ TEST_CASE("gather and index_select") {
   CHECK(values(index_select(x, 0, from_vector<int64_t>({1}))) == Ints{3, 4, 5});
   CHECK(index_select(x, 0, zeros({0}, int64)).shape() == Shape{0, 3});
   CHECK(index_select(ones({3}, uint8), 0, zeros({5}, int64)).dtype() == uint8);
-  CHECK_THROWS_WITH_AS(index_select(x, 1, from_vector<int64_t>({0, 3})), "[index_select] index 3 is outside [0, 3)", Error);
+  CHECK_THROWS_WITH_AS(index_select(x, 1, from_vector<int64_t>({0, 3})), "[index_select] index 3 is outside [0, 3)",
+                       Error);
   CHECK_THROWS_WITH_AS(gather(x, 1, from_vector<int64_t>({-1}, {1, 1})), "[gather] index -1 is outside [0, 3)", Error);
   CHECK_THROWS_AS(index_select(x, 0, zeros({1})), Error);
   CHECK_THROWS_AS(index_select(zeros({0, 2}), 0, zeros({1}, int64)), Error);
-  CHECK_THROWS_WITH_AS(gather(x, 1, zeros({3, 1}, int64)), "[gather] index int64[3,1] is longer than x int64[2,3] on axis 0", Error);
+  CHECK_THROWS_WITH_AS(gather(x, 1, zeros({3, 1}, int64)),
+                       "[gather] index int64[3,1] is longer than x int64[2,3] on axis 0", Error);
 }
 
 TEST_CASE("gradients") {
-  const Tensor a = randn({2, 3, 2}, float64), b = permute(randn({2, 2, 4}, float64), {0, 2, 1}), none = zeros({2, 0, 2}, float64);
+  const Tensor a = randn({2, 3, 2}, float64), b = permute(randn({2, 2, 4}, float64), {0, 2, 1}),
+               none = zeros({2, 0, 2}, float64);
   gradcheck([](const Inputs& v) { return cat({v[0], v[1], v[2], v[0]}, 1); }, {a, b, none});
   gradcheck([](const Inputs& v) { return stack({v[0], v[1], v[0]}, 1); }, {a, slice(b, 1, 0, 3)});
   gradcheck([](const Inputs& v) { return pad(v[0], {1, 0, 2}, {0, 3, 1}, 5); }, {b});
@@ -74,7 +82,8 @@ TEST_CASE("gradients") {
   gradcheck([](const Inputs& v) { return repeat_interleave(v[0], 3, 1); }, {b});
   const Tensor index = from_vector<int64_t>({0, 2, 2, 1, 0, 0, 0, 0, 1, 2, 1, 2}, {2, 3, 2});
   gradcheck([](const Inputs& v) { return gather(v[0], 1, v[1]); }, {b, index});
-  gradcheck([](const Inputs& v) { return gather(v[0], 2, v[1]); }, {permute(randn({3, 3, 2}, float64), {2, 1, 0}), index});
+  gradcheck([](const Inputs& v) { return gather(v[0], 2, v[1]); },
+            {permute(randn({3, 3, 2}, float64), {2, 1, 0}), index});
   gradcheck([](const Inputs& v) { return index_select(v[0], 0, v[1]); }, {a, from_vector<int64_t>({1, 1, 0, 1})});
   gradcheck([](const Inputs& v) { return index_select(v[0], 2, v[1]); }, {b, from_vector<int64_t>({1, 1, 0})});
   gradcheck([](const Inputs& v) { return index_select(v[0], 1, v[1]); }, {a, zeros({0}, int64)});

@@ -33,14 +33,16 @@ Tensor transposed(const Tensor& t) { return copy_of(atlas::detail::swap_last_axe
 
 /// The matrix at one batch index of a tensor [B1, B2, M, N].
 Tensor matrix(const Tensor& t, int64_t i, int64_t j) {
-  return raw_view(t, {t.size(2), t.size(3)}, {t.strides()[2], t.strides()[3]}, t.offset() + i * t.strides()[0] + j * t.strides()[1]);
+  return raw_view(t, {t.size(2), t.size(3)}, {t.strides()[2], t.strides()[3]},
+                  t.offset() + i * t.strides()[0] + j * t.strides()[1]);
 }
 
 }  // namespace
 
 TEST_CASE("matmul of two matrices equals the triple loop for sizes from 0 to several tiles") {
-  const int64_t sizes[][3] = {{1, 1, 1}, {0, 3, 2}, {3, 0, 2}, {3, 2, 0}, {1, 7, 5}, {7, 5, 1}, {17, 33, 9}, {65, 31, 130},
-                              {300, 20, 41}, {3, 2100, 5}, {20, 17, 600}, {1, 40, 700}, {40, 5000, 1}};
+  const int64_t sizes[][3] = {{1, 1, 1},     {0, 3, 2},    {3, 0, 2},     {3, 2, 0},     {1, 7, 5},
+                              {7, 5, 1},     {17, 33, 9},  {65, 31, 130}, {300, 20, 41}, {3, 2100, 5},
+                              {20, 17, 600}, {1, 40, 700}, {40, 5000, 1}};
   uint64_t seed = 1;
   for (const auto& [m, k, n] : sizes) {
     CAPTURE(m);
@@ -53,7 +55,9 @@ TEST_CASE("matmul of two matrices equals the triple loop for sizes from 0 to sev
       CHECK(difference(matmul(a, b), want) < limit);
       CHECK(difference(matmul(scattered(a), b), want) < limit);
       CHECK(difference(matmul(a, scattered(b)), want) < limit);
-      CHECK(difference(matmul(atlas::detail::swap_last_axes(transposed(a)), atlas::detail::swap_last_axes(transposed(b))), want) < limit);
+      CHECK(
+          difference(matmul(atlas::detail::swap_last_axes(transposed(a)), atlas::detail::swap_last_axes(transposed(b))),
+                     want) < limit);
     }
   }
 }
@@ -66,7 +70,8 @@ TEST_CASE("matmul broadcasts batch axes and reads transposed and strided matrice
     const Tensor bx = raw_view(x, {2, 3, 4, 5}, broadcast_strides(x.shape(), x.strides(), {2, 3, 4, 5}), x.offset());
     const Tensor by = raw_view(y, {2, 3, 5, 6}, broadcast_strides(y.shape(), y.strides(), {2, 3, 5, 6}), y.offset());
     for (int64_t i = 0; i < 2; ++i)
-      for (int64_t j = 0; j < 3; ++j) CHECK(difference(matrix(c, i, j), naive(matrix(bx, i, j), matrix(by, i, j))) < 1e-12);
+      for (int64_t j = 0; j < 3; ++j)
+        CHECK(difference(matrix(c, i, j), naive(matrix(bx, i, j), matrix(by, i, j))) < 1e-12);
   };
   check_all(a, b);
   check_all(scattered(a), scattered(b));
@@ -114,11 +119,13 @@ TEST_CASE("linear equals x Wᵀ + b, with gradients") {
   }
   const auto f = [](const std::vector<Tensor>& in) { return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor()); };
   CHECK_NOTHROW(gradcheck(f, {random({2, 3, 4}, 1), random({5, 4}, 2), random({5}, 3)}));
-  CHECK_NOTHROW(gradcheck(f, {scattered(random({2, 3, 4}, 1)), scattered(random({5, 4}, 2)), scattered(random({5}, 3))}));
+  CHECK_NOTHROW(
+      gradcheck(f, {scattered(random({2, 3, 4}, 1)), scattered(random({5, 4}, 2)), scattered(random({5}, 3))}));
   CHECK_NOTHROW(gradcheck(f, {random({4}, 1), random({1, 4}, 2)}));
   CHECK_NOTHROW(gradcheck(f, {random({3, 1}, 1), random({2, 1}, 2), random({2}, 3)}));
   CHECK(linear(random({0, 4}, 1), random({5, 4}, 2)).shape() == Shape({0, 5}));
-  CHECK(difference(linear(random({2, 0}, 1), random({3, 0}, 2), random({3}, 3)), linear(random({2, 1}, 1).mul_(0), random({3, 1}, 2), random({3}, 3))) == 0);
+  CHECK(difference(linear(random({2, 0}, 1), random({3, 0}, 2), random({3}, 3)),
+                   linear(random({2, 1}, 1).mul_(0), random({3, 1}, 2), random({3}, 3))) == 0);
 }
 
 TEST_CASE("linear gives no gradient to what needs none") {
@@ -138,22 +145,37 @@ TEST_CASE("products do not depend on the number of threads") {
   }
   Tensor x = random({6000, 24}, 1, float32), w = random({16, 24}, 2, float32), b = random({16}, 3, float32);
   for (Tensor* t : {&x, &w, &b}) t->set_requires_grad();
-  CHECK(test::same_for_any_threads([&] { return grad({linear(x, w, b)}, {x, w, b}, {random({6000, 16}, 4, float32)}); }));
+  CHECK(test::same_for_any_threads([&] {
+    return grad({linear(x, w, b)}, {x, w, b}, {random({6000, 16}, 4, float32)});
+  }));
 }
 
 TEST_CASE("errors of matmul and linear name the operands, the axis and a remedy") {
-  CHECK(error_of([] { matmul(empty({8, 197, 384}), empty({192, 64})); }) ==
-        "[matmul] inner dimensions differ: a float32[8,197,384] axis 2 = 384, b float32[192,64] axis 0 = 192");
-  CHECK(error_of([] { matmul(empty({8, 197, 384}), empty({64, 384})); }) ==
-        "[matmul] inner dimensions differ: a float32[8,197,384] axis 2 = 384, b float32[64,384] axis 0 = 64 (transpose b?)");
+  CHECK(error_of([] {
+          matmul(empty({8, 197, 384}), empty({192, 64}));
+        }) == "[matmul] inner dimensions differ: a float32[8,197,384] axis 2 = 384, b float32[192,64] axis 0 = 192");
+  CHECK(error_of([] {
+          matmul(empty({8, 197, 384}), empty({64, 384}));
+        }) ==
+        "[matmul] inner dimensions differ: a float32[8,197,384] axis 2 = 384, b float32[64,384] axis 0 = 64 (transpose "
+        "b?)");
   CHECK(error_of([] { matmul(empty({3, 2}), empty({3, 4})); }).ends_with("(transpose a?)"));
-  CHECK(error_of([] { matmul(empty({2, 3}), empty({3, 4}, float64)); }).find("dtypes differ: a float32[2,3], b float64[3,4]") !=
-        std::string::npos);
-  CHECK(error_of([] { matmul(empty({2, 3}, int64), empty({3, 4}, int64)); }).find("needs float32 or float64") != std::string::npos);
+  CHECK(error_of([] {
+          matmul(empty({2, 3}), empty({3, 4}, float64));
+        }).find("dtypes differ: a float32[2,3], b float64[3,4]") != std::string::npos);
+  CHECK(error_of([] {
+          matmul(empty({2, 3}, int64), empty({3, 4}, int64));
+        }).find("needs float32 or float64") != std::string::npos);
   CHECK(error_of([] { matmul(empty({}), empty({3})); }).find("at least one axis") != std::string::npos);
-  CHECK(error_of([] { matmul(empty({2, 4, 3}), empty({3, 3, 4})); }).find("[matmul] shapes [2] and [3] do not broadcast") != std::string::npos);
-  CHECK(error_of([] { linear(empty({2, 3}), empty({3, 4})); }) ==
-        "[linear] input features differ: x float32[2,3] axis 1 = 3, weight float32[3,4] axis 1 = 4 (weight is [out, in]: transpose it?)");
-  CHECK(error_of([] { linear(empty({2, 3}), empty({4, 3}), empty({5})); }) ==
-        "[linear] bias float32[5] does not fit weight float32[4,3] (needs [4])");
+  CHECK(error_of([] {
+          matmul(empty({2, 4, 3}), empty({3, 3, 4}));
+        }).find("[matmul] shapes [2] and [3] do not broadcast") != std::string::npos);
+  CHECK(error_of([] {
+          linear(empty({2, 3}), empty({3, 4}));
+        }) ==
+        "[linear] input features differ: x float32[2,3] axis 1 = 3, weight float32[3,4] axis 1 = 4 (weight is [out, "
+        "in]: transpose it?)");
+  CHECK(error_of([] {
+          linear(empty({2, 3}), empty({4, 3}), empty({5}));
+        }) == "[linear] bias float32[5] does not fit weight float32[4,3] (needs [4])");
 }

@@ -1,4 +1,5 @@
-// selective_scan against its composite of plain ops: sizes that leave part of a block, several chunks, gradients, errors.
+// selective_scan against its composite of plain ops: sizes that leave part of a block, several chunks, gradients,
+// errors.
 #include "atlas/ops/scan.h"
 
 #include <doctest/doctest.h>
@@ -22,8 +23,9 @@ std::vector<Tensor> operands(int64_t B, int64_t L, int64_t D, int64_t N, DType d
   for (int64_t i = 0; i < a.numel(); ++i) a.data<double>()[i] = -std::exp(a.data<double>()[i]);
   Tensor a_cast = empty(a.shape(), dtype);
   copy_elements(a_cast, a);
-  return {random({B, L, D}, 1, dtype), random({B, L, D}, 2, dtype), a_cast,                   random({B, L, N}, 4, dtype),
-          random({B, L, N}, 5, dtype), random({D}, 6, dtype),       random({D}, 7, dtype)};
+  return {random({B, L, D}, 1, dtype), random({B, L, D}, 2, dtype), a_cast,
+          random({B, L, N}, 4, dtype), random({B, L, N}, 5, dtype), random({D}, 6, dtype),
+          random({D}, 7, dtype)};
 }
 
 Tensor scan(const std::vector<Tensor>& in) { return selective_scan(in[0], in[1], in[2], in[3], in[4], in[5], in[6]); }
@@ -51,9 +53,9 @@ TEST_CASE("selective_scan equals its reference, values and gradients") {
     compare(operands(2, 5, 3, 4, dtype), limit);
     compare(operands(1, 1, 1, 1, dtype), limit);
     compare(operands(3, 7, 16, 2, dtype), limit);
-    compare(operands(2, 20, 37, 8, dtype), limit);   // three blocks of channels, the last one partial
+    compare(operands(2, 20, 37, 8, dtype), limit);    // three blocks of channels, the last one partial
     compare(operands(1, 50, 20, 100, dtype), limit);  // chunks of 20 steps
-    compare(operands(70, 3, 5, 2, dtype), limit);    // more batch entries than pieces
+    compare(operands(70, 3, 5, 2, dtype), limit);     // more batch entries than pieces
   }
 }
 
@@ -61,7 +63,9 @@ TEST_CASE("selective_scan reads slices of a projection in place") {
   const auto in = operands(2, 6, 18, 4, float64);
   const Tensor wide = random({2, 6, 18 + 8}, 8);
   compare({in[0], slice(wide, 2, 0, 18), in[2], slice(wide, 2, 18, 22), slice(wide, 2, 22, 26), in[5], in[6]}, 1e-12);
-  compare({scattered(in[0]), permute(random({18, 6, 2}, 8), {2, 1, 0}), scattered(in[2]), scattered(in[3]), in[4], scattered(in[5]), in[6]}, 1e-12);
+  compare({scattered(in[0]), permute(random({18, 6, 2}, 8), {2, 1, 0}), scattered(in[2]), scattered(in[3]), in[4],
+           scattered(in[5]), in[6]},
+          1e-12);
 }
 
 TEST_CASE("selective_scan gradients by finite differences") {

@@ -1,10 +1,11 @@
 // Views: what they show, that they share memory, their gradients, their errors; casts.
+#include "atlas/ops/shape.h"
+
 #include <doctest/doctest.h>
 
 #include <numeric>
 
 #include "atlas/autograd/gradcheck.h"
-#include "atlas/ops/shape.h"
 
 using namespace atlas;
 
@@ -38,8 +39,9 @@ TEST_CASE("reshape: views where strides allow, copies where not") {
   CHECK(reshape(zeros({2, 0, 3}), {6, -1}).shape() == Shape{6, 0});
   CHECK(reshape(full({1, 1}, 3), {}).dim() == 0);
   CHECK(reshape(full({}, 3), {1, 1, 1, 1, 1, 1, 1, 1}).dim() == 8);
-  CHECK_THROWS_WITH_AS(reshape(zeros({2, 3}), {4, 2}),
-                       "[reshape] float32[2,3] has 6 elements, the new shape [4,2] has 8 (one length may be -1: it is inferred)", Error);
+  CHECK_THROWS_WITH_AS(
+      reshape(zeros({2, 3}), {4, 2}),
+      "[reshape] float32[2,3] has 6 elements, the new shape [4,2] has 8 (one length may be -1: it is inferred)", Error);
   CHECK_THROWS_WITH_AS(reshape(zeros({2, 3}), {4, -1}),
                        "[reshape] cannot infer axis 1 of [4,-1]: float32[2,3] has 6 elements, the other axes 4", Error);
   CHECK_THROWS_AS(reshape(zeros({2, 3}), {-1, -1}), Error);
@@ -97,7 +99,8 @@ TEST_CASE("expand, squeeze, unsqueeze, flatten") {
   CHECK(expand(x, {4, -1, 5}).shape() == Shape{4, 2, 5});
   CHECK(shares(expand(x, {2, 1000000}), x));
   CHECK(expand(x, {2, 0}).numel() == 0);
-  CHECK_THROWS_WITH_AS(expand(x, {3, 3}), "[expand] int64[2,1] cannot become [3,3]: axis 0 has length 2, wanted 3", Error);
+  CHECK_THROWS_WITH_AS(expand(x, {3, 3}), "[expand] int64[2,1] cannot become [3,3]: axis 0 has length 2, wanted 3",
+                       Error);
   CHECK_THROWS_AS(expand(x, {2}), Error);
   CHECK_THROWS_AS(expand(x, {-1, 2, 1}), Error);
   CHECK_THROWS_AS(expand(full({}, 1), {int64_t{1} << 40, int64_t{1} << 40}), Error);
@@ -139,7 +142,8 @@ TEST_CASE("casts: contiguous, clone, to") {
   CHECK(x.to(Device{}).is(x));
   CHECK(values(from_vector<float>({-1.5f, 2.9f}).to(int64)) == Ints{-1, 2});
   CHECK(x.transpose(0, 1).to(bfloat16)[2][1].item() == 5);
-  if (!kWithCuda) CHECK_THROWS_WITH_AS(x.to(Device::parse("cuda")), doctest::Contains("[to] this build of atlas has no CUDA"), Error);
+  if (!kWithCuda)
+    CHECK_THROWS_WITH_AS(x.to(Device::parse("cuda")), doctest::Contains("[to] this build of atlas has no CUDA"), Error);
   Tensor f = ones({2}, float32);
   f.set_requires_grad();
   CHECK_FALSE(f.to(int64).requires_grad());
@@ -150,11 +154,10 @@ TEST_CASE("casts: contiguous, clone, to") {
 }
 
 TEST_CASE("gradients of views, contiguous or not, with axes of length 0 and 1") {
-  const auto one = [](auto f) {
-    return [f](const std::vector<Tensor>& v) { return f(v[0]); };
-  };
+  const auto one = [](auto f) { return [f](const std::vector<Tensor>& v) { return f(v[0]); }; };
   const Tensor plain = randn({2, 3, 4}, float64), turned = permute(randn({4, 2, 3}, float64), {1, 2, 0});
-  for (const Tensor& x : {plain, turned, slice(randn({2, 3, 8}, float64), 2, 0, 8, 2), expand(randn({3, 1}, float64), {2, 3, 4})}) {
+  for (const Tensor& x :
+       {plain, turned, slice(randn({2, 3, 8}, float64), 2, 0, 8, 2), expand(randn({3, 1}, float64), {2, 3, 4})}) {
     gradcheck(one([](const Tensor& t) { return reshape(t, {4, 6}); }), {x});
     gradcheck(one([](const Tensor& t) { return permute(t, {2, 0, 1}); }), {x});
     gradcheck(one([](const Tensor& t) { return transpose(t, 0, 2); }), {x});

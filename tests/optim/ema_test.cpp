@@ -75,8 +75,9 @@ TEST_CASE("the state saves and loads, and says when it does not fit") {
   auto state = ema.state_dict();
   state.erase("mean");
   state["head"] = empty({2});
-  CHECK_THROWS_WITH_AS(other.load_state_dict(state),
-                       "[Ema] the saved state does not fit (was it saved for another model?): 1 missing: mean; 1 unexpected: head",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      other.load_state_dict(state),
+      "[Ema] the saved state does not fit (was it saved for another model?): 1 missing: mean; 1 unexpected: head",
+      Error);
   CHECK_THROWS_WITH_AS(Ema(a, {.decay = 1}), "[Ema] decay must be in [0, 1), got 1", Error);
 }

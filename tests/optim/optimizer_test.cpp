@@ -1,8 +1,6 @@
-// Five steps of every optimiser against PyTorch 2 in float64 (LAMB: against the class in the golden data's script), state
-// that continues bit for bit, groups, and bad input.
+// Five steps of every optimiser against PyTorch 2 in float64 (LAMB: against the class in the golden data's script),
+// state that continues bit for bit, groups, and bad input.
 #include "atlas/optim/optimizer.h"
-
-#include "atlas/core/parallel.h"
 
 #include <doctest/doctest.h>
 
@@ -10,6 +8,7 @@
 #include <functional>
 #include <memory>
 
+#include "atlas/core/parallel.h"
 #include "atlas/optim/adam.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/lamb.h"
@@ -60,32 +59,46 @@ struct Case {
 
 const std::vector<Case>& cases() {
   static const std::vector<Case> all{
-      {"SGD", 0.1, [](auto g) { return std::make_unique<SGD>(g); },
-       {-0.71383987647891, 0.52228493353694, 0.0351448185235, -0.5072709299216399, 0.6737464617942099, 0.26883071334906994,
-        -0.27405025166436997, -0.67896600010951, 0.44770880990634004, -0.012314356838800007, -0.50008790355224, 0.7637872864319101,
-        -0.15, 0.25125, 0.01625, 0.395}},
-      {"SGD with momentum", 0.1, [](auto g) { return std::make_unique<SGD>(g, SgdOptions{.momentum = 0.9}); },
-       {-0.57746203357266, 0.5527344934744399, -0.056221530538999996, -0.5745370570466399, 0.63827664420046, 0.25746111769282,
-        -0.19772700632061996, -0.5785425328282601, 0.31845399421883996, 0.020255641911200016, -0.5175496563022399, 0.8522538166506599,
-        -0.085155, 0.27920062500000004, 0.016773125000000007, 0.389864375}},
-      {"SGD with Nesterov momentum", 0.1,
+      {"SGD",
+       0.1,
+       [](auto g) { return std::make_unique<SGD>(g); },
+       {-0.71383987647891, 0.52228493353694, 0.0351448185235, -0.5072709299216399, 0.6737464617942099,
+        0.26883071334906994, -0.27405025166436997, -0.67896600010951, 0.44770880990634004, -0.012314356838800007,
+        -0.50008790355224, 0.7637872864319101, -0.15, 0.25125, 0.01625, 0.395}},
+      {"SGD with momentum",
+       0.1,
+       [](auto g) { return std::make_unique<SGD>(g, SgdOptions{.momentum = 0.9}); },
+       {-0.57746203357266, 0.5527344934744399, -0.056221530538999996, -0.5745370570466399, 0.63827664420046,
+        0.25746111769282, -0.19772700632061996, -0.5785425328282601, 0.31845399421883996, 0.020255641911200016,
+        -0.5175496563022399, 0.8522538166506599, -0.085155, 0.27920062500000004, 0.016773125000000007, 0.389864375}},
+      {"SGD with Nesterov momentum",
+       0.1,
        [](auto g) { return std::make_unique<SGD>(g, SgdOptions{.momentum = 0.9, .nesterov = true}); },
-       {-0.559763698884971, 0.5695113275579508, -0.01482725640802025, -0.5736126482429749, 0.5733293081165168, 0.27579391628156247,
-        -0.22785756283440853, -0.525392954669363, 0.2854925717735587, 0.005624109855174187, -0.5156942991773669, 0.8550306743797116,
-        -0.11413949999999999, 0.27753056249999997, 0.03134581250000001, 0.4083779375}},
-      {"Adam", 0.05,
+       {-0.559763698884971, 0.5695113275579508, -0.01482725640802025, -0.5736126482429749, 0.5733293081165168,
+        0.27579391628156247, -0.22785756283440853, -0.525392954669363, 0.2854925717735587, 0.005624109855174187,
+        -0.5156942991773669, 0.8550306743797116, -0.11413949999999999, 0.27753056249999997, 0.03134581250000001,
+        0.4083779375}},
+      {"Adam",
+       0.05,
        [](auto g) { return std::make_unique<Adam>(g, AdamOptions{.beta1 = 0.8, .beta2 = 0.95, .eps = 1e-6}); },
-       {-0.6883393464775903, 0.50571744901979, -0.022395511049196695, -0.5268105188499926, 0.7105076427875527, 0.25854248772136534,
-        -0.23500520001031752, -0.6792160255666655, 0.4269654268311234, 0.01626915664393011, -0.5194777733619653, 0.792094306122276,
-        -0.08428926421856331, 0.27206893757788153, 0.0024089809841913307, 0.38901859592987265}},
-      {"AdamW", 0.05, [](auto g) { return std::make_unique<AdamW>(g); },
-       {-0.68343010136256, 0.515953544816173, -0.02908390647356113, -0.5327640066006006, 0.7173085096520494, 0.26229883469803755,
-        -0.23562618658964235, -0.6837887537691625, 0.4254016920722365, 0.025702721689383656, -0.5289667626395623, 0.8053517314756221,
-        -0.07010649282019032, 0.27018556421163964, -0.005195749794074823, 0.38672628288004496}},
-      {"LAMB", 0.05, [](auto g) { return std::make_unique<LAMB>(g); },
-       {-0.668759188228663, 0.5473062354108166, -0.03424710701170849, -0.5635285068699905, 0.7046880628648053, 0.2567129127540211,
-        -0.2148927935464782, -0.6540095442199066, 0.39982794030663943, 0.0062638973687996514, -0.5193849164273096, 0.8131451102188666,
-        -0.06979906750876196, 0.2742492556899418, -0.0043932754292548525, 0.38324816320691696}},
+       {-0.6883393464775903, 0.50571744901979, -0.022395511049196695, -0.5268105188499926, 0.7105076427875527,
+        0.25854248772136534, -0.23500520001031752, -0.6792160255666655, 0.4269654268311234, 0.01626915664393011,
+        -0.5194777733619653, 0.792094306122276, -0.08428926421856331, 0.27206893757788153, 0.0024089809841913307,
+        0.38901859592987265}},
+      {"AdamW",
+       0.05,
+       [](auto g) { return std::make_unique<AdamW>(g); },
+       {-0.68343010136256, 0.515953544816173, -0.02908390647356113, -0.5327640066006006, 0.7173085096520494,
+        0.26229883469803755, -0.23562618658964235, -0.6837887537691625, 0.4254016920722365, 0.025702721689383656,
+        -0.5289667626395623, 0.8053517314756221, -0.07010649282019032, 0.27018556421163964, -0.005195749794074823,
+        0.38672628288004496}},
+      {"LAMB",
+       0.05,
+       [](auto g) { return std::make_unique<LAMB>(g); },
+       {-0.668759188228663, 0.5473062354108166, -0.03424710701170849, -0.5635285068699905, 0.7046880628648053,
+        0.2567129127540211, -0.2148927935464782, -0.6540095442199066, 0.39982794030663943, 0.0062638973687996514,
+        -0.5193849164273096, 0.8131451102188666, -0.06979906750876196, 0.2742492556899418, -0.0043932754292548525,
+        0.38324816320691696}},
   };
   return all;
 }
@@ -170,7 +183,8 @@ TEST_CASE("a LAMB step of a long tensor is lr times its norm") {
   o.step();
   Tensor moved = copy_of(w);
   moved.add_(before, -1);
-  CHECK(std::sqrt(kernels::sum_of_squares(moved)) == doctest::Approx(0.01 * std::sqrt(kernels::sum_of_squares(before))).epsilon(1e-12));
+  CHECK(std::sqrt(kernels::sum_of_squares(moved)) ==
+        doctest::Approx(0.01 * std::sqrt(kernels::sum_of_squares(before))).epsilon(1e-12));
 }
 
 TEST_CASE("a parameter without gradient stays, a group scales its learning rate") {
@@ -192,7 +206,8 @@ TEST_CASE("a parameter without gradient stays, a group scales its learning rate"
 }
 
 TEST_CASE("decay goes to tensors of two or more axes") {
-  const NamedTensors named{{"w", empty({2, 3})}, {"b", empty({2})}, {"scale", empty({})}, {"conv", empty({4, 3, 3, 3})}};
+  const NamedTensors named{
+      {"w", empty({2, 3})}, {"b", empty({2})}, {"scale", empty({})}, {"conv", empty({4, 3, 3, 3})}};
   const auto groups = decay_groups(named, 0.1);
   REQUIRE(groups.size() == 2);
   REQUIRE(groups[0].parameters.size() == 2);
@@ -229,7 +244,8 @@ TEST_CASE("bad input gets a clear error") {
   CHECK_THROWS_WITH_AS(Adam({}), "[Adam] there is no parameter to optimise", Error);
   auto twice = p.groups();
   twice.push_back(twice[0]);
-  CHECK_THROWS_WITH_AS(Adam{twice}, "[Adam] two parameters are called 'layer.weight' (each parameter belongs to one group)", Error);
+  CHECK_THROWS_WITH_AS(Adam{twice},
+                       "[Adam] two parameters are called 'layer.weight' (each parameter belongs to one group)", Error);
   CHECK_THROWS_WITH_AS(SGD(single_group(NamedTensors{{"i", empty({2}, int64)}})),
                        "[SGD] parameter 'i' must be a contiguous float32 or float64 tensor, got int64[2]", Error);
 
@@ -239,17 +255,19 @@ TEST_CASE("bad input gets a clear error") {
 
   // Of another kind, of another model, of another shape: listed, and nothing is taken over.
   SGD sgd(p.groups(), {.lr = 0.5, .momentum = 0.9});
-  CHECK_THROWS_WITH_AS(sgd.load_state_dict(adam.state_dict()),
-                       "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): "
-                       "2 missing: layer.bias.momentum, layer.weight.momentum; 4 unexpected: layer.bias.exp_avg, "
-                       "layer.bias.exp_avg_sq, layer.weight.exp_avg, layer.weight.exp_avg_sq",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      sgd.load_state_dict(adam.state_dict()),
+      "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): "
+      "2 missing: layer.bias.momentum, layer.weight.momentum; 4 unexpected: layer.bias.exp_avg, "
+      "layer.bias.exp_avg_sq, layer.weight.exp_avg, layer.weight.exp_avg_sq",
+      Error);
   auto state = sgd.state_dict();
   state["lr"] = detail::scalar(float64, 7);
   state["layer.bias.momentum"] = empty({3}, float64);
-  CHECK_THROWS_WITH_AS(sgd.load_state_dict(state),
-                       "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): 1 of "
-                       "another shape or kind: layer.bias.momentum: expected float64[4], got float64[3]",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      sgd.load_state_dict(state),
+      "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): 1 of "
+      "another shape or kind: layer.bias.momentum: expected float64[4], got float64[3]",
+      Error);
   CHECK(sgd.lr() == 0.5);
 }

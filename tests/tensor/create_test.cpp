@@ -1,11 +1,12 @@
 // Creation: constants, ranges, random numbers that depend on the seed alone, foreign memory.
+#include "atlas/tensor/create.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <limits>
 
 #include "atlas/ops/cast.h"
-#include "atlas/tensor/create.h"
 
 using namespace atlas;
 
@@ -65,8 +66,8 @@ TEST_CASE("random numbers depend on seed and order of calls, not on threads or s
   const auto draw = [](int threads) {
     set_num_threads(threads);
     Generator g{42, 0};
-    std::vector<Tensor> v{rand({50, 1000}, float32, g), randn({50000}, float64, g), trunc_normal({50000}, 1, -2, 2, float32, g),
-                          uniform({50000}, -3, 5, float64, g)};
+    std::vector<Tensor> v{rand({50, 1000}, float32, g), randn({50000}, float64, g),
+                          trunc_normal({50000}, 1, -2, 2, float32, g), uniform({50000}, -3, 5, float64, g)};
     CHECK(g.stream == 4);
     return v;
   };
@@ -136,7 +137,8 @@ TEST_CASE("from_vector copies, from_blob does not") {
   CHECK(v.dtype() == boolean);
   CHECK(v.at<bool>({2}));
   CHECK(from_vector(std::vector<int64_t>{}, {0, 4}).numel() == 0);
-  CHECK_THROWS_WITH_AS(from_vector<float>({1, 2, 3}, {2, 2}), "[from_vector] 3 values for shape [2,2], which has 4 elements", Error);
+  CHECK_THROWS_WITH_AS(from_vector<float>({1, 2, 3}, {2, 2}),
+                       "[from_vector] 3 values for shape [2,2], which has 4 elements", Error);
   double data[6] = {1, 2, 3, 4, 5, 6};
   int released = 0;
   {
@@ -153,7 +155,7 @@ TEST_CASE("from_vector copies, from_blob does not") {
   }
   CHECK(released == 1);
   CHECK_THROWS_WITH_AS(from_blob(nullptr, {2}, float32), "[from_blob] null pointer for float32[2]", Error);
-  CHECK_THROWS_WITH_AS(from_blob(reinterpret_cast<char*>(data) + 1, {2}, float32), doctest::Contains("is not a multiple of the 4 bytes"),
-                       Error);
+  CHECK_THROWS_WITH_AS(from_blob(reinterpret_cast<char*>(data) + 1, {2}, float32),
+                       doctest::Contains("is not a multiple of the 4 bytes"), Error);
   CHECK(from_blob(nullptr, {0, 2}, float32).numel() == 0);
 }

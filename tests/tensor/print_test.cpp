@@ -1,4 +1,6 @@
 // Tensors as text.
+#include "atlas/tensor/print.h"
+
 #include <doctest/doctest.h>
 
 #include <limits>
@@ -6,12 +8,12 @@
 
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
-#include "atlas/tensor/print.h"
 
 using namespace atlas;
 
 TEST_CASE("aligned columns, dtype and shape") {
-  CHECK(to_string(from_vector<float>({0.1f, -2, 30, 4.5f}, {2, 2})) == "[[ 0.1000, -2.0000],\n [30.0000,  4.5000]] float32[2,2]");
+  CHECK(to_string(from_vector<float>({0.1f, -2, 30, 4.5f}, {2, 2})) ==
+        "[[ 0.1000, -2.0000],\n [30.0000,  4.5000]] float32[2,2]");
   CHECK(to_string(from_vector<float>({1, 2, -30})) == "[  1.,   2., -30.] float32[3]");
   CHECK(to_string(from_vector<int64_t>({1, -20, 300}, {3, 1})) == "[[  1],\n [-20],\n [300]] int64[3,1]");
   CHECK(to_string(from_vector<bool>({true, false})) == "[ true, false] bool[2]");
@@ -30,7 +32,8 @@ TEST_CASE("views print what they show") {
 
 TEST_CASE("nan, infinity, very large and very small numbers") {
   const double inf = std::numeric_limits<double>::infinity();
-  CHECK(to_string(from_vector<double>({1.5, inf, -inf, std::nan("")})) == "[1.5000,    inf,   -inf,    nan] float64[4]");
+  CHECK(to_string(from_vector<double>({1.5, inf, -inf, std::nan("")})) ==
+        "[1.5000,    inf,   -inf,    nan] float64[4]");
   CHECK(to_string(from_vector<double>({1e-9, 1})) == "[1.0000e-09, 1.0000e+00] float64[2]");
   CHECK(to_string(from_vector<double>({3e10})) == "[3.0000e+10] float64[1]");
 }

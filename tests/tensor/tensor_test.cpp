@@ -27,7 +27,8 @@ TEST_CASE("at, item, data: values and errors") {
 }
 
 TEST_CASE("empty: overflow and zero sizes") {
-  CHECK_THROWS_WITH_AS(empty({int64_t{1} << 61}, float64), "[empty] the size of [2305843009213693952] overflows 64 bits", Error);
+  CHECK_THROWS_WITH_AS(empty({int64_t{1} << 61}, float64),
+                       "[empty] the size of [2305843009213693952] overflows 64 bits", Error);
   CHECK_THROWS_AS(empty({-1}), Error);
   const Tensor none = empty({3, 0, 2});
   CHECK(none.numel() == 0);
@@ -72,8 +73,10 @@ TEST_CASE("in place: broadcast, versions, overlap, expanded tensors") {
   CHECK(row.at<float>({5}) == 9);
   CHECK(row.at<float>({2}) == 3);
 
-  CHECK_THROWS_WITH_AS(expand(zeros({1}), {4}).add_(ones({4})), doctest::Contains("[add_] float32[4] is expanded"), Error);
-  CHECK_THROWS_WITH_AS(x.copy_(zeros({3, 3})), doctest::Contains("[copy] shapes [2,3] and [3,3] do not broadcast"), Error);
+  CHECK_THROWS_WITH_AS(expand(zeros({1}), {4}).add_(ones({4})), doctest::Contains("[add_] float32[4] is expanded"),
+                       Error);
+  CHECK_THROWS_WITH_AS(x.copy_(zeros({3, 3})), doctest::Contains("[copy] shapes [2,3] and [3,3] do not broadcast"),
+                       Error);
   CHECK_THROWS_WITH_AS(zeros({1, 3}).copy_(x), "[copy] float32[2,3] does not broadcast to float32[1,3]", Error);
   CHECK_THROWS_WITH_AS(x.add_(zeros({3}, float64)), "[add_] dtypes differ: float32[2,3] and float64[3]", Error);
   Tensor n = full({2}, 3, int64);
@@ -86,9 +89,11 @@ TEST_CASE("sum_to_elements: every pattern of axes against a plain loop, the same
   const auto check_case = [](const Tensor& src, const Shape& to) {
     Tensor want = zeros(to, float64);
     const Shape strides = broadcast_strides(to, want.strides(), src.shape());
-    StridedLoop<2>(src.shape(), {strides, src.strides()}).for_each_serial([&](const auto& o, int64_t n, const auto& step) {
-      for (int64_t i = 0; i < n; ++i) want.data<double>()[o[0] + i * step[0]] += src.data<double>()[o[1] + i * step[1]];
-    });
+    StridedLoop<2>(src.shape(), {strides, src.strides()})
+        .for_each_serial([&](const auto& o, int64_t n, const auto& step) {
+          for (int64_t i = 0; i < n; ++i)
+            want.data<double>()[o[0] + i * step[0]] += src.data<double>()[o[1] + i * step[1]];
+        });
     Tensor first;
     const int before = num_threads();
     for (int threads : {1, 3}) {

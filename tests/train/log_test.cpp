@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Folder {
-  Folder() : path(fs::temp_directory_path() / ("atlas-log-test-" + std::to_string(::getpid()))) { fs::create_directory(path); }
+  Folder() : path(fs::temp_directory_path() / ("atlas-log-test-" + std::to_string(::getpid()))) {
+    fs::create_directory(path);
+  }
   ~Folder() { fs::remove_all(path); }
   std::string read(const char* name) const {
     std::ifstream in(path / name, std::ios::binary);
@@ -38,7 +40,8 @@ TEST_CASE("rows go to both files at once") {
   // Flushed: readable while the log is open.
   CHECK(folder.read("log.csv") == "epoch,loss,note\n1,0.1,\"a \"\"b\"\", c\"\n2,,\"a \"\"b\"\", c\"\n");
   CHECK(folder.read("log.jsonl") ==
-        "{\"epoch\":1,\"loss\":0.1,\"note\":\"a \\\"b\\\", c\"}\n{\"epoch\":2,\"loss\":null,\"note\":\"a \\\"b\\\", c\"}\n");
+        "{\"epoch\":1,\"loss\":0.1,\"note\":\"a \\\"b\\\", c\"}\n{\"epoch\":2,\"loss\":null,\"note\":\"a \\\"b\\\", "
+        "c\"}\n");
   const auto rows = read_log((folder.path / "log.jsonl").string());
   REQUIRE(rows.size() == 2);
   CHECK(std::get<double>(rows[0][1].second) == 0.1);
@@ -75,18 +78,22 @@ TEST_CASE("resuming drops rows beyond the checkpoint and a torn line") {
 TEST_CASE("bad logs and rows get clear errors") {
   const Folder folder;
   const std::string path = (folder.path / "log.jsonl").string();
-  CHECK_THROWS_WITH_AS(RunLog("/nowhere/at/all"), "[log] cannot write /nowhere/at/all/log.csv.tmp: No such file or directory", Error);
+  CHECK_THROWS_WITH_AS(RunLog("/nowhere/at/all"),
+                       "[log] cannot write /nowhere/at/all/log.csv.tmp: No such file or directory", Error);
   CHECK_THROWS_WITH_AS(read_log(path), ("[log] cannot open " + path + ": No such file or directory").c_str(), Error);
   std::ofstream(path) << "{\"epoch\":1}\n[3]\n";
-  CHECK_THROWS_WITH_AS(RunLog(folder.str(), 1), ("[log] " + path + " line 2: not a row that begins with its number").c_str(), Error);
+  CHECK_THROWS_WITH_AS(RunLog(folder.str(), 1),
+                       ("[log] " + path + " line 2: not a row that begins with its number").c_str(), Error);
 
   RunLog log(folder.str());
   log.write(row(3, 1));
   const std::string csv = (folder.path / "log.csv").string();
   CHECK_THROWS_WITH_AS(log.write(row(3, 1)), ("[log] row 3 comes after row 3 in " + csv).c_str(), Error);
-  CHECK_THROWS_WITH_AS(log.write({{"epoch", int64_t{4}}, {"accuracy", 1.0}}),
-                       ("[log] the row has other columns than those in " + csv + " (was it written by another version? move it away)").c_str(),
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      log.write({{"epoch", int64_t{4}}, {"accuracy", 1.0}}),
+      ("[log] the row has other columns than those in " + csv + " (was it written by another version? move it away)")
+          .c_str(),
+      Error);
   CHECK_THROWS_AS(log.write({{"epoch", 4.5}}), Error);
   CHECK(log.rows().size() == 1);
 }

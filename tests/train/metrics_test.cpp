@@ -60,10 +60,12 @@ TEST_CASE("top-1 and top-5") {
 TEST_CASE("metrics refuse what does not fit") {
   Accuracy a;
   const Tensor logits = matrix<float>(2, {0, 1, 1, 0});
-  CHECK_THROWS_WITH_AS(a.add(logits, matrix<int64_t>(0, {0, 2})), "[accuracy] target 1 is 2, outside the 2 classes", Error);
-  CHECK_THROWS_WITH_AS(a.add(logits, matrix<int64_t>(0, {0})), "[accuracy] needs targets int64[2] or soft ones [2,2], got int64[1]", Error);
-  CHECK_THROWS_WITH_AS(a.add(empty({4}), matrix<int64_t>(0, {0})), "[accuracy] needs logits of shape [batch, classes], got float32[4]",
+  CHECK_THROWS_WITH_AS(a.add(logits, matrix<int64_t>(0, {0, 2})), "[accuracy] target 1 is 2, outside the 2 classes",
                        Error);
+  CHECK_THROWS_WITH_AS(a.add(logits, matrix<int64_t>(0, {0})),
+                       "[accuracy] needs targets int64[2] or soft ones [2,2], got int64[1]", Error);
+  CHECK_THROWS_WITH_AS(a.add(empty({4}), matrix<int64_t>(0, {0})),
+                       "[accuracy] needs logits of shape [batch, classes], got float32[4]", Error);
   ConfusionMatrix m(2);
   CHECK_THROWS_WITH_AS(m.add(0, 2), "[confusion matrix] true class 0 and predicted class 2 must be below 2", Error);
   CHECK_THROWS_AS(ConfusionMatrix(0), Error);

@@ -35,7 +35,8 @@ TEST_CASE("durations") {
 
 TEST_CASE("a line tells what is known and fits the terminal") {
   const ProgressInfo info{.loss = 0.41236, .accuracy = 0.8631, .images = 2500};
-  CHECK(progress_line("epoch 3/10", 0.25, 10, 30, info, 0, false) == "epoch 3/10   25 %  loss 0.4124  acc 86.31 %  250 images/s  ETA 0:30");
+  CHECK(progress_line("epoch 3/10", 0.25, 10, 30, info, 0, false) ==
+        "epoch 3/10   25 %  loss 0.4124  acc 86.31 %  250 images/s  ETA 0:30");
   CHECK(progress_line("test", 1, 65, 0, {}, 0, false) == "test  100 %  1:05");
   CHECK(progress_line("test", 0, 0, -1, {}, 0, false) == "test    0 %");
   const std::string bar = progress_line("epoch 3/10", 0.25, 10, 30, info, 100, false);
@@ -49,7 +50,9 @@ TEST_CASE("in a pipe: a line per quarter, or after a while, and the last") {
   Output out;
   double now = 0;
   {
-    Progress bar("epoch 1/1", 100, {.style = ProgressOptions::Style::plain, .out = out.file, .plain_seconds = 20, .clock = [&] { return now; }});
+    Progress bar(
+        "epoch 1/1", 100,
+        {.style = ProgressOptions::Style::plain, .out = out.file, .plain_seconds = 20, .clock = [&] { return now; }});
     for (int i = 1; i <= 100; ++i) {
       now += i <= 50 ? 1 : 0.1;
       bar.update(i, {.images = i});
@@ -72,7 +75,9 @@ TEST_CASE("on a terminal: one line that redraws, ten times a second at most") {
   double now = 0;
   const auto make = [&] {
     return std::make_unique<Progress>(
-        "e", 10, ProgressOptions{.style = ProgressOptions::Style::terminal, .out = out.file, .width = 40, .clock = [&] { return now; }});
+        "e", 10, ProgressOptions{.style = ProgressOptions::Style::terminal, .out = out.file, .width = 40, .clock = [&] {
+                                   return now;
+                                 }});
   };
   auto bar = make();
   bar->update(1, {});

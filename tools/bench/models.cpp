@@ -3,7 +3,6 @@
 //   models                                        a default list of small runs
 //   models --model mambavision-t --image-size 224 --batch 8 --mode both --threads 2
 #include <CLI/CLI.hpp>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -43,9 +42,9 @@ Timing measure(F&& f, int runs, double seconds) {
 
 void report(const std::string& model, int64_t size, int64_t batch, const char* mode, Timing t) {
   const double peak = static_cast<double>(memory_stats().peak) / (1 << 20);
-  std::printf("%-16s %5lld px  batch %3lld  %-8s  %9.1f ms median  %9.1f ms best  %9.2f images/s  %8.0f MiB peak\n", model.c_str(),
-              static_cast<long long>(size), static_cast<long long>(batch), mode, t.median * 1e3, t.best * 1e3,
-              static_cast<double>(batch) / t.median, peak);
+  std::printf("%-16s %5lld px  batch %3lld  %-8s  %9.1f ms median  %9.1f ms best  %9.2f images/s  %8.0f MiB peak\n",
+              model.c_str(), static_cast<long long>(size), static_cast<long long>(batch), mode, t.median * 1e3,
+              t.best * 1e3, static_cast<double>(batch) / t.median, peak);
   std::fflush(stdout);
 }
 
@@ -64,12 +63,15 @@ void run(const std::string& name, int64_t size, int64_t batch, const std::string
     Tensor labels = zeros({batch}, int64);
     for (int64_t i = 0; i < batch; ++i) labels.at<int64_t>({i}) = i % 100;
     reset_peak_memory();
-    report(name, size, batch, "training", measure([&] {
-             const Tensor loss = cross_entropy(model->forward(images), labels, 0.1);
-             loss.backward();
-             optimizer.step();
-             optimizer.zero_grad();
-           }, runs, seconds));
+    report(name, size, batch, "training",
+           measure(
+               [&] {
+                 const Tensor loss = cross_entropy(model->forward(images), labels, 0.1);
+                 loss.backward();
+                 optimizer.step();
+                 optimizer.zero_grad();
+               },
+               runs, seconds));
   }
 }
 

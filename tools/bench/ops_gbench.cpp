@@ -46,15 +46,26 @@ void training(benchmark::State& state, F&& f, std::vector<Tensor> inputs, double
 void linear_forward(benchmark::State& state) {
   const int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
   const Tensor x = randn({rows, in}), w = randn({out, in}), b = randn({out});
-  forward(state, [&] { return linear(x, w, b); }, 2.0 * static_cast<double>(rows * in * out), 0);
+  forward(
+      state, [&] { return linear(x, w, b); }, 2.0 * static_cast<double>(rows * in * out), 0);
 }
 void linear_training(benchmark::State& state) {
   const int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
   const Tensor x = randn({rows, in}), w = randn({out, in}), b = randn({out});
-  training(state, [&] { return linear(x, w, b); }, {x, w, b}, 6.0 * static_cast<double>(rows * in * out));
+  training(
+      state, [&] { return linear(x, w, b); }, {x, w, b}, 6.0 * static_cast<double>(rows * in * out));
 }
-BENCHMARK(linear_forward)->Args({6272, 320, 320})->Args({6272, 320, 1280})->Args({4096, 768, 3072})->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(linear_training)->Args({6272, 320, 1280})->Args({4096, 768, 3072})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(linear_forward)
+    ->Args({6272, 320, 320})
+    ->Args({6272, 320, 1280})
+    ->Args({4096, 768, 3072})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(linear_training)
+    ->Args({6272, 320, 1280})
+    ->Args({4096, 768, 3072})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void conv3x3(benchmark::State& state, bool train) {
   const int64_t side = state.range(0), channels = state.range(1), stride = state.range(2);
@@ -62,31 +73,63 @@ void conv3x3(benchmark::State& state, bool train) {
   const auto f = [&] { return conv2d(x, w, b, {.stride = {stride, stride}, .padding = {1, 1}}); };
   const int64_t out = (side - 1) / stride + 1;
   const double flops = 18.0 * static_cast<double>(out * out * channels * channels);
-  if (train) training(state, f, {x, w, b}, 3 * flops);
-  else forward(state, f, flops, 0);
+  if (train)
+    training(state, f, {x, w, b}, 3 * flops);
+  else
+    forward(state, f, flops, 0);
 }
-BENCHMARK_CAPTURE(conv3x3, forward, false)->Args({256, 192, 1})->Args({128, 384, 1})->Args({128, 96, 2})->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(conv3x3, training, true)->Args({128, 192, 1})->Args({128, 96, 2})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(conv3x3, forward, false)
+    ->Args({256, 192, 1})
+    ->Args({128, 384, 1})
+    ->Args({128, 96, 2})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(conv3x3, training, true)
+    ->Args({128, 192, 1})
+    ->Args({128, 96, 2})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void window_attention(benchmark::State& state, bool train) {
-  const int64_t windows = state.range(0), queries = state.range(1), keys = state.range(2), heads = state.range(3), d = state.range(4);
-  const Tensor q = randn({windows, queries, heads, d}), k = randn({windows, keys, heads, d}), v = randn({windows, keys, heads, d});
+  const int64_t windows = state.range(0), queries = state.range(1), keys = state.range(2), heads = state.range(3),
+                d = state.range(4);
+  const Tensor q = randn({windows, queries, heads, d}), k = randn({windows, keys, heads, d}),
+               v = randn({windows, keys, heads, d});
   const double flops = 4.0 * static_cast<double>(windows * queries * keys * heads * d);
-  if (train) training(state, [&] { return attention(q, k, v); }, {q, k, v}, 3.5 * flops);
-  else forward(state, [&] { return attention(q, k, v); }, flops, 0);
+  if (train)
+    training(
+        state, [&] { return attention(q, k, v); }, {q, k, v}, 3.5 * flops);
+  else
+    forward(
+        state, [&] { return attention(q, k, v); }, flops, 0);
 }
-BENCHMARK_CAPTURE(window_attention, forward, false)->Args({16, 256, 512, 12, 64})->Args({32, 196, 196, 8, 40})->Args({64, 49, 49, 16, 40})->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(window_attention, training, true)->Args({16, 256, 512, 12, 64})->Args({32, 196, 196, 8, 40})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(window_attention, forward, false)
+    ->Args({16, 256, 512, 12, 64})
+    ->Args({32, 196, 196, 8, 40})
+    ->Args({64, 49, 49, 16, 40})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(window_attention, training, true)
+    ->Args({16, 256, 512, 12, 64})
+    ->Args({32, 196, 196, 8, 40})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void scan(benchmark::State& state, bool train) {
   const int64_t b = state.range(0), l = state.range(1), d = state.range(2), n = 8;
-  const Tensor u = randn({b, l, d}), delta = randn({b, l, d}), a = mul(exp(randn({d, n})), -1.0), bm = randn({b, l, n}), cm = randn({b, l, n}),
-               dd = randn({d}), bias = randn({d});
+  const Tensor u = randn({b, l, d}), delta = randn({b, l, d}), a = mul(exp(randn({d, n})), -1.0), bm = randn({b, l, n}),
+               cm = randn({b, l, n}), dd = randn({d}), bias = randn({d});
   const auto f = [&] { return selective_scan(u, delta, a, bm, cm, dd, bias); };
-  if (train) training(state, f, {u, delta, a, bm, cm, dd, bias}, 0);
-  else forward(state, f, 0, 12.0 * static_cast<double>(b * l * d));
+  if (train)
+    training(state, f, {u, delta, a, bm, cm, dd, bias}, 0);
+  else
+    forward(state, f, 0, 12.0 * static_cast<double>(b * l * d));
 }
-BENCHMARK_CAPTURE(scan, forward, false)->Args({32, 196, 160})->Args({32, 49, 320})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(scan, forward, false)
+    ->Args({32, 196, 160})
+    ->Args({32, 49, 320})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(scan, training, true)->Args({32, 196, 160})->UseRealTime()->Unit(benchmark::kMillisecond);
 
 void norms(benchmark::State& state, bool batch) {
@@ -95,12 +138,17 @@ void norms(benchmark::State& state, bool batch) {
   const auto f = [&] { return batch ? batch_norm(x, w, b, {}, {}, true) : layer_norm(x, w, b); };
   forward(state, f, 0, 8.0 * static_cast<double>(rows * channels));
 }
-BENCHMARK_CAPTURE(norms, layer, false)->Args({6272, 320})->Args({65536, 192})->UseRealTime()->Unit(benchmark::kMicrosecond);
+BENCHMARK_CAPTURE(norms, layer, false)
+    ->Args({6272, 320})
+    ->Args({65536, 192})
+    ->UseRealTime()
+    ->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(norms, batch, true)->Args({65536, 192})->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 void elementwise(benchmark::State& state, Tensor (*op)(const Tensor&)) {
   const Tensor x = randn({state.range(0)});
-  forward(state, [&] { return op(x); }, 0, 8.0 * static_cast<double>(x.numel()));
+  forward(
+      state, [&] { return op(x); }, 0, 8.0 * static_cast<double>(x.numel()));
 }
 BENCHMARK_CAPTURE(elementwise, gelu, gelu)->Arg(1 << 18)->Arg(1 << 23)->UseRealTime()->Unit(benchmark::kMicrosecond);
 BENCHMARK_CAPTURE(elementwise, silu, silu)->Arg(1 << 18)->UseRealTime()->Unit(benchmark::kMicrosecond);
@@ -108,7 +156,8 @@ BENCHMARK_CAPTURE(elementwise, exp, exp)->Arg(1 << 18)->UseRealTime()->Unit(benc
 
 void softmax_rows(benchmark::State& state) {
   const Tensor x = randn({state.range(0), state.range(1)});
-  forward(state, [&] { return softmax(x); }, 0, 8.0 * static_cast<double>(x.numel()));
+  forward(
+      state, [&] { return softmax(x); }, 0, 8.0 * static_cast<double>(x.numel()));
 }
 BENCHMARK(softmax_rows)->Args({4096, 512})->UseRealTime()->Unit(benchmark::kMicrosecond);
 

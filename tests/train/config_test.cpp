@@ -1,0 +1,80 @@
+// Settings: JSON round trip, recipes, and the texts of errors.
+#include "atlas/train/config.h"
+
+#include <doctest/doctest.h>
+
+using namespace atlas;
+using namespace atlas::train;
+
+TEST_CASE("every setting survives JSON") {
+  TrainConfig c;
+  apply_recipe(c, "mambavision", "");
+  c.milestones = {1.5, 3};
+  c.strict = true;
+  c.model_options = R"({"dim": 32})";
+  TrainConfig back;
+  merge_json(back, to_json(c), "test");
+  CHECK(to_json(back) == to_json(c));
+  CHECK(back.optimizer == "lamb");
+  CHECK(back.milestones == std::vector<double>{1.5, 3});
+  CHECK(back.strict);
+  merge_json(back, R"({"model_options": {"dim": 48}})", "test");  // the object itself is as good as its text
+  CHECK(back.model_options == R"({"dim":48})");
+}
+
+TEST_CASE("recipes set the published values and keep the model that was asked for") {
+  TrainConfig c;
+  apply_recipe(c, "atlas", "");
+  CHECK(c.model == "atlas-b");
+  CHECK(c.epochs == 320);
+  CHECK(c.weight_decay == doctest::Approx(0.24));
+  CHECK(c.batch_size * c.accumulate == 256);
+  validate(c);
+  apply_recipe(c, "mambavision", "mambavision-s");
+  CHECK(c.model == "mambavision-s");
+  CHECK(c.batch_size * c.accumulate == 4096);
+  CHECK(c.ema == doctest::Approx(0.9998));
+  validate(c);
+  apply_recipe(c, "toy", "mambavision-toy");
+  CHECK(c.model == "mambavision-toy");
+  validate(c);
+  CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""), "[recipe] 'best' is no recipe; there are toy, atlas and mambavision", Error);
+}
+
+TEST_CASE("a bad file names itself, the key and what is wrong") {
+  TrainConfig c;
+  CHECK_THROWS_WITH_AS(merge_json(c, R"({"lr": "fast"})", "a.json"), "[config] a.json: 'lr' must be a number, got \"fast\"", Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, R"({"epochs": 1.5})", "a.json"), "[config] a.json: 'epochs' must be a whole number, got 1.5",
+                       Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, R"({"lrr": 1})", "a.json"), "[config] a.json: 'lrr' is no setting (see --help for the names)",
+                       Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, "[1]", "a.json"), "[config] a.json must hold a JSON object, got array", Error);
+  CHECK_THROWS_AS(merge_json(c, "{", "a.json"), Error);
+  CHECK_THROWS_AS(merge_json(c, R"({"milestones": [1, "x"]})", "a.json"), Error);
+}
+
+TEST_CASE("settings out of range are refused by name") {
+  const auto refused = [](const char* json) {
+    TrainConfig c;
+    merge_json(c, json, "test");
+    CHECK_THROWS_AS_MESSAGE(validate(c), Error, json);
+  };
+  refused(R"({"epochs": 0})");
+  refused(R"({"batch_size": 0})");
+  refused(R"({"batch_size": -4})");
+  refused(R"({"accumulate": 0})");
+  refused(R"({"lr": 0})");
+  refused(R"({"lr": -1})");
+  refused(R"({"momentum": 1})");
+  refused(R"({"label_smoothing": 1})");
+  refused(R"({"flip": 1.5})");
+  refused(R"({"optimizer": "adamm"})");
+  refused(R"({"schedule": "linear"})");
+  refused(R"({"crop": "middle"})");
+  refused(R"({"eval_crop": 0})");
+  refused(R"({"warmup_epochs": 3, "epochs": 2})");
+  refused(R"({"image_size": 2})");
+  TrainConfig c;
+  c.epochs = 0;
+  CHECK_THROWS_WITH_AS(validate(c), "[config] epochs = 0 is out of range: at least 1", Error);
+}

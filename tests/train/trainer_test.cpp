@@ -1,0 +1,147 @@
+// The training loop: results do not depend on threads and workers, accumulation equals a larger batch, files are complete.
+#include "atlas/train/trainer.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "atlas/core/parallel.h"
+#include "atlas/data/image.h"
+#include "atlas/io/checkpoint.h"
+#include "atlas/train/pipeline.h"
+#include "atlas/train/trained_model.h"
+
+using namespace atlas;
+using namespace atlas::train;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A scratch folder, removed at the end. What runs print goes to a file in it.
+struct Scratch {
+  std::string path = (fs::temp_directory_path() / fmt::format("atlas-trainer-{}", getpid())).string();
+  Scratch() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~Scratch() { fs::remove_all(path); }
+
+  /// Trains into `name` and gives the last checkpoint.
+  io::Checkpoint train(const std::string& name, const TrainConfig& c) const {
+    std::fflush(stdout);
+    const int screen = dup(1);
+    REQUIRE(std::freopen((path + "/" + name + ".txt").c_str(), "w", stdout) != nullptr);
+    const int status = run_training(c, {.out = path + "/" + name});
+    std::fflush(stdout);
+    dup2(screen, 1);
+    close(screen);
+    CHECK(status == 0);
+    return io::load_checkpoint(path + "/" + name + "/last.ckpt");
+  }
+};
+
+TrainConfig small() {
+  TrainConfig c;
+  c.data = "shapes:32";
+  c.model = "atlas-toy";
+  c.limit_train = 64;
+  c.limit_test = 32;
+  c.batch_size = 16;
+  c.epochs = 2;
+  c.drop_path = 0.2;
+  c.mixup = 0.2;
+  c.erase = 0.25;
+  c.workers = 0;
+  c.threads = 1;
+  return c;
+}
+
+bool same_bits(const io::Checkpoint& a, const io::Checkpoint& b) {
+  if (a.model.size() != b.model.size()) return false;
+  for (const auto& [name, t] : a.model) {
+    const Tensor& u = b.model.at(name);
+    if (t.shape() != u.shape() || std::memcmp(t.raw(), u.raw(), static_cast<size_t>(t.numel() * item_size(t.dtype()))) != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("weights are bit-identical for any number of threads and workers") {
+  const Scratch scratch;
+  for (const char* model : {"atlas-toy", "mambavision-toy"}) {
+    TrainConfig c = small();
+    c.model = model;
+    const io::Checkpoint one = scratch.train(std::string(model) + "-1", c);
+    c.threads = 2;
+    c.workers = 3;
+    const io::Checkpoint two = scratch.train(std::string(model) + "-2", c);
+    CHECK(same_bits(one, two));
+    c.seed = 1;
+    CHECK_FALSE(same_bits(one, scratch.train(std::string(model) + "-seed", c)));
+  }
+  set_num_threads(1);
+}
+
+TEST_CASE("a run leaves every file, and its checkpoint classifies") {
+  const Scratch scratch;
+  TrainConfig c = small();
+  c.ema = 0.5;
+  const io::Checkpoint last = scratch.train("run", c);
+  const std::string out = scratch.path + "/run/";
+  for (const char* file : {"config.json", "last.ckpt", "best.ckpt", "log.csv", "log.jsonl", "confusion.csv"}) CHECK(fs::file_size(out + file) > 0);
+  CHECK(data::read_image(out + "curves.png").size(1) >= 400);
+  CHECK(data::read_image(out + "predictions.png").size(1) >= 400);
+  CHECK(last.epoch == 2);
+  CHECK(last.step == 8);
+  CHECK_FALSE(last.ema.empty());
+  std::ifstream log(out + "log.csv");
+  std::string line;
+  int lines = 0;
+  while (std::getline(log, line)) ++lines;
+  CHECK(lines == 3);  // the header and two epochs
+
+  const TrainedModel trained = load_trained_model(out + "best.ckpt");
+  CHECK(trained.classes == std::vector<std::string>{"circle", "square", "triangle", "cross"});
+  const data::DataPair sets = open_data(c);
+  const Tensor p = trained.classify(sets.test->get(0).image);
+  CHECK(p.shape() == Shape{4});
+  CHECK(p.sum().item() == doctest::Approx(1));
+
+  CHECK_THROWS_AS(run_training(c, {.out = scratch.path + "/run"}), Error);  // a run is not overwritten
+}
+
+TEST_CASE("the augmentation pipeline gives images of the asked size") {
+  TrainConfig c = small();
+  data::Rng rng(0, data::Purpose::sample, 0, 0);
+  const Tensor tall = full({40, 20, 3}, 128, uint8);
+  for (const char* crop : {"pad", "random-resized", "none"}) {
+    c.crop = crop;
+    c.color_jitter = 0.4;
+    CHECK(train_transform(c)(tall, rng).shape() == Shape{32, 32, 3});
+    CHECK(test_transform(c)(tall, rng).shape() == Shape{32, 32, 3});
+  }
+  // A small image is padded with black when training pads, not resized.
+  const Tensor white = full({28, 28, 3}, 255, uint8);
+  c.crop = "pad";
+  const Tensor fitted = test_transform(c)(white, rng);
+  CHECK(fitted.at<float>({0, 0, 0}) == doctest::Approx(-2));   // (0 - 0.5) / 0.25
+  CHECK(fitted.at<float>({16, 16, 0}) == doctest::Approx(2));  // (1 - 0.5) / 0.25
+}
+
+TEST_CASE("limits keep all classes of a sorted set") {
+  const auto labels = [] {
+    std::vector<int64_t> all;
+    for (int64_t i = 0; i < 100; ++i) all.push_back(i / 25);
+    return all;
+  }();
+  const auto set = std::make_shared<data::TensorDataset>("sorted", std::vector<std::string>{"a", "b", "c", "d"}, zeros({100, 2, 2}, uint8), labels);
+  const data::DatasetPtr some = spread(set, 8);
+  CHECK(some->size() == 8);
+  std::vector<int64_t> seen(4, 0);
+  for (int64_t i = 0; i < 8; ++i) ++seen[static_cast<size_t>(some->get(i).label)];
+  CHECK(seen == std::vector<int64_t>{2, 2, 2, 2});
+}
