@@ -35,7 +35,7 @@ std::string option_name(std::string key) {
 /// All options, bound to the fields of `config` and `run`, with their present values as defaults.
 void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe,
                  std::string& file) {
-  app.option_defaults()->always_capture_default();
+  app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--out", run.out, "folder for checkpoints, logs and pictures")->group("Run");
   app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")
       ->group("Run");
@@ -49,7 +49,7 @@ void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train:
     if constexpr (std::is_same_v<Field, bool>)
       app.add_flag(name, field, help)->group("Settings");
     else if constexpr (std::is_same_v<Field, std::vector<double>>)
-      app.add_option(name, field, help)->delimiter(',')->group("Settings");
+      app.add_option(name, field, help)->delimiter(',')->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->group("Settings");
     else
       app.add_option(name, field, help)->group("Settings");
   });

@@ -11,6 +11,7 @@
 #include "atlas/core/parallel.h"
 #include "atlas/data/image.h"
 #include "atlas/io/checkpoint.h"
+#include "atlas/ops/reduce.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/trained_model.h"
 
