@@ -3,6 +3,9 @@
 //   classify --checkpoint runs/first/best.ckpt shirt.png boot.jpg
 //
 // For each picture: the five likeliest classes with their probabilities, and the time it took.
+//
+// ctest-needs: train
+// ctest: --checkpoint run/best.ckpt run/predictions.png
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>

@@ -7,6 +7,9 @@
 //   train --out runs/first --eval-only                        tests the best checkpoint of a run
 //
 // Everything it does is in atlas/train/; this file reads the command line.
+//
+// ctest: --data shapes:32 --limit-train 128 --limit-test 64 --batch-size 32 --epochs 1 --out run --resume
+// ctest: --out run --eval-only
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <fstream>
@@ -78,6 +81,8 @@ int main(int argc, char** argv) {
     if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model : "");
     const std::string stored = run.out + "/config.json";
     // A run that was killed before it wrote anything is resumed from the beginning.
+    atlas::check(!run.eval_only || std::filesystem::exists(stored), "out", "{} holds no run to test ({} is not there)",
+                 run.out, stored);
     if (run.eval_only || (run.resume && std::filesystem::exists(stored)))
       train::merge_json(config, read_file(stored), stored);
     if (!file.empty()) train::merge_json(config, read_file(file), file);
