@@ -96,6 +96,7 @@
 #include "atlas/train/metrics.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/progress.h"
+#include "atlas/train/run_folder.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
 #include "atlas/train/trainer.h"

@@ -52,7 +52,10 @@ void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train:
     if constexpr (std::is_same_v<Field, bool>)
       app.add_flag(name, field, help)->group("Settings");
     else if constexpr (std::is_same_v<Field, std::vector<double>>)
-      app.add_option(name, field, help)->delimiter(',')->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->group("Settings");
+      app.add_option(name, field, help)
+          ->delimiter(',')
+          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+          ->group("Settings");
     else
       app.add_option(name, field, help)->group("Settings");
   });

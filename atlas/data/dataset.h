@@ -28,8 +28,14 @@ class Dataset {
   virtual Sample get(int64_t index) const = 0;
   /// Where image `index` comes from, for messages: a file name, or "image 7 of fashion-mnist".
   virtual std::string where(int64_t index) const { return fmt::format("image {} of {}", index, name_); }
-  /// Images met so far that could not be read and were skipped.
-  virtual int64_t skipped() const { return 0; }
+  /// True when image `index` was met, could not be read and was skipped.
+  virtual bool was_skipped(int64_t /*index*/) const { return false; }
+  /// Number of such images so far.
+  virtual int64_t skipped() const {
+    int64_t count = 0;
+    for (int64_t i = 0; i < size(); ++i) count += was_skipped(i) ? 1 : 0;
+    return count;
+  }
 
   /// Names of the classes; labels are positions in it.
   const std::vector<std::string>& classes() const { return classes_; }
@@ -107,7 +113,7 @@ class Subset : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   Sample get(int64_t index) const override { return whole_->get(inner(index)); }
   std::string where(int64_t index) const override { return whole_->where(inner(index)); }
-  int64_t skipped() const override { return whole_->skipped(); }
+  bool was_skipped(int64_t index) const override { return whole_->was_skipped(inner(index)); }
 
  private:
   int64_t inner(int64_t index) const {

@@ -78,6 +78,12 @@ ATLAS_INLINE std::string ImageFolder::where(int64_t index) const {
   return files_[static_cast<size_t>(index)].path;
 }
 
+ATLAS_INLINE bool ImageFolder::was_skipped(int64_t index) const {
+  check_index(index);
+  std::lock_guard lock(mutex_);
+  return bad_[static_cast<size_t>(index)];
+}
+
 ATLAS_INLINE Sample ImageFolder::get(int64_t index) const {
   check_index(index);
   const File& file = files_[static_cast<size_t>(index)];
@@ -88,7 +94,6 @@ ATLAS_INLINE Sample ImageFolder::get(int64_t index) const {
     std::lock_guard lock(mutex_);
     if (!bad_[static_cast<size_t>(index)]) {
       bad_[static_cast<size_t>(index)] = true;
-      ++skipped_;
       const std::string message = fmt::format("skipped an unreadable image: {}", error.what());
       if (options_.report)
         options_.report(message);

@@ -1,7 +1,6 @@
 // ImageFolder: a folder with one subfolder of image files per class.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -34,7 +33,7 @@ class ImageFolder : public Dataset {
   /// Decodes the file. An unreadable one gives a sample without image, or with options.strict an error.
   Sample get(int64_t index) const override;
   std::string where(int64_t index) const override;
-  int64_t skipped() const override { return skipped_; }
+  bool was_skipped(int64_t index) const override;
   const std::vector<File>& files() const { return files_; }
 
  private:
@@ -42,7 +41,6 @@ class ImageFolder : public Dataset {
   FolderOptions options_;
   mutable std::mutex mutex_;
   mutable std::vector<bool> bad_;  // one per file: reported already
-  mutable std::atomic<int64_t> skipped_{0};
 };
 
 /// All images (.jpg, .jpeg, .png, .bmp in any case, at any depth) of a folder's class subfolders.

@@ -13,7 +13,7 @@ ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) :
   try {
     object = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& e) {
-    fail("config", "the configuration of {} is not JSON: {}", what_, e.what());
+    fail("config", "the configuration of {} is not JSON: {}", what_, json_reason(e.what()));
   }
   check(object.is_object(), "config", "the configuration of {} is no JSON object: {}", what_, text);
   const auto whole = [](const nlohmann::json& j) {

@@ -7,11 +7,18 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "atlas/core/error.h"
 
 namespace atlas::inline ATLAS_ABI::io {
+
+/// What a JSON parser's exception says, without the code in brackets in front.
+inline std::string_view json_reason(std::string_view what) {
+  const size_t end = what.find("] ");
+  return what.starts_with('[') && end != what.npos ? what.substr(end + 2) : what;
+}
 
 /// Reads a JSON object whose values are numbers, null, or lists of whole numbers. A field that is absent leaves the
 /// member as it is; a field that nobody asked for is an error of finish().

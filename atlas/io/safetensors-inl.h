@@ -13,6 +13,7 @@
 #include <set>
 #include <vector>
 
+#include "atlas/io/json_fields.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/tensor/memory.h"
 
@@ -143,7 +144,7 @@ inline nlohmann::json parse_header(const std::string& text, const std::string& p
   try {
     header = nlohmann::json::parse(text, watch);
   } catch (const nlohmann::json::exception& e) {
-    fail("safetensors", "{}: the header is not JSON: {}", path, e.what());
+    fail("safetensors", "{}: the header is not JSON: {}", path, json_reason(e.what()));
   }
   check(header.is_object(), "safetensors", "{}: the header is not a JSON object", path);
   return header;
@@ -263,7 +264,7 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
   try {
     text = header.dump();
   } catch (const nlohmann::json::exception& e) {
-    fail(op, "{}: a name or metadata is not UTF-8: {}", path, e.what());
+    fail(op, "{}: a name or metadata is not UTF-8: {}", path, json_reason(e.what()));
   }
   text.append((8 - text.size() % 8) % 8, ' ');
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "atlas/io/json_fields.h"
 #include "atlas/train/config.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -19,7 +20,7 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
   try {
     j = nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& e) {
-    fail("config", "{} is not valid JSON: {}", source, e.what());
+    fail("config", "{} is not valid JSON: {}", source, io::json_reason(e.what()));
   }
   check(j.is_object(), "config", "{} must hold a JSON object, got {}", source, j.type_name());
   for_each_setting(config, [&](const char* key, auto& field, const char*) {

@@ -74,10 +74,10 @@ struct TrainConfig {
 /// line writes it with dashes.
 template <class Config, class Visitor>
 void for_each_setting(Config& c, Visitor&& visit) {
-  visit("model", c.model, "model preset (see tools/golden_check --list or --help for names)");
+  visit("model", c.model, "model preset; the names stand at the end of --help");
   visit("model_options", c.model_options,
         "JSON object that overrides fields of the model's configuration, e.g. '{\"dim\": 96}'");
-  visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shapes[:N]");
+  visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shapes[:SIZE]");
   visit("image_size", c.image_size, "side of the square images that the model sees, in pixels");
   visit("limit_train", c.limit_train, "use only this many training images (0 = all)");
   visit("limit_test", c.limit_test, "use only this many test images (0 = all)");

@@ -19,7 +19,7 @@ struct Evaluation {
   RunningMean loss;   ///< cross-entropy without smoothing
   Accuracy accuracy;  ///< top-1 and top-5
   ConfusionMatrix confusion;
-  std::vector<int64_t> indices, predictions;  ///< of every image, in the loader's order
+  std::vector<int64_t> indices, labels, predictions;  ///< of every image, in the loader's order
   explicit Evaluation(int64_t classes) : confusion(classes) {}
 };
 
@@ -40,6 +40,7 @@ Evaluation evaluate(models::Classifier& model, data::Loader& loader, Progress& p
     const Tensor best = argmax(logits, 1);
     for (size_t i = 0; i < batch.indices.size(); ++i) {
       result.indices.push_back(batch.indices[i]);
+      result.labels.push_back(batch.labels.at<int64_t>({static_cast<int64_t>(i)}));
       result.predictions.push_back(best.at<int64_t>({static_cast<int64_t>(i)}));
     }
     progress.update(
@@ -57,7 +58,7 @@ inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& resul
                                const std::string& title) {
   std::vector<size_t> right, wrong, chosen;
   for (size_t i = 0; i < result.indices.size(); ++i)
-    (set.get(result.indices[i]).label == result.predictions[i] ? right : wrong).push_back(i);
+    (result.labels[i] == result.predictions[i] ? right : wrong).push_back(i);
   // Spread over the set, so that sorted sets show all classes.
   const auto pick = [&](const std::vector<size_t>& from, size_t n) {
     for (size_t i = 0; i < std::min(n, from.size()); ++i)

@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "atlas/io/json_fields.h"
 #include "atlas/train/log.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -52,7 +53,7 @@ inline LogRow parse_row(const std::string& line, const std::string& where) {
   try {
     j = nlohmann::ordered_json::parse(line);
   } catch (const nlohmann::json::exception& e) {
-    fail("log", "{}: not JSON: {}", where, e.what());
+    fail("log", "{}: not JSON: {}", where, io::json_reason(e.what()));
   }
   check(j.is_object() && !j.empty() && j.front().is_number_integer(), "log",
         "{}: not a row that begins with its number", where);

@@ -12,7 +12,6 @@
 #include <span>
 
 #include "atlas/autograd/backward.h"
-#include "atlas/data/file.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/nn/finite_guard.h"
 #include "atlas/optim/clip.h"
@@ -21,31 +20,13 @@
 #include "atlas/train/interrupt.h"
 #include "atlas/train/log.h"
 #include "atlas/train/pipeline.h"
+#include "atlas/train/run_folder.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
 namespace detail {
-
-inline void write_text(const std::string& path, const std::string& text) {
-  data::write_file(path, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
-}
-
-/// Makes the folder, and finds out before training whether it can take checkpoints of `bytes` each.
-inline void prepare_folder(const std::string& out, int64_t bytes) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  fs::create_directories(out, error);
-  check(!error, "out", "cannot make the folder {}: {}", out, error.message());
-  const std::string probe = out + "/.can-write";
-  write_text(probe, "yes");
-  fs::remove(probe, error);
-  const fs::space_info space = fs::space(out, error);
-  const auto wanted = static_cast<uint64_t>(3 * bytes);  // the last, the best, and one being written
-  check(error || space.available >= wanted, "out", "{} has {} MiB free, but checkpoints will take {} MiB", out,
-        space.available >> 20, wanted >> 20);
-}
 
 inline std::vector<double> column(const std::vector<LogRow>& rows, const std::string& name) {
   std::vector<double> values;
@@ -222,6 +203,8 @@ class Run {
       if (due || interrupt_.requested()) save(path("last.ckpt"), batch.number + 1);
       if (interrupt_.requested()) return false;
     }
+    check(train_images_ > 0, "train", "none of the {} training images of {} could be read", sets_.train->size(),
+          c_.data);
     images_per_second_ = (train_images_ - before) / seconds_since(started_);
     bar.finish();
     first_batch_ = 0;
@@ -307,6 +290,8 @@ class Run {
     if (ema_) averaged.emplace(ema_->swap());
     Progress bar(label, test_loader_->batches());
     Evaluation result = evaluate(*model_, *test_loader_, bar, [&] { return interrupt_.requested(); });
+    check(result.accuracy.count() > 0 || interrupt_.requested(), "train",
+          "none of the {} test images of {} could be read", sets_.test->size(), c_.data);
     bar.finish();
     return result;
   }
@@ -342,8 +327,7 @@ class Run {
     write_text(path("confusion.csv"), test.confusion.to_csv(names));
     fmt::print("\n{}\n", test.confusion.class_table(names));
     if (test.confusion.classes() <= 20) fmt::print("{}\n", test.confusion.matrix_table(names));
-    const int64_t skipped =
-        sets_.train->skipped() + (sets_.test.get() != sets_.train.get() ? sets_.test->skipped() : 0);
+    const int64_t skipped = sets_.train->skipped() + sets_.test->skipped();
     if (skipped > 0) fmt::print("{} unreadable images were skipped\n", skipped);
     fmt::print("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(),
                100 * test.accuracy.top5(), test.loss.mean(), when);

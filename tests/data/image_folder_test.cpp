@@ -92,6 +92,11 @@ TEST_CASE("unreadable files are reported once, counted and left out, or an error
       CHECK(seen == std::set<int64_t>{0, 2, 3, 4, 5, 7});
     }
     CHECK(set->skipped() == 2);
+    CHECK(set->was_skipped(1));
+    CHECK_FALSE(set->was_skipped(0));
+    const DatasetPtr share(set);
+    CHECK(Subset(share, {0, 1, 2}).skipped() == 1);  // a part counts its own
+    CHECK(Subset(share, {0, 2}).skipped() == 0);
     std::sort(reports.begin(), reports.end());
     REQUIRE(reports.size() == 2);
     CHECK(reports[0] ==

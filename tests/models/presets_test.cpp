@@ -75,7 +75,18 @@ TEST_CASE("Atlas presets take any image size with a fitting window") {
   }
   for (const int64_t image : {224, 256, 320, 384, 448, 512, 640, 768, 896, 1024})
     CHECK_NOTHROW(make_model("atlas-s", {.image_size = image}));
-  CHECK_THROWS_AS(make_model("atlas-s", {.image_size = 100}), Error);
+  CHECK(golden::message([] { make_model("atlas-s", {.image_size = 100}); }) ==
+        "[make_model] atlas-s does not take images of 100 x 100 pixels: the size must be a multiple of the patch, 16. "
+        "Nearest sizes that fit: [96, 112, 80, 128]");
+  CHECK(golden::message([] { make_model("atlas-toy", {.image_size = 30}); }).find("[24, 32, 16, 8]") !=
+        std::string::npos);
+  // 37 is a prime: no window divides it.
+  CHECK(golden::message([] { make_model("atlas-s", {.image_size = 37 * 16}); }).find("its 37 tokens a side") !=
+        std::string::npos);
+  // A window that was chosen stays.
+  CHECK(golden::message([] {
+          make_model("atlas-s", {.image_size = 320, .overrides = R"({"window": 16})"});
+        }).find("do not fit windows of 16 tokens") != std::string::npos);
 }
 
 TEST_CASE("small presets run on small images") {
