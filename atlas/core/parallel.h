@@ -60,15 +60,14 @@ class ThreadPool {
       std::lock_guard lock(mutex_);
       job_ = &job;
       ++generation_;
-      active_ = static_cast<int>(workers_.size());
     }
     wake_.notify_all();
     inside() = true;
     work(job);
     inside() = false;
     std::unique_lock lock(mutex_);
+    job_ = nullptr;  // a worker that wakes only now is not waited for
     done_.wait(lock, [&] { return active_ == 0; });
-    job_ = nullptr;
     if (job.error) std::rethrow_exception(job.error);
   }
 
@@ -133,10 +132,11 @@ class ThreadPool {
       Job* job = nullptr;
       {
         std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
+        wake_.wait(lock, [&] { return stopping_ || (job_ != nullptr && generation_ != seen); });
         if (stopping_) return;
         seen = generation_;
         job = job_;
+        ++active_;
       }
       work(*job);
       std::lock_guard lock(mutex_);
@@ -148,7 +148,7 @@ class ThreadPool {
   std::condition_variable wake_, done_;
   std::vector<std::thread> workers_;
   std::atomic<int> threads_{1};
-  int active_ = 0;
+  int active_ = 0;  // workers inside the present job
   uint64_t generation_ = 0;
   bool stopping_ = false;
   Job* job_ = nullptr;
