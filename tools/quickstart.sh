@@ -27,9 +27,9 @@ extra=()
 out=
 while [ $# -gt 0 ]; do
   case $1 in
-    --model) shift; model=${1:-} ;;
+    --model) [ $# -gt 1 ] || fail "--model needs a name: atlas or mambavision"; shift; model=$1 ;;
     --model=*) model=${1#--model=} ;;
-    --out) shift; out=${1:-}; [ -n "$out" ] || fail "--out needs a folder" ;;
+    --out) [ $# -gt 1 ] || fail "--out needs a folder"; shift; out=$1 ;;
     --out=*) out=${1#--out=} ;;
     -h | --help) usage; exit 0 ;;
     *) extra+=("$1") ;;

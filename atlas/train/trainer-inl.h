@@ -117,6 +117,7 @@ class Run {
     if (o_.eval_only) {
       loaded_ = path(fs::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
       const io::Checkpoint saved = io::load_checkpoint(loaded_);
+      check_classes(saved, loaded_);
       io::restore_model(*model_, saved, loaded_, c_.model);
       if (ema_ && !saved.ema.empty()) ema_->load_state_dict(saved.ema);
       return;
@@ -132,8 +133,22 @@ class Run {
     log_ = std::make_unique<RunLog>(o_.out, epoch_ > 0 ? epoch_ : -1);
   }
 
+  /// Other data may have as many classes, but what the model says would then be read wrongly.
+  void check_classes(const io::Checkpoint& saved, const std::string& file) const {
+    const nlohmann::json config = nlohmann::json::parse(saved.config_json, nullptr, false);
+    if (!config.is_object() || !config.contains("classes")) return;
+    const nlohmann::json theirs = config["classes"], ours = sets_.train->classes();
+    check(theirs.size() == ours.size(), "checkpoint", "{} was trained on {} classes, but {} has {}", file,
+          theirs.size(), c_.data, ours.size());
+    for (size_t i = 0; i < ours.size(); ++i)
+      check(theirs[i] == ours[i], "checkpoint",
+            "{} was trained on other classes than those of {}: number {} is {}, not {}", file, c_.data, i,
+            theirs[i].dump(), ours[i].dump());
+  }
+
   void restore(const std::string& file) {
     const io::Checkpoint saved = io::load_checkpoint(file);
+    check_classes(saved, file);
     io::restore_model(*model_, saved, file, c_.model);
     optimizer_->load_state_dict(saved.optimizer);
     if (ema_) ema_->load_state_dict(saved.ema);
@@ -269,8 +284,8 @@ class Run {
     }
     const bool input = !all_finite(images);
     throw TrainingStopped(
-        fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.", value,
-                    where_it_stopped(present_lr()),
+        fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.",
+                    std::isnan(value) ? "NaN" : "infinite", where_it_stopped(present_lr()),
                     input             ? "the data loader (the images themselves)"
                     : culprit.empty() ? "the loss itself"
                                       : "module '" + culprit + "'"));

@@ -57,6 +57,13 @@ grep -q 'epoch' "$work/out" && problem "the limit should be found before trainin
 run 2 --data shapes:32 --image-size 30 --out "$work/size"
 grep -q 'Nearest sizes that fit: \[.*32.*\]' "$work/err" || problem "sizes that fit"
 
+# Data with other classes than those that were trained on would be read wrongly.
+run 2 --eval-only --data shapes:32 --limit-train 16 --limit-test 8 --out "$work/some"
+grep -qF 'some/best.ckpt was trained on 2 classes, but shapes:32 has 4' "$work/err" || problem "number of classes"
+mv "$work/pictures/dark" "$work/pictures/mud"
+run 2 --resume --epochs 4 --out "$work/some"
+grep -qF 'number 0 is "dark", not "light"' "$work/err" || problem "names of classes"
+
 run 2 --eval-only --out "$work/nothing"
 grep -q "$work/nothing holds no run to test" "$work/err" || problem "nothing to test"
 
