@@ -132,7 +132,10 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
   const std::vector<Tensor> analytic = grad({y}, wanted, {cotangent}, true);
   const std::vector<Tensor> from_scattered = grad({y}, wanted, {detail::scattered(cotangent)}, true);
   const Tensor same = full(y.shape(), 0.7, float64);
-  const Tensor expanded = raw_view(full({1}, 0.7, float64), y.shape(), Shape::filled(y.dim(), 0), 0);
+  // Zeros follow the one element: a backward that ignores strides reads those, not memory of others.
+  const Tensor padded = zeros({std::max<int64_t>(y.numel(), 1)}, float64);
+  padded.data<double>()[0] = 0.7;
+  const Tensor expanded = raw_view(padded, y.shape(), Shape::filled(y.dim(), 0), 0);
   const std::vector<Tensor> from_same = grad({y}, wanted, {same}, true), from_expanded = grad({y}, wanted, {expanded});
   for (size_t k = 0; k < wanted.size(); ++k) {
     const auto compare = [&](const Tensor& a, const Tensor& b, const char* layout) {

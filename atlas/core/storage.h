@@ -1,6 +1,7 @@
 // Memory of tensors: a reference-counted block with a version, from a caching allocator that never gives pages back.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
@@ -13,6 +14,18 @@
 
 #include "atlas/core/device.h"
 #include "atlas/core/error.h"
+
+// The address sanitizer sees only whole blocks of the system unless it is told which bytes of them are in use.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ATLAS_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ATLAS_ASAN 1
+#endif
+#ifdef ATLAS_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -47,6 +60,7 @@ class CachingAllocator {
     } else {
       p = from_system(size);
     }
+    mark_used(p, bytes, size);
     stats_.current += size;
     stats_.peak = std::max(stats_.peak, stats_.current);
     return p;
@@ -56,6 +70,7 @@ class CachingAllocator {
   void deallocate(void* p, int64_t bytes) {
     const int64_t size = size_class(bytes);
     std::lock_guard lock(mutex_);
+    mark_used(p, 0, size);
     stats_.current -= size;
     free_[size].push_back(p);
   }
@@ -81,6 +96,13 @@ class CachingAllocator {
     const int64_t step = int64_t{1} << (60 - __builtin_clzll(static_cast<uint64_t>(bytes - 1)));
     const int64_t grain = std::max<int64_t>(step, 64);
     return (bytes + grain - 1) / grain * grain;
+  }
+  /// Tells the address sanitizer that of the `size` bytes at p the first `used` may be touched.
+  static void mark_used([[maybe_unused]] void* p, [[maybe_unused]] int64_t used, [[maybe_unused]] int64_t size) {
+#ifdef ATLAS_ASAN
+    __asan_unpoison_memory_region(p, static_cast<size_t>(used));
+    __asan_poison_memory_region(static_cast<char*>(p) + used, static_cast<size_t>(size - used));
+#endif
   }
   void* from_system(int64_t size) {
     void* p = std::aligned_alloc(64, static_cast<size_t>(size));

@@ -31,6 +31,23 @@ TEST_CASE("blocks are aligned, counted, and used again") {
   CHECK(memory_stats().reserved == before.reserved);
 }
 
+#ifdef ATLAS_ASAN
+TEST_CASE("the address sanitizer knows which bytes are in use") {
+  void* where = nullptr;
+  {
+    Storage s(1001, Device{});
+    where = s.data();
+    CHECK(__asan_region_is_poisoned(where, 1001) == nullptr);
+    CHECK(__asan_address_is_poisoned(static_cast<char*>(where) + 1001) == 1);
+    CHECK(__asan_address_is_poisoned(static_cast<char*>(where) + 1023) == 1);
+  }
+  CHECK(__asan_address_is_poisoned(where) == 1);
+  Storage again(1024, Device{});
+  CHECK(again.data() == where);
+  CHECK(__asan_region_is_poisoned(where, 1024) == nullptr);
+}
+#endif
+
 TEST_CASE("peak") {
   reset_peak_memory();
   const int64_t start = memory_stats().current;
