@@ -122,18 +122,27 @@ inline int normalize_axis(int64_t axis, int n, std::string_view op) {
   return static_cast<int>(axis < 0 ? axis + n : axis);
 }
 
-/// NumPy broadcasting: lengths are aligned from the last axis, and a length of 1 stretches.
-/// @throws Error naming `op`, both shapes and the failing axis when the shapes do not fit.
-inline Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view op) {
+namespace detail {
+/// The broadcast shape of a and b; `what_a` and `what_b`, which may have `behind` more axes, stand for them in the
+/// error.
+template <class A, class B>
+Shape broadcast(const Shape& a, const Shape& b, std::string_view op, const A& what_a, const B& what_b, int behind = 0) {
   const int n = std::max(a.size(), b.size());
   Shape out = Shape::filled(n, 1);
   for (int i = 1; i <= n; ++i) {
     const int64_t x = i <= a.size() ? a[a.size() - i] : 1, y = i <= b.size() ? b[b.size() - i] : 1;
-    check(x == y || x == 1 || y == 1, op, "shapes {} and {} do not broadcast: axis -{} has lengths {} and {}", a, b, i,
-          x, y);
+    check(x == y || x == 1 || y == 1, op, "{} and {} do not broadcast: axis -{} has lengths {} and {}", what_a, what_b,
+          i + behind, x, y);
     out[n - i] = x == 1 ? y : x;
   }
   return out;
+}
+}  // namespace detail
+
+/// NumPy broadcasting: lengths are aligned from the last axis, and a length of 1 stretches.
+/// @throws Error naming `op`, both shapes and the failing axis when the shapes do not fit.
+inline Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view op) {
+  return detail::broadcast(a, b, op, a, b);
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -107,7 +107,7 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
 ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
                                     Tensor& lse) {
   const int64_t batch = q.size(0), length = q.size(1), heads = q.size(2), d = q.size(3);
-  visit_float(q.dtype(), "attention", [&](auto tag) {
+  visit_float(q, "attention", [&](auto tag) {
     using T = decltype(tag);
     const detail::Heads<T> queries(q), out(y);
     const auto kv = detail::heads_sources<T>(sources, batch);
@@ -142,7 +142,7 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
     }
     return;
   }
-  visit_float(q.dtype(), "attention", [&](auto tag) {
+  visit_float(q, "attention", [&](auto tag) {
     using T = decltype(tag);
     const detail::Heads<T> queries(q), outputs(y), douts(dy);
     const auto kv = detail::heads_sources<T>(sources, batch);

@@ -47,7 +47,7 @@ struct BinaryScalar {
 };
 
 template <class F, class Body>
-void visit_operand(DType t, Body&& body) {
+void visit_operand(const Tensor& t, Body&& body) {
   if constexpr (F::kIntegers)
     visit_number(t, F::kName, body);
   else
@@ -58,14 +58,14 @@ void visit_operand(DType t, Body&& body) {
 
 template <class F>
 void binary_forward(F, const Tensor& a, const Tensor& b, Tensor& y) {
-  detail::visit_operand<F>(a.dtype(), [&](auto tag) {
+  detail::visit_operand<F>(a, [&](auto tag) {
     for_each_row<3>({&y, &a, &b}, detail::binary_row<F, decltype(tag)>, nullptr);
   });
 }
 
 template <class F>
 void binary_scalar(F, const Tensor& a, double s, bool scalar_first, Tensor& y) {
-  detail::visit_operand<F>(a.dtype(), [&](auto tag) {
+  detail::visit_operand<F>(a, [&](auto tag) {
     const detail::BinaryScalar<F, decltype(tag)> body{static_cast<decltype(tag)>(s), scalar_first};
     for_each_row<2>({&y, &a}, body.row, &body);
   });

@@ -125,7 +125,7 @@ struct PhaseAxis {
 
 ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
                                  const Conv2dShape& s) {
-  visit_float(x.dtype(), "conv2d", [&](auto tag) {
+  visit_float(x, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
@@ -159,7 +159,7 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
 // modulo the stride are reached by the same taps, so each residue (a "phase") is a stride-1 convolution of dy with a
 // part of the filters; nothing is multiplied by inserted zeros, and every dx is written once.
 ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
-  visit_float(dy.dtype(), "conv2d", [&](auto tag) {
+  visit_float(dy, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const T *dout = dy.data<T>(), *w = weight.data<T>();
     T* din = dx.data<T>();
@@ -253,7 +253,7 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
 
 // dW = dyᵀ patches: slices of the pixels have their own sums, which are added in order.
 ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
-  visit_float(x.dtype(), "conv2d", [&](auto tag) {
+  visit_float(x, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const T *in = x.data<T>(), *dout = dy.data<T>();
     T* dw = dweight.data<T>();

@@ -51,7 +51,7 @@ void multiply_add(const T* __restrict a, const T* __restrict b, T* __restrict y,
 
 ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
                                     const Conv2dShape& s) {
-  visit_float(x.dtype(), "depthwise convolution", [&](auto tag) {
+  visit_float(x, "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> in(x);
     const T *w = taps.data<T>(), *b = bias ? bias.data<T>() : nullptr;
@@ -74,7 +74,7 @@ ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const T
 }
 
 ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s) {
-  visit_float(dy.dtype(), "depthwise convolution", [&](auto tag) {
+  visit_float(dy, "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> dout(dy);
     const T* w = taps.data<T>();
@@ -101,7 +101,7 @@ ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps,
 }
 
 ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s) {
-  visit_float(x.dtype(), "depthwise convolution", [&](auto tag) {
+  visit_float(x, "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> in(x), dout(dy);
     T* dw = dtaps.data<T>();

@@ -13,7 +13,7 @@ ATLAS_INLINE void dropout(const Tensor& x, double p, uint64_t seed, uint64_t str
   const int64_t n = x.numel();
   // A 24-bit draw is kept when it reaches the threshold: exact for p = 0 (all) and p = 1 (none).
   const auto threshold = static_cast<uint32_t>(p * 0x1p24 + 0.5);
-  visit_float(x.dtype(), "dropout", [&](auto tag) {
+  visit_float(x, "dropout", [&](auto tag) {
     using T = decltype(tag);
     const T* xp = x.data<T>();
     T* yp = y.data<T>();
@@ -33,7 +33,7 @@ ATLAS_INLINE void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t s
   if (x.numel() == 0) return;
   const int64_t rows = x.shape()[0], length = x.numel() / rows;
   const auto threshold = static_cast<uint32_t>(p * 0x1p24 + 0.5);
-  visit_float(x.dtype(), "drop_path", [&](auto tag) {
+  visit_float(x, "drop_path", [&](auto tag) {
     using T = decltype(tag);
     const T* xp = x.data<T>();
     T* yp = y.data<T>();

@@ -58,7 +58,7 @@ ATLAS_INLINE void gather_forward(const Tensor& x, const Tensor& index, int axis,
 }
 
 ATLAS_INLINE void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx) {
-  visit_float(dx.dtype(), "gather", [&](auto tag) {
+  visit_float(dx, "gather", [&](auto tag) {
     using T = decltype(tag);
     const T* from = dy.data<T>();
     T* to = dx.data<T>();

@@ -144,7 +144,7 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
   if (c.numel() == 0) return;
   const int64_t items = c.numel() / (m * n);
   const MatrixLayout la = matrix_layout(a), lb = matrix_layout(b);
-  visit_float(c.dtype(), "matmul", [&](auto tag) {
+  visit_float(c, "matmul", [&](auto tag) {
     using T = decltype(tag);
     std::vector<GemmOperands<T>> batch(static_cast<size_t>(items));
     for (int64_t i = 0; i < items; ++i) {
@@ -165,7 +165,7 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
 ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out) {
   const int64_t rows = x.shape()[0], columns = x.shape()[1], step = x.strides()[0];
   if (columns == 0) return;
-  visit_float(x.dtype(), "column_sums", [&](auto tag) {
+  visit_float(x, "column_sums", [&](auto tag) {
     using T = decltype(tag);
     const T* from = x.data<T>();
     // At most 64 blocks of rows, each with its own sums: a fixed cut, whatever the number of threads.

@@ -20,7 +20,7 @@ ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& targ
       check(labels[r] >= 0 && labels[r] < classes, "cross_entropy",
             "target of row {} is {}, needs a class in [0, {}) for logits {}", r, labels[r], classes, describe(logits));
   }
-  visit_float(logits.dtype(), "cross_entropy", [&](auto tag) {
+  visit_float(logits, "cross_entropy", [&](auto tag) {
     using T = decltype(tag);
     const T *xp = logits.data<T>(), *soft = labels == nullptr ? target.data<T>() : nullptr;
     T* stats = statistics.data<T>();
@@ -56,7 +56,7 @@ ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& tar
                                          double smoothing, const Tensor& dloss, Tensor& dlogits) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   const int64_t* labels = target.dtype() == int64 ? target.data<int64_t>() : nullptr;
-  visit_float(logits.dtype(), "cross_entropy", [&](auto tag) {
+  visit_float(logits, "cross_entropy", [&](auto tag) {
     using T = decltype(tag);
     const T *xp = logits.data<T>(), *stats = statistics.data<T>(),
             *soft = labels == nullptr ? target.data<T>() : nullptr;
@@ -86,7 +86,7 @@ ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& tar
 ATLAS_INLINE void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
                                                 const Tensor& dloss, Tensor& dtarget) {
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
-  visit_float(logits.dtype(), "cross_entropy", [&](auto tag) {
+  visit_float(logits, "cross_entropy", [&](auto tag) {
     using T = decltype(tag);
     const T *xp = logits.data<T>(), *stats = statistics.data<T>();
     T* dtp = dtarget.data<T>();

@@ -111,7 +111,7 @@ void ema_row(int64_t n, T* __restrict average, const T* __restrict x, T keep, T 
 }  // namespace optim_detail
 
 ATLAS_INLINE void sgd_update(Tensor& p, const Tensor& g, Tensor& buffer, const SgdStep& s) {
-  visit_float(p.dtype(), "SGD", [&](auto tag) {
+  visit_float(p, "SGD", [&](auto tag) {
     using T = decltype(tag);
     const T lr = static_cast<T>(s.lr), momentum = static_cast<T>(s.momentum), decay = static_cast<T>(s.weight_decay);
     T* w = p.data<T>();
@@ -129,7 +129,7 @@ ATLAS_INLINE void sgd_update(Tensor& p, const Tensor& g, Tensor& buffer, const S
 }
 
 ATLAS_INLINE void adam_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, const AdamStep& s) {
-  visit_float(p.dtype(), "Adam", [&](auto tag) {
+  visit_float(p, "Adam", [&](auto tag) {
     using T = decltype(tag);
     const optim_detail::AdamCoefficients<T> c(s);
     const T keep = static_cast<T>(s.decoupled ? 1 - s.lr * s.weight_decay : 1);
@@ -145,7 +145,7 @@ ATLAS_INLINE void adam_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
 }
 
 ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, const AdamStep& s) {
-  visit_float(p.dtype(), "LAMB", [&](auto tag) {
+  visit_float(p, "LAMB", [&](auto tag) {
     using T = decltype(tag);
     using optim_detail::kBlock, optim_detail::kGrain;
     const optim_detail::AdamCoefficients<T> c(s);
@@ -184,7 +184,7 @@ ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
 }
 
 ATLAS_INLINE void ema_update(Tensor& average, const Tensor& x, double decay) {
-  visit_float(average.dtype(), "Ema", [&](auto tag) {
+  visit_float(average, "Ema", [&](auto tag) {
     using T = decltype(tag);
     T* a = average.data<T>();
     const T* from = x.data<T>();
@@ -202,7 +202,7 @@ ATLAS_INLINE void swap_values(Tensor& a, Tensor& b) {
 }
 
 ATLAS_INLINE double sum_of_squares(const Tensor& x) {
-  return visit_float(x.dtype(), "sum_of_squares", [&](auto tag) {
+  return visit_float(x, "sum_of_squares", [&](auto tag) {
     using T = decltype(tag);
     const T* data = x.data<T>();
     const int64_t n = x.numel(), pieces = (n + optim_detail::kGrain - 1) / optim_detail::kGrain;

@@ -37,7 +37,7 @@ void for_each_tile(int64_t outer, int64_t n, int64_t inner, const F& f) {
 
 ATLAS_INLINE void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index) {
   if (index.numel() == 0) return;
-  visit_number(x.dtype(), "argmax", [&](auto tag) {
+  visit_number(x, "argmax", [&](auto tag) {
     using T = decltype(tag);
     const T* from = x.data<T>();
     int64_t* to = index.data<int64_t>();
@@ -63,7 +63,7 @@ ATLAS_INLINE void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tens
 
 ATLAS_INLINE void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index) {
   if (values.numel() == 0) return;
-  visit_number(x.dtype(), "topk", [&](auto tag) {
+  visit_number(x, "topk", [&](auto tag) {
     using T = decltype(tag);
     const T* from = x.data<T>();
     T* value = values.data<T>();
@@ -87,7 +87,7 @@ ATLAS_INLINE void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& va
 
 ATLAS_INLINE void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx) {
   if (dx.numel() == 0) return;
-  visit_float(dy.dtype(), "topk", [&](auto tag) {
+  visit_float(dy, "topk", [&](auto tag) {
     using T = decltype(tag);
     const T* from = dy.data<T>();
     const int64_t* at = index.data<int64_t>();
@@ -122,7 +122,7 @@ ATLAS_INLINE void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool
   if (x.dtype() == int64)
     run(int64_t{});
   else
-    visit_float(x.dtype(), "cumsum", run);
+    visit_float(x, "cumsum", run);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cpu

@@ -156,12 +156,12 @@ ATLAS_INLINE void sum_forward(const Tensor& x, int64_t n, int64_t inner, double 
   if (x.dtype() == boolean)
     run(bool{});
   else
-    visit_number(x.dtype(), "sum", run);
+    visit_number(x, "sum", run);
 }
 
 template <class F>
 void extreme_forward(F, const Tensor& x, int64_t n, int64_t inner, Tensor& y) {
-  visit_number(x.dtype(), F::kName,
+  visit_number(x, F::kName,
                [&](auto tag) { detail::reduce_axis(detail::ExtremeOf<F, decltype(tag)>{}, x, n, inner, y, tag); });
 }
 

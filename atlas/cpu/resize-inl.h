@@ -34,7 +34,7 @@ ATLAS_INLINE void resample2d(const Tensor& x, const ResampleTaps& rows, const Re
   if (y.numel() == 0) return;
   const int64_t height = x.shape()[1], width = x.shape()[2], channels = x.shape()[3], in_row = width * channels;
   const int64_t out_height = rows.size(), out_width = columns.size(), out_row = out_width * channels;
-  visit_number(x.dtype(), "resample2d", [&](auto tag) {
+  visit_number(x, "resample2d", [&](auto tag) {
     using T = decltype(tag);
     using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
     const std::vector<A> row_weight(rows.weight.begin(), rows.weight.end());

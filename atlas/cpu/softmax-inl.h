@@ -108,7 +108,7 @@ void for_each_line(const AxisView& v, const Row& row, const Columns& columns) {
 
 ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y) {
   if (x.numel() == 0) return;
-  visit_float(x.dtype(), "softmax", [&](auto tag) {
+  visit_float(x, "softmax", [&](auto tag) {
     using T = decltype(tag);
     const T* xp = x.data<T>();
     T* yp = y.data<T>();
@@ -125,7 +125,7 @@ ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool lo
 ATLAS_INLINE void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm,
                                    Tensor& dx) {
   if (y.numel() == 0) return;
-  visit_float(y.dtype(), "softmax", [&](auto tag) {
+  visit_float(y, "softmax", [&](auto tag) {
     using T = decltype(tag);
     const T *yp = y.data<T>(), *dyp = dy.data<T>();
     T* dxp = dx.data<T>();

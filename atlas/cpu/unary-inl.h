@@ -39,14 +39,14 @@ template <class F>
 void unary_forward(F f, const Tensor& x, Tensor& y) {
   const auto run = [&](auto tag) { for_each_row<2>({&y, &x}, detail::unary_row<F, decltype(tag)>, &f); };
   if constexpr (F::kIntegers)
-    visit_number(x.dtype(), F::kName, run);
+    visit_number(x, F::kName, run);
   else
-    visit_float(x.dtype(), F::kName, run);
+    visit_float(x, F::kName, run);
 }
 
 template <class F>
 void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx) {
-  visit_float(v.dtype(), F::kName, [&](auto tag) {
+  visit_float(v, F::kName, [&](auto tag) {
     for_each_row<3>({&dx, &v, &dy}, detail::unary_backward_row<F, decltype(tag)>, &f);
   });
 }

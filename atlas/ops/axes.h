@@ -11,13 +11,13 @@ namespace atlas::inline ATLAS_ABI::detail {
 /// Which axes a reduction removes.
 using AxisMask = std::array<bool, kMaxDims>;
 
-/// Axis numbers (negative ones count from the end; none means all) as a mask over `dim` axes.
+/// Axis numbers (negative ones count from the end; none means all) as a mask over the axes of x.
 /// @throws Error naming `op` for an axis out of range or given twice.
-inline AxisMask axis_mask(const Shape& axes, int dim, const char* op) {
+inline AxisMask axis_mask(const Shape& axes, const Tensor& x, const char* op) {
   AxisMask mask{};
-  for (int i = 0; i < dim && axes.empty(); ++i) mask[static_cast<size_t>(i)] = true;
+  for (int i = 0; i < x.dim() && axes.empty(); ++i) mask[static_cast<size_t>(i)] = true;
   for (int64_t a : axes) {
-    bool& reduced = mask[static_cast<size_t>(normalize_axis(a, dim, op))];
+    bool& reduced = mask[static_cast<size_t>(normalize_axis(a, x, op))];
     check(!reduced, op, "axis {} is given twice in {}", a, axes);
     reduced = true;
   }
@@ -106,7 +106,7 @@ inline Tensor raw_sum(const Tensor& x, const AxisMask& mask, const Shape& shape,
 /// Largest or smallest (F) over the axes of the mask, likewise. @throws Error when there is nothing to choose from.
 template <class F>
 Tensor raw_extreme(F f, const char* op, const Tensor& x, const AxisMask& mask, const Shape& shape) {
-  visit_number(x.dtype(), op, [](auto) {});
+  visit_number(x, op, [](auto) {});
   if (x.numel() == 0) {
     check(shape.numel() == 0, op, "{} has no elements along the reduced axes to choose from", describe(x));
     return empty(shape, x.dtype(), x.device());

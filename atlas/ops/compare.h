@@ -29,7 +29,7 @@ inline void check_number(const char* op, const Tensor& a, double s) {
 template <class F>
 Tensor binary(F f, const char* op, const Tensor& a, const Tensor& b) {
   check_operands(op, a, b);
-  Tensor y = empty(broadcast_shapes(a.shape(), b.shape(), op), F::kCompares ? boolean : a.dtype(), a.device());
+  Tensor y = empty(broadcast_shapes(a, b, op), F::kCompares ? boolean : a.dtype(), a.device());
   kernels::binary_forward(f, a, b, y);
   return y;
 }

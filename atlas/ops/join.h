@@ -16,7 +16,7 @@ namespace atlas::inline ATLAS_ABI {
 inline Tensor cat(const std::vector<Tensor>& tensors, int axis) {
   check(!tensors.empty(), "cat", "needs at least one tensor");
   const Tensor& first = tensors.front();
-  axis = normalize_axis(axis, first.dim(), "cat");
+  axis = normalize_axis(axis, first, "cat");
   Shape shape = first.shape();
   std::vector<int64_t> sizes;
   int64_t total = 0;
@@ -92,7 +92,7 @@ inline Tensor pad(const Tensor& x, const Shape& before, const Shape& after, doub
 /// @param n  at least 0
 inline Tensor repeat_interleave(const Tensor& x, int64_t n, int axis) {
   check(n >= 0, "repeat_interleave", "the number of repetitions must not be negative, got {}", n);
-  axis = normalize_axis(axis, x.dim(), "repeat_interleave");
+  axis = normalize_axis(axis, x, "repeat_interleave");
   int64_t outer = 1, inner = 1;
   for (int i = 0; i < axis; ++i) outer *= x.shape()[i];
   for (int i = axis + 1; i < x.dim(); ++i) inner *= x.shape()[i];
@@ -110,7 +110,7 @@ inline Tensor repeat_interleave(const Tensor& x, int64_t n, int axis) {
 /// @param index  int64, as many axes as x, no longer than x on the axes other than `axis`; values in [0, x.shape[axis])
 /// @return a tensor of index's shape and x's dtype
 inline Tensor gather(const Tensor& x, int axis, const Tensor& index) {
-  axis = normalize_axis(axis, x.dim(), "gather");
+  axis = normalize_axis(axis, x, "gather");
   check(index.dtype() == int64 && index.dim() == x.dim(), "gather",
         "index must be int64 with as many axes as x: got {} for {}", describe(index), describe(x));
   for (int i = 0; i < x.dim(); ++i)
@@ -131,7 +131,7 @@ inline Tensor gather(const Tensor& x, int axis, const Tensor& index) {
 /// @param index  int64[K], values in [0, x.shape[axis]); may repeat
 /// @return shape of x with length K on `axis`
 inline Tensor index_select(const Tensor& x, int axis, const Tensor& index) {
-  axis = normalize_axis(axis, x.dim(), "index_select");
+  axis = normalize_axis(axis, x, "index_select");
   check(index.dtype() == int64 && index.dim() == 1, "index_select", "index must be int64 with one axis, got {}",
         describe(index));
   kernels::check_index(index, x.shape()[axis], "index_select");

@@ -25,7 +25,7 @@ namespace atlas::inline ATLAS_ABI {
 inline Tensor cross_entropy(const Tensor& logits, const Tensor& target, double label_smoothing = 0) {
   const char* op = "cross_entropy";
   check(logits.dim() == 2, op, "logits need two axes [B, C], got {}", describe(logits));
-  visit_float(logits.dtype(), op, [](auto) {});
+  visit_float(logits, op, [](auto) {});
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   check(rows > 0, op, "the mean over an empty batch is undefined: logits {} axis 0 = 0", describe(logits));
   check(classes > 0, op, "needs at least one class: logits {} axis 1 = 0", describe(logits));

@@ -56,7 +56,7 @@ inline Tensor promote_vector(const Tensor& t, bool left) {
 
 /// a b for operands of at least two axes, outside the graph; batch axes broadcast.
 inline Tensor multiply(Tensor a, Tensor b) {
-  const Shape batch = broadcast_shapes(batch_shape(a), batch_shape(b), "matmul");
+  const Shape batch = broadcast(batch_shape(a), batch_shape(b), "matmul", describe(a), describe(b), 2);
   const int64_t m = a.size(-2), n = b.size(-1);
   Shape shape = batch;
   shape.push_back(m);

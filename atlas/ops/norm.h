@@ -24,7 +24,7 @@ inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, c
 
 inline void check_input(const Tensor& x, const char* op) {
   check(x.dim() >= 1, op, "x needs at least one axis (channels last), got {}", describe(x));
-  visit_float(x.dtype(), op, [](auto) {});
+  visit_float(x, op, [](auto) {});
 }
 
 }  // namespace norm_detail

@@ -36,7 +36,7 @@ inline Tensor swap_last(const Tensor& t, int axis) {
 /// @throws Error for an axis out of range or of length 0
 inline Tensor argmax(const Tensor& x, int axis = -1, bool keepdim = false) {
   check(x.defined(), "argmax", "the operand is undefined");
-  const int a = normalize_axis(axis, x.dim(), "argmax");
+  const int a = normalize_axis(axis, x, "argmax");
   Shape shape = x.shape();
   if (keepdim)
     shape[a] = 1;
@@ -58,7 +58,7 @@ inline Tensor argmax(const Tensor& x, int axis = -1, bool keepdim = false) {
 /// @throws Error for an axis or a k out of range
 inline std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int axis = -1) {
   check(x.defined(), "topk", "the operand is undefined");
-  const int a = normalize_axis(axis, x.dim(), "topk");
+  const int a = normalize_axis(axis, x, "topk");
   const int64_t n = x.shape()[a];
   check(k >= 0 && k <= n, "topk", "k = {} is outside [0, {}], the length of axis {} of {}", k, n, a, describe(x));
   // Rows are sorted along the last axis; other axes are brought there and back.
@@ -87,7 +87,7 @@ inline std::pair<Tensor, Tensor> topk(const Tensor& x, int64_t k, int axis = -1)
 /// @throws Error for an axis out of range
 inline Tensor cumsum(const Tensor& x, int axis) {
   check(x.defined(), "cumsum", "the operand is undefined");
-  const int a = normalize_axis(axis, x.dim(), "cumsum");
+  const int a = normalize_axis(axis, x, "cumsum");
   const int64_t n = x.shape()[a], inner = detail::inner_count(x.shape(), a);
   Tensor y = empty_like(x);
   kernels::cumsum_forward(detail::raw_contiguous(x), n, inner, false, y);

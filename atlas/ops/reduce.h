@@ -16,7 +16,7 @@ namespace atlas::inline ATLAS_ABI {
 /// @throws Error for an axis out of range or given twice; so do all reductions
 inline Tensor sum(const Tensor& x, const Shape& axes = {}, bool keepdim = false) {
   check(x.defined(), "sum", "the operand is undefined");
-  const detail::AxisMask mask = detail::axis_mask(axes, x.dim(), "sum");
+  const detail::AxisMask mask = detail::axis_mask(axes, x, "sum");
   return record("sum", detail::raw_sum(x, mask, detail::reduced_shape(x.shape(), mask, keepdim)), {x},
                 [mask, shape = x.shape()](const Tensor& dy) { return Grads{detail::expand_reduced(dy, shape, mask)}; });
 }
@@ -26,8 +26,8 @@ inline Tensor sum(const Tensor& x, const Shape& axes = {}, bool keepdim = false)
 /// @return as sum(); the mean of nothing is NaN
 inline Tensor mean(const Tensor& x, const Shape& axes = {}, bool keepdim = false) {
   check(x.defined(), "mean", "the operand is undefined");
-  visit_float(x.dtype(), "mean", [](auto) {});
-  const detail::AxisMask mask = detail::axis_mask(axes, x.dim(), "mean");
+  visit_float(x, "mean", [](auto) {});
+  const detail::AxisMask mask = detail::axis_mask(axes, x, "mean");
   const double scale = 1.0 / static_cast<double>(detail::reduced_count(x.shape(), mask));
   return record("mean", detail::raw_sum(x, mask, detail::reduced_shape(x.shape(), mask, keepdim), scale), {x},
                 [mask, scale, shape = x.shape()](const Tensor& dy) {
@@ -40,7 +40,7 @@ namespace detail {
 template <class F>
 Tensor extreme(F f, const char* op, const Tensor& x, const Shape& axes, bool keepdim) {
   check(x.defined(), op, "the operand is undefined");
-  const AxisMask mask = axis_mask(axes, x.dim(), op);
+  const AxisMask mask = axis_mask(axes, x, op);
   Tensor y = raw_extreme(f, op, x, mask, reduced_shape(x.shape(), mask, keepdim));
   if (!needs_record({x})) return y;
   return record(op, y, {x}, [mask, op, sx = Saved(x, op), sy = Saved(y, op)](const Tensor& dy) {
@@ -82,8 +82,8 @@ inline Tensor min(const Tensor& x, const Shape& axes = {}, bool keepdim = false)
 /// @return x's shape without the axes; NaN when n - 1 (or n) is not positive
 inline Tensor var(const Tensor& x, const Shape& axes = {}, bool keepdim = false, bool unbiased = true) {
   check(x.defined(), "var", "the operand is undefined");
-  visit_float(x.dtype(), "var", [](auto) {});
-  const detail::AxisMask mask = detail::axis_mask(axes, x.dim(), "var");
+  visit_float(x, "var", [](auto) {});
+  const detail::AxisMask mask = detail::axis_mask(axes, x, "var");
   const int64_t freedom = detail::reduced_count(x.shape(), mask) - (unbiased ? 1 : 0);
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(freedom, 0));
   Tensor y;

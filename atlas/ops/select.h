@@ -32,7 +32,7 @@ inline void check_mask(const char* op, const Tensor& mask, const Tensor& x) {
 inline Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   detail::check_operands("where", a, b);
   detail::check_mask("where", condition, a);
-  const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a.shape(), b.shape(), "where"), "where");
+  const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a, b, "where"), "where");
   Tensor y = empty(shape, a.dtype(), a.device());
   kernels::where_forward(condition, a, b, y);
   return record("where", y, {a, b},
@@ -52,8 +52,8 @@ inline Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 inline Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
   detail::check_number("masked_fill", x, value);
   detail::check_mask("masked_fill", mask, x);
-  check(broadcast_shapes(x.shape(), mask.shape(), "masked_fill") == x.shape(), "masked_fill",
-        "the mask {} does not broadcast to {}", describe(mask), describe(x));
+  check(broadcast_shapes(x, mask, "masked_fill") == x.shape(), "masked_fill", "the mask {} does not broadcast to {}",
+        describe(mask), describe(x));
   Tensor y = empty_like(x);
   kernels::masked_fill(x, mask, true, value, y);
   return record("masked_fill", y, {x}, [m = Saved(mask, "masked_fill")](const Tensor& dy) {

@@ -99,7 +99,7 @@ inline Tensor permute(const Tensor& x, const Shape& axes) {
   check(axes.size() == n, "permute", "needs one entry per axis of {}, got {}", describe(x), axes);
   Shape shape = x.shape(), strides = x.strides(), inverse = Shape::filled(n, -1);
   for (int i = 0; i < n; ++i) {
-    const int from = normalize_axis(axes[i], n, "permute");
+    const int from = normalize_axis(axes[i], x, "permute");
     check(inverse[from] < 0, "permute", "axis {} appears twice in {} for {}", from, axes, describe(x));
     inverse[from] = i;
     shape[i] = x.shape()[from];
@@ -111,8 +111,8 @@ inline Tensor permute(const Tensor& x, const Shape& axes) {
 
 /// y = x with axes a and b exchanged; negative axes count from the end.
 inline Tensor transpose(const Tensor& x, int a, int b) {
-  a = normalize_axis(a, x.dim(), "transpose");
-  b = normalize_axis(b, x.dim(), "transpose");
+  a = normalize_axis(a, x, "transpose");
+  b = normalize_axis(b, x, "transpose");
   Shape shape = x.shape(), strides = x.strides();
   std::swap(shape[a], shape[b]);
   std::swap(strides[a], strides[b]);
@@ -126,7 +126,7 @@ inline Tensor transpose(const Tensor& x, int a, int b) {
 /// @param step   at least 1
 /// @throws Error when begin or end lie outside the axis.
 inline Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end, int64_t step = 1) {
-  axis = normalize_axis(axis, x.dim(), "slice");
+  axis = normalize_axis(axis, x, "slice");
   const int64_t n = x.shape()[axis];
   if (end == kEnd) end = n;
   check(begin >= -n && begin <= n && end >= -n && end <= n, "slice",
@@ -153,7 +153,7 @@ inline Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end, int64
 /// @param index  in [-n, n); negative ones count from the end
 inline Tensor select(const Tensor& x, int axis, int64_t index) {
   check(x.dim() > 0, "select", "a tensor without axes has nothing to index: {} (use item())", describe(x));
-  axis = normalize_axis(axis, x.dim(), "select");
+  axis = normalize_axis(axis, x, "select");
   const int64_t n = x.shape()[axis];
   check(index >= -n && index < n, "select", "index {} is outside axis {} of {}, whose length is {}", index, axis,
         describe(x), n);
@@ -203,7 +203,7 @@ inline Tensor expand(const Tensor& x, Shape shape) {
 /// y = x without one axis of length 1.
 /// @throws Error when the axis is longer.
 inline Tensor squeeze(const Tensor& x, int axis) {
-  axis = normalize_axis(axis, x.dim(), "squeeze");
+  axis = normalize_axis(axis, x, "squeeze");
   check(x.shape()[axis] == 1, "squeeze", "axis {} of {} has length {}, not 1", axis, describe(x), x.shape()[axis]);
   Shape shape = x.shape(), strides = x.strides();
   shape.erase(axis);
@@ -225,8 +225,8 @@ inline Tensor unsqueeze(const Tensor& x, int axis) {
 /// y = x with axes from..to (inclusive) joined to one.
 inline Tensor flatten(const Tensor& x, int from = 0, int to = -1) {
   if (x.dim() == 0) return reshape(x, {1});
-  from = normalize_axis(from, x.dim(), "flatten");
-  to = normalize_axis(to, x.dim(), "flatten");
+  from = normalize_axis(from, x, "flatten");
+  to = normalize_axis(to, x, "flatten");
   check(from <= to, "flatten", "axis {} lies after axis {} ({})", from, to, describe(x));
   Shape shape;
   int64_t joined = 1;
@@ -244,7 +244,7 @@ inline Tensor flatten(const Tensor& x, int from = 0, int to = -1) {
 /// @param sizes  their lengths; they add up to the length of the axis
 /// @return as many views of x
 inline std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int axis) {
-  axis = normalize_axis(axis, x.dim(), "split");
+  axis = normalize_axis(axis, x, "split");
   int64_t total = 0;
   for (int64_t n : sizes) {
     check(n >= 0 && !__builtin_add_overflow(total, n, &total), "split", "{} is no length of a part", n);
@@ -264,7 +264,7 @@ inline std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& si
 /// n slices of equal length of an axis.
 /// @throws Error when n does not divide the length.
 inline std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis) {
-  axis = normalize_axis(axis, x.dim(), "chunk");
+  axis = normalize_axis(axis, x, "chunk");
   const int64_t length = x.shape()[axis];
   check(n >= 1 && length % n == 0, "chunk",
         "axis {} of {} does not divide into {} equal parts (use split for unequal ones)", axis, describe(x), n);
@@ -275,7 +275,7 @@ inline std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis) {
 /// @param size  length of a window, at most the length of the axis: it becomes the last axis of y
 /// @param step  distance of two windows, at least 1
 inline Tensor unfold(const Tensor& x, int axis, int64_t size, int64_t step) {
-  axis = normalize_axis(axis, x.dim(), "unfold");
+  axis = normalize_axis(axis, x, "unfold");
   const int64_t n = x.shape()[axis];
   check(size >= 0 && size <= n, "unfold", "a window of {} does not fit into axis {} of {}", size, axis, describe(x));
   check(step >= 1, "unfold", "step must be at least 1, got {}", step);

@@ -13,8 +13,8 @@ namespace atlas::inline ATLAS_ABI {
 namespace softmax_detail {
 
 inline Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarithm) {
-  const AxisView view(x.shape(), normalize_axis(axis, x.dim(), op));
-  visit_float(x.dtype(), op, [](auto) {});
+  const AxisView view(x.shape(), normalize_axis(axis, x, op));
+  visit_float(x, op, [](auto) {});
   const Tensor in = x.contiguous();
   Tensor y = empty_like(in);
   kernels::softmax_forward(in, view, logarithm, y);

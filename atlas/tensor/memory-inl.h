@@ -47,8 +47,8 @@ void copy_row(char* y_bytes, int64_t y_step, const char* x_bytes, int64_t x_step
 
 ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
   if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("copy");
-  check(broadcast_shapes(dst.shape(), src.shape(), "copy") == dst.shape(), "copy", "{} does not broadcast to {}",
-        describe(src), describe(dst));
+  check(broadcast_shapes(dst, src, "copy") == dst.shape(), "copy", "{} does not broadcast to {}", describe(src),
+        describe(dst));
   if (dst.dtype() == src.dtype() && dst.shape() == src.shape() && dst.is_contiguous() && src.is_contiguous()) {
     const int64_t bytes = dst.numel() * item_size(dst.dtype());
     char* to = static_cast<char*>(dst.raw());
@@ -90,10 +90,10 @@ ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
 ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
   if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("add_");
   check(dst.dtype() == src.dtype(), "add_", "dtypes differ: {} and {}", describe(dst), describe(src));
-  check(broadcast_shapes(dst.shape(), src.shape(), "add_") == dst.shape(), "add_", "{} does not broadcast to {}",
-        describe(src), describe(dst));
+  check(broadcast_shapes(dst, src, "add_") == dst.shape(), "add_", "{} does not broadcast to {}", describe(src),
+        describe(dst));
   const StridedLoop<2> loop(dst.shape(), {dst.strides(), broadcast_strides(src.shape(), src.strides(), dst.shape())});
-  visit_number(dst.dtype(), "add_", [&](auto tag) {
+  visit_number(dst, "add_", [&](auto tag) {
     using T = decltype(tag);
     T* to = dst.data<T>();
     const T* from = src.data<T>();
@@ -116,7 +116,7 @@ ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
 ATLAS_INLINE void scale_elements(Tensor& dst, double factor) {
   if (dst.device().is_cuda()) fail_no_cuda("mul_");
   const StridedLoop<1> loop(dst.shape(), {dst.strides()});
-  visit_number(dst.dtype(), "mul_", [&](auto tag) {
+  visit_number(dst, "mul_", [&](auto tag) {
     using T = decltype(tag);
     T* y = dst.data<T>();
     using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
@@ -230,7 +230,7 @@ void sum_to(T* to, const T* from, const SumAxes& axes) {
 ATLAS_INLINE void sum_to_elements(Tensor& dst, const Tensor& src) {
   if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("sum_to");
   check(dst.dtype() == src.dtype(), "sum_to", "dtypes differ: {} and {}", describe(dst), describe(src));
-  check(dst.dim() <= src.dim() && broadcast_shapes(dst.shape(), src.shape(), "sum_to") == src.shape(), "sum_to",
+  check(dst.dim() <= src.dim() && broadcast_shapes(dst, src, "sum_to") == src.shape(), "sum_to",
         "{} does not broadcast to {}", describe(dst), describe(src));
   if (src.numel() == 0) {
     fill_elements(dst, 0);
@@ -238,7 +238,7 @@ ATLAS_INLINE void sum_to_elements(Tensor& dst, const Tensor& src) {
     const auto last = [&](const Shape& s) { return Shape(std::vector<int64_t>(s.end() - dst.dim(), s.end())); };
     copy_elements(dst, raw_view(src, dst.shape(), last(src.strides()), src.offset()));
   } else {
-    visit_float(dst.dtype(), "sum_to", [&](auto tag) {
+    visit_float(dst, "sum_to", [&](auto tag) {
       using T = decltype(tag);
       detail::sum_to(dst.data<T>(), src.data<T>(), detail::SumAxes(dst, src));
     });

@@ -213,3 +213,39 @@ struct fmt::formatter<atlas::Description> {
     return out;
   }
 };
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Axis of x in [-n, n) -> [0, n). @throws Error naming `op` and x otherwise.
+inline int normalize_axis(int64_t axis, const Tensor& x, std::string_view op) {
+  check(x.defined(), op, "the operand is undefined");
+  const int n = x.dim();
+  check(n > 0, op, "{} has no axes, asked for axis {}", describe(x), axis);
+  check(axis >= -n && axis < n, op, "axis {} is outside [-{}, {}) of {}", axis, n, n, describe(x));
+  return static_cast<int>(axis < 0 ? axis + n : axis);
+}
+
+/// The shape that two operands broadcast to. @throws Error naming `op`, both operands and the failing axis.
+inline Shape broadcast_shapes(const Tensor& a, const Tensor& b, std::string_view op) {
+  return detail::broadcast(a.shape(), b.shape(), op, describe(a), describe(b));
+}
+
+/// visit_float() of x's dtype, with x in the error.
+template <class F>
+decltype(auto) visit_float(const Tensor& x, std::string_view op, F&& f) {
+  check(x.defined(), op, "the operand is undefined");
+  check(x.dtype() == float32 || x.dtype() == float64, op,
+        "needs float32 or float64, got {} (convert with .to(atlas::float32))", describe(x));
+  return visit_float(x.dtype(), op, std::forward<F>(f));
+}
+
+/// visit_number() of x's dtype, with x in the error.
+template <class F>
+decltype(auto) visit_number(const Tensor& x, std::string_view op, F&& f) {
+  check(x.defined(), op, "the operand is undefined");
+  check(x.dtype() == float32 || x.dtype() == float64 || x.dtype() == int64 || x.dtype() == uint8, op,
+        "needs float32, float64, int64 or uint8, got {} (convert with .to(...))", describe(x));
+  return visit_number(x.dtype(), op, std::forward<F>(f));
+}
+
+}  // namespace atlas::inline ATLAS_ABI

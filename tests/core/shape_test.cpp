@@ -41,7 +41,7 @@ TEST_CASE("broadcasting") {
   CHECK(broadcast_shapes({}, {5}, "add") == Shape{5});
   CHECK(broadcast_shapes({0, 1}, {1, 3}, "add") == Shape{0, 3});
   CHECK_THROWS_WITH_AS(broadcast_shapes({2, 3}, {2, 4}, "add"),
-                       "[add] shapes [2,3] and [2,4] do not broadcast: axis -1 has lengths 3 and 4", Error);
+                       "[add] [2,3] and [2,4] do not broadcast: axis -1 has lengths 3 and 4", Error);
   CHECK_THROWS_AS(broadcast_shapes({0}, {2}, "add"), Error);
 }
 

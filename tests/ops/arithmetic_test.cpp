@@ -219,13 +219,13 @@ TEST_CASE("devices") {
 TEST_CASE("errors") {
   CHECK(error_of([] {
           zeros({2, 3}) + zeros({2, 4});
-        }) == "[add] shapes [2,3] and [2,4] do not broadcast: axis -1 has lengths 3 and 4");
+        }) == "[add] float32[2,3] and float32[2,4] do not broadcast: axis -1 has lengths 3 and 4");
   CHECK(error_of([] { zeros({2}) * zeros({2}, int64); }) ==
         "[mul] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
   CHECK(error_of([] { zeros({2}, int64) / zeros({2}, int64); }) ==
-        "[div] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
+        "[div] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { zeros({2}, boolean) - zeros({2}, boolean); }) ==
-        "[sub] needs float32, float64, int64 or uint8, got bool (convert with .to(...))");
+        "[sub] needs float32, float64, int64 or uint8, got bool[2] (convert with .to(...))");
   CHECK(error_of([] { zeros({2}, int64) + 0.5; }) ==
         "[add] int64[2] takes whole numbers of its range, got 0.5 (convert the tensor with .to(atlas::float32))");
   CHECK(error_of([] { zeros({2}, uint8) * 256; }).find("[mul] uint8[2] takes whole numbers of its range, got 256") ==
@@ -235,5 +235,5 @@ TEST_CASE("errors") {
   CHECK(error_of([] { Tensor() * 2; }) == "[mul] the operand is undefined");
   CHECK(error_of([] {
           sum_to(zeros({2, 3}), {2});
-        }) == "[sum_to] shapes [2,3] and [2] do not broadcast: axis -1 has lengths 3 and 2");
+        }) == "[sum_to] [2,3] and [2] do not broadcast: axis -1 has lengths 3 and 2");
 }

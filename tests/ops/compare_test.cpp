@@ -80,11 +80,11 @@ TEST_CASE("many elements in parallel") {
 
 TEST_CASE("errors") {
   CHECK(error_of([] { eq(zeros({2}), zeros({3})); }) ==
-        "[eq] shapes [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
+        "[eq] float32[2] and float32[3] do not broadcast: axis -1 has lengths 2 and 3");
   CHECK(error_of([] { lt(zeros({2}), zeros({2}, int64)); }) ==
         "[lt] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
   CHECK(error_of([] { gt(zeros({2}, float16), zeros({2}, float16)); }) ==
-        "[gt] needs float32, float64, int64 or uint8, got float16 (convert with .to(...))");
+        "[gt] needs float32, float64, int64 or uint8, got float16[2] (convert with .to(...))");
   CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers of its range, got 0.5") ==
         0);
   CHECK(error_of([] { ne(Tensor(), 1); }) == "[ne] the operand is undefined");

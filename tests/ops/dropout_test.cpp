@@ -110,5 +110,5 @@ TEST_CASE("dropout: errors") {
   CHECK(error_of([] { drop_path(random({}, 1), 0.5, true); }) ==
         "[drop_path] x needs at least one axis (the samples), got float64[]");
   CHECK(error_of([] { dropout(empty({2}, int64), 0.5, true); }) ==
-        "[dropout] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
+        "[dropout] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
 }

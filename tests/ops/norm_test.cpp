@@ -188,7 +188,7 @@ TEST_CASE("norm: errors") {
         "[layer_norm] x needs at least one axis (channels last), got float64[]");
   CHECK(error_of([] {
           layer_norm(empty({2, 3}, int64), {}, {});
-        }) == "[layer_norm] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
+        }) == "[layer_norm] needs float32 or float64, got int64[2,3] (convert with .to(atlas::float32))");
   CHECK(error_of([] {
           batch_norm(random({1, 3}, 1), {}, {}, {}, {}, true);
         }) ==

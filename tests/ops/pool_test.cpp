@@ -167,7 +167,7 @@ TEST_CASE("pooling: errors") {
         }) == "[avg_pool2d] kernel and stride need lengths of at least 1, got kernel 2, stride 0 for axis 2");
   CHECK(error_of([] {
           avg_pool2d(empty({1, 4, 4, 1}, uint8), 2);
-        }) == "[avg_pool2d] needs float32 or float64, got uint8 (convert with .to(atlas::float32))");
+        }) == "[avg_pool2d] needs float32 or float64, got uint8[1,4,4,1] (convert with .to(atlas::float32))");
   CHECK(error_of([] {
           adaptive_avg_pool2d(random({1, 4, 4, 1}, 1), 0, 1);
         }) == "[adaptive_avg_pool2d] the new size is 0 x 1, needs at least 1 x 1");

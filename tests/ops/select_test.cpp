@@ -80,9 +80,9 @@ TEST_CASE("errors") {
   CHECK(error_of([&] { where(c, f, zeros({2}, float64)); }) ==
         "[where] dtypes differ: float32[2] and float64[2] (convert one with .to(...))");
   CHECK(error_of([&] { where(c, f, zeros({3})); }) ==
-        "[where] shapes [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
+        "[where] float32[2] and float32[3] do not broadcast: axis -1 has lengths 2 and 3");
   CHECK(error_of([&] { where(c, zeros({3}), zeros({3})); }) ==
-        "[where] shapes [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
+        "[where] [2] and [3] do not broadcast: axis -1 has lengths 2 and 3");
   CHECK(error_of([&] { masked_fill(zeros({1}), c, 0); }) ==
         "[masked_fill] the mask bool[2] does not broadcast to float32[1]");
   CHECK(error_of([&] { masked_fill(zeros({2}, int64), c, 0.5); }).find("[masked_fill] int64[2] takes whole numbers") ==

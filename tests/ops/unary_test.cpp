@@ -143,9 +143,9 @@ TEST_CASE("long rows in parallel give the same bits") {
 
 TEST_CASE("errors") {
   CHECK(error_of([] { exp(zeros({2}, int64)); }) ==
-        "[exp] needs float32 or float64, got int64 (convert with .to(atlas::float32))");
+        "[exp] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { abs(zeros({2}, bfloat16)); }) ==
-        "[abs] needs float32, float64, int64 or uint8, got bfloat16 (convert with .to(...))");
+        "[abs] needs float32, float64, int64 or uint8, got bfloat16[2] (convert with .to(...))");
   CHECK(error_of([] { clamp(zeros({2}), 2, 1); }) == "[clamp] needs lo <= hi, got 2 and 1");
   CHECK(error_of([] { clamp(zeros({2}), NAN, 1); }).find("[clamp] needs lo <= hi") == 0);
   CHECK(error_of([] { silu(Tensor()); }) == "[silu] the operand is undefined");
