@@ -142,13 +142,15 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
       std::fill(m, m + 2 * channels, 0.0);
       T* __restrict block_mean = workspace<T>(2 * channels, 1);
       T* __restrict block_m2 = block_mean + channels;
+      double* __restrict block_sum = workspace<double>(channels, 2);
       for (int64_t r0 = begin; r0 < end; r0 += block) {
         const int64_t r1 = std::min(end, r0 + block);
-        std::fill(block_mean, block_mean + 2 * channels, T(0));
+        std::fill(block_sum, block_sum + channels, 0.0);
+        std::fill(block_m2, block_m2 + channels, T(0));
         for (int64_t r = r0; r < r1; ++r)
-          for (int64_t c = 0; c < channels; ++c) block_mean[c] += xp[r * channels + c];
-        const T scale = T(1) / static_cast<T>(r1 - r0);
-        for (int64_t c = 0; c < channels; ++c) block_mean[c] *= scale;
+          for (int64_t c = 0; c < channels; ++c) block_sum[c] += static_cast<double>(xp[r * channels + c]);
+        const double scale = 1.0 / static_cast<double>(r1 - r0);
+        for (int64_t c = 0; c < channels; ++c) block_mean[c] = static_cast<T>(block_sum[c] * scale);
         for (int64_t r = r0; r < r1; ++r) {
           for (int64_t c = 0; c < channels; ++c) {
             const T d = xp[r * channels + c] - block_mean[c];
@@ -206,36 +208,35 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
     parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
       double* total = partial + begin / grain * 2 * channels;
       std::fill(total, total + 2 * channels, 0.0);
-      T* __restrict sum_dyx = workspace<T>(2 * channels, 1);
-      T* __restrict sum_dy = sum_dyx + channels;
-      for (int64_t r0 = begin; r0 < end; r0 += block) {
-        std::fill(sum_dyx, sum_dyx + 2 * channels, T(0));
-        for (int64_t r = r0; r < std::min(end, r0 + block); ++r) {
-          const T *xr = xp + r * channels, *dyr = dyp + r * channels;
-          for (int64_t c = 0; c < channels; ++c) {
-            sum_dyx[c] += dyr[c] * (xr[c] - m[c]);
-            sum_dy[c] += dyr[c];
-          }
+      // Sums in float64: where the mean of dy is all there is of it (a global average follows), dx is what they leave.
+      double* __restrict sum_dyx = total;
+      double* __restrict sum_dy = total + channels;
+      for (int64_t r = begin; r < end; ++r) {
+        const T *xr = xp + r * channels, *dyr = dyp + r * channels;
+        for (int64_t c = 0; c < channels; ++c) {
+          sum_dyx[c] += static_cast<double>(dyr[c] * (xr[c] - m[c]));
+          sum_dy[c] += static_cast<double>(dyr[c]);
         }
-        for (int64_t c = 0; c < 2 * channels; ++c) total[c] += static_cast<double>(sum_dyx[c]);
       }
     });
     norm_detail::combine(partial, pieces, channels, dw, db);
-    // dx = a dy + k (x - mean) + c0, per channel.
+    // dx = a (dy - <dy>) + k (x - mean), per channel.
     T* a = workspace<T>(3 * channels, 1);
-    T *k = a + channels, *c0 = k + channels;
+    T *k = a + channels, *mean_dy = k + channels;
     const T scale = batch_statistics && rows > 0 ? T(1) / static_cast<T>(rows) : T(0);
     for (int64_t c = 0; c < channels; ++c) {
       dw[c] *= s[c];
       a[c] = w[c] * s[c];
       k[c] = -a[c] * s[c] * dw[c] * scale;
-      c0[c] = -a[c] * db[c] * scale;
+      double total_dy = 0;
+      for (int64_t p = 0; p < pieces; ++p) total_dy += partial[(2 * p + 1) * channels + c];
+      mean_dy[c] = batch_statistics && rows > 0 ? static_cast<T>(total_dy / static_cast<double>(rows)) : T(0);
     }
     parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const T *xr = xp + r * channels, *dyr = dyp + r * channels;
         T* __restrict dxr = dxp + r * channels;
-        for (int64_t c = 0; c < channels; ++c) dxr[c] = a[c] * dyr[c] + k[c] * (xr[c] - m[c]) + c0[c];
+        for (int64_t c = 0; c < channels; ++c) dxr[c] = a[c] * (dyr[c] - mean_dy[c]) + k[c] * (xr[c] - m[c]);
       }
     });
   });
