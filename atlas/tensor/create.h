@@ -69,7 +69,7 @@ inline Tensor arange_integer(int64_t begin, int64_t end, int64_t step, DType dty
   const uint64_t count = some ? ((up ? b - a : a - b) - 1) / (up ? s : 0 - s) + 1 : 0;
   check(count <= uint64_t{1} << 62, "arange", "[{}, {}) with step {} has too many elements", begin, end, step);
   Tensor y = empty({static_cast<int64_t>(count)}, int64);
-  generate<int64_t>(y, [&](int64_t i) { return begin + i * step; });
+  generate<int64_t>(y, [&](int64_t i) { return static_cast<int64_t>(a + static_cast<uint64_t>(i) * s); });
   if (dtype == int64) return y;
   Tensor converted = empty(y.shape(), dtype);
   copy_elements(converted, y);

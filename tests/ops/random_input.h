@@ -57,7 +57,7 @@ inline double difference(const Tensor& a, const Tensor& b) {
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   const Tensor x = copy_of(a), y = copy_of(b);
   return x.shape() == y.shape() && x.dtype() == y.dtype() &&
-         std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0;
+         (x.numel() == 0 || std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0);
 }
 
 /// Runs f with 1, 2 and 4 threads and tells whether its result is the same to the bit.
