@@ -1,5 +1,5 @@
 // Reductions against loops over every element, for all subsets of axes; gradients, precision, empty axes, NaN, error
-// texts.  ctest-timeout: 1200 (with sanitizers)
+// texts.  ctest-labels: unsanitized
 #include "atlas/ops/reduce.h"
 
 #include <doctest/doctest.h>
