@@ -94,9 +94,8 @@ labels=()
 run_tests release all "${labels[@]}"
 if [ $sanitize = yes ]; then
   export UBSAN_OPTIONS=print_stacktrace=1
-  # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed. So are unit
-  # tests with the label "unsanitized", which take many minutes there.
-  run_tests asan atlas_unit_tests --label-regex '^unit$' --label-exclude '^(slow|unsanitized)$'
+  # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed.
+  run_tests asan atlas_unit_tests --label-regex '^unit$' "${labels[@]}"
 fi
 
 echo "$passed passed, $failed failed"
