@@ -12,6 +12,7 @@
 #include "atlas/core/device.h"
 #include "atlas/core/dtype.h"
 #include "atlas/core/error.h"
+#include "atlas/core/isa.h"
 #include "atlas/core/math.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"

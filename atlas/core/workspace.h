@@ -9,10 +9,10 @@
 namespace atlas::inline ATLAS_ABI {
 
 /// Scratch of at least `count` elements of T, 64-byte aligned, uninitialised, private to the calling thread.
-/// Valid until the same thread asks for the same slot again (slots 0..7: a kernel that needs two buffers uses two).
+/// Valid until the same thread asks for the same slot again (slots 0..11: a kernel that needs two buffers uses two).
 template <class T>
 T* workspace(int64_t count, int slot = 0) {
-  thread_local std::unique_ptr<Storage> slots[8];
+  thread_local std::unique_ptr<Storage> slots[12];
   auto& s = slots[slot];
   const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
   if (!s || s->bytes() < bytes) {

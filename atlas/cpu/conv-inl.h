@@ -131,7 +131,7 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
     T* out = y.data<T>();
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
     if (s.pointwise())
-      return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, b);
+      return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, {.bias = b});
     std::vector<detail::PatchGrid> patches;
     for (int64_t g = 0; g < s.groups; ++g) patches.push_back(detail::input_patches(s, g));
     const int64_t block = detail::patch_rows(rows, depth, sizeof(T)), blocks = (rows + block - 1) / block;

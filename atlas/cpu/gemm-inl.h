@@ -1,139 +1,219 @@
-// GEMM on the CPU: Eigen computes fixed tiles of C, our thread pool hands them out. The only kernel file that sees
-// Eigen.
+// GEMM on the CPU, after Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): op(B) is
+// packed in panels, C is cut into blocks of rows whose part of A stays in the second-level cache, and a register tile
+// of cpu/simd/gemm.inc walks over them. C += A B is done in slices of the depth k that keep a panel of B in cache.
 #pragma once
 
-#ifndef EIGEN_DONT_PARALLELIZE
-#define EIGEN_DONT_PARALLELIZE  // threads are ours: see core/parallel.h
-#endif
-// GCC 12 takes the undefined operands of its own AVX-512 intrinsics, inlined into Eigen, for uninitialised variables.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
-#if __has_include(<Eigen/Core>)
-#include <Eigen/Core>
-#else
-#include <eigen3/Eigen/Core>  // where Debian puts it, so that no extra -I is needed
-#endif
-
 #include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
+#include "atlas/cpu/gemm_eigen-inl.h"
+#include "atlas/cpu/simd-inl.h"
 #include "atlas/kernels/gemm.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-template <class T>
-void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
-                 const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
-  using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  using Step = Eigen::OuterStride<>;
-  using Input = Eigen::Map<const Matrix, Eigen::Unaligned, Step>;
-  if (m == 0 || n == 0) return;
-  Eigen::Map<Matrix, Eigen::Unaligned, Step> out(c, m, n, Step(ldc));
-  if (beta == T(0))
-    out.setZero();
-  else if (beta != T(1))
-    out *= beta;
-  if (k == 0) return;
-  const Input left(a, trans_a ? k : m, trans_a ? m : k, Step(lda));
-  const Input right(b, trans_b ? n : k, trans_b ? k : n, Step(ldb));
-  if (trans_a && trans_b)
-    out.noalias() += alpha * left.transpose() * right.transpose();
-  else if (trans_a)
-    out.noalias() += alpha * left.transpose() * right;
-  else if (trans_b)
-    out.noalias() += alpha * left * right.transpose();
-  else
-    out.noalias() += alpha * left * right;
-}
-
 namespace detail {
 
-/// Lengths of the pieces that a GEMM is cut into; a function of the sizes alone.
-struct GemmTiles {
-  int64_t m, n, k;                    // lengths of a tile
-  int64_t m_count, n_count, k_count;  // tiles along each axis
+inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-  GemmTiles(int64_t batch, int64_t rows, int64_t columns, int64_t depth, int64_t item) {
-    // Packing costs 1 / m + 1 / n of the arithmetic: tiles this large hide it, and there are still enough of them.
-    m = even_piece(rows, 192);
-    n = even_piece(columns, 512);
-    m_count = count(rows, m);
-    n_count = count(columns, n);
-    // Weight gradients have few tiles and a huge depth: cut the depth, too. The partial sums may take 16 MiB.
-    const int64_t wanted = 32 / std::max<int64_t>(1, batch * m_count * n_count);
-    const int64_t room = (int64_t{16} << 20) / std::max<int64_t>(1, batch * rows * columns * item);
-    k_count = std::max<int64_t>(1, std::min({wanted, room, depth / 1024}));
-    k = std::max<int64_t>(1, count(depth, k_count));
-    k_count = std::max<int64_t>(1, count(depth, k));
-  }
+/// Longest pieces: 168 rows x 384 of A are 252 KiB, 384 x 512 of B 768 KiB at most, a panel of B 48 KiB. 168 is a
+/// whole number of register tiles of every instruction set.
+inline constexpr int64_t kGemmRows = 168, kGemmDepth = 384, kGemmColumns = 512;
+/// Workspace slots of a product, which may run inside a kernel that uses slots 0..5.
+inline constexpr int kSlotRows = 6, kSlotPartial = 7, kSlotPanels = 8, kSlotShared = 9;
 
- private:
-  static int64_t count(int64_t total, int64_t piece) { return (total + piece - 1) / piece; }
-  /// `total` in equal pieces of at most about `longest`, rounded up to whole vectors.
-  static int64_t even_piece(int64_t total, int64_t longest) {
-    const int64_t pieces = std::max<int64_t>(1, count(total, longest));
-    return std::max<int64_t>(1, (count(total, pieces) + 15) / 16 * 16);
+/// `total` cut into equal pieces of at most about `longest`; all but the last are whole numbers of `unit`.
+struct Pieces {
+  int64_t length, count;
+  Pieces(int64_t total, int64_t longest, int64_t unit = 1) {
+    const int64_t wanted = std::max<int64_t>(1, divide_up(total, std::max<int64_t>(1, longest)));
+    length = std::max<int64_t>(1, divide_up(divide_up(total, wanted), unit) * unit);
+    count = std::max<int64_t>(1, divide_up(total, length));
   }
 };
+
+inline bool use_eigen() {
+  static const bool eigen = [] {
+    const char* wanted = std::getenv("ATLAS_CPU_GEMM");
+    return wanted != nullptr && std::strcmp(wanted, "eigen") == 0;
+  }();
+  return eigen;
+}
+
+/// Rows whose distance is near a multiple of 4 KiB fall into the same few lines of the first-level cache.
+inline bool rows_collide(int64_t lda) {
+  const int64_t rest = lda * static_cast<int64_t>(sizeof(float)) % 4096;
+  return std::min(rest, 4096 - rest) < 128;
+}
+
+/// C[m, n] = alpha op(A) B (+ C) for packed panels of one slice of the depth, row block by row block.
+inline void gemm_panels(bool trans_a, const float* a, int64_t lda, const float* panels, int64_t panel_step, int64_t m,
+                        int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate) {
+  const Simd& kernels = simd();
+  const Pieces rows(m, kGemmRows);
+  for (int64_t i0 = 0; i0 < m; i0 += rows.length) {
+    const int64_t count = std::min(rows.length, m - i0);
+    const float* left = trans_a ? a + i0 : a + i0 * lda;
+    int64_t left_step = lda;
+    if (!trans_a && n > kernels.tile_columns && count > 1 && rows_collide(lda)) {
+      left_step = depth + 16;
+      float* copy = workspace<float>(count * left_step, kSlotRows);
+      for (int64_t i = 0; i < count; ++i) std::copy_n(left + i * lda, depth, copy + i * left_step);
+      left = copy;
+    }
+    kernels.block(trans_a, left, left_step, panels, panel_step, count, n, depth, alpha, c + i0 * ldc, ldc, accumulate);
+  }
+}
+
+/// C *= beta, C is m x n.
+template <class T>
+void scale_rows(T beta, int64_t m, int64_t n, T* c, int64_t ldc) {
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = beta == T(0) ? T(0) : c[i * ldc + j] * beta;
+}
+
+inline void own_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+                     int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc) {
+  if (m == 0 || n == 0) return;
+  if (k == 0 || (beta != 0.0f && beta != 1.0f)) scale_rows(beta, m, n, c, ldc);
+  const Simd& kernels = simd();
+  const Pieces columns(n, kGemmColumns, kernels.tile_columns), depths(k, kGemmDepth);
+  float* panels = workspace<float>(columns.length * depths.length, kSlotPanels);
+  for (int64_t n0 = 0; n0 < n; n0 += columns.length) {
+    const int64_t width = std::min(columns.length, n - n0);
+    for (int64_t k0 = 0; k0 < k; k0 += depths.length) {
+      const int64_t depth = std::min(depths.length, k - k0), step = depth * kernels.tile_columns;
+      kernels.pack(trans_b, trans_b ? b + n0 * ldb + k0 : b + k0 * ldb + n0, ldb, depth, width, panels, step);
+      gemm_panels(trans_a, trans_a ? a + k0 * lda : a + k0, lda, panels, step, m, width, depth, alpha, c + n0, ldc,
+                  k0 > 0 || beta != 0.0f);
+    }
+  }
+}
+
+/// The epilogue for one block of C, in any type; float32 has its own vectorised one.
+template <class T>
+void finish_block(const GemmEpilogue<T>& e, T* c, int64_t ldc, int64_t m, int64_t n, int64_t row, int64_t column) {
+  if (e.empty()) return;
+  const int64_t offset = row * ldc + column;
+  c += offset;
+  if constexpr (std::is_same_v<T, float>) {
+    simd().finish(e, c, ldc, m, n, column, offset);
+  } else {
+    portable::finish(e, c, ldc, m, n, column, offset);
+  }
+}
+
+/// How one product is cut into tasks; a function of the sizes alone.
+struct GemmTiles {
+  Pieces m, n, k;
+
+  GemmTiles(int64_t batch, int64_t rows, int64_t columns, int64_t depth, int64_t item)
+      : m(rows, 4 * kGemmRows), n(columns, kGemmColumns, 32), k(depth, std::max<int64_t>(1, depth)) {
+    const int64_t whole = batch * m.count * n.count;
+    if (whole < 16 && depth < 2048 && rows > 64) m = Pieces(rows, kGemmRows);
+    // Weight gradients have few tiles and a huge depth: cut the depth, too. The partial sums may take 16 MiB.
+    const int64_t wanted = 32 / std::max<int64_t>(1, batch * m.count * n.count);
+    const int64_t room = (int64_t{16} << 20) / std::max<int64_t>(1, batch * rows * columns * item);
+    k = Pieces(depth, divide_up(depth, std::max<int64_t>(1, std::min({wanted, room, depth / 1024}))));
+  }
+  int64_t per_item() const { return m.count * n.count * k.count; }
+};
+
+/// A single product whose B is packed once, by all threads, and then read by all of them.
+inline void gemm_shared(const GemmOperands<float>& op, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
+                        float alpha, int64_t lda, int64_t ldb, float beta, int64_t ldc,
+                        const GemmEpilogue<float>& epilogue) {
+  const Simd& kernels = simd();
+  const int64_t tile = kernels.tile_columns, panels = divide_up(n, tile), padded = panels * tile;
+  const Pieces depths(k, kGemmDepth), rows(m, kGemmRows);
+  float* packed = workspace<float>(padded * k, kSlotShared);  // [slice of k][panel][k][tile]
+  parallel_for(depths.count * panels, std::max<int64_t>(1, 65536 / (depths.length * tile)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) {
+                   const int64_t k0 = i / panels * depths.length, n0 = i % panels * tile;
+                   const int64_t depth = std::min(depths.length, k - k0);
+                   kernels.pack(trans_b, trans_b ? op.b + n0 * ldb + k0 : op.b + k0 * ldb + n0, ldb, depth,
+                                std::min(tile, n - n0), packed + k0 * padded + n0 * depth, 0);
+                 }
+               });
+  // Few row blocks: each thread takes some of the columns as well.
+  const Pieces columns(n, std::max<int64_t>(64, divide_up(n, divide_up(16, rows.count))), std::max<int64_t>(tile, 32));
+  parallel_for(rows.count * columns.count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t m0 = i / columns.count * rows.length, n0 = i % columns.count * columns.length;
+      const int64_t height = std::min(rows.length, m - m0), width = std::min(columns.length, n - n0);
+      float* c = op.c + m0 * ldc + n0;
+      if (beta != 0.0f && beta != 1.0f) scale_rows(beta, height, width, c, ldc);
+      for (int64_t k0 = 0; k0 < k; k0 += depths.length) {
+        const int64_t depth = std::min(depths.length, k - k0);
+        gemm_panels(trans_a, trans_a ? op.a + k0 * lda + m0 : op.a + m0 * lda + k0, lda,
+                    packed + k0 * padded + n0 * depth, depth * tile, height, width, depth, alpha, c, ldc,
+                    k0 > 0 || beta != 0.0f);
+      }
+      finish_block(epilogue, op.c, ldc, height, width, m0, n0);
+    }
+  });
+}
 
 }  // namespace detail
 
 template <class T>
+void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  if constexpr (std::is_same_v<T, float>)
+    if (!detail::use_eigen()) return detail::own_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  detail::eigen_gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}
+
+template <class T>
 void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
-                  T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const T* bias) {
+                  T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const GemmEpilogue<T>& epilogue) {
   const int64_t items = static_cast<int64_t>(batch.size());
   if (items == 0 || m == 0 || n == 0) return;
   const detail::GemmTiles tiles(items, m, n, k, sizeof(T));
+  if constexpr (std::is_same_v<T, float>) {
+    const bool tall = items == 1 && tiles.k.count == 1 && k > 0 && m > detail::kGemmRows && n * k <= int64_t{1} << 24;
+    if (tall && !detail::use_eigen())
+      return detail::gemm_shared(batch[0], trans_a, trans_b, m, n, k, alpha, lda, ldb, beta, ldc, epilogue);
+  }
   // Slices of the depth after the first have their own copies of C, added in order at the end.
-  T* const partial = tiles.k_count > 1 ? workspace<T>((tiles.k_count - 1) * items * m * n, 7) : nullptr;
+  const int64_t slices = tiles.k.count;
+  T* const partial = slices > 1 ? workspace<T>((slices - 1) * items * m * n, detail::kSlotPartial) : nullptr;
 
   const auto tile = [&](int64_t index) {
-    const int64_t slice = index % tiles.k_count, column = index / tiles.k_count % tiles.n_count;
-    const int64_t row = index / (tiles.k_count * tiles.n_count) % tiles.m_count;
-    const int64_t item = index / (tiles.k_count * tiles.n_count * tiles.m_count);
-    const int64_t m0 = row * tiles.m, n0 = column * tiles.n, k0 = slice * tiles.k;
-    const int64_t mt = std::min(tiles.m, m - m0), nt = std::min(tiles.n, n - n0), kt = std::min(tiles.k, k - k0);
+    const int64_t slice = index % slices, column = index / slices % tiles.n.count;
+    const int64_t row = index / (slices * tiles.n.count) % tiles.m.count, item = index / tiles.per_item();
+    const int64_t m0 = row * tiles.m.length, n0 = column * tiles.n.length, k0 = slice * tiles.k.length;
+    const int64_t mt = std::min(tiles.m.length, m - m0), nt = std::min(tiles.n.length, n - n0);
+    const int64_t kt = std::min(tiles.k.length, k - k0);
     const GemmOperands<T>& op = batch[static_cast<size_t>(item)];
     const T* a = op.a + (trans_a ? k0 * lda + m0 : m0 * lda + k0);
     const T* b = op.b + (trans_b ? n0 * ldb + k0 : k0 * ldb + n0);
-    if (slice > 0) {
-      T* c = partial + (((slice - 1) * items + item) * m + m0) * n + n0;
-      gemm_serial<T>(trans_a, trans_b, mt, nt, kt, alpha, a, lda, b, ldb, T(0), c, n);
-      return;
-    }
-    T* c = op.c + m0 * ldc + n0;
-    T scale = beta;
-    if (bias != nullptr) {  // the tile starts from the bias instead of zero: one pass, in cache
-      for (int64_t i = 0; i < mt; ++i) {
-        T* to = c + i * ldc;
-        const T* from = bias + n0;
-        if (beta == T(0))
-          std::copy(from, from + nt, to);
-        else
-          for (int64_t j = 0; j < nt; ++j) to[j] = beta * to[j] + from[j];
-      }
-      scale = T(1);
-    }
-    gemm_serial<T>(trans_a, trans_b, mt, nt, kt, alpha, a, lda, b, ldb, scale, c, ldc);
+    const bool first = slice == 0;
+    T* c = first ? op.c + m0 * ldc + n0 : partial + (((slice - 1) * items + item) * m + m0) * n + n0;
+    gemm_serial<T>(trans_a, trans_b, mt, nt, kt, alpha, a, lda, b, ldb, first ? beta : T(0), c, first ? ldc : n);
+    if (slices == 1) detail::finish_block(epilogue, op.c, ldc, mt, nt, m0, n0);
   };
-  const int64_t total = items * tiles.m_count * tiles.n_count * tiles.k_count;
-  const int64_t flops = std::max<int64_t>(1, 2 * std::min(m, tiles.m) * std::min(n, tiles.n) * std::min(k, tiles.k));
-  parallel_for(total, std::max<int64_t>(1, 1'000'000 / flops), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) tile(i);
-  });
+  const int64_t flops = 2 * std::min(m, tiles.m.length) * std::min(n, tiles.n.length) * std::min(k, tiles.k.length);
+  parallel_for(items * tiles.per_item(), std::max<int64_t>(1, 1'000'000 / std::max<int64_t>(1, flops)),
+               [&](int64_t begin, int64_t end) {
+                 for (int64_t i = begin; i < end; ++i) tile(i);
+               });
   if (partial == nullptr) return;
   parallel_for(items * m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
-      T* c = batch[static_cast<size_t>(r / m)].c + r % m * ldc;
-      for (int64_t s = 1; s < tiles.k_count; ++s) {
+      const GemmOperands<T>& op = batch[static_cast<size_t>(r / m)];
+      T* c = op.c + r % m * ldc;
+      for (int64_t s = 1; s < slices; ++s) {
         const T* p = partial + ((s - 1) * items * m + r) * n;
         for (int64_t j = 0; j < n; ++j) c[j] += p[j];
       }
+      detail::finish_block(epilogue, op.c, ldc, 1, n, r % m, 0);
     }
   });
 }
@@ -158,7 +238,7 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
       batch[static_cast<size_t>(i)] = {a.data<T>() + at, b.data<T>() + bt, c.data<T>() + i * m * n};
     }
     gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n,
-                    bias ? bias.data<T>() : nullptr);
+                    {.bias = bias ? bias.data<T>() : nullptr});
   });
 }
 
@@ -188,7 +268,3 @@ ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out) {
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cpu
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic pop
-#endif

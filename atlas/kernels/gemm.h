@@ -27,7 +27,19 @@ inline MatrixLayout matrix_layout(const Tensor& t) {
   return {};
 }
 
+/// What happens to a finished C while it is still in cache: C = activation(C + bias) + residual.
+enum class Activation { none, gelu, gelu_tanh, silu };
+
 namespace cpu {
+
+template <class T>
+struct GemmEpilogue {
+  const T* bias = nullptr;  ///< n values, added to each row
+  Activation activation = Activation::none;
+  T* pre_activation = nullptr;  ///< where C + bias is kept for backward, or null; laid out like C
+  const T* residual = nullptr;  ///< laid out like C
+  bool empty() const { return bias == nullptr && activation == Activation::none && residual == nullptr; }
+};
 
 /// C = alpha op(A) op(B) + beta C on the calling thread; row-major, op(A) is m x k, op(B) is k x n, op transposes when
 /// told. With beta = 0, C is not read. T is float or double.
@@ -43,18 +55,18 @@ struct GemmOperands {
   T* c;
 };
 
-/// C_i = alpha op(A_i) op(B_i) + beta C_i + bias for every i, on all threads. `bias` (n values, or null) is added to
-/// each row. The tiles depend on the sizes alone, so the result does not depend on the number of threads.
+/// C_i = epilogue(alpha op(A_i) op(B_i) + beta C_i) for every i, on all threads; the epilogue's own tensors are those
+/// of a batch of one. The tiles depend on the sizes alone, so the result does not depend on the number of threads.
 template <class T>
 void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
-                  T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const T* bias = nullptr);
+                  T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const GemmEpilogue<T>& epilogue = {});
 
-/// A single product on all threads: C = alpha op(A) op(B) + beta C + bias.
+/// A single product on all threads: C = epilogue(alpha op(A) op(B) + beta C).
 template <class T>
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
-          int64_t ldb, T beta, T* c, int64_t ldc, const T* bias = nullptr) {
+          int64_t ldb, T beta, T* c, int64_t ldc, const GemmEpilogue<T>& epilogue = {}) {
   const GemmOperands<T> one{a, b, c};
-  gemm_batched<T>({&one, 1}, trans_a, trans_b, m, n, k, alpha, lda, ldb, beta, ldc, bias);
+  gemm_batched<T>({&one, 1}, trans_a, trans_b, m, n, k, alpha, lda, ldb, beta, ldc, epilogue);
 }
 
 /// c[..., M, N] = a[..., M, K] b[..., K, N] (+ bias[N]). All have the same batch axes (stride 0 repeats a matrix), the
