@@ -9,6 +9,7 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
+#include "atlas/cpu/winograd.h"
 #include "atlas/kernels/conv.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
@@ -132,6 +133,9 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
     if (s.pointwise())
       return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, {.bias = b});
+    if constexpr (std::is_same_v<T, float>)
+      if (detail::winograd_allowed() && detail::winograd_pays(s))
+        return detail::winograd_convolve(in, w, b, out, s, false);
     std::vector<detail::PatchGrid> patches;
     for (int64_t g = 0; g < s.groups; ++g) patches.push_back(detail::input_patches(s, g));
     const int64_t block = detail::patch_rows(rows, depth, sizeof(T)), blocks = (rows + block - 1) / block;
@@ -167,6 +171,9 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     if (s.pointwise())
       return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels,
                      T(0), din, channels);
+    if constexpr (std::is_same_v<T, float>)
+      if (detail::winograd_allowed() && detail::winograd_pays(s))
+        return detail::winograd_convolve(dout, w, nullptr, din, s, true);
     const bool dense = s.stride == Conv2dShape::Pair{1, 1};
 
     struct Phase {
@@ -265,6 +272,9 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
       std::fill_n(dw, size, T(0));
       return;
     }
+    if constexpr (std::is_same_v<T, float>)
+      if (detail::winograd_allowed() && detail::winograd_pays(s))
+        return detail::winograd_weight_gradient(in, dout, dw, s);
     // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's
     // rows instead. All of it depends on the sizes alone.
     const int64_t room = (int64_t{64} << 20) / (size * static_cast<int64_t>(sizeof(T)));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 
 #include "atlas/kernels/gemm.h"
 #include "atlas/tensor/tensor.h"
@@ -27,6 +28,18 @@ struct Conv2dShape {
     return kernel == Pair{1, 1} && stride == Pair{1, 1} && padding == Pair{0, 0} && groups == 1;
   }
 };
+
+namespace detail {
+inline std::atomic<bool>& exact_convolution_flag() {
+  static std::atomic<bool> exact{false};
+  return exact;
+}
+}  // namespace detail
+
+/// Whether 3x3 convolutions on the CPU are always plain sums. Default: no; Winograd's F(4x4, 3x3) is used where it is
+/// estimated to be faster, with relative errors of about 4e-6 instead of 2e-7. ATLAS_CPU_CONV=direct also turns it off.
+inline bool exact_convolution() { return detail::exact_convolution_flag(); }
+inline void set_exact_convolution(bool exact) { detail::exact_convolution_flag() = exact; }
 
 namespace cpu {
 

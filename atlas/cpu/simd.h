@@ -9,6 +9,7 @@
 
 #include "atlas/core/isa.h"
 #include "atlas/core/math.h"
+#include "atlas/kernels/conv.h"
 #include "atlas/kernels/functors.h"
 #include "atlas/kernels/gemm.h"
 
@@ -27,6 +28,33 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
+/// Images cut into tiles of 4x4 outputs for Winograd's convolution.
+struct WinogradTiles {
+  struct Place {
+    int64_t image, row, column;  // of the tile's first output
+  };
+  Conv2dShape::Pair in{}, out{}, padding{}, grid{};
+  int64_t images = 0;
+
+  /// The convolution itself, or (input_gradient) the one that computes dx from dy.
+  explicit WinogradTiles(const Conv2dShape& s, bool input_gradient = false)
+      : in(input_gradient ? s.out : s.in), out(input_gradient ? s.in : s.out), padding(s.padding), images(s.batch) {
+    if (input_gradient) padding = {2 - s.padding[0], 2 - s.padding[1]};
+    grid = {(out[0] + 3) / 4, (out[1] + 3) / 4};
+  }
+  int64_t count() const { return images * grid[0] * grid[1]; }
+  Place place(int64_t t) const { return {t / (grid[0] * grid[1]), t / grid[1] % grid[0] * 4, t % grid[1] * 4}; }
+};
+
+/// Where transformed values lie: point p of (tile, channel) at p point_step + tile tile_step + channel / width
+/// panel_step + channel % width, so rows of channels (panel_step = width) and panels of a product are both possible.
+struct WinogradLayout {
+  int64_t point_step, tile_step, panel_step, width;
+  int64_t at(int64_t tile, int64_t channel) const {
+    return tile * tile_step + channel / width * panel_step + channel % width;
+  }
+};
+
 /// Kernels of one instruction set; see atlas/cpu/simd/.
 struct Simd {
   int64_t tile_columns;
@@ -35,6 +63,15 @@ struct Simd {
   void (*pack)(bool transposed, const float* b, int64_t ldb, int64_t depth, int64_t n, float* out, int64_t panel_step);
   void (*finish)(const GemmEpilogue<float>& e, float* c, int64_t ldc, int64_t m, int64_t n, int64_t first,
                  int64_t offset);
+  void (*winograd_input)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first, int64_t last,
+                         float* out, const WinogradLayout& to);
+  void (*winograd_output_adjoint)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first,
+                                  int64_t last, float* out, const WinogradLayout& to);
+  void (*winograd_output)(const WinogradTiles& w, const float* points, const WinogradLayout& from, const float* bias,
+                          int64_t channels, int64_t first, int64_t last, float* images);
+  void (*winograd_filter)(const float* g, int64_t tap_step, int64_t step, int64_t depth, int64_t columns, float* u,
+                          int64_t point_step);
+  void (*winograd_filter_adjoint)(const float* du, int64_t point_step, int64_t n, float* dg);
 };
 
 #if defined(__x86_64__)
