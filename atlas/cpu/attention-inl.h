@@ -44,8 +44,23 @@ template <class T>
 struct HeadsSource {
   Heads<T> k, v;
   int64_t length, share;
+  const bool* masked;
+  int64_t masks;
   HeadsSource(const KeyValue& s, int64_t batch)
-      : k(s.k), v(s.v), length(s.k.size(1)), share(s.k.size(0) > 0 ? batch / s.k.size(0) : 1) {}
+      : k(s.k),
+        v(s.v),
+        length(s.k.size(1)),
+        share(s.k.size(0) > 0 ? batch / s.k.size(0) : 1),
+        masked(s.masked ? s.masked.data<bool>() : nullptr),
+        masks(s.masked ? s.masked.size(0) : 1) {}
+  /// Sets what a masked key of the block starting at k0 has in a [rows, n] matrix.
+  void mask(T* matrix, int64_t entry, int64_t k0, int64_t rows, int64_t n, T value) const {
+    if (masked == nullptr) return;
+    const bool* m = masked + entry % masks * length + k0;
+    for (int64_t i = 0; i < n; ++i)
+      if (m[i])
+        for (int64_t r = 0; r < rows; ++r) matrix[r * n + i] = value;
+  }
 };
 
 template <class T>
@@ -76,14 +91,16 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
   for_each_key_block(sources, [&](size_t, const HeadsSource<T>& s, int64_t k0, int64_t n) {
     const int64_t entry = b / s.share;
     gemm_serial<T>(false, true, rows, n, d, scale, q, q_step, s.k.at(entry, k0, head), s.k.step, T(0), scores, n);
+    s.mask(scores, entry, k0, rows, n, -std::numeric_limits<T>::infinity());
     for (int64_t r = 0; r < rows; ++r) {
       T* row = scores + r * n;
       const T before = top[r], now = std::max(before, row_max(n, row));
-      const T sum = row_sum<T>(n, [&](int64_t i) { return row[i] = math::exp(row[i] - now); });
+      const T shift = now == -std::numeric_limits<T>::infinity() ? T(0) : now;  // when all keys so far are masked
+      const T sum = row_sum<T>(n, [&](int64_t i) { return row[i] = math::exp(row[i] - shift); });
       if (first) {
         total[r] = sum;
       } else {  // what was summed so far was relative to the old maximum
-        const T shrink = math::exp(before - now);
+        const T shrink = math::exp(before - shift);
         total[r] = total[r] * shrink + sum;
         T* out = y + r * y_step;
         for (int64_t i = 0; i < d; ++i) out[i] *= shrink;
@@ -95,7 +112,7 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
   });
   for (int64_t r = 0; r < rows; ++r) {
     lse[r] = top[r] + std::log(total[r]);
-    if (first) continue;  // no keys at all: y stays zero
+    if (total[r] == 0) continue;  // no keys at all: y stays zero
     T* out = y + r * y_step;
     const T factor = T(1) / total[r];
     for (int64_t i = 0; i < d; ++i) out[i] *= factor;
@@ -177,6 +194,7 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
                 const T shift = log_sum[r];
                 for (int64_t i = 0; i < n; ++i) row[i] = math::exp(row[i] - shift);
               }
+              s.mask(p, entry, k0, rows, n, T(0));
               const bool fresh = b % s.share == 0 && q0 == 0;  // the first to touch these dk and dv overwrites them
               if (!dkv.empty()) {
                 const detail::Heads<T>& dv = dkv[index].v;

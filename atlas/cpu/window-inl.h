@@ -14,21 +14,23 @@ namespace window_detail {
 /// Calls f(map_offset, window_offset, present, absent) for each row of each window, offsets and lengths in bytes:
 /// `present` bytes lie on the map, `absent` beyond its edge.
 template <class F>
-void for_each_row(const Tensor& map, int64_t window, const F& f) {
+void for_each_row(const Tensor& map, const WindowLayout& l, const F& f) {
   if (map.shape()[3] == 0) return;
-  const int64_t height = map.shape()[1], width = map.shape()[2], pixel = map.shape()[3] * item_size(map.dtype());
-  const int64_t nh = (height + window - 1) / window, nw = (width + window - 1) / window;
-  const int64_t row_bytes = window * pixel;
+  const int64_t pixel = map.shape()[3] * item_size(map.dtype()), nh = l.rows(), nw = l.columns();
+  const int64_t row_bytes = l.window_width * pixel;
   // One item is one row of pixels of a strip of windows, edge rows included.
-  parallel_for(map.shape()[0] * nh * window, std::max<int64_t>(1, 65536 / (nw * row_bytes + 1)),
+  parallel_for(map.shape()[0] * nh * l.window_height, std::max<int64_t>(1, 65536 / (nw * row_bytes + 1)),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
-                   const int64_t inner = i % window, strip = i / window;  // strip = image * nh + row of windows
-                   const int64_t h = strip % nh * window + inner;
+                   const int64_t inner = i % l.window_height,
+                                 strip = i / l.window_height;  // image * nh + row of windows
+                   const int64_t h = strip % nh * l.window_height + inner;
                    for (int64_t j = 0; j < nw; ++j) {
-                     const int64_t columns = h < height ? std::min(window, width - j * window) : 0;
-                     f(((strip / nh * height + h) * width + j * window) * pixel,
-                       ((strip * nw + j) * window + inner) * row_bytes, columns * pixel, (window - columns) * pixel);
+                     const int64_t first = j * l.window_width;
+                     const int64_t columns = h < l.height ? std::min(l.window_width, l.width - first) : 0;
+                     f(((strip / nh * l.height + h) * l.width + first) * pixel,
+                       ((strip * nw + j) * l.window_height + inner) * row_bytes, columns * pixel,
+                       (l.window_width - columns) * pixel);
                    }
                  }
                });
@@ -36,19 +38,19 @@ void for_each_row(const Tensor& map, int64_t window, const F& f) {
 
 }  // namespace window_detail
 
-ATLAS_INLINE void window_partition(const Tensor& map, int64_t window, Tensor& windows) {
+ATLAS_INLINE void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
   const char* from = static_cast<const char*>(map.raw());
   char* to = static_cast<char*>(windows.raw());
-  window_detail::for_each_row(map, window, [&](int64_t in, int64_t out, int64_t present, int64_t absent) {
+  window_detail::for_each_row(map, layout, [&](int64_t in, int64_t out, int64_t present, int64_t absent) {
     if (present > 0) std::memcpy(to + out, from + in, static_cast<size_t>(present));
     if (absent > 0) std::memset(to + out + present, 0, static_cast<size_t>(absent));
   });
 }
 
-ATLAS_INLINE void window_reverse(const Tensor& windows, int64_t window, Tensor& map) {
+ATLAS_INLINE void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map) {
   const char* from = static_cast<const char*>(windows.raw());
   char* to = static_cast<char*>(map.raw());
-  window_detail::for_each_row(map, window, [&](int64_t out, int64_t in, int64_t present, int64_t) {
+  window_detail::for_each_row(map, layout, [&](int64_t out, int64_t in, int64_t present, int64_t) {
     if (present > 0) std::memcpy(to + out, from + in, static_cast<size_t>(present));
   });
 }

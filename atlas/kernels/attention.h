@@ -12,6 +12,9 @@ namespace atlas::inline ATLAS_ABI {
 /// queries.
 struct KeyValue {
   Tensor k, v;
+  /// bool [M,L_s], true where a key is not to be read (padding); entry e uses row e % M, and M divides B_s. Undefined:
+  /// every key is read. What a masked key and its value hold has no influence, as long as it is finite.
+  Tensor masked = {};
 };
 
 namespace cpu {

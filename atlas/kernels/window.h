@@ -1,29 +1,42 @@
-// Cutting a feature map into square windows and putting it together again: whole pixels are moved, whatever their
-// dtype.
+// Cutting a feature map into windows and putting it together again: whole pixels are moved, whatever their dtype.
 #pragma once
 
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
 
-// map [B, H, W, C], windows [B nh nw, window^2, C] with nh = ceil(H / window), nw = ceil(W / window); contiguous.
+/// A map of height x width pixels (or tokens) cut into windows, row by row. Windows at the right and the bottom edge
+/// reach beyond the map when their sides do not divide it; what they hold there is padding.
+struct WindowLayout {
+  int64_t height = 1, width = 1;                ///< of the map
+  int64_t window_height = 1, window_width = 1;  ///< of a window
+
+  int64_t rows() const { return (height + window_height - 1) / window_height; }  ///< windows above one another
+  int64_t columns() const { return (width + window_width - 1) / window_width; }  ///< windows side by side
+  int64_t windows() const { return rows() * columns(); }                         ///< of one map
+  int64_t pixels() const { return window_height * window_width; }                ///< of one window, padding included
+  bool padded() const { return height % window_height != 0 || width % window_width != 0; }
+  bool operator==(const WindowLayout&) const = default;
+};
+
+// map [B, H, W, C], windows [B layout.windows(), layout.pixels(), C]; contiguous.
 namespace cpu {
-void window_partition(const Tensor& map, int64_t window, Tensor& windows);
-void window_reverse(const Tensor& windows, int64_t window, Tensor& map);
+void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
+void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
 }  // namespace cpu
 
 namespace kernels {
 
 /// Pixels beyond the right and bottom edge are zero.
-inline void window_partition(const Tensor& map, int64_t window, Tensor& windows) {
+inline void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
   if (map.device().is_cuda()) fail_no_cuda("window_partition");
-  cpu::window_partition(map, window, windows);
+  cpu::window_partition(map, layout, windows);
 }
 
 /// Pixels beyond the right and bottom edge are left out.
-inline void window_reverse(const Tensor& windows, int64_t window, Tensor& map) {
+inline void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map) {
   if (windows.device().is_cuda()) fail_no_cuda("window_reverse");
-  cpu::window_reverse(windows, window, map);
+  cpu::window_reverse(windows, layout, map);
 }
 
 }  // namespace kernels

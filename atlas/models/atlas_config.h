@@ -10,7 +10,8 @@ namespace atlas::inline ATLAS_ABI::models {
 
 /// Configuration of AtlasNet; the defaults are Atlas-B at 1024 pixels.
 struct AtlasConfig {
-  int64_t image = 1024;    ///< side of the square images, a multiple of patch
+  int64_t image =
+      1024;  ///< side of the images it is made for: with patch, window and ratio, it fixes the number of scales
   int64_t dim = 768;       ///< token channels
   int64_t num_heads = 12;  ///< attention heads
   std::vector<int64_t> depths = {2,
@@ -22,6 +23,9 @@ struct AtlasConfig {
   int64_t num_classes = 100;
   int64_t stem_dim = 64;  ///< channels after the first convolution
   int64_t patch = 16;     ///< the stem's stride: 16 as published, 8 or 4 for small images
+
+  /// Tokens along a side of `image` pixels.
+  int64_t tokens() const { return (image + patch - 1) / patch; }
 };
 
 /// One scale: grid x grid windows of side x side tokens.
@@ -44,48 +48,22 @@ inline std::vector<AtlasScale> atlas_scales(int64_t tokens, int64_t window, int6
   }
 }
 
-/// Why a map of `tokens` x `tokens` cannot be cut into windows for so many macro stages; "" when it can.
-inline std::string atlas_misfit(int64_t tokens, int64_t window, int64_t ratio, size_t stages) {
-  if (tokens < 1) return "there are no tokens";
-  std::vector<AtlasScale> scales = atlas_scales(tokens, window, ratio);
+/// Whether the published rule cuts a map of `tokens` x `tokens` into windows without remainder.
+inline bool atlas_fits(int64_t tokens, int64_t window, int64_t ratio) {
+  if (tokens < 1) return false;
+  const std::vector<AtlasScale> scales = atlas_scales(tokens, window, ratio);
   int64_t here = tokens;
   for (size_t s = 0; s < scales.size(); ++s, here /= ratio) {
-    if (here < 1) return fmt::format("scale {} would have no tokens", s);
-    if (here > window && here % window != 0)
-      return fmt::format("scale {} has {} tokens a side, which windows of {} do not divide", s, here, window);
+    if (here < 1 || here != scales[s].grid * scales[s].side) return false;
     // A coarser scale's tokens are shared out to the windows of the finer one (up pass), its windows too (down pass).
-    if (s > 0 && here % scales[s - 1].grid != 0)
-      return fmt::format("scale {} has {} tokens a side, to be shared by {} windows of scale {}", s, here,
-                         scales[s - 1].grid, s - 1);
+    if (s > 0 && here % scales[s - 1].grid != 0) return false;
     for (size_t t = s + 1; t < scales.size(); ++t)
-      if (scales[s].grid % scales[t].grid != 0)
-        return fmt::format("scale {} has {} windows a side, scale {} has {}: they do not divide", s, scales[s].grid, t,
-                           scales[t].grid);
+      if (scales[s].grid % scales[t].grid != 0) return false;
   }
-  // Every macro stage lays out its own scales; they must be those that are left when the finest were dropped.
-  here = tokens;
-  for (size_t i = 1; i < stages && scales.size() > 1; ++i) {
-    scales.erase(scales.begin());
-    here /= ratio;
-    if (atlas_scales(here, window, ratio) != scales)
-      return fmt::format("macro stage {} would not continue the scales of stage {}", i, i - 1);
-  }
-  return "";
+  return true;
 }
 
-/// Image sides from half to twice `image` that fit the configuration's windows, nearest first, at most `count`.
-inline std::vector<int64_t> atlas_fitting_sizes(const AtlasConfig& c, size_t count = 4) {
-  std::vector<int64_t> sizes;
-  const int64_t middle = std::max<int64_t>((c.image + c.patch / 2) / c.patch, 1);
-  for (int64_t away = 0; away <= middle && sizes.size() < count; ++away)
-    for (const int64_t tokens : {middle - away, middle + away})
-      if (tokens >= 1 && sizes.size() < count && atlas_misfit(tokens, c.window, c.ratio, c.depths.size()).empty() &&
-          (away > 0 || sizes.empty()))
-        sizes.push_back(tokens * c.patch);
-  return sizes;
-}
-
-/// @throws Error naming the field that is out of range, or saying which image sizes fit when `image` does not.
+/// @throws Error naming the field that is out of range,
 inline void validate(const AtlasConfig& c) {
   constexpr const char* op = "AtlasNet";
   check(c.patch == 4 || c.patch == 8 || c.patch == 16, op, "patch must be 4, 8 or 16, got {}", c.patch);
@@ -103,14 +81,6 @@ inline void validate(const AtlasConfig& c) {
   for (const int64_t d : c.depths)
     check(d >= 0, op, "depths must not be negative, got {}", detail::json_list(c.depths));
   check(c.image >= 1 && c.image <= int64_t{1} << 30, op, "image must be a side in pixels, got {}", c.image);
-
-  const std::string misfit = c.image % c.patch != 0
-                                 ? fmt::format("it is no multiple of the patch, {}", c.patch)
-                                 : atlas_misfit(c.image / c.patch, c.window, c.ratio, c.depths.size());
-  if (misfit.empty()) return;
-  const std::vector<int64_t> sizes = atlas_fitting_sizes(c);
-  fail(op, "images of {0} x {0} pixels do not fit windows of {1} tokens at ratio {2}: {3}. Nearest sizes that fit: {4}",
-       c.image, c.window, c.ratio, misfit, sizes.empty() ? "none" : detail::json_list(sizes));
 }
 
 /// The configuration as a JSON object.

@@ -1,8 +1,8 @@
 // AtlasNet: a convolutional stem, then attention inside windows of several scales at once.
 //
 // Agrawal, Lian et al., "Atlas: Multi-Scale Attention Improves Long Context Image Modeling", arXiv 2503.12355. Member
-// names are the names of the published parameters. A scale is a tensor of windows [B · grid², side², C], windows in
-// row-major order within an image, scale 0 the finest.
+// names are the names of the published parameters. A scale is a tensor of windows [B · windows, tokens, C], windows in
+// row-major order within an image, scale 0 the finest; AtlasPyramid says how an image is cut.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/models/atlas_config.h"
+#include "atlas/models/atlas_pyramid.h"
 #include "atlas/models/stem.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/container.h"
@@ -18,41 +18,11 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/join.h"
-#include "atlas/ops/pool.h"
 #include "atlas/ops/reduce.h"
-#include "atlas/ops/window.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 
-namespace detail {
-
-/// [B, grid · side, grid · side, C] -> [B · grid², side², C]
-inline Tensor to_windows(const Tensor& map, AtlasScale s) {
-  return s.grid == 1 ? map.reshape({map.size(0), s.side * s.side, map.size(3)}) : window_partition(map, s.side);
-}
-/// The inverse of to_windows.
-inline Tensor to_map(const Tensor& windows, AtlasScale s) {
-  const int64_t batch = windows.size(0) / (s.grid * s.grid), width = s.grid * s.side;
-  if (s.grid == 1) return windows.reshape({batch, width, width, windows.size(2)});
-  return window_reverse(windows, s.side, batch, width, width);
-}
-/// The same tokens cut into other windows.
-inline Tensor regroup(const Tensor& windows, AtlasScale from, AtlasScale to) {
-  return from == to ? windows : to_windows(to_map(windows, from), to);
-}
-/// Maximum over ratio x ratio tokens, cut into the windows of the next coarser scale.
-inline Tensor pool_windows(const Tensor& windows, AtlasScale from, AtlasScale to, int64_t ratio) {
-  if (from.side % ratio != 0) return to_windows(max_pool2d(to_map(windows, from), ratio), to);
-  // No cell crosses a window: pool inside the windows, so that only the small result is rearranged.
-  const AtlasScale small{from.grid, from.side / ratio};
-  const Tensor maps = windows.reshape({windows.size(0), from.side, from.side, windows.size(2)});
-  return regroup(max_pool2d(maps, ratio).reshape({windows.size(0), small.side * small.side, windows.size(2)}), small,
-                 to);
-}
-
-}  // namespace detail
-
-/// Adds an MLP of each token's (row, column) inside its window, scaled to [-1, 1).   x: [windows, side², C] -> same
+/// Adds an MLP of each token's (row, column) inside its window, scaled to [-1, 1).
 class AtlasWindowPosition : public Module {
  public:
   explicit AtlasWindowPosition(int64_t dim) {
@@ -61,23 +31,26 @@ class AtlasWindowPosition : public Module {
     projector.add<Linear>(512, dim, false);
     register_module("projector", projector);
   }
-  Tensor forward(const Tensor& x) const override { return x + projector(coordinates(x)); }
+  /// @param x  [windows, height · width, C]; the result has its shape
+  Tensor add_to(const Tensor& x, int64_t height, int64_t width) const {
+    return x + projector(coordinates(height, width).to(x.dtype()).to(x.device()));
+  }
 
   Sequential projector;
 
  private:
-  /// [side², 2], in x's dtype and on its device.
-  static Tensor coordinates(const Tensor& x) {
-    int64_t side = 1;
-    while ((side + 1) * (side + 1) <= x.size(1)) ++side;
-    const int64_t half = std::max<int64_t>(side / 2, 1);  // a window of one token is at 0
-    Tensor t = empty({side * side, 2}, float64);
+  /// float64 [height · width, 2]; the middle of a window is at 0, and so is an axis of one token.
+  static Tensor coordinates(int64_t height, int64_t width) {
+    const auto scaled = [](int64_t i, int64_t side) {
+      return static_cast<double>(i - side / 2) / static_cast<double>(std::max<int64_t>(side / 2, 1));
+    };
+    Tensor t = empty({height * width, 2}, float64);
     double* at = t.data<double>();
-    for (int64_t i = 0; i < side * side; ++i) {
-      at[2 * i] = static_cast<double>(i / side - side / 2) / static_cast<double>(half);
-      at[2 * i + 1] = static_cast<double>(i % side - side / 2) / static_cast<double>(half);
+    for (int64_t i = 0; i < height * width; ++i) {
+      *at++ = scaled(i / width, height);
+      *at++ = scaled(i % width, width);
     }
-    return t.to(x.dtype()).to(x.device());
+    return t;
   }
 };
 
@@ -114,15 +87,20 @@ class AtlasScaleBlock : public Module {
     const Tensor y = norm1_q(x);
     return attn.q(y);
   }
-  /// Keys and values, each a strided view [windows, L, heads, D] of the projection.
-  KeyValue key_value(const Tensor& x) const {
+  /// Keys and values, each a strided view [windows, L, heads, D] of the projection; padding is masked.
+  KeyValue key_value(const Tensor& x, const Tensor& padding) const {
     Tensor y = norm1_kv(x);
     y = attn.kv(y).reshape({x.size(0), x.size(1), 2, heads_, x.size(2) / heads_});
-    return {y.select(2, 0), y.select(2, 1)};
+    return {y.select(2, 0), y.select(2, 1), padding};
   }
   /// What the queries gather from the sources.   -> [windows, L, C]
-  Tensor attend(const Tensor& q, const std::vector<KeyValue>& sources) const {
-    Tensor y = attention(q.reshape({q.size(0), q.size(1), heads_, q.size(2) / heads_}), sources);
+  /// @param places  says, to who asks, where queries and sources lie
+  template <class Places>
+  Tensor attend(const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
+    const Tensor heads = q.reshape({q.size(0), q.size(1), heads_, q.size(2) / heads_});
+    if (const auto* observer = atlas::detail::attention_observer(); observer != nullptr) [[unlikely]]
+      (*observer)(attn, heads, sources, places());
+    Tensor y = attention(heads, sources);
     y = y.reshape(q.shape());
     return attn.proj(y);
   }
@@ -148,43 +126,41 @@ class AtlasScaleBlock : public Module {
 /// One multi-scale attention block over all scales of a macro stage (arXiv 2503.12355, section 3).
 class AtlasBlock : public Module {
  public:
-  AtlasBlock(const AtlasConfig& c, std::vector<AtlasScale> scales, double drop_path_rate)
-      : scales_(std::move(scales)), ratio_(c.ratio) {
-    for (size_t s = 0; s < scales_.size(); ++s) {
+  AtlasBlock(const AtlasConfig& c, size_t scales, double drop_path_rate) {
+    for (size_t s = 0; s < scales; ++s) {
       blocks.add(c, drop_path_rate);
       posemb.add(c.dim);
     }
     register_modules({{"blocks", blocks}, {"posemb", posemb}});
   }
   /// Windows of every scale, fine to coarse, to the same.
-  std::vector<Tensor> run(std::vector<Tensor> x) const {
+  std::vector<Tensor> run(std::vector<Tensor> x, const AtlasPyramid& scales) const {
     const size_t n = x.size();
-    for (size_t s = 0; s < n; ++s) x[s] = posemb[s](x[s]);
+    for (size_t s = 0; s < n; ++s) x[s] = posemb[s].add_to(x[s], scales[s].window_height, scales[s].window_width);
     // Summarise upwards: each scale adds the maximum of the finer one, which has its own summary already.
     for (size_t s = 0; s + 1 < n; ++s)
-      x[s + 1] = x[s + 1] + detail::pool_windows(x[s], scales_[s], scales_[s + 1], ratio_);
+      x[s + 1] = x[s + 1] + detail::pool_windows(x[s], scales[s], scales[s + 1], scales.ratio());
 
     // Down pass, coarse to fine: a window attends to itself and to one window of every coarser scale, whose keys and
-    // values are computed once, from the updated tokens. Window i reads window i / (count / coarser count) in row-major
-    // order: for grids above 2 x 2 that is not the window lying over it, but the published weights expect it.
+    // values are computed once, from the updated tokens.
     std::vector<KeyValue> cache(n);
     for (size_t s = n; s-- > 0;) {
-      std::vector<KeyValue> sources{blocks[s].key_value(x[s])};
-      sources.insert(sources.end(), cache.begin() + static_cast<std::ptrdiff_t>(s) + 1, cache.end());
-      const Tensor y = blocks[s].attend(blocks[s].query(x[s]), sources);
+      std::vector<KeyValue> sources{blocks[s].key_value(x[s], scales.padding(s))};
+      for (size_t t = s + 1; t < n; ++t) sources.push_back(detail::read_coarser(scales, s, t, cache[t]));
+      const Tensor y = blocks[s].attend(blocks[s].query(x[s]), sources, [&] { return places_down(scales, s); });
       sources.clear();
       x[s] = blocks[s].finish(x[s], y);
-      if (n > 1) cache[s] = blocks[s].key_value(x[s]);
+      if (n > 1) cache[s] = blocks[s].key_value(x[s], scales.padding(s));
     }
 
     // Up pass, fine to coarse: a coarse token attends to the fine window that lies under it.
     cache.resize(std::min<size_t>(n, 1));
     for (size_t s = 1; s < n; ++s) {
-      const AtlasScale under{scales_[s - 1].grid, scales_[s].grid * scales_[s].side / scales_[s - 1].grid};
-      if (s > 1) cache[0] = blocks[s - 1].key_value(x[s - 1]);
-      const Tensor q = detail::regroup(blocks[s].query(x[s]), scales_[s], under);
-      const Tensor y = blocks[s].attend(q, cache);
-      x[s] = blocks[s].finish(x[s], detail::regroup(y, under, scales_[s]));
+      const WindowLayout over = scales.over_finer(s);
+      if (s > 1) cache[0] = blocks[s - 1].key_value(x[s - 1], scales.padding(s - 1));
+      const Tensor q = detail::regroup(blocks[s].query(x[s]), scales[s], over);
+      const Tensor y = blocks[s].attend(q, cache, [&] { return places_up(scales, s); });
+      x[s] = blocks[s].finish(x[s], detail::regroup(y, over, scales[s]));
     }
     return x;
   }
@@ -193,14 +169,20 @@ class AtlasBlock : public Module {
   ModuleList<AtlasWindowPosition> posemb;
 
  private:
-  std::vector<AtlasScale> scales_;
-  int64_t ratio_;
+  static AttentionRecord places_down(const AtlasPyramid& scales, size_t s) {
+    AttentionRecord record{"", "down", {}, scales.place(s), {}};
+    for (size_t t = s; t < scales.size(); ++t) record.sources.push_back({scales.place(t), scales.read_by(s, t)});
+    return record;
+  }
+  static AttentionRecord places_up(const AtlasPyramid& scales, size_t s) {
+    return {"", "up", {}, scales.place(s, scales.over_finer(s)), {{scales.place(s - 1), scales.read_by(s - 1, s - 1)}}};
+  }
 };
 
 /// The blocks of a macro stage. Drop-path rates start again at 0 in every one.
 class AtlasLevel : public Module {
  public:
-  AtlasLevel(const AtlasConfig& c, const std::vector<AtlasScale>& scales, int64_t depth) {
+  AtlasLevel(const AtlasConfig& c, size_t scales, int64_t depth) {
     for (int64_t i = 0; i < depth; ++i) blocks.add(c, scales, detail::drop_path_rate(c.drop_path_rate, i, depth));
     register_module("blocks", blocks);
   }
@@ -211,13 +193,13 @@ class AtlasLevel : public Module {
 /// Blocks that work on the same scales; the first macro stage also owns the stem.
 class AtlasMacroStage : public Module {
  public:
-  AtlasMacroStage(const AtlasConfig& c, const std::vector<AtlasScale>& scales, int64_t depth, bool with_stem) {
+  AtlasMacroStage(const AtlasConfig& c, size_t scales, int64_t depth, bool with_stem) {
     if (with_stem) register_module("patch_embed", patch_embed.emplace(c.stem_dim, c.dim, c.patch));
     levels.add(c, scales, depth);
     register_module("levels", levels);
   }
-  std::vector<Tensor> run(std::vector<Tensor> x) const {
-    for (const auto& block : levels[0].blocks) x = block->run(std::move(x));
+  std::vector<Tensor> run(std::vector<Tensor> x, const AtlasPyramid& scales) const {
+    for (const auto& block : levels[0].blocks) x = block->run(std::move(x), scales);
     return x;
   }
 
@@ -225,21 +207,21 @@ class AtlasMacroStage : public Module {
   ModuleList<AtlasLevel> levels;
 };
 
-/// Atlas.   images [B, image, image, 3] -> logits [B, classes]
+/// Atlas.   images [B, H, W, 3] of any size -> logits [B, classes]
+///
+/// The stem rounds up: an image of H x W pixels has ceil(H / patch) x ceil(W / patch) tokens, those at the edge from
+/// what is left of the image and the zero padding of the convolutions. AtlasPyramid cuts them into windows.
 class AtlasNet : public Classifier {
  public:
-  /// @throws Error for a configuration that does not fit together; an impossible image size lists sizes that fit.
+  /// @throws Error for a configuration that does not fit together.
   explicit AtlasNet(const AtlasConfig& config = {})
       : readout_norm((validate(config), config.dim)),
         fc_norm(config.dim),
         fc(config.dim, config.num_classes),
         config_(config),
-        scales_(atlas_scales(config.image / config.patch, config.window, config.ratio)) {
-    std::vector<AtlasScale> left = scales_;
-    for (size_t i = 0; i < config.depths.size(); ++i) {
-      atlas_models.add(config, left, config.depths[i], i == 0);
-      if (left.size() > 1) left.erase(left.begin());
-    }
+        scales_(atlas_scales(config.tokens(), config.window, config.ratio).size()) {
+    for (size_t i = 0; i < config.depths.size(); ++i)
+      atlas_models.add(config, i < scales_ ? scales_ - i : 1, config.depths[i], i == 0);
     register_modules(
         {{"atlas_models", atlas_models}, {"readout_norm", readout_norm}, {"fc_norm", fc_norm}, {"fc", fc}});
     detail::init_linears(*this);
@@ -250,18 +232,20 @@ class AtlasNet : public Classifier {
     x = fc_norm(mean(x, {1}));
     return fc(x);
   }
-  /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows.
+  /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows,
+  /// without padding.
   std::vector<Tensor> forward_features(const Tensor& images) const {
-    std::vector<Tensor> x = run(images, nullptr);
-    for (Tensor& t : x) t = t.reshape({images.size(0), -1, config_.dim});
+    AtlasPyramid scales = pyramid(images);
+    std::vector<Tensor> x = run(images, scales, nullptr);
+    for (size_t s = 0; s < x.size(); ++s) x[s] = detail::real_tokens(x[s], scales[s], scales.padding(s));
     return x;
   }
   /// One map per scale, fine to coarse (strides patch, patch · ratio, ...): as it was when its macro stage dropped it,
   /// or at the end. Each is [B, H, W, C].
   std::vector<Tensor> feature_maps(const Tensor& images) const override {
-    std::vector<Tensor> maps, x = run(images, &maps);
-    const size_t dropped = maps.size();
-    for (size_t s = 0; s < x.size(); ++s) maps.push_back(detail::to_map(x[s], scales_[dropped + s]));
+    AtlasPyramid scales = pyramid(images);
+    std::vector<Tensor> maps, x = run(images, scales, &maps);
+    for (size_t s = 0; s < x.size(); ++s) maps.push_back(detail::to_map(x[s], scales[s]));
     return maps;
   }
 
@@ -270,44 +254,47 @@ class AtlasNet : public Classifier {
   int64_t num_classes() const override { return config_.num_classes; }
   int64_t image_size() const override { return config_.image; }
   const AtlasConfig& config() const { return config_; }
-  /// The scales of the first macro stage, fine to coarse.
-  const std::vector<AtlasScale>& scales() const { return scales_; }
+  /// How images of a size are cut in the first macro stage.
+  AtlasPyramid pyramid(int64_t height, int64_t width) const {
+    return {(height + config_.patch - 1) / config_.patch,
+            (width + config_.patch - 1) / config_.patch,
+            config_.window,
+            config_.ratio,
+            scales_,
+            config_.patch};
+  }
 
   ModuleList<AtlasMacroStage> atlas_models;
   LayerNorm readout_norm, fc_norm;
   Linear fc;
 
  private:
-  /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given.
-  std::vector<Tensor> run(const Tensor& images, std::vector<Tensor>* dropped) const {
+  AtlasPyramid pyramid(const Tensor& images) const {
     check_images(images, fc.weight, "AtlasNet");
-    check(images.size(1) == config_.image && images.size(2) == config_.image, "AtlasNet",
-          "this model was built for images of {0} x {0} pixels, got {1} (resize them, or build the model for another "
-          "size)",
-          config_.image, describe(images));
+    return pyramid(images.size(1), images.size(2));
+  }
+  /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given.
+  std::vector<Tensor> run(const Tensor& images, AtlasPyramid& scales, std::vector<Tensor>* dropped) const {
     std::vector<Tensor> x;
     {
       const Tensor map = (*atlas_models[0].patch_embed)(images);
       int64_t shrink = 1;
-      for (const AtlasScale s : scales_) {
-        x.push_back(detail::to_windows(shrink > 1 ? max_pool2d(map, shrink) : map, s));
-        shrink *= config_.ratio;
-      }
+      for (size_t s = 0; s < scales.size(); ++s, shrink *= config_.ratio)
+        x.push_back(detail::to_windows(s > 0 ? detail::pool_map(map, shrink, scales[s].height, scales[s].width) : map,
+                                       scales[s]));
     }
-    size_t finest = 0;
     for (size_t i = 0; i < atlas_models.size(); ++i) {
-      const bool drop = x.size() > 1 && i + 1 < atlas_models.size();
-      x = atlas_models[i].run(std::move(x));
-      if (!drop) continue;
-      if (dropped != nullptr) dropped->push_back(detail::to_map(x[0], scales_[finest]));
+      x = atlas_models[i].run(std::move(x), scales);
+      if (x.size() == 1 || i + 1 == atlas_models.size()) continue;
+      if (dropped != nullptr) dropped->push_back(detail::to_map(x[0], scales[0]));
       x.erase(x.begin());
-      ++finest;
+      scales.drop_finest();
     }
     return x;
   }
 
   AtlasConfig config_;
-  std::vector<AtlasScale> scales_;
+  size_t scales_;  // of the first macro stage
 };
 
 }  // namespace atlas::inline ATLAS_ABI::models

@@ -155,7 +155,8 @@ class MambaVisionDownsample : public Module {
 /// bottom). forward() gives the map before `downsample`.   x: [B, H, W, C] -> same
 class MambaVisionStage : public Module {
  public:
-  MambaVisionStage(const MambaVisionConfig& c, size_t i) : window_(c.window_size[i]), convolutional_(i < 2) {
+  MambaVisionStage(const MambaVisionConfig& c, size_t i)
+      : window_(c.window_size[i]), stride_(int64_t{4} << i), convolutional_(i < 2) {
     const int64_t dim = c.dim << i, depth = c.depths[i];
     const int64_t before =
         std::accumulate(c.depths.begin(), c.depths.begin() + static_cast<std::ptrdiff_t>(i), int64_t{0});
@@ -172,16 +173,23 @@ class MambaVisionStage : public Module {
     if (i < 3) register_module("downsample", downsample.emplace(dim));
   }
   Tensor forward(const Tensor& x) const override {
-    Tensor y = convolutional_ ? x : window_partition(x, window_);
+    if (convolutional_) {
+      Tensor y = x;
+      for (const auto& block : blocks) y = (*block)(y);
+      return y;
+    }
+    const WindowLayout windows{x.size(1), x.size(2), window_, window_};
+    const TokenScope scope({windows, stride_});
+    Tensor y = window_partition(x, windows);
     for (const auto& block : blocks) y = (*block)(y);
-    return convolutional_ ? y : window_reverse(y, window_, x.size(0), x.size(1), x.size(2));
+    return window_reverse(y, windows, x.size(0));
   }
 
   ModuleList<Module> blocks;
   std::optional<MambaVisionDownsample> downsample;
 
  private:
-  int64_t window_;
+  int64_t window_, stride_;
   bool convolutional_;
 };
 

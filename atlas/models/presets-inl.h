@@ -123,33 +123,13 @@ inline const std::vector<AtlasPreset>& atlas_presets() {
   return presets;
 }
 
-/// The window to use for an image: the preset's where it fits, else the nearest width from half to twice it that does.
+/// The window to use for an image: the nearest width to the preset's, from half to twice it, that cuts the tokens
+/// without remainder, else the preset's own.
 inline int64_t fitting_window(const AtlasConfig& c) {
-  const int64_t tokens = c.image / c.patch;
   for (int64_t away = 0; away <= c.window; ++away)
     for (const int64_t window : {c.window - away, c.window + away})
-      if (2 * window >= c.window && atlas_misfit(tokens, window, c.ratio, 1).empty()) return window;
+      if (2 * window >= c.window && atlas_fits(c.tokens(), window, c.ratio)) return window;
   return c.window;
-}
-
-/// @throws Error naming the sizes that fit when the image does not, however the window is chosen.
-inline void check_atlas_size(const std::string& name, const AtlasConfig& c) {
-  const auto fits = [&](int64_t tokens) {
-    AtlasConfig at = c;
-    at.image = tokens * c.patch;
-    return atlas_misfit(tokens, fitting_window(at), c.ratio, 1).empty();
-  };
-  if (c.image % c.patch == 0 && fits(c.image / c.patch)) return;
-  std::vector<int64_t> sizes;
-  const int64_t below = c.image / c.patch;
-  for (int64_t away = 0; away <= below && sizes.size() < 4; ++away)
-    for (const int64_t tokens : {below - away, below + 1 + away})
-      if (tokens >= 1 && sizes.size() < 4 && fits(tokens)) sizes.push_back(tokens * c.patch);
-  fail("make_model", "{0} does not take images of {1} x {1} pixels: {2}. Nearest sizes that fit: {3}", name, c.image,
-       c.image % c.patch != 0 ? fmt::format("the size must be a multiple of the patch, {}", c.patch)
-                              : fmt::format("no window of {} to {} tokens divides its {} tokens a side",
-                                            (c.window + 1) / 2, 2 * c.window, c.image / c.patch),
-       sizes.empty() ? "none" : json_list(sizes));
 }
 
 inline std::string known_names() {
@@ -200,15 +180,14 @@ ATLAS_INLINE std::unique_ptr<Classifier> make_model(const std::string& name, con
     c.patch = wanted.patch;
     c.window = wanted.window;
     c.ratio = wanted.ratio;
-    if (c.patch > 0 && c.window > 0 && c.ratio > 1 && c.image >= c.patch) {
+    if (c.patch > 0 && c.window > 0 && c.ratio > 1 && c.image > 0) {
       AtlasConfig probe = c;
       probe.window = 0;
       detail::merge(probe, overrides);
-      if (probe.window == 0) detail::check_atlas_size(name, c);  // else the window was chosen, and AtlasNet judges it
-      c.window = detail::fitting_window(c);
+      if (probe.window == 0) c.window = detail::fitting_window(c);  // else it was chosen
       c.depths.clear();
       int64_t blocks = preset.blocks;
-      for (size_t n = atlas_scales(c.image / c.patch, c.window, c.ratio).size(); n > 1 && blocks > preset.per_stage;
+      for (size_t n = atlas_scales(c.tokens(), c.window, c.ratio).size(); n > 1 && blocks > preset.per_stage;
            --n, blocks -= preset.per_stage)
         c.depths.push_back(preset.per_stage);
       c.depths.push_back(blocks);

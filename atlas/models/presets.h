@@ -29,14 +29,15 @@ struct ModelOptions {
 /// | atlas-tiny / -toy | 32 | patch 4 / 8, ratio 2 |
 ///
 /// Atlas follows the image size: of 12 blocks, every macro stage but the last gets 2, with one macro stage per scale
-/// (224: 12; 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for tiny, 2 for
-/// toy), otherwise the nearest width from half to twice that does. Every multiple of the patch works unless its number
-/// of tokens a side is awkward, such as a large prime; the error then says which sizes are near.
+/// (224: 12; 512 and 1024: 2, 10; 2048 and 4096: 2, 2, 8). Windows are 16 tokens wide where that fits (4 for tiny, 2
+/// for toy), otherwise the nearest width from half to twice that does, otherwise as wide as published with padding at
+/// the right and the bottom. Every size of image works, square or not (AtlasPyramid), also one that a model was not
+/// made for: the size in the configuration fixes the number of scales, and so the weights.
 const std::vector<std::string>& preset_names();
 
 /// Builds a model with fresh weights from default_generator().
 /// @throws Error for an unknown name (lists the known ones), an override that is no field of the configuration or of a
-///         wrong type, or an image size that does not fit.
+///         wrong type, or values that do not go together.
 std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options = {});
 
 /// Builds a model from Classifier::family() and Classifier::config_json(), as checkpoints hold them.

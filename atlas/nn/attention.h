@@ -1,6 +1,7 @@
 // Multi-head self-attention.
 #pragma once
 
+#include "atlas/nn/attention_probe.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/shape.h"
@@ -24,7 +25,10 @@ class Attention : public Module {
     Tensor y = qkv(x);
     // Strided views: the kernel reads the linear layer's output in place.
     y = y.reshape({batch, tokens, 3, heads_, dim / heads_});
-    y = attention(y.select(2, 0), y.select(2, 1), y.select(2, 2));
+    const Tensor q = y.select(2, 0), k = y.select(2, 1), v = y.select(2, 2);
+    if (detail::attention_observer() != nullptr) [[unlikely]]
+      detail::report_self_attention(*this, q, k, v);
+    y = attention(q, k, v);
     y = y.reshape({batch, tokens, dim});
     return proj(y);
   }

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/attention.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/matmul.h"
+#include "atlas/ops/select.h"
 #include "atlas/ops/shape.h"
 #include "atlas/ops/softmax.h"
 
@@ -26,7 +28,7 @@ inline void check_attention(const Tensor& q, const std::vector<KeyValue>& source
   check(q.size(3) >= 1, "attention", "needs at least one channel per head, got q {}", describe(q));
   check(!sources.empty(), "attention", "needs at least one source of keys and values");
   for (size_t i = 0; i < sources.size(); ++i) {
-    const auto& [k, v] = sources[i];
+    const auto& [k, v, masked] = sources[i];
     check_same_kind(q, k, "attention", "q", "k");
     check_same_kind(q, v, "attention", "q", "v");
     check(k.dim() == 4 && k.shape() == v.shape(), "attention",
@@ -37,6 +39,11 @@ inline void check_attention(const Tensor& q, const std::vector<KeyValue>& source
     check(k.size(0) == q.size(0) || (k.size(0) > 0 && q.size(0) % k.size(0) == 0), "attention",
           "source {}: the batch of q {} (axis 0 = {}) is not a multiple of that of k {} (axis 0 = {})", i, describe(q),
           q.size(0), describe(k), k.size(0));
+    if (masked)
+      check(masked.dtype() == boolean && masked.dim() == 2 && masked.is_contiguous() && masked.size(1) == k.size(1) &&
+                masked.size(0) > 0 && k.size(0) % masked.size(0) == 0,
+            "attention", "source {}: the mask must be a contiguous bool[M,{}] with M dividing {}, got {}", i, k.size(1),
+            k.size(0), describe(masked));
   }
 }
 
@@ -50,8 +57,8 @@ inline double attention_scale(const Tensor& q, double scale) {
 /// y[b,l,h] = sum over all keys j of softmax_j(scale q[b,l,h] . k[j,h]) v[j,h].
 ///
 /// The keys of the sources stand one after another along L. A source may have a smaller batch B_s dividing B: entry b
-/// of q then reads its entry b / (B / B_s), as if it had been repeated (it is not copied). Scores are never stored;
-/// backward recomputes them from one number per row.
+/// of q then reads its entry b / (B / B_s), as if it had been repeated (it is not copied). Masked keys are left out of
+/// the sum and get zero gradients. Scores are never stored; backward recomputes them from one number per row.
 /// @param q        float32 or float64, [B,L,heads,D]; like k and v, a strided view is read in place when its last axis
 /// is contiguous
 /// @param sources  at least one; k and v [B_s,L_s,heads,D], same dtype
@@ -66,7 +73,7 @@ inline Tensor attention(const Tensor& q, const std::vector<KeyValue>& sources, d
   std::vector<Tensor> inputs{q};
   bool need_kv = false;
   for (const KeyValue& s : sources) {
-    kv.push_back({detail::rows_of_heads(s.k), detail::rows_of_heads(s.v)});
+    kv.push_back({detail::rows_of_heads(s.k), detail::rows_of_heads(s.v), s.masked});
     inputs.insert(inputs.end(), {s.k, s.v});
     need_kv = need_kv || s.k.requires_grad() || s.v.requires_grad();
   }
@@ -75,16 +82,17 @@ inline Tensor attention(const Tensor& q, const std::vector<KeyValue>& sources, d
   kernels::attention_forward(query, kv, scale, y, lse);
 
   std::vector<Saved> saved;
-  for (const KeyValue& s : kv) saved.insert(saved.end(), {Saved(s.k, "attention"), Saved(s.v, "attention")});
+  for (const KeyValue& s : kv)
+    saved.insert(saved.end(), {Saved(s.k, "attention"), Saved(s.v, "attention"), Saved(s.masked, "attention")});
   return record("attention", y, inputs,
                 [sq = Saved(query, "attention"), saved, sy = Saved(y, "attention"), sl = Saved(lse, "attention"), scale,
                  need_q = q.requires_grad(), need_kv](const Tensor& dy) {
                   std::vector<KeyValue> from, to;
-                  for (size_t i = 0; i < saved.size(); i += 2) {
-                    from.push_back({saved[i](), saved[i + 1]()});
+                  for (size_t i = 0; i < saved.size(); i += 3) {
+                    from.push_back({saved[i](), saved[i + 1](), saved[i + 2]()});
                     if (need_kv) to.push_back({empty_like(from.back().k), empty_like(from.back().v)});
                   }
-                  Grads grads(1 + saved.size());
+                  Grads grads(1 + 2 * from.size());
                   if (need_q) grads[0] = empty_like(sq());
                   kernels::attention_backward(sq(), from, scale, sy(), sl(), detail::rows_of_heads(dy), grads[0], to);
                   for (size_t i = 0; i < to.size(); ++i) {
@@ -100,19 +108,38 @@ inline Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, doubl
   return attention(q, std::vector<KeyValue>{{k, v}}, scale);
 }
 
-/// The same from plain ops: repeats the sources, joins them, and stores the matrix of probabilities.
-inline Tensor attention_reference(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
+/// The probabilities with which attention() weighs the values: softmax over the keys of all sources, one after another.
+/// Masked keys have 0. From plain ops, and the whole matrix is stored: to look at, not to compute with.
+/// @return [B,heads,L,keys]
+inline Tensor attention_probabilities(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
   detail::check_attention(q, sources);
-  std::vector<Tensor> keys, values;
-  for (const auto& [k, v] : sources) {
+  std::vector<Tensor> keys, masks;
+  bool any_masked = false;
+  for (const auto& [k, v, masked] : sources) {
     const int64_t share = q.size(0) / std::max<int64_t>(1, k.size(0));
     keys.push_back(repeat_interleave(k, share, 0));
-    values.push_back(repeat_interleave(v, share, 0));
+    Tensor mask = masked;
+    if (!mask) mask = empty({1, k.size(1)}, boolean, q.device()).fill_(0);
+    any_masked = any_masked || masked.defined();
+    const int64_t rows = mask.size(0), times = k.size(0) / rows;
+    mask = expand(mask.reshape({1, rows, k.size(1)}), {times, rows, k.size(1)}).reshape({times * rows, k.size(1)});
+    masks.push_back(repeat_interleave(mask, share, 0));
   }
-  const Tensor qh = permute(q, {0, 2, 1, 3}), kh = permute(cat(keys, 1), {0, 2, 3, 1}),
-               vh = permute(cat(values, 1), {0, 2, 1, 3});
-  const Tensor p = softmax(matmul(qh, kh) * detail::attention_scale(q, scale), -1);
-  return permute(matmul(p, vh), {0, 2, 1, 3});
+  Tensor scores = matmul(permute(q, {0, 2, 1, 3}), permute(cat(keys, 1), {0, 2, 3, 1}));
+  scores = scores * detail::attention_scale(q, scale);
+  if (any_masked)
+    scores = masked_fill(scores, cat(masks, 1).reshape({q.size(0), 1, 1, scores.size(3)}),
+                         -std::numeric_limits<double>::infinity());
+  return softmax(scores, -1);
+}
+
+/// The same from plain ops: repeats the sources, joins them, and stores the matrix of probabilities.
+inline Tensor attention_reference(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
+  const Tensor p = attention_probabilities(q, sources, scale);
+  std::vector<Tensor> values;
+  for (const auto& [k, v, masked] : sources)
+    values.push_back(repeat_interleave(v, q.size(0) / std::max<int64_t>(1, v.size(0)), 0));
+  return permute(matmul(p, permute(cat(values, 1), {0, 2, 1, 3})), {0, 2, 1, 3});
 }
 
 }  // namespace atlas::inline ATLAS_ABI

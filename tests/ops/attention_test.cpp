@@ -136,3 +136,42 @@ TEST_CASE("errors of attention name the source, the axis and the lengths") {
           attention(empty({1, 1, 1, 1}), std::vector<KeyValue>{});
         }) == "[attention] needs at least one source of keys and values");
 }
+
+TEST_CASE("masked keys are not read, whatever they hold, and get no gradient") {
+  for (const auto& [dtype, limit] : {std::pair{float32, 2e-5}, std::pair{float64, 1e-12}}) {
+    // Two images of three windows each; whole blocks of the long source are masked, and all keys of the short one.
+    Tensor q = random({6, 5, 2, 4}, 1, dtype), k = random({6, 7, 2, 4}, 2, dtype), v = random({6, 7, 2, 4}, 3, dtype),
+           far = random({2, 1100, 2, 4}, 4, dtype), none = random({1, 3, 2, 4}, 5, dtype);
+    Tensor mask = empty({3, 7}, boolean), far_mask = empty({1, 1100}, boolean), all = empty({1, 3}, boolean);
+    for (int64_t i = 0; i < mask.numel(); ++i) mask.data<bool>()[i] = i % 3 == 1;
+    for (int64_t i = 0; i < 1100; ++i) far_mask.data<bool>()[i] = i < 1090;
+    all.fill_(1);
+    const std::vector<KeyValue> sources{{none, none, all}, {far, far, far_mask}, {k, v, mask}};
+    for (Tensor* t : {&q, &k, &v, &far, &none}) t->set_requires_grad();
+    const Tensor y = attention(q, sources), want = attention_reference(q, sources);
+    CHECK(difference(y, want) < limit);
+    const Tensor dy = random(y.shape(), 9, dtype);
+    const auto ours = grad({y}, {q, k, v, far, none}, {dy}), theirs = grad({want}, {q, k, v, far, none}, {dy});
+    for (size_t i = 0; i < ours.size(); ++i) CHECK(difference(ours[i], theirs[i]) < limit);
+    CHECK(max(abs(ours[4])).item() == 0);
+    CHECK(max(abs(ours[3].slice(1, 0, 1090))).item() == 0);
+
+    const Tensor huge =
+        where(mask.reshape({1, 3, 7, 1, 1}), full({1, 1, 1, 1, 1}, 1e30, dtype), k.detach().reshape({2, 3, 7, 2, 4}))
+            .reshape(k.shape());
+    CHECK(difference(attention(q, {{huge, huge, mask}}), attention(q, {{k, k, mask}})) == 0);
+    CHECK(max(abs(attention(q, {{none, none, all}}))).item() == 0);
+  }
+  const Tensor t = random({4, 3, 1, 2}, 1);
+  const Tensor bad = empty({3, 3}, boolean);
+  CHECK(error_of([&] {
+          attention(t, {{t, t, bad}});
+        }).find("a contiguous bool[M,3] with M dividing 4") != std::string::npos);
+}
+
+TEST_CASE("a NaN among the queries is not hidden by a mask") {
+  Tensor q = full({1, 1, 1, 1}, std::nan(""), float64), k = ones({1, 2, 1, 1}, float64);
+  Tensor mask = empty({1, 2}, boolean);
+  mask.fill_(0);
+  CHECK(std::isnan(attention(q, {{k, k, mask}}).item()));
+}

@@ -78,7 +78,7 @@ TEST_CASE("window: errors") {
         }) == "[window_partition] window is 0, needs [1, 1048576]");
   CHECK(error_of([] {
           window_reverse(random({4, 9, 2}, 1), 2, 1, 4, 4);
-        }) == "[window_reverse] windows float64[4,9,2] axis 1 = 9, needs window^2 = 4");
+        }) == "[window_reverse] windows float64[4,9,2] axis 1 = 9, needs 2 * 2 = 4 pixels");
   CHECK(error_of([] {
           window_reverse(random({3, 4, 2}, 1), 2, 1, 3, 4);
         }) ==
@@ -86,4 +86,19 @@ TEST_CASE("window: errors") {
   CHECK(error_of([] {
           window_reverse(random({4, 4}, 1), 2, 1, 4, 4);
         }) == "[window_reverse] windows need three axes [B nh nw, window^2, C], got float64[4,4]");
+}
+
+TEST_CASE("windows need not be square") {
+  const Tensor map = random({2, 5, 7, 3}, 1);
+  const WindowLayout l{5, 7, 2, 3};
+  const Tensor w = window_partition(map, l);
+  CHECK(w.shape() == Shape{2 * 3 * 3, 6, 3});
+  CHECK(w.at<double>({9 + 3 + 1, 5, 2}) == map.at<double>({1, 3, 5, 2}));
+  CHECK(w.at<double>({8, 1, 0}) == 0);  // beyond the last column
+  const Tensor back = window_reverse(w, l, 2);
+  CHECK(std::equal(back.data<double>(), back.data<double>() + back.numel(), map.data<double>()));
+  CHECK_NOTHROW(gradcheck([=](const std::vector<Tensor>& in) { return window_partition(in[0], l); }, {map}));
+  CHECK_NOTHROW(gradcheck([=](const std::vector<Tensor>& in) { return window_reverse(in[0], l, 2); }, {w}));
+  CHECK_THROWS_WITH_AS(window_partition(map, WindowLayout{5, 6, 2, 3}),
+                       "[window_partition] the layout is of 5 x 6 pixels, x is float64[2,5,7,3]", Error);
 }

@@ -30,7 +30,7 @@ expect "cannot read" --out "$work/a" --config "$work/none.json"
 expect "batch_size 4000" --out "$work/a" --batch-size 4000
 expect "model_options" --out "$work/a" --model-options '[1]'
 expect "no_such_field" --out "$work/a" --model-options '{"no_such_field": 1}'
-expect "image" --out "$work/a" --image-size 37
+expect "image" --out "$work/a" --image-size -3
 echo '{"lr": "fast"}' >"$work/bad.json"
 expect "'lr' must be a number" --out "$work/a" --config "$work/bad.json"
 echo '{"lrr": 1}' >"$work/bad.json"

@@ -1,0 +1,156 @@
+// AttentionRecorder: what attention layers look at, for people who want to see it.
+//
+// Layers compute probabilities block by block and forget them. While a recorder lives, they are also computed the plain
+// way and kept, with the place in the image of every token that asked and every token that was read.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "atlas/nn/module.h"
+#include "atlas/ops/attention.h"
+#include "atlas/ops/window.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Where the tokens of an attention layer lie: windows of a map whose tokens are `stride` pixels of the image apart.
+struct TokenPlace {
+  WindowLayout layout;
+  int64_t stride = 1;
+  size_t scale = 0;  ///< 0 is the finest map of a multi-scale layer, and the only one of others
+};
+
+/// One set of keys of an attention layer.
+struct AttentionSource {
+  TokenPlace place;
+  std::vector<int64_t> window;  ///< for each window of queries of an image: the window it reads here
+};
+
+/// A part of a map that a token reads, and how much of its attention each token there gets.
+struct AttentionRead {
+  TokenPlace place;
+  int64_t row = 0, column = 0;  ///< first token of the window in its map; row * place.stride is a pixel of the image
+  Tensor weights;               ///< [heads, h, w], padding left out; the weights of all reads of a token add up to 1
+};
+
+/// What one attention layer looked at in one call.
+struct AttentionRecord {
+  std::string layer;     ///< path of the module: "levels.3.blocks.2.mixer"
+  std::string pass;      ///< "self" (a window reads itself); Atlas: "down" (and coarser scales), "up" (the finer scale)
+  Tensor probabilities;  ///< [images * windows of queries, heads, L, keys of all sources]; padding has 0
+  TokenPlace queries;    ///< where the L tokens of each window lie
+  std::vector<AttentionSource> sources;
+
+  /// Number of images.
+  int64_t images() const { return probabilities.size(0) / queries.layout.windows(); }
+
+  /// What the token at (row, column) of the queries' map reads in image `image`: one entry per source.
+  /// @throws Error when there is no such token or image.
+  std::vector<AttentionRead> read_by(int64_t image, int64_t row, int64_t column) const {
+    const WindowLayout& q = queries.layout;
+    check(image >= 0 && image < images() && row >= 0 && row < q.height && column >= 0 && column < q.width,
+          "AttentionRecord", "there is no token ({}, {}) of image {}: {} images, maps of {} x {} tokens", row, column,
+          image, images(), q.height, q.width);
+    const int64_t window = row / q.window_height * q.columns() + column / q.window_width;
+    const int64_t token = row % q.window_height * q.window_width + column % q.window_width;
+    const Tensor weights = probabilities.select(0, image * q.windows() + window).select(1, token);  // [heads, keys]
+    std::vector<AttentionRead> reads;
+    int64_t first = 0;
+    for (const AttentionSource& s : sources) {
+      const WindowLayout& k = s.place.layout;
+      const int64_t read = s.window[static_cast<size_t>(window)];
+      AttentionRead r{s.place, read / k.columns() * k.window_height, read % k.columns() * k.window_width, {}};
+      r.weights = weights.slice(1, first, first + k.pixels())
+                      .reshape({weights.size(0), k.window_height, k.window_width})
+                      .slice(1, 0, std::min(k.window_height, k.height - r.row))
+                      .slice(2, 0, std::min(k.window_width, k.width - r.column))
+                      .contiguous();
+      reads.push_back(std::move(r));
+      first += k.pixels();
+    }
+    return reads;
+  }
+};
+
+namespace detail {
+
+/// Called by attention layers while set (see AttentionRecorder). The layer fills in all but its path and probabilities.
+using AttentionObserver =
+    std::function<void(const Module&, const Tensor& q, const std::vector<KeyValue>&, AttentionRecord&&)>;
+inline const AttentionObserver*& attention_observer() {
+  thread_local const AttentionObserver* observer = nullptr;
+  return observer;
+}
+/// The place of the tokens that layers without a map of their own work on.
+inline const TokenPlace*& token_place() {
+  thread_local const TokenPlace* place = nullptr;
+  return place;
+}
+
+/// Reports the self-attention of tokens [B, L, heads, D] to the observer.
+inline void report_self_attention(const Module& layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+  TokenPlace place{{1, q.size(1), 1, q.size(1)}};
+  if (const TokenPlace* known = token_place(); known != nullptr && known->layout.pixels() == q.size(1)) place = *known;
+  std::vector<int64_t> itself;
+  for (int64_t i = 0; i < place.layout.windows(); ++i) itself.push_back(i);
+  (*attention_observer())(layer, q, {{k, v}}, {"", "self", {}, place, {{place, std::move(itself)}}});
+}
+
+}  // namespace detail
+
+/// While it lives, layers on this thread know where their tokens lie (for AttentionRecorder; it changes no numbers).
+class TokenScope {
+ public:
+  explicit TokenScope(const TokenPlace& place)
+      : place_(place), before_(std::exchange(detail::token_place(), &place_)) {}
+  ~TokenScope() { detail::token_place() = before_; }
+  TokenScope(const TokenScope&) = delete;
+  TokenScope& operator=(const TokenScope&) = delete;
+
+ private:
+  TokenPlace place_;
+  const TokenPlace* before_;
+};
+
+/// While it lives, keeps the attention probabilities of every layer of `root` that runs on this thread. They take
+/// windows * heads * L * keys numbers a layer: choose layers when images are large.
+///
+/// \snippet tests/models/attention_probe_test.cpp record attention
+class AttentionRecorder {
+ public:
+  /// @param want  which layers to record, by their paths; all of them when empty
+  explicit AttentionRecorder(Module& root, std::function<bool(const std::string& layer)> want = {}) {
+    for (const auto& [path, module] : root.named_modules())
+      if (!want || want(path)) paths_[module] = path;
+    observe_ = [this](const Module& layer, const Tensor& q, const std::vector<KeyValue>& sources,
+                      AttentionRecord&& record) {
+      const auto path = paths_.find(&layer);
+      if (path == paths_.end()) return;
+      const NoGrad off;
+      record.layer = path->second;
+      record.probabilities = attention_probabilities(q, sources);
+      records_.push_back(std::move(record));
+    };
+    before_ = std::exchange(detail::attention_observer(), &observe_);
+  }
+  ~AttentionRecorder() { detail::attention_observer() = before_; }
+  AttentionRecorder(const AttentionRecorder&) = delete;
+  AttentionRecorder& operator=(const AttentionRecorder&) = delete;
+
+  /// In the order of computation.
+  const std::vector<AttentionRecord>& records() const { return records_; }
+  /// Forgets what was recorded.
+  void clear() { records_.clear(); }
+
+ private:
+  std::unordered_map<const Module*, std::string> paths_;
+  detail::AttentionObserver observe_;
+  const detail::AttentionObserver* before_ = nullptr;
+  std::vector<AttentionRecord> records_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI
