@@ -1,66 +1,135 @@
-// Says what is on pictures, with a model that train made:
+// Says what is on pictures, with a model that train made or with published weights:
 //
 //   classify --checkpoint runs/first/best.ckpt shirt.png boot.jpg
+//   classify --model mambavision-t --weights mambavision_tiny_1k.pth.tar --classes imagenet_classes.txt cat.jpg
+//   classify --model mambavision-s --weights s.pth.tar --json --batch 32 photos/ > answers.jsonl
 //
-// For each picture: the five likeliest classes with their probabilities, and the time it took.
+// For each picture: the five likeliest classes with their probabilities. Pictures that cannot be read are named and
+// passed over; the exit status is 2 then, as for any other mistake.
 //
 // ctest-needs: train
 // ctest: --checkpoint run/best.ckpt run/predictions.png
+// ctest: run --checkpoint run/best.ckpt --json --batch 2 --image-size 48x40 --top 2
+// ctest: --list-models
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <iostream>
+#include <mutex>
 
-#include "atlas/data/image.h"
-#include "atlas/ops/order.h"
+#include "atlas/data/image_folder.h"
+#include "atlas/data/loader.h"
+#include "atlas/models/presets.h"
+#include "atlas/ops/softmax.h"
+#include "atlas/train/progress.h"
 #include "atlas/train/trained_model.h"
 
-int main(int argc, char** argv) {
-  std::string checkpoint;
-  std::vector<std::string> files;
-  int64_t top = 5;
+namespace {
+
+struct Settings {
+  atlas::train::ModelSource source;
+  std::vector<std::string> paths;
+  int64_t top = 5, batch = 8;
   int threads = 0;
-  CLI::App app("Says what is on pictures, with a model that train made.", "classify");
+  bool json = false, list = false;
+};
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+int run(const Settings& s) {
+  namespace data = atlas::data;
+  if (s.threads > 0) atlas::set_num_threads(s.threads);
+  std::FILE* const talk = s.json ? stderr : stdout;  // with --json, stdout holds nothing else
+  const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
+  fmt::print(talk, "{}: {} classes, {:.1f} M parameters\n", trained.config.model, trained.classes.size(),
+             static_cast<double>(trained.model->parameter_count()) / 1e6);
+  if (!trained.notes.empty()) fmt::print(talk, "{}\n", trained.notes);
+
+  std::vector<data::ImageFolder::File> files;
+  for (std::string& file : data::find_images(s.paths)) files.push_back({std::move(file), 0});
+  const auto total = static_cast<int64_t>(files.size());
+  // Pictures of different sizes do not make a batch.
+  const int64_t batch_size = s.source.image_size == "native" ? 1 : s.batch;
+  data::FolderOptions options;
+  std::string unread;  // messages of the reading thread, printed where no bar is in the way
+  std::mutex mutex;
+  options.report = [&](const std::string& message) {
+    const std::lock_guard lock(mutex);
+    unread += message + "\n";
+  };
+  const auto print_unread = [&] {
+    const std::lock_guard lock(mutex);
+    std::cerr << std::exchange(unread, "") << std::flush;
+  };
+  const auto set = std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, files, options);
+  data::Loader loader(set, {.batch_size = batch_size, .workers = 1}, trained.transform);
+
+  atlas::train::Progress bar("classify", total, {.out = stderr, .plain_percent = 0});
+  const atlas::NoGrad off;
+  const auto start = Clock::now();
+  double computing = 0;
+  int64_t done = 0;
+  loader.start_epoch(0);
+  for (data::Batch batch; loader.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
+    const auto before = Clock::now();
+    const atlas::Tensor probabilities = atlas::softmax((*trained.model)(batch.images));
+    computing += seconds_since(before);
+    bar.clear();
+    print_unread();
+    for (size_t i = 0; i < batch.indices.size(); ++i, ++done) {
+      const std::string& file = files[static_cast<size_t>(batch.indices[i])].path;
+      const auto guesses = atlas::train::best_guesses(probabilities.select(0, static_cast<int64_t>(i)), s.top);
+      if (s.json) {
+        fmt::print("{}\n", atlas::train::to_json(file, guesses, trained.classes));
+        continue;
+      }
+      fmt::print("\n{}\n", file);
+      for (const auto& [index, p] : guesses)
+        fmt::print("  {:6.2f} %  {:<20}  {}\n", 100 * p, std::string(static_cast<size_t>(p * 20 + 0.5), '#'),
+                   trained.classes[static_cast<size_t>(index)]);
+    }
+    std::fflush(stdout);
+  }
+  bar.clear();
+  print_unread();
+  const double seconds = seconds_since(start);
+  fmt::print(talk, "\n{} image{} in {:.2f} s: {:.1f} images/s, {:.1f} images/s in the model alone\n", done,
+             done == 1 ? "" : "s", seconds, static_cast<double>(done) / std::max(seconds, 1e-9),
+             static_cast<double>(done) / std::max(computing, 1e-9));
+  if (done < total) fmt::print(stderr, "classify: {} of {} images could not be read\n", total - done, total);
+  return done == total ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings s;
+  CLI::App app("Says what is on pictures, with a model that train made or with published weights.", "classify");
   app.option_defaults()->always_capture_default();
-  app.add_option("--checkpoint", checkpoint, "best.ckpt or last.ckpt of a training run")->required();
-  app.add_option("--top", top, "classes to show for each picture")->check(CLI::Range(1, 1000));
-  app.add_option("--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_option("images", files, "JPEG, PNG or BMP files")->required();
+  atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, bool>)
+      app.add_flag(name, field, help)->group("Model");
+    else
+      app.add_option(name, field, help)->group("Model");
+  });
+  app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
+  app.add_option("--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
+  app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
+  app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
+  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them");
   try {
     app.parse(argc, argv);
+    if (s.list) {
+      for (const std::string& name : atlas::models::preset_names()) fmt::print("{}\n", name);
+      return 0;
+    }
+    if (s.paths.empty()) throw CLI::RequiredError("images");
+    return run(s);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     std::cerr << "classify: " << e.what() << " (see classify --help)\n";
     return 2;
-  }
-
-  try {
-    if (threads > 0) atlas::set_num_threads(threads);
-    const atlas::train::TrainedModel trained = atlas::train::load_trained_model(checkpoint);
-    top = std::min<int64_t>(top, static_cast<int64_t>(trained.classes.size()));
-    fmt::print("{}: {}, {} classes\n", checkpoint, trained.config.model, trained.classes.size());
-
-    int unreadable = 0;
-    for (const std::string& file : files) {
-      atlas::Tensor image;
-      try {
-        image = atlas::data::read_image(file);
-      } catch (const atlas::Error& e) {
-        std::cerr << e.what() << '\n';
-        ++unreadable;
-        continue;
-      }
-      const auto start = std::chrono::steady_clock::now();
-      const atlas::Tensor probabilities = trained.classify(image);
-      const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-      fmt::print("\n{}  ({} x {}, {:.1f} ms)\n", file, image.size(1), image.size(0), took.count());
-      const auto [values, classes] = atlas::topk(probabilities, top, 0);
-      for (int64_t i = 0; i < top; ++i) {
-        const float p = values.at<float>({i});
-        fmt::print("  {:6.2f} %  {:<20}  {}\n", 100 * p, std::string(static_cast<size_t>(p * 20 + 0.5f), '#'),
-                   trained.classes[static_cast<size_t>(classes.at<int64_t>({i}))]);
-      }
-    }
-    return unreadable == 0 ? 0 : 2;
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 2;

@@ -134,6 +134,25 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
   }
 }
 
+ATLAS_INLINE std::vector<std::string> find_images(const std::vector<std::string>& paths) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> files;
+  for (const std::string& path : paths) {
+    try {
+      if (!fs::is_directory(path)) {
+        files.push_back(path);
+        continue;
+      }
+      const std::vector<std::string> inside = detail::image_files(path);
+      check(!inside.empty(), "find_images", "{}: no .jpg, .jpeg, .png or .bmp files in this folder", path);
+      files.insert(files.end(), inside.begin(), inside.end());
+    } catch (const fs::filesystem_error& error) {
+      fail("find_images", "{}: {} ({})", path, error.code().message(), error.path1().string());
+    }
+  }
+  return files;
+}
+
 ATLAS_INLINE DataPair open_folder(const std::string& path, const FolderOptions& options) {
   namespace fs = std::filesystem;
   check(options.test_fraction > 0 && options.test_fraction < 1, "open_folder",

@@ -51,6 +51,11 @@ class ImageFolder : public Dataset {
 std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options = {},
                                                 const std::vector<std::string>& classes = {});
 
+/// The image files that a user means by a list of files and folders, in that order: a file stands for itself, whatever
+/// its name and whether it exists, a folder for all its images at any depth, sorted.
+/// @throws Error for a folder without images or that cannot be read.
+std::vector<std::string> find_images(const std::vector<std::string>& paths);
+
 /// Training and test images of a folder: its train/ and val/ (or test/) when it has them, else its own class folders,
 /// divided class by class by a hash of the file names, so that the division does not depend on the machine or a seed.
 DataPair open_folder(const std::string& path, const FolderOptions& options = {});

@@ -249,6 +249,14 @@ class AtlasNet : public Classifier {
     return maps;
   }
 
+  std::vector<std::pair<std::string, std::string>> parts() const override {
+    std::vector<std::pair<std::string, std::string>> all{{"stem", "atlas_models.0.patch_embed"}};
+    for (size_t i = 0; i < atlas_models.size(); ++i)
+      all.emplace_back(fmt::format("{}", i), fmt::format("atlas_models.{}.levels", i));
+    return all;
+  }
+  std::string head_name() const override { return "fc"; }
+
   std::string family() const override { return "atlas"; }
   std::string config_json() const override { return to_json(config_); }
   int64_t num_classes() const override { return config_.num_classes; }

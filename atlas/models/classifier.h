@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "atlas/nn/linear.h"
@@ -18,6 +19,12 @@ class Classifier : public Module {
   Tensor forward(const Tensor& images) const override = 0;
   /// Feature maps from fine to coarse, each [B, H_i, W_i, C_i].
   virtual std::vector<Tensor> feature_maps(const Tensor& images) const = 0;
+
+  /// The parts of the backbone in the order of computation, each with the path of its module: "stem", then the stages
+  /// by number, "0" the finest. What stands between the last stage and the head has no name here.
+  virtual std::vector<std::pair<std::string, std::string>> parts() const = 0;
+  /// Path of the linear layer that makes logits: "head" or "fc".
+  virtual std::string head_name() const = 0;
 
   /// "atlas" or "mambavision"
   virtual std::string family() const = 0;

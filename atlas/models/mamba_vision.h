@@ -236,6 +236,11 @@ class MambaVision : public Classifier {
     return maps;
   }
 
+  std::vector<std::pair<std::string, std::string>> parts() const override {
+    return {{"stem", "patch_embed"}, {"0", "levels.0"}, {"1", "levels.1"}, {"2", "levels.2"}, {"3", "levels.3"}};
+  }
+  std::string head_name() const override { return "head"; }
+
   std::string family() const override { return "mambavision"; }
   std::string config_json() const override { return to_json(config_); }
   int64_t num_classes() const override { return config_.num_classes; }

@@ -53,13 +53,24 @@ class Module {
 
   /// Switches this module and everything below to training behaviour (dropout, batch statistics) or to inference.
   Module& train(bool on = true) {
-    training_ = on;
+    training_ = on && !frozen_;
     for (auto& c : children_) c.module->train(on);
     return *this;
   }
   /// train(false)
   Module& eval() { return train(false); }
   bool training() const { return training_; }
+  /// Takes this module and everything below out of training, or back in: frozen parameters require no gradients, and
+  /// frozen modules stay in inference mode (running statistics as they are, no dropout) whatever train() says.
+  Module& freeze(bool on = true) {
+    frozen_ = on;
+    training_ = training_ && !on;
+    for (StateEntry& t : tensors_)
+      if (t.is_parameter) t.tensor.set_requires_grad(!on);
+    for (auto& c : children_) c.module->freeze(on);
+    return *this;
+  }
+  bool frozen() const { return frozen_; }
 
   /// Converts every floating parameter and buffer. Handles held elsewhere (optimisers) stay valid.
   /// Gradients are dropped.
@@ -221,7 +232,7 @@ class Module {
 
   std::vector<StateEntry> tensors_;
   std::vector<Child> children_;
-  bool training_ = true;
+  bool training_ = true, frozen_ = false;
 };
 
 }  // namespace atlas::inline ATLAS_ABI

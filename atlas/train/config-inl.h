@@ -88,6 +88,7 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
     need(p <= 1, key, p, "a probability in [0, 1]");
   need(c.warmup_epochs + c.cooldown_epochs <= static_cast<double>(c.epochs), "warmup_epochs", c.warmup_epochs,
        "warm-up and cool-down must fit into the epochs");
+  need(c.weights.empty() ? !c.keep_head : true, "keep_head", c.keep_head, "it needs weights to take the head from");
   const auto one_of = [](const std::string& v, const char* key, std::initializer_list<const char*> names) {
     std::string list;
     for (const char* n : names) {

@@ -22,6 +22,13 @@ struct TrainConfig {
   int64_t limit_test = 0;
   bool strict = false;
 
+  // where to start from
+  std::string weights;
+  bool keep_head = false;
+  std::string freeze;
+  double backbone_lr_scale = 1;
+  std::string normalisation;
+
   // length and batches
   int64_t epochs = 6;
   int64_t batch_size = 128;
@@ -82,6 +89,19 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("limit_train", c.limit_train, "use only this many training images (0 = all)");
   visit("limit_test", c.limit_test, "use only this many test images (0 = all)");
   visit("strict", c.strict, "an unreadable image is an error instead of being skipped and counted");
+
+  visit("weights", c.weights,
+        "start from these weights instead of random ones (a checkpoint of this program or of PyTorch, or safetensors); "
+        "the head starts fresh");
+  visit("keep_head", c.keep_head, "with weights: take the head from there too (the classes must be the same)");
+  visit(
+      "freeze", c.freeze,
+      "parts that are not trained, separated by commas: stem, stages by number (0,1), backbone (all but the head), or "
+      "paths of modules such as levels.2.blocks.0");
+  visit("backbone_lr_scale", c.backbone_lr_scale, "the learning rate of all but the head is lr times this");
+  visit("normalisation", c.normalisation,
+        "normalise pixels as for this data set, e.g. that of the weights: fashion-mnist, mnist, cifar, shapes or "
+        "imagenet (empty = as for data)");
 
   visit("epochs", c.epochs, "passes over the training images");
   visit("batch_size", c.batch_size, "images per forward pass");

@@ -22,6 +22,11 @@ inline data::Normalise normalisation_of(const std::string& name) {
   return {};
 }
 
+/// Channel means and standard deviations of a configuration's data.
+inline data::Normalise normalisation_of(const TrainConfig& c) {
+  return normalisation_of(c.normalisation.empty() ? c.data : c.normalisation);
+}
+
 /// Test images: small ones are centred on black when training pads too, others are resized so that the shorter side is
 /// image_size / eval_crop and cut to the centre.
 struct FitImage {
@@ -58,14 +63,14 @@ inline data::Transform train_transform(const TrainConfig& c) {
     steps.push_back(fit);
   if (c.flip > 0) steps.push_back(data::RandomFlip{c.flip});
   if (c.color_jitter > 0) steps.push_back(data::ColourJitter{c.color_jitter, c.color_jitter, c.color_jitter});
-  steps.push_back(normalisation_of(c.data));
+  steps.push_back(normalisation_of(c));
   if (c.erase > 0) steps.push_back(data::RandomErasing{c.erase});
   return data::Compose{std::move(steps)};
 }
 
 /// The transforms of test images.
 inline data::Transform test_transform(const TrainConfig& c) {
-  return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalisation_of(c.data)}};
+  return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalisation_of(c)}};
 }
 
 /// `count` images spread evenly over a set, so that a set sorted by class keeps its classes; all of them when it has

@@ -122,6 +122,13 @@ class Progress {
       while (options_.plain_percent > 0 && percent() >= next_part_) next_part_ += options_.plain_percent;
     }
   }
+  /// Takes the bar off the terminal, so that other lines can be printed there; the next update() draws it again.
+  void clear() {
+    if (options_.style != ProgressOptions::Style::terminal || !drawn_ || finished_) return;
+    std::fputs("\r\033[K", options_.out);
+    std::fflush(options_.out);
+    drawn_ = false;
+  }
   /// Shows the final state, once; `note` is added at the end of the line.
   void finish(std::string_view note = "") {
     if (std::exchange(finished_, true)) return;

@@ -17,9 +17,27 @@ namespace atlas::inline ATLAS_ABI::train {
 /// fit.
 std::unique_ptr<models::Classifier> make_model(const TrainConfig& config, int64_t classes);
 
-/// The optimiser that a configuration names, over all parameters of a model; only tensors of two or more axes decay.
+/// Parameters by what they share: only tensors of two or more axes decay, all but the head learn backbone_lr_scale
+/// times as fast, and what is frozen is left out.
+inline std::vector<ParameterGroup> parameter_groups(const TrainConfig& c, const models::Classifier& model) {
+  NamedTensors backbone, head;
+  for (const auto& [name, value] : model.named_parameters()) {
+    if (!value.requires_grad()) continue;
+    const bool scaled = c.backbone_lr_scale != 1 && !name.starts_with(model.head_name() + ".");
+    (scaled ? backbone : head).emplace_back(name, value);
+  }
+  std::vector<ParameterGroup> groups = decay_groups(head, c.weight_decay);
+  if (backbone.empty()) return groups;
+  for (ParameterGroup& group : decay_groups(backbone, c.weight_decay)) {
+    group.lr_scale = c.backbone_lr_scale;
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+/// The optimiser that a configuration names, over the parameters of a model.
 inline std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& c, models::Classifier& model) {
-  std::vector<ParameterGroup> groups = decay_groups(model, c.weight_decay);
+  std::vector<ParameterGroup> groups = parameter_groups(c, model);
   const AdamOptions adam{.lr = c.lr, .beta1 = c.beta1, .beta2 = c.beta2, .eps = c.eps};
   if (c.optimizer == "adamw") return std::make_unique<AdamW>(std::move(groups), adam);
   if (c.optimizer == "adam") return std::make_unique<Adam>(std::move(groups), adam);

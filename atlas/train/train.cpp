@@ -1,5 +1,6 @@
 // Compiled mode: configuration, the training loop and what it leaves behind.
 #include "atlas/train/config-inl.h"
 #include "atlas/train/setup-inl.h"
+#include "atlas/train/start-inl.h"
 #include "atlas/train/trained_model-inl.h"
 #include "atlas/train/trainer-inl.h"

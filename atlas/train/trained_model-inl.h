@@ -1,13 +1,19 @@
 // Bodies of trained_model.h.
 #pragma once
 
+#include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "atlas/data/evaluation.h"
 #include "atlas/io/checkpoint.h"
+#include "atlas/models/presets.h"
+#include "atlas/models/published.h"
+#include "atlas/ops/order.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/optim/ema.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/setup.h"
+#include "atlas/train/start.h"
 #include "atlas/train/trained_model.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -42,6 +48,115 @@ ATLAS_INLINE Tensor TrainedModel::classify(const Tensor& image) const {
   data::Rng rng(0, data::Purpose::sample, 0, 0);
   const Tensor x = data::to_float(transform(image, rng));
   return softmax((*model)(x.unsqueeze(0))).select(0, 0);
+}
+
+namespace detail {
+
+/// "384", "640x480" (width x height) or "native" into the sides of the settings.
+inline void read_image_size(const std::string& text, data::EvaluationSettings& s) {
+  if (text == "native") {
+    s.height = s.width = 0;
+    return;
+  }
+  const auto number = [&](const char* from, const char* to) {
+    int64_t n = 0;
+    const auto [end, bad] = std::from_chars(from, to, n);
+    check(bad == std::errc{} && end == to && n >= 1, "image-size", "'{}' is no size: write 384, 640x480 or native",
+          text);
+    return n;
+  };
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  const size_t x = text.find('x');
+  s.width = number(begin, x == text.npos ? end : begin + x);
+  s.height = x == text.npos ? s.width : number(begin + x + 1, end);
+}
+
+/// The text of a JSON object: `given` itself, or what is in the file of that name.
+inline std::string object_text(const std::string& given) {
+  if (given.empty() || given.front() == '{') return given;
+  const data::Bytes bytes = data::read_file(given, int64_t{1} << 20);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace detail
+
+ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
+  constexpr const char* op = "model";
+  const bool own = !source.checkpoint.empty();
+  check(own != !source.model.empty(), op, "{}",
+        own ? "--checkpoint says which model it is: leave --model out"
+            : "name a model with --checkpoint FILE, or with --model NAME --weights FILE");
+  check(own || !source.weights.empty(), op, "--model {} needs --weights FILE", source.model);
+  check(!own || (source.weights.empty() && source.model_options.empty()), op,
+        "--weights and --model-options go with --model, not with --checkpoint");
+  check(source.crop >= 0 && source.crop <= 1, op, "--crop must lie in (0, 1], got {}", source.crop);
+  TrainedModel t;
+  data::EvaluationSettings settings;
+  if (own) {
+    t = load_trained_model(source.checkpoint);
+    settings.crop = t.config.eval_crop;
+    settings.normalise = normalisation_of(t.config);
+  } else {
+    t.config.model = source.model;
+    t.config.model_options = detail::object_text(source.model_options);
+    {
+      const SkipInit filled_below;
+      t.model = models::make_model(source.model,
+                                   {.num_classes = classes_in(source.weights), .overrides = t.config.model_options});
+    }
+    t.notes = load_weights(*t.model, source.weights, {.ema = source.ema});
+    t.model->eval();
+    const models::PublishedEvaluation published = models::published_evaluation(source.model);
+    settings.crop = published.crop;
+    settings.squash = published.squash;
+    t.config.image_size = t.model->image_size();
+    t.config.eval_crop = published.crop;
+  }
+  settings.height = settings.width = t.model->image_size();
+  if (source.crop > 0) settings.crop = source.crop;
+  if (!source.image_size.empty()) detail::read_image_size(source.image_size, settings);
+  if (!own || source.crop > 0 || !source.image_size.empty()) t.transform = data::evaluation_transform(settings);
+  if (!source.classes.empty()) {
+    t.classes = read_class_names(source.classes, t.model->num_classes());
+  } else if (!own) {
+    for (int64_t i = 0; i < t.model->num_classes(); ++i) t.classes.push_back(fmt::format("class {}", i));
+  }
+  return t;
+}
+
+ATLAS_INLINE std::vector<std::string> read_class_names(const std::string& path, int64_t count) {
+  const data::Bytes bytes = data::read_file(path, int64_t{1} << 26);
+  std::vector<std::string> names{""};
+  for (const uint8_t byte : bytes) {
+    if (byte == '\n')
+      names.emplace_back();
+    else if (byte != '\r')
+      names.back() += static_cast<char>(byte);
+  }
+  while (!names.empty() && names.back().empty()) names.pop_back();
+  check(!names.empty(), "classes", "{} is empty: it should hold one name per line", path);
+  check(count == 0 || static_cast<int64_t>(names.size()) == count, "classes",
+        "{} holds {} names, but the model tells {} classes apart", path, names.size(), count);
+  return names;
+}
+
+ATLAS_INLINE std::vector<Guess> best_guesses(const Tensor& probabilities, int64_t count) {
+  const auto [values, classes] = topk(probabilities, std::min(count, probabilities.size(0)), 0);
+  std::vector<Guess> guesses;
+  for (int64_t i = 0; i < values.size(0); ++i)
+    guesses.push_back({classes.at<int64_t>({i}), static_cast<double>(values.at<float>({i}))});
+  return guesses;
+}
+
+ATLAS_INLINE std::string to_json(const std::string& file, const std::vector<Guess>& guesses,
+                                 const std::vector<std::string>& classes) {
+  auto top = nlohmann::ordered_json::array();
+  for (const Guess& g : guesses)
+    top.push_back(
+        {{"class", g.index}, {"name", classes[static_cast<size_t>(g.index)]}, {"probability", g.probability}});
+  const nlohmann::ordered_json line = {{"file", file}, {"top", top}};
+  return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

@@ -1,4 +1,5 @@
-// A model out of a training checkpoint, ready to classify pictures.
+// A model with trained weights, and what it takes to show it pictures: from a run of this program, or from a file that
+// somebody else wrote.
 #pragma once
 
 #include <memory>
@@ -13,10 +14,11 @@ namespace atlas::inline ATLAS_ABI::train {
 
 /// A trained model and what belongs to it.
 struct TrainedModel {
-  TrainConfig config;
-  std::vector<std::string> classes;
+  TrainConfig config;                         ///< of the run; for published weights just the model's name and options
+  std::vector<std::string> classes;           ///< one name for each logit
   std::unique_ptr<models::Classifier> model;  ///< in inference mode, with the averaged weights when the run kept them
   data::Transform transform;                  ///< from a uint8 image [H,W,3] to what the model was tested on
+  std::string notes;                          ///< what loading left out, one line; mostly empty
 
   /// Class probabilities of one picture.   uint8 [H,W,3] -> float32 [classes]
   Tensor classify(const Tensor& image) const;
@@ -25,6 +27,57 @@ struct TrainedModel {
 /// Loads a checkpoint that run_training() wrote (best.ckpt or last.ckpt).
 /// @throws Error naming the file when it is missing, damaged or no training checkpoint.
 TrainedModel load_trained_model(const std::string& path);
+
+/// Where a model comes from, as programs take it on the command line: either `checkpoint`, or `model` and `weights`.
+struct ModelSource {
+  std::string checkpoint;
+  std::string model;
+  std::string weights;
+  std::string model_options;
+  std::string classes;
+  std::string image_size;
+  double crop = 0;
+  bool ema = false;
+};
+
+/// Calls visit(option, field, help) for every field.
+template <class Source, class Visitor>
+void for_each_option(Source& s, Visitor&& visit) {
+  visit("--checkpoint", s.checkpoint, "best.ckpt or last.ckpt of a training run");
+  visit("--model", s.model, "preset whose weights are in --weights, such as mambavision-t");
+  visit("--weights", s.weights, "weights for --model: PyTorch file (.pth, .pth.tar, .pt, .ckpt) or safetensors");
+  visit("--model-options", s.model_options,
+        "JSON object that overrides fields of the preset, e.g. '{\"dim\": 96}', or a file that holds one");
+  visit("--classes", s.classes, "text file with the names of the classes, one per line");
+  visit("--image-size", s.image_size,
+        "pixels to resize to: 384, 640x480 (width x height), or native for pictures as they are; default: the model's "
+        "own");
+  visit("--crop", s.crop, "share of the resized picture's side that the centre crop keeps; 0: as published");
+  visit("--ema", s.ema, "take the averaged weights of the file in --weights, where it has them");
+}
+
+/// Opens the model that `source` names, ready to show it pictures. Published weights get the published preprocessing
+/// (evaluation_transform with published_evaluation), as many classes as their head has, and the names "class 0",
+/// "class 1", ... unless there is a file of names.
+/// @throws Error for contradictory options, files that do not fit the model, or a wrong number of names.
+TrainedModel open_model(const ModelSource& source);
+
+/// The names in a text file, one per line. @throws Error when there are not `count`, which 0 leaves open.
+std::vector<std::string> read_class_names(const std::string& path, int64_t count);
+
+/// One class of a picture.
+struct Guess {
+  int64_t index = 0;
+  double probability = 0;
+};
+
+/// The likeliest classes, most likely first.   probabilities float32 [classes]
+std::vector<Guess> best_guesses(const Tensor& probabilities, int64_t count);
+
+/// A line of JSON: {"file": ..., "top": [{"class": 207, "name": ..., "probability": ...}, ...]}. Bytes that are no
+/// UTF-8 are replaced.
+std::string to_json(const std::string& file, const std::vector<Guess>& guesses,
+                    const std::vector<std::string>& classes);
 
 }  // namespace atlas::inline ATLAS_ABI::train
 

@@ -22,6 +22,7 @@
 #include "atlas/train/pipeline.h"
 #include "atlas/train/run_folder.h"
 #include "atlas/train/setup.h"
+#include "atlas/train/start.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -75,6 +76,9 @@ class Run {
     manual_seed(static_cast<uint64_t>(c_.seed));
     sets_ = open_data(c_);
     model_ = make_model(c_, sets_.train->num_classes());
+    const bool fresh = !o_.eval_only && !std::filesystem::exists(path("last.ckpt"));
+    if (fresh && !c_.weights.empty()) load_weights(*model_, c_.weights, {.head = c_.keep_head});
+    freeze_parts(*model_, c_.freeze);
     train_loader_ = std::make_unique<data::Loader>(sets_.train, train_loader_options(c_), train_transform(c_));
     test_loader_ = std::make_unique<data::Loader>(sets_.test, test_loader_options(c_), test_transform(c_));
     optimizer_ = make_optimizer(c_, *model_);

@@ -1,0 +1,75 @@
+// The preprocessing under which published accuracies were measured: resize, centre crop, normalise.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "atlas/data/transform.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+/// How a picture of any size becomes what a model is evaluated on.
+struct EvaluationSettings {
+  int64_t height = 224, width = 224;  ///< of the result; 0 keeps every picture as it is
+  double crop = 1;                    ///< side of the crop / side of the resized picture, in (0, 1]
+  bool squash = false;                ///< resize both sides alike, which changes proportions, instead of the shorter
+  Normalise normalise = {};
+};
+
+namespace detail {
+
+/// round(n / 2), halves to even: where Python's imaging programs put a crop.
+inline int64_t half_to_even(int64_t n) { return n / 2 + (n % 4 == 3 ? 1 : 0); }
+
+/// Height and width to which a picture is resized before the crop.
+inline std::array<int64_t, 2> size_before_crop(int64_t height, int64_t width, const EvaluationSettings& s) {
+  const auto scaled = [&](int64_t side) {
+    return static_cast<int64_t>(std::floor(static_cast<double>(side) / s.crop));
+  };
+  const int64_t to_height = scaled(s.height), to_width = scaled(s.width);
+  if (s.squash) return {to_height, to_width};
+  if (to_height == to_width) {  // the longer side is cut to whole pixels
+    if (height <= width) return {to_height, std::max(to_width, to_height * width / height)};
+    return {std::max(to_height, to_width * height / width), to_width};
+  }
+  // For a crop that is not square, the smallest picture that covers it.
+  const double ratio = std::min(static_cast<double>(height) / static_cast<double>(to_height),
+                                static_cast<double>(width) / static_cast<double>(to_width));
+  return {std::max(to_height, static_cast<int64_t>(std::llround(static_cast<double>(height) / ratio))),
+          std::max(to_width, static_cast<int64_t>(std::llround(static_cast<double>(width) / ratio)))};
+}
+
+}  // namespace detail
+
+/// The published evaluation transform: bicubic resize (antialiased, a = -0.5) so that the shorter side (with `squash`:
+/// both) becomes floor(size / crop), the middle height x width of that, and (x / 255 - mean) / std.
+///
+/// Sizes, rounding and the place of the crop follow torchvision's and timm's transforms on 8-bit pictures, which round
+/// to whole grey levels after the resize.   uint8 [H,W,3] -> float32 [height,width,3]
+/// @throws Error when a setting is out of range.
+inline Transform evaluation_transform(const EvaluationSettings& s) {
+  constexpr int64_t kMost = 16384;
+  check(s.height >= 0 && s.width >= 0 && s.height <= kMost && s.width <= kMost && (s.height == 0) == (s.width == 0),
+        "evaluation_transform", "needs sides of 1 to {} pixels, or 0 x 0 to keep sizes, got {} x {}", kMost, s.height,
+        s.width);
+  check(s.crop > 0 && s.crop <= 1, "evaluation_transform", "crop must lie in (0, 1], got {}", s.crop);
+  return [s](const Tensor& image, Rng& rng) {
+    const Tensor x = as_image(image, "evaluation_transform");
+    if (s.height == 0) return s.normalise(x, rng);
+    const auto [height, width] = detail::size_before_crop(x.size(0), x.size(1), s);
+    check(height <= 4 * kMost && width <= 4 * kMost, "evaluation_transform",
+          "a picture of {} x {} pixels is too long and thin to be resized to {} x {}", x.size(1), x.size(0), width,
+          height);
+    Tensor y = x;
+    if (height != x.size(0) || width != x.size(1)) {
+      const NoGrad off;
+      y = resize(x.unsqueeze(0), height, width, Interpolation::bicubic, true).select(0, 0);
+    }
+    return s.normalise(
+        crop(y, detail::half_to_even(height - s.height), detail::half_to_even(width - s.width), s.height, s.width),
+        rng);
+  };
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data

@@ -1,0 +1,33 @@
+// Starting from weights that exist: loading them with or without their head, and freezing parts of a model.
+#pragma once
+
+#include <string>
+
+#include "atlas/models/classifier.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+/// What load_weights() accepts and does.
+struct WeightOptions {
+  bool head = true;  ///< false: the head keeps the weights it has, whatever the file holds
+  bool ema = false;  ///< of PyTorch files with averaged weights: take those; runs of this program always give them
+};
+
+/// Loads the weights of a file into a model: a training checkpoint of this program, a PyTorch file or safetensors.
+/// @return what was left out, in one line; "" when every tensor had its place
+/// @throws Error naming the file when it cannot be read or does not fit; the model is then unchanged.
+std::string load_weights(models::Classifier& model, const std::string& path, const WeightOptions& options = {});
+
+/// How many classes the weights of a file tell apart: the rows of their head; 0 when the file has none.
+int64_t classes_in(const std::string& path);
+
+/// Takes parts of a model out of training.
+/// @param parts  separated by commas: names of Classifier::parts(), "backbone" (all but the head) or paths of modules
+/// @throws Error naming a part that does not exist, and those there are.
+void freeze_parts(models::Classifier& model, const std::string& parts);
+
+}  // namespace atlas::inline ATLAS_ABI::train
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/train/start-inl.h"
+#endif
