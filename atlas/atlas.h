@@ -30,6 +30,8 @@
 #include "atlas/nn/attention_probe.h"
 #include "atlas/nn/container.h"
 #include "atlas/nn/conv.h"
+#include "atlas/nn/conv_norm.h"
+#include "atlas/nn/derived.h"
 #include "atlas/nn/finite_guard.h"
 #include "atlas/nn/init.h"
 #include "atlas/nn/linear.h"

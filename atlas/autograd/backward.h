@@ -12,13 +12,11 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
-inline bool solely_owned(const Tensor& t) { return t.ptr().use_count() == 1 && t.impl().storage.use_count() == 1; }
-
 /// into += g. Changes `into` in place only when nobody else can see it.
 inline void accumulate(Tensor& into, Tensor g) {
   if (!into) {
     into = std::move(g);
-  } else if (solely_owned(into) && into.is_contiguous()) {
+  } else if (solely_owned(into)) {
     into.add_(g);
   } else {
     Tensor sum = copy_of(into);
@@ -32,7 +30,7 @@ inline void accumulate_leaf(Tensor leaf, Tensor g) {
   Tensor total = leaf.grad();
   leaf.zero_grad();
   if (!total)
-    total = solely_owned(g) && g.is_contiguous() ? std::move(g) : copy_of(g);
+    total = solely_owned(g) ? std::move(g) : copy_of(g);
   else
     accumulate(total, std::move(g));
   leaf.set_grad(total);

@@ -174,6 +174,12 @@ inline Tensor apart_from(const Tensor& dst, const Tensor& src) {
   return shared && !same ? copy_of(src) : src;
 }
 
+/// True when `t` is contiguous and the only handle on memory of this library's own: to write there disturbs nobody.
+inline bool solely_owned(const Tensor& t) {
+  return t && t.ptr().use_count() == 1 && t.impl().storage.use_count() == 1 && !t.impl().storage->borrowed() &&
+         t.is_contiguous();
+}
+
 inline void check_in_place(const Tensor& t, const char* op) {
   check(!(grad_enabled() && t.requires_grad()), op,
         "changing {} in place would invalidate its gradient; do it under NoGrad, or on a detached tensor", describe(t));

@@ -159,6 +159,8 @@ class Storage {
   void* data() const { return data_; }
   int64_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+  /// True for memory that belongs to someone else.
+  bool borrowed() const { return borrowed_; }
   /// Counts in-place changes; a tensor saved for backward remembers it.
   uint64_t version() const { return version_; }
   void bump_version() { ++version_; }

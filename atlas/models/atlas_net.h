@@ -25,15 +25,16 @@ namespace atlas::inline ATLAS_ABI::models {
 /// Adds an MLP of each token's (row, column) inside its window, scaled to [-1, 1).
 class AtlasWindowPosition : public Module {
  public:
-  explicit AtlasWindowPosition(int64_t dim) {
-    projector.add<Linear>(2, 512);
-    projector.add<ReLU>();
-    projector.add<Linear>(512, dim, false);
+  explicit AtlasWindowPosition(int64_t dim)
+      : first_(projector.add<Linear>(2, 512)), last_((projector.add<ReLU>(), projector.add<Linear>(512, dim, false))) {
     register_module("projector", projector);
   }
   /// @param x  [windows, height · width, C]; the result has its shape
   Tensor add_to(const Tensor& x, int64_t height, int64_t width) const {
-    return x + projector(coordinates(height, width).to(x.dtype()).to(x.device()));
+    const Tensor table =
+        table_.get({first_.weight, first_.bias, last_.weight},
+                   [&] { return projector(coordinates(height, width).to(x.dtype()).to(x.device())); }, {height, width});
+    return x + table;
   }
 
   Sequential projector;
@@ -52,6 +53,9 @@ class AtlasWindowPosition : public Module {
     }
     return t;
   }
+
+  const Linear &first_, &last_;
+  Derived<Tensor> table_;
 };
 
 /// Projections of one scale's attention.
@@ -105,12 +109,13 @@ class AtlasScaleBlock : public Module {
     return attn.proj(y);
   }
   /// x + attended, then the perceptron's residual.
-  Tensor finish(const Tensor& x, const Tensor& attended) const {
-    const Tensor y = x + drop_path(attended);
+  Tensor finish(const Tensor& x, Tensor attended) const {
+    attended = drop_path(attended);
+    const Tensor y = x + std::move(attended);
     Tensor h = norm2(y);
     h = mlp(h);
     h = drop_path(h);
-    return y + h;
+    return y + std::move(h);
   }
 
   LayerNorm norm1_q, norm1_kv;
@@ -147,9 +152,9 @@ class AtlasBlock : public Module {
     for (size_t s = n; s-- > 0;) {
       std::vector<KeyValue> sources{blocks[s].key_value(x[s], scales.padding(s))};
       for (size_t t = s + 1; t < n; ++t) sources.push_back(detail::read_coarser(scales, s, t, cache[t]));
-      const Tensor y = blocks[s].attend(blocks[s].query(x[s]), sources, [&] { return places_down(scales, s); });
+      Tensor y = blocks[s].attend(blocks[s].query(x[s]), sources, [&] { return places_down(scales, s); });
       sources.clear();
-      x[s] = blocks[s].finish(x[s], y);
+      x[s] = blocks[s].finish(x[s], std::move(y));
       if (n > 1) cache[s] = blocks[s].key_value(x[s], scales.padding(s));
     }
 

@@ -83,13 +83,11 @@ class MambaVisionConvBlock : public Module {
         {{"conv1", conv1}, {"norm1", norm1}, {"conv2", conv2}, {"norm2", norm2}, {"drop_path", drop_path}});
   }
   Tensor forward(const Tensor& x) const override {
-    Tensor y = conv1(x);
-    y = norm1(y);
+    Tensor y = first_(x);
     y = gelu_tanh(y);
-    y = conv2(y);
-    y = norm2(y);
+    y = second_(y);
     y = drop_path(y);
-    return x + y;
+    return x + std::move(y);
   }
 
   Conv2d conv1;
@@ -97,6 +95,9 @@ class MambaVisionConvBlock : public Module {
   Conv2d conv2;
   BatchNorm2d norm2;
   DropPath drop_path;
+
+ private:
+  ConvNorm first_{conv1, norm1}, second_{conv2, norm2};
 };
 
 /// Pre-norm transformer block whose mixer is attention or a MambaMixer.   x: [windows, L, C] -> same
@@ -135,7 +136,7 @@ class MambaVisionHybridBlock : public Module {
     y = f(y);
     if (gamma) y = gamma * y;
     y = drop_path(y);
-    return x + y;
+    return x + std::move(y);
   }
 };
 

@@ -41,7 +41,7 @@ class AtlasStemBlock : public Module {
   Tensor forward(const Tensor& x) const override {
     Tensor y = conv_block1(x);
     y = conv_block2(y);
-    return x + y;
+    return x + std::move(y);
   }
 
   Sequential conv_block1, conv_block2;

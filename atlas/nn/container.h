@@ -3,14 +3,17 @@
 
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "atlas/nn/conv_norm.h"
 #include "atlas/nn/module.h"
 
 namespace atlas::inline ATLAS_ABI {
 
-/// y = f_{n-1}(... f_0(x)). Children are called "0", "1", ...
+/// y = f_{n-1}(... f_0(x)). Children are called "0", "1", ... A convolution with a batch norm behind it is run as
+/// ConvNorm.
 ///
 /// Example: `Sequential net; net.add<Linear>(2, 64); net.add<ReLU>(); net.add<Linear>(64, 2);`
 class Sequential : public Module {
@@ -21,12 +24,16 @@ class Sequential : public Module {
     auto layer = std::make_unique<M>(std::forward<Args>(args)...);
     M& ref = *layer;
     register_module(std::to_string(layers_.size()), ref);
+    if constexpr (std::is_base_of_v<BatchNorm2d, M>)
+      if (const auto* conv = layers_.empty() ? nullptr : dynamic_cast<const Conv2d*>(layers_.back().get()))
+        pairs_.back() = std::make_unique<ConvNorm>(*conv, ref);
     layers_.push_back(std::move(layer));
+    pairs_.emplace_back();
     return ref;
   }
   Tensor forward(const Tensor& x) const override {
     Tensor y = x;
-    for (const auto& layer : layers_) y = (*layer)(y);
+    for (size_t i = 0; i < layers_.size(); ++i) y = pairs_[i] ? (*pairs_[i++])(y) : (*layers_[i])(y);
     return y;
   }
   size_t size() const { return layers_.size(); }
@@ -38,6 +45,7 @@ class Sequential : public Module {
 
  private:
   std::vector<std::unique_ptr<Module>> layers_;
+  std::vector<std::unique_ptr<ConvNorm>> pairs_;  // of layers i and i + 1, or null
 };
 
 /// Owns modules of one type (or derived from it) called "0", "1", ...

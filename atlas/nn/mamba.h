@@ -2,6 +2,7 @@
 #pragma once
 
 #include "atlas/nn/conv.h"
+#include "atlas/nn/derived.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/join.h"
@@ -53,11 +54,14 @@ class MambaMixer : public Module {
     check(input.dim() == 3, "MambaMixer", "needs x of shape [B, L, C], got {}", describe(input));
     Tensor xz = in_proj(input);
     // Both convolutions at once: they are depthwise, so their weights only stand side by side.
-    xz = conv1d_depthwise(xz, cat({conv1d_x.weight, conv1d_z.weight}, 1));
+    xz = conv1d_depthwise(xz, filters_.get({conv1d_x.weight, conv1d_z.weight}, [&] {
+      return cat({conv1d_x.weight, conv1d_z.weight}, 1);
+    }));
     xz = silu(xz);
     const Tensor x = xz.slice(-1, 0, half_).contiguous(), z = xz.slice(-1, half_, 2 * half_);
     const auto dbc = split(x_proj(x), {dt_rank_, d_state_, d_state_}, -1);
-    const Tensor y = selective_scan(x, dt_proj(dbc[0]), neg(exp(A_log)), dbc[1], dbc[2], D, dt_proj.bias);
+    const Tensor A = decay_.get({A_log}, [&] { return neg(exp(A_log)); });
+    const Tensor y = selective_scan(x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
     return out_proj(cat({y, z}, -1));
   }
 
@@ -73,6 +77,7 @@ class MambaMixer : public Module {
   }
 
   int64_t half_, d_state_, dt_rank_;
+  Derived<Tensor> filters_, decay_;
 };
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "atlas/kernels/binary.h"
 #include "atlas/ops/axes.h"
@@ -38,6 +39,16 @@ inline Tensor add(const Tensor& a, const Tensor& b) {
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
                   return Grads{na ? sum_to(dy, as) : Tensor(), nb ? sum_to(dy, bs) : Tensor()};
                 });
+}
+
+/// a + b, in b's memory when nothing is recorded and nobody else holds it: residual branches of inference then need
+/// none of their own. The same numbers as add(a, b).
+inline Tensor add(const Tensor& a, Tensor&& b) {
+  const bool here = !grad_enabled() && a.defined() && detail::solely_owned(b) && !b.requires_grad() &&
+                    a.shape() == b.shape() && a.dtype() == b.dtype() && a.device() == b.device();
+  if (!here) return add(a, std::as_const(b));
+  b.add_(a);
+  return std::move(b);
 }
 
 /// a - b.   da = dy, db = -dy
@@ -161,6 +172,7 @@ inline Tensor minimum(const Tensor& a, double s) { return clamp(a, -std::numeric
 // ---- operators -----------------------------------------------------------------------------------------------------
 
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator+(const Tensor& a, Tensor&& b) { return add(a, std::move(b)); }
 inline Tensor operator+(const Tensor& a, double s) { return add(a, s); }
 inline Tensor operator+(double s, const Tensor& a) { return add(a, s); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "random_input.h"
 
 using namespace atlas;
@@ -236,4 +237,29 @@ TEST_CASE("errors") {
   CHECK(error_of([] {
           sum_to(zeros({2, 3}), {2});
         }) == "[sum_to] [2,3] and [2] do not broadcast: axis -1 has lengths 3 and 2");
+}
+
+TEST_CASE("a sum goes into the memory of its second operand when nobody else holds it and nothing is recorded") {
+  const Tensor a = full({2, 3}, 2.0);
+  const auto sum_of = [&](Tensor b) {
+    const void* memory = b.raw();
+    const Tensor y = a + std::move(b);
+    CHECK(y.at<float>({1, 2}) == 5);
+    CHECK_FALSE(y.requires_grad());
+    return y.raw() == memory;
+  };
+  CHECK_FALSE(sum_of(full({2, 3}, 3.0)));  // recording may be on: tensors may be kept for backward
+  const NoGrad off;
+  CHECK(sum_of(full({2, 3}, 3.0)));
+  const Tensor kept = full({2, 3}, 3.0);
+  CHECK_FALSE(sum_of(kept));
+  CHECK_FALSE(sum_of(kept.reshape({2, 3})));
+  CHECK_FALSE(sum_of(full({1, 3}, 3.0)));
+  CHECK_FALSE(sum_of(full({3, 2}, 3.0).transpose(0, 1)));
+  std::vector<float> mine(6, 3);
+  CHECK_FALSE(sum_of(from_blob(mine.data(), {2, 3}, float32)));
+  CHECK(mine[0] == 3);
+  Tensor leaf = full({2, 3}, 3.0);
+  leaf.set_requires_grad();
+  CHECK_FALSE(sum_of(std::move(leaf)));
 }

@@ -1,0 +1,53 @@
+// ConvNorm: a convolution and the batch norm after it, one convolution in inference.
+#pragma once
+
+#include "atlas/nn/conv.h"
+#include "atlas/nn/derived.h"
+#include "atlas/nn/norm.h"
+#include "atlas/ops/arithmetic.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// y = norm(conv(x)), where norm's running statistics and weights are folded into the filters when nothing is trained:
+/// with s = weight_n / √(var + eps), the filters are s W and the bias is s (b - mean) + bias_n.
+///
+/// Not a module: it owns no parameters, and the two layers keep their names. They must outlive it.
+class ConvNorm {
+ public:
+  ConvNorm(const Conv2d& conv, const BatchNorm2d& norm) : conv_(conv), norm_(norm) {
+    check(conv.weight.size(0) == norm.weight.size(0), "ConvNorm",
+          "{} channels of the convolution, {} of the batch norm", conv.weight.size(0), norm.weight.size(0));
+  }
+  /// x: [B, H, W, in] -> y: [B, OH, OW, out]
+  Tensor operator()(const Tensor& x) const {
+    if (norm_.training() || !detail::inference_mode()) {
+      folded_.clear();
+      const Tensor y = conv_(x);
+      return norm_(y);
+    }
+    const Folded f =
+        folded_.get({conv_.weight, conv_.bias, norm_.weight, norm_.bias, norm_.running_mean, norm_.running_var},
+                    [&] { return fold(); });
+    return conv2d(x, f.weight, f.bias, conv_.options());
+  }
+
+ private:
+  struct Folded {
+    Tensor weight, bias;
+  };
+  Folded fold() const {  // in float64: weights are few, and rounding them twice would show in the logits
+    const auto wide = [](const Tensor& t) { return t.detach().to(float64); };
+    const Tensor scale = wide(norm_.weight) * rsqrt(wide(norm_.running_var) + norm_.eps());
+    Tensor shift = neg(wide(norm_.running_mean));
+    if (conv_.bias) shift = shift + wide(conv_.bias);
+    shift = shift * scale + wide(norm_.bias);
+    const Tensor weight = wide(conv_.weight) * scale.reshape({scale.size(0), 1, 1, 1});
+    return {weight.to(conv_.weight.dtype()), shift.to(conv_.weight.dtype())};
+  }
+
+  const Conv2d& conv_;
+  const BatchNorm2d& norm_;
+  Derived<Folded> folded_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,99 @@
+// Derived: what a layer works out from its weights alone, kept between inferences.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "atlas/autograd/node.h"
+#include "atlas/nn/module.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace detail {
+
+/// True when layers may use what was derived from their weights, and join steps: nothing is recorded, and nobody wants
+/// to see every layer's output (FiniteGuard).
+inline bool inference_mode() { return !grad_enabled() && module_observer() == nullptr; }
+
+/// Identity of a tensor's contents: the memory, what part of it, and the version. Does not keep the memory alive.
+class ContentKey {
+ public:
+  explicit ContentKey(const Tensor& t) {
+    if (!t) return;
+    storage_ = t.impl().storage;
+    version_ = t.impl().storage->version();
+    offset_ = t.offset();
+    dtype_ = t.dtype();
+    shape_ = t.shape();
+    strides_ = t.strides();
+  }
+  bool operator==(const ContentKey& o) const {
+    // The control block lives as long as a weak pointer does: another storage cannot be taken for one that is gone.
+    return !storage_.owner_before(o.storage_) && !o.storage_.owner_before(storage_) && version_ == o.version_ &&
+           offset_ == o.offset_ && dtype_ == o.dtype_ && shape_ == o.shape_ && strides_ == o.strides_;
+  }
+
+ private:
+  std::weak_ptr<Storage> storage_;
+  uint64_t version_ = 0;
+  int64_t offset_ = 0;
+  DType dtype_ = float32;
+  Shape shape_, strides_;
+};
+
+}  // namespace detail
+
+/// A value computed from weights alone (a folded convolution, a table of positions), kept as long as they do not
+/// change.
+///
+/// A member of a layer. While gradients are recorded nothing is kept and every call computes, so that the graph is
+/// whole; under NoGrad the value is computed once, and again when one of the tensors was changed in place (by an
+/// optimiser, load_state_dict(), running statistics), replaced, or converted by Module::to(). Writing through data<T>()
+/// is only noticed after Tensor::bump_version(). Several threads may infer at once; changing weights meanwhile is a
+/// race.
+///
+/// Example: `Tensor A = decay_.get({A_log}, [&] { return neg(exp(A_log)); });`
+template <class Value>
+class Derived {
+ public:
+  /// compute(), or what it gave last time.
+  /// @param from     all tensors that the value depends on; undefined ones too
+  /// @param compute  returns a Value; runs with recording off when the result is kept
+  /// @param sizes    other things that it depends on
+  template <class F>
+  Value get(std::initializer_list<Tensor> from, F&& compute, const Shape& sizes = {}) const {
+    if (!detail::inference_mode()) {
+      clear();
+      return compute();
+    }
+    std::vector<detail::ContentKey> key;
+    key.reserve(from.size());
+    for (const Tensor& t : from) key.emplace_back(t);
+    const std::lock_guard lock(mutex_);
+    if (!value_ || key != key_ || sizes != sizes_) {
+      value_.reset();
+      value_ = compute();
+      key_ = std::move(key);
+      sizes_ = sizes;
+    }
+    return *value_;
+  }
+  /// Forgets the value.
+  void clear() const {
+    const std::lock_guard lock(mutex_);
+    value_.reset();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::optional<Value> value_;
+  mutable std::vector<detail::ContentKey> key_;
+  mutable Shape sizes_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI
