@@ -232,25 +232,23 @@ class AtlasNet : public Classifier {
     detail::init_linears(*this);
   }
   Tensor forward(const Tensor& images) const override {
-    Tensor x = cat(forward_features(images), 1);
+    const Tensor features = pooled_features(images);
+    return fc(features);
+  }
+  /// Mean over the tokens of the scales left after the last macro stage, between two norms.   -> [B, dim]
+  Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const override {
+    Tensor x = cat(tokens(images, maps), 1);
     x = readout_norm(x);
-    x = fc_norm(mean(x, {1}));
-    return fc(x);
+    return fc_norm(mean(x, {1}));
   }
   /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows,
   /// without padding.
-  std::vector<Tensor> forward_features(const Tensor& images) const {
-    AtlasPyramid scales = pyramid(images);
-    std::vector<Tensor> x = run(images, scales, nullptr);
-    for (size_t s = 0; s < x.size(); ++s) x[s] = detail::real_tokens(x[s], scales[s], scales.padding(s));
-    return x;
-  }
+  std::vector<Tensor> forward_features(const Tensor& images) const { return tokens(images, nullptr); }
   /// One map per scale, fine to coarse (strides patch, patch · ratio, ...): as it was when its macro stage dropped it,
   /// or at the end. Each is [B, H, W, C].
   std::vector<Tensor> feature_maps(const Tensor& images) const override {
-    AtlasPyramid scales = pyramid(images);
-    std::vector<Tensor> maps, x = run(images, scales, &maps);
-    for (size_t s = 0; s < x.size(); ++s) maps.push_back(detail::to_map(x[s], scales[s]));
+    std::vector<Tensor> maps;
+    tokens(images, &maps);
     return maps;
   }
 
@@ -285,6 +283,16 @@ class AtlasNet : public Classifier {
   AtlasPyramid pyramid(const Tensor& images) const {
     check_images(images, fc.weight, "AtlasNet");
     return pyramid(images.size(1), images.size(2));
+  }
+  /// forward_features(), and the maps of all scales when `maps` is given.
+  std::vector<Tensor> tokens(const Tensor& images, std::vector<Tensor>* maps) const {
+    AtlasPyramid scales = pyramid(images);
+    std::vector<Tensor> x = run(images, scales, maps);
+    for (size_t s = 0; s < x.size(); ++s) {
+      if (maps != nullptr) maps->push_back(detail::to_map(x[s], scales[s]));
+      x[s] = detail::real_tokens(x[s], scales[s], scales.padding(s));
+    }
+    return x;
   }
   /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given.
   std::vector<Tensor> run(const Tensor& images, AtlasPyramid& scales, std::vector<Tensor>* dropped) const {

@@ -17,6 +17,9 @@ class Classifier : public Module {
   /// Logits of a batch of normalised images, channels last.
   /// @throws Error when the images' shape or dtype does not suit the model.
   Tensor forward(const Tensor& images) const override = 0;
+  /// The vector that the head reads.   -> [B, C]
+  /// @param maps  gets what feature_maps() gives, computed on the way, when it is not null
+  virtual Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const = 0;
   /// Feature maps from fine to coarse, each [B, H_i, W_i, C_i].
   virtual std::vector<Tensor> feature_maps(const Tensor& images) const = 0;
 

@@ -221,12 +221,12 @@ class MambaVision : public Classifier {
     detail::init_linears(*this);
   }
   Tensor forward(const Tensor& images) const override {
-    const Tensor features = forward_features(images);
+    const Tensor features = pooled_features(images);
     return head(features);
   }
-  /// The vector before the head: batch norm and mean of the last map.   -> [B, 8 dim]
-  Tensor forward_features(const Tensor& images) const {
-    Tensor x = run(images, nullptr);
+  /// Batch norm and mean of the last map.   -> [B, 8 dim]
+  Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const override {
+    Tensor x = run(images, maps);
     x = norm(x);
     return mean(x, {1, 2});
   }

@@ -1,0 +1,149 @@
+// What a model makes of pictures before it decides: the pooled vector and the feature maps of every stage.
+//
+//   features --checkpoint runs/first/best.ckpt --out features photos/
+//   features --model mambavision-t --weights mambavision_tiny_1k.pth.tar --out features --maps 3 --format npy photos/
+//
+// Writes into --out:
+//
+//   files.txt             the pictures, one per line, in the order of the rows
+//   pooled.npy            float32 [pictures, C]: what the head reads
+//   stage0.npy, ...       float32 [pictures, H, W, C], fine to coarse: the stages of MambaVision, the scales of Atlas
+//   features.safetensors  the same tensors in one file
+//
+// ctest-needs: train
+// ctest: --checkpoint run/best.ckpt run/predictions.png run/curves.png --out features --channels-first
+// ctest: run --checkpoint run/best.ckpt --out features --image-size 40x24 --batch 2 --maps none
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <map>
+
+#include "atlas/data/image_folder.h"
+#include "atlas/data/loader.h"
+#include "atlas/io/npy.h"
+#include "atlas/io/safetensors.h"
+#include "atlas/ops/join.h"
+#include "atlas/train/progress.h"
+#include "atlas/train/run_folder.h"
+#include "atlas/train/trained_model.h"
+
+namespace {
+
+using atlas::Tensor;
+
+struct Settings {
+  atlas::train::ModelSource source;
+  std::vector<std::string> paths;
+  std::string out, format = "both", maps = "all";
+  int64_t batch = 8;
+  bool channels_first = false;
+};
+
+/// Whether map number `i` is wanted: "all", "none" or a list such as "0,3".
+bool wanted(const std::string& maps, size_t i) {
+  return maps == "all" || ("," + maps + ",").find(fmt::format(",{},", i)) != std::string::npos;
+}
+
+/// Takes the tensors of one batch after the other, and writes them: arrays as they come, safetensors at the end.
+class Output {
+ public:
+  explicit Output(const Settings& s) : s_(s) { std::filesystem::create_directories(s.out); }
+
+  void add(const std::string& name, const Tensor& rows) {
+    if (s_.format != "safetensors") {
+      auto& writer = npy_[name];
+      if (!writer) writer = std::make_unique<atlas::io::NpyWriter>(s_.out + "/" + name + ".npy");
+      writer->append(rows);
+    }
+    if (s_.format != "npy") parts_[name].push_back(rows);
+  }
+  void finish(const std::string& model, const std::string& files) {
+    for (const auto& [name, writer] : npy_) writer->finish();
+    std::map<std::string, Tensor> whole;
+    for (const auto& [name, parts] : parts_) whole[name] = atlas::cat(parts, 0);
+    if (!whole.empty())
+      atlas::io::save_safetensors(s_.out + "/features.safetensors", whole, {{"model", model}, {"files", files}});
+    atlas::train::write_text(s_.out + "/files.txt", files);
+  }
+
+ private:
+  const Settings& s_;
+  std::map<std::string, std::unique_ptr<atlas::io::NpyWriter>> npy_;
+  std::map<std::string, std::vector<Tensor>> parts_;
+};
+
+int run(const Settings& s) {
+  namespace data = atlas::data;
+  atlas::check(s.source.image_size != "native", "features",
+               "pictures of different sizes do not make one array: choose an --image-size");
+  const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
+  std::vector<data::ImageFolder::File> paths;
+  for (std::string& file : data::find_images(s.paths)) paths.push_back({std::move(file), 0});
+  const auto total = static_cast<int64_t>(paths.size());
+  const auto set =
+      std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, paths, data::FolderOptions{});
+  data::Loader loader(set, {.batch_size = s.batch, .workers = 1}, trained.transform);
+
+  Output output(s);
+  const atlas::NoGrad off;
+  int64_t done = 0;
+  std::string files;
+  std::map<std::string, std::string> shapes;
+  {
+    atlas::train::Progress bar("features", total, {.out = stderr, .plain_percent = 0});
+    loader.start_epoch(0);
+    for (data::Batch batch; loader.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
+      std::vector<Tensor> maps;
+      std::map<std::string, Tensor> found{
+          {"pooled", trained.model->pooled_features(batch.images, s.maps == "none" ? nullptr : &maps)}};
+      for (size_t i = 0; i < maps.size(); ++i)
+        if (wanted(s.maps, i))
+          found[fmt::format("stage{}", i)] = s.channels_first ? maps[i].permute({0, 3, 1, 2}) : maps[i];
+      atlas::check(found.size() > 1 || s.maps == "none", "features",
+                   "--maps {} names none of the {} stages, which count from 0", s.maps, maps.size());
+      for (const auto& [name, rows] : found) output.add(name, rows);
+      for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
+      for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
+      done += static_cast<int64_t>(batch.indices.size());
+    }
+    bar.clear();
+  }
+  atlas::check(done > 0, "features", "none of the {} images could be read", total);
+  output.finish(trained.config.model, files);
+  fmt::print("{}: {} of {} images, into {}\n", trained.config.model, done, total, s.out);
+  for (const auto& [name, shape] : shapes) fmt::print("  {:<8} {} for each image\n", name, shape);
+  return done == total ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings s;
+  CLI::App app("Writes the features that a trained model finds in pictures.", "features");
+  app.option_defaults()->always_capture_default();
+  atlas::train::for_each_option(s.source, [&](const std::string& name, auto& field, const char* help) {
+    if (name == "--classes") return;
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, bool>)
+      app.add_flag(name, field, help)->group("Model");
+    else
+      app.add_option(name, field, help)->group("Model");
+  });
+  app.add_option("--out", s.out, "folder to write into")->required();
+  app.add_option("--format", s.format, "npy, safetensors (all is held in memory until the end) or both")
+      ->check(CLI::IsMember({"npy", "safetensors", "both"}));
+  app.add_option("--maps", s.maps, "stages whose maps are written: all, none, or numbers such as 0,3");
+  app.add_flag("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
+  app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
+  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->required();
+  try {
+    app.parse(argc, argv);
+    return run(s);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::cerr << "features: " << e.what() << " (see features --help)\n";
+    return 2;
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << '\n';
+    return 2;
+  }
+}
