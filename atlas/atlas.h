@@ -97,6 +97,7 @@
 #include "atlas/io/safetensors.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
+#include "atlas/train/attention_picture.h"
 #include "atlas/train/config.h"
 #include "atlas/train/evaluate.h"
 #include "atlas/train/interrupt.h"

@@ -1,4 +1,5 @@
 // Compiled mode: configuration, the training loop and what it leaves behind.
+#include "atlas/train/attention_picture-inl.h"
 #include "atlas/train/config-inl.h"
 #include "atlas/train/setup-inl.h"
 #include "atlas/train/start-inl.h"

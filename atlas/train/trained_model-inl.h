@@ -4,7 +4,6 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "atlas/data/evaluation.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
@@ -52,8 +51,16 @@ ATLAS_INLINE Tensor TrainedModel::classify(const Tensor& image) const {
 
 namespace detail {
 
-/// "384", "640x480" (width x height) or "native" into the sides of the settings.
-inline void read_image_size(const std::string& text, data::EvaluationSettings& s) {
+/// The text of a JSON object: `given` itself, or what is in the file of that name.
+inline std::string object_text(const std::string& given) {
+  if (given.empty() || given.front() == '{') return given;
+  const data::Bytes bytes = data::read_file(given, int64_t{1} << 20);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace detail
+
+ATLAS_INLINE void read_image_size(const std::string& text, data::EvaluationSettings& s) {
   if (text == "native") {
     s.height = s.width = 0;
     return;
@@ -71,15 +78,6 @@ inline void read_image_size(const std::string& text, data::EvaluationSettings& s
   s.width = number(begin, x == text.npos ? end : begin + x);
   s.height = x == text.npos ? s.width : number(begin + x + 1, end);
 }
-
-/// The text of a JSON object: `given` itself, or what is in the file of that name.
-inline std::string object_text(const std::string& given) {
-  if (given.empty() || given.front() == '{') return given;
-  const data::Bytes bytes = data::read_file(given, int64_t{1} << 20);
-  return {bytes.begin(), bytes.end()};
-}
-
-}  // namespace detail
 
 ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   constexpr const char* op = "model";
@@ -112,10 +110,11 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
     settings.squash = published.squash;
     t.config.image_size = t.model->image_size();
     t.config.eval_crop = published.crop;
+    t.config.normalisation = "imagenet";
   }
   settings.height = settings.width = t.model->image_size();
   if (source.crop > 0) settings.crop = source.crop;
-  if (!source.image_size.empty()) detail::read_image_size(source.image_size, settings);
+  if (!source.image_size.empty()) read_image_size(source.image_size, settings);
   if (!own || source.crop > 0 || !source.image_size.empty()) t.transform = data::evaluation_transform(settings);
   if (!source.classes.empty()) {
     t.classes = read_class_names(source.classes, t.model->num_classes());

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "atlas/data/transform.h"
+#include "atlas/data/evaluation.h"
 #include "atlas/models/classifier.h"
 #include "atlas/train/config.h"
 
@@ -55,6 +55,9 @@ void for_each_option(Source& s, Visitor&& visit) {
   visit("--crop", s.crop, "share of the resized picture's side that the centre crop keeps; 0: as published");
   visit("--ema", s.ema, "take the averaged weights of the file in --weights, where it has them");
 }
+
+/// Sets the sides from "384", "640x480" (width x height) or "native" (0 x 0). @throws Error for other texts.
+void read_image_size(const std::string& text, data::EvaluationSettings& settings);
 
 /// Opens the model that `source` names, ready to show it pictures. Published weights get the published preprocessing
 /// (evaluation_transform with published_evaluation), as many classes as their head has, and the names "class 0",

@@ -1,0 +1,102 @@
+// Draws what a patch of a picture looks at:
+//
+//   attention_maps --checkpoint runs/first/best.ckpt --at 14,8 --out attention.png boot.png
+//   attention_maps --model mambavision-t --weights mambavision_tiny_1k.pth.tar --at 320,200 cat.jpg
+//
+// Atlas: the windows of every scale that the patch reads, and how its attention is spread over them. MambaVision: the
+// attention layers of the last two stages. The whole picture is shown to the model, with its shorter side as long as
+// the model was made for (or in --image-size); --at is a pixel of the picture as it is in the file.
+//
+// ctest-needs: train
+// ctest: --checkpoint run/best.ckpt --at 100,40 --out attention.png run/curves.png
+// ctest: run/curves.png --checkpoint run/best.ckpt --image-size 70x50 --head 1 --block 0 --out attention2.png
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <sstream>
+
+#include "atlas/data/evaluation.h"
+#include "atlas/data/image.h"
+#include "atlas/train/attention_picture.h"
+#include "atlas/train/pipeline.h"
+#include "atlas/train/trained_model.h"
+
+namespace {
+
+struct Settings {
+  atlas::train::ModelSource source;
+  atlas::train::AttentionPictureOptions show;
+  std::string file, at, out = "attention.png";
+  int threads = 0;
+};
+
+int run(const Settings& s) {
+  namespace data = atlas::data;
+  if (s.threads > 0) atlas::set_num_threads(s.threads);
+  const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
+  atlas::Tensor picture = data::read_image(s.file);
+  const int64_t height = picture.size(0), width = picture.size(1);
+
+  // The size that the model sees: the whole picture, nothing cut off.
+  const int64_t side = trained.model->image_size();
+  data::EvaluationSettings settings{height * side / std::min(height, width), width * side / std::min(height, width)};
+  if (!s.source.image_size.empty()) atlas::train::read_image_size(s.source.image_size, settings);
+  if (settings.height == 0) settings = {height, width};
+  settings.squash = true;
+  settings.normalise = {{0, 0, 0}, {1, 1, 1}};
+  data::Rng unused(0, data::Purpose::sample, 0, 0);
+  const atlas::Tensor seen = data::evaluation_transform(settings)(picture, unused);
+  const atlas::Tensor input = atlas::train::normalisation_of(trained.config)(seen, unused);
+  picture = data::resize_image(picture, seen.size(0), seen.size(1), atlas::Interpolation::bicubic);
+
+  atlas::train::AttentionPictureOptions show = s.show;
+  if (!s.at.empty()) {
+    int64_t x = -1, y = -1;
+    char comma = 0, more = 0;
+    std::istringstream text(s.at);
+    atlas::check(text >> x >> comma >> y && comma == ',' && !(text >> more), "attention_maps",
+                 "--at {} is no pixel: write X,Y", s.at);
+    atlas::check(x >= 0 && x < width && y >= 0 && y < height, "attention_maps",
+                 "--at {} is outside {}, which has {} x {} pixels", s.at, s.file, width, height);
+    show.x = x * seen.size(1) / width;
+    show.y = y * seen.size(0) / height;
+  }
+  show.name = trained.config.model;
+  data::write_png(s.out, atlas::train::attention_picture(*trained.model, input, picture, show));
+  fmt::print("{} at {} x {} pixels: {}\n", trained.config.model, seen.size(1), seen.size(0), s.out);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings s;
+  CLI::App app("Draws what a patch of a picture looks at.", "attention_maps");
+  app.option_defaults()->always_capture_default();
+  atlas::train::for_each_option(s.source, [&](const std::string& name, auto& field, const char* help) {
+    if (name == "--classes" || name == "--crop") return;
+    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, bool>)
+      app.add_flag(name, field, help)->group("Model");
+    else
+      app.add_option(name, field, help)->group("Model");
+  });
+  app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
+  app.add_option("--out", s.out, "PNG file to write");
+  app.add_option("--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)");
+  app.add_option(
+      "--block", s.show.block,
+      "Atlas: which block of each macro stage (-1 = the last); MambaVision: which attention layer (-1 = all)");
+  app.add_option("--panel", s.show.panel, "longer side of each panel, in pixels")->check(CLI::Range(64, 2048));
+  app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  app.add_option("image", s.file, "JPEG, PNG or BMP file")->required();
+  try {
+    app.parse(argc, argv);
+    return run(s);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::cerr << "attention_maps: " << e.what() << " (see attention_maps --help)\n";
+    return 2;
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << '\n';
+    return 2;
+  }
+}
