@@ -9,8 +9,7 @@
 // chooses settings.
 //
 // ctest-needs: train
-// ctest: --checkpoint run/best.ckpt --data shapes:32 --limit-train 64 --limit-test 32 --batch-size 16 --epochs 1
-// --freeze stem,0 --out tuned --resume
+// ctest: --checkpoint run/best.ckpt --data shapes:32 --limit-train 64 --epochs 1 --freeze stem,0 --out tuned --resume
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>

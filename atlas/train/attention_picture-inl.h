@@ -130,7 +130,7 @@ class PanelPainter {
           if (row < 0 || column < 0 || row >= m.share.size(0) || column >= m.share.size(1)) continue;
           // The root lifts the many small shares out of the dark; the bar below is drawn the same way.
           const double v = most > 0 ? std::sqrt(static_cast<double>(m.share.at<float>({row, column})) / most) : 0;
-          c.blend(left + x, top + y, heat(v), 0.25 + 0.55 * v);
+          c.blend(left + x, top + y, heat(v), 0.2 + 0.5 * v);
         }
       }
     }
@@ -174,7 +174,7 @@ inline HeatMap heat_map(const AttentionRead& read, int64_t head) {
   return {read.row, read.column, read.place.stride, of_head(read.weights, head)};
 }
 inline std::string window_text(const HeatMap& m) {
-  return fmt::format("{} x {} tokens of {} px", m.share.size(0), m.share.size(1), m.stride);
+  return fmt::format("{} x {} tokens, {} px", m.share.size(0), m.share.size(1), m.stride);
 }
 
 /// Atlas: the windows of every scale that the patch reads.
@@ -205,7 +205,7 @@ inline PanelRow mambavision_row(const AttentionRecord& record, const AttentionPi
   const TokenPlace& q = record.queries;
   PanelRow row{record.layer, q.stride, {}};
   const HeatMap own = heat_map(record.read_by(0, o.y / q.stride, o.x / q.stride)[0], o.head);
-  row.panels.push_back({{own}, {0}, true, {{"read by the patch (red)"}, {"in its window: " + window_text(own), 0}}});
+  row.panels.push_back({{own}, {0}, true, {{"read by the patch (red)"}, {"window: " + window_text(own), 0}}});
   HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width})};
   const double tokens = static_cast<double>(all.share.numel());
   for (int64_t r = 0; r < q.layout.height; ++r) {
