@@ -167,7 +167,9 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
           count == n
               ? e
               : std::min(n - 1, static_cast<int64_t>(place / static_cast<double>(count) * static_cast<double>(n)));
-      const auto [index, at] = detail::locate(x, i);
+      const auto located = detail::locate(x, i);
+      const auto& index = std::get<0>(located);
+      const auto at = std::get<1>(located);
       const double value = data[at];
       const auto moved = [&](double to) {
         data[at] = to;

@@ -9,9 +9,9 @@
 
 #include "atlas/core/isa.h"
 #include "atlas/core/math.h"
-#include "atlas/kernels/conv.h"
+#include "atlas/kernels/conv_shape.h"
 #include "atlas/kernels/functors.h"
-#include "atlas/kernels/gemm.h"
+#include "atlas/kernels/gemm_epilogue.h"
 
 #define ATLAS_SIMD_FUNCTION [[gnu::always_inline]] inline
 #ifdef __clang__

@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "atlas/core/parallel.h"
 #include "atlas/cpu/gemm_panels.h"
+#include "atlas/kernels/conv.h"
 
 namespace atlas::inline ATLAS_ABI::cpu::detail {
 

@@ -130,7 +130,7 @@ struct Clamp {
     const T l = static_cast<T>(lo), h = static_cast<T>(hi), v = l > x ? l : x;
     return h < v ? h : v;
   }
-  ATLAS_ELEMENT(derivative(T x)) { return (x >= static_cast<T>(lo)) & (x <= static_cast<T>(hi)) ? T(1) : T(0); }
+  ATLAS_ELEMENT(derivative(T x)) { return ((x >= static_cast<T>(lo)) & (x <= static_cast<T>(hi))) ? T(1) : T(0); }
 };
 
 #undef ATLAS_FUNCTOR
@@ -157,11 +157,11 @@ struct Div {
 };
 struct Maximum {
   ATLAS_FUNCTOR("maximum", true, false);
-  ATLAS_ELEMENT(forward(T a, T b)) { return (a > b) | (a != a) ? a : b; }
+  ATLAS_ELEMENT(forward(T a, T b)) { return ((a > b) | (a != a)) ? a : b; }
 };
 struct Minimum {
   ATLAS_FUNCTOR("minimum", true, false);
-  ATLAS_ELEMENT(forward(T a, T b)) { return (a < b) | (a != a) ? a : b; }
+  ATLAS_ELEMENT(forward(T a, T b)) { return ((a < b) | (a != a)) ? a : b; }
 };
 /// The share of a in maximum(a, b): 1, 0, or 1/2 for a tie.
 struct MaximumShare {

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "atlas/kernels/gemm_epilogue.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -27,19 +28,7 @@ inline MatrixLayout matrix_layout(const Tensor& t) {
   return {};
 }
 
-/// What happens to a finished C while it is still in cache: C = activation(C + bias) + residual.
-enum class Activation { none, gelu, gelu_tanh, silu };
-
 namespace cpu {
-
-template <class T>
-struct GemmEpilogue {
-  const T* bias = nullptr;  ///< n values, added to each row
-  Activation activation = Activation::none;
-  T* pre_activation = nullptr;  ///< where C + bias is kept for backward, or null; laid out like C
-  const T* residual = nullptr;  ///< laid out like C
-  bool empty() const { return bias == nullptr && activation == Activation::none && residual == nullptr; }
-};
 
 /// C = alpha op(A) op(B) + beta C on the calling thread; row-major, op(A) is m x k, op(B) is k x n, op transposes when
 /// told. With beta = 0, C is not read. T is float or double.

@@ -3,7 +3,7 @@ include(CMakePackageConfigHelpers)
 set(atlas_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/atlas")
 
 install(DIRECTORY atlas/ DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/atlas"
-  FILES_MATCHING PATTERN "*.h" PATTERN "*.cuh")
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "*.cuh")
 install(TARGETS atlas ${atlas_libraries} EXPORT atlas)
 install(EXPORT atlas NAMESPACE atlas:: FILE atlasTargets.cmake DESTINATION "${atlas_package_dir}")
 

@@ -1,0 +1,27 @@
+// What a matrix product or a convolution does with its result while that is still in cache.
+#pragma once
+
+#include "atlas/core/config.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Functions that products can apply to their result.
+enum class Activation { none, gelu, gelu_tanh, silu };
+
+namespace cpu {
+
+/// C = activation(C + bias) + residual, for a C of n columns.
+template <class T>
+struct GemmEpilogue {
+  const T* bias = nullptr;  ///< n values, added to each row
+  Activation activation = Activation::none;
+  T* pre_activation = nullptr;  ///< where C + bias is kept for backward, or null; laid out like C
+  const T* residual = nullptr;  ///< laid out like C, or null
+  bool empty() const {
+    return bias == nullptr && activation == Activation::none && pre_activation == nullptr && residual == nullptr;
+  }
+};
+
+}  // namespace cpu
+
+}  // namespace atlas::inline ATLAS_ABI
