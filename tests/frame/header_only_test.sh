@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 mkdir "$scratch/path"
-(cd "$ATLAS_SOURCE_DIR" && find atlas -name '*.h' -exec cp --parents {} "$scratch/path" \;)
+(cd "$ATLAS_SOURCE_DIR" && find atlas \( -name '*.h' -o -name '*.inc' \) -exec cp --parents {} "$scratch/path" \;)
 cp "$ATLAS_SOURCE_DIR"/tests/frame/consumer/{main,other}.cpp "$scratch"
 cd "$scratch"
 
