@@ -1,3 +1,5 @@
 // Compiled mode: reading and writing files.
 #include "atlas/io/json_fields-inl.h"
+#include "atlas/io/pytorch-inl.h"
 #include "atlas/io/safetensors-inl.h"
+#include "atlas/io/state_dict-inl.h"

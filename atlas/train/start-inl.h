@@ -5,7 +5,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "atlas/io/safetensors.h"
+#include "atlas/io/state_dict.h"
 #include "atlas/train/start.h"
 #include "atlas/train/trained_model.h"
 
@@ -22,41 +22,58 @@ inline bool is_training_checkpoint(const std::string& path) {
   return start.find("atlas-training-checkpoint") != start.npos && start.find("__metadata__") != start.npos;
 }
 
-inline StateDict read_weights(const std::string& path, bool /*ema*/) {
+/// The tensors of a file, by its own names.
+inline StateDict read_weights(const std::string& path, bool ema) {
   if (is_training_checkpoint(path)) return load_trained_model(path).model->state_dict();
-  return io::load_safetensors(path).tensors;
+  return io::load_state_dict(path, ema ? "ema" : "").tensors;
 }
 
+/// True for "fc.weight" and "fc.bias" when `head` is "fc".
 inline bool is_head(const std::string& name, const std::string& head) {
-  const auto ends = [&](std::string_view leaf) {
-    const std::string whole = head + std::string(leaf);
-    return name == whole || name.ends_with("." + whole);
-  };
-  return ends(".weight") || ends(".bias");
+  return name == head + ".weight" || name == head + ".bias";
+}
+
+/// "a, b, c and 4 more"
+inline std::string some_of(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 4;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i > 0 ? ", " : "") + names[i];
+  return names.size() > kShown ? fmt::format("{} and {} more", text, names.size() - kShown) : text;
 }
 
 }  // namespace detail
 
 ATLAS_INLINE std::string load_weights(models::Classifier& model, const std::string& path,
                                       const WeightOptions& options) {
-  StateDict dict = detail::read_weights(path, options.ema);
-  if (!options.head) {
-    std::erase_if(dict, [&](const auto& entry) { return detail::is_head(entry.first, model.head_name()); });
-    for (const auto& [name, t] : model.state_dict())
-      if (detail::is_head(name, model.head_name())) dict.emplace(name, t);
-  }
+  const StateDict own = model.state_dict();
+  std::string head;
   try {
-    model.load_state_dict(dict);
+    io::FittedWeights fitted = io::fit_state_dict(detail::read_weights(path, options.ema), own);
+    check(!fitted.tensors.empty(), "weights", "none of its tensors has a name of this model's (looked for {})",
+          detail::some_of(fitted.missing));
+    if (!options.head)
+      for (const auto& [name, t] : own) {
+        if (!detail::is_head(name, model.head_name())) continue;
+        if (const auto it = fitted.tensors.find(name); it != fitted.tensors.end() && it->second.dim() == 2)
+          head = fmt::format("the head of {} classes is left out", it->second.size(0));
+        fitted.tensors.insert_or_assign(name, t);
+      }
+    model.load_state_dict(fitted.tensors);
+    if (fitted.ignored.empty()) return head;
+    return fmt::format("{}{}the model has no place for {} of the file's tensors: {}", head, head.empty() ? "" : "; ",
+                       fitted.ignored.size(), detail::some_of(fitted.ignored));
   } catch (const Error& e) {
-    fail("weights", "{} does not fit the model: {}", path, e.what());
+    const std::string what = e.what();
+    if (what.find(path) != what.npos) throw;  // the file itself cannot be read
+    fail("weights", "{} does not fit the model: {}", path, what);
   }
-  return "";
 }
 
-ATLAS_INLINE int64_t classes_in(const std::string& path) {
-  for (const auto& [name, t] : detail::read_weights(path, false))
-    for (const char* head : {"head", "fc"})
-      if (t.dim() == 2 && detail::is_head(name, head)) return t.size(0);
+ATLAS_INLINE int64_t classes_in(const std::string& path, bool ema) {
+  const StateDict dict = detail::read_weights(path, ema);
+  for (const char* head : {"fc", "head"})
+    for (const auto& [name, t] : dict)
+      if (t.dim() == 2 && detail::is_head(io::without_prefixes(name), head)) return t.size(0);
   return 0;
 }
 

@@ -14,12 +14,15 @@ struct WeightOptions {
 };
 
 /// Loads the weights of a file into a model: a training checkpoint of this program, a PyTorch file or safetensors.
+///
+/// Names are fitted to the model's as io::fit_state_dict() says.
 /// @return what was left out, in one line; "" when every tensor had its place
 /// @throws Error naming the file when it cannot be read or does not fit; the model is then unchanged.
 std::string load_weights(models::Classifier& model, const std::string& path, const WeightOptions& options = {});
 
 /// How many classes the weights of a file tell apart: the rows of their head; 0 when the file has none.
-int64_t classes_in(const std::string& path);
+/// @param ema  as in WeightOptions
+int64_t classes_in(const std::string& path, bool ema = false);
 
 /// Takes parts of a model out of training.
 /// @param parts  separated by commas: names of Classifier::parts(), "backbone" (all but the head) or paths of modules

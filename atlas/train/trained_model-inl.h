@@ -101,7 +101,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
     {
       const SkipInit filled_below;
       t.model = models::make_model(source.model,
-                                   {.num_classes = classes_in(source.weights), .overrides = t.config.model_options});
+                                   {.num_classes = classes_in(source.weights, source.ema), .overrides = t.config.model_options});
     }
     t.notes = load_weights(*t.model, source.weights, {.ema = source.ema});
     t.model->eval();

@@ -77,7 +77,8 @@ class Run {
     sets_ = open_data(c_);
     model_ = make_model(c_, sets_.train->num_classes());
     const bool fresh = !o_.eval_only && !std::filesystem::exists(path("last.ckpt"));
-    if (fresh && !c_.weights.empty()) load_weights(*model_, c_.weights, {.head = c_.keep_head});
+    std::string left_out;
+    if (fresh && !c_.weights.empty()) left_out = load_weights(*model_, c_.weights, {.head = c_.keep_head});
     freeze_parts(*model_, c_.freeze);
     train_loader_ = std::make_unique<data::Loader>(sets_.train, train_loader_options(c_), train_transform(c_));
     test_loader_ = std::make_unique<data::Loader>(sets_.test, test_loader_options(c_), test_transform(c_));
@@ -86,6 +87,8 @@ class Run {
     updates_per_epoch_ = train_loader_->batches() / c_.accumulate;
     prepare();
     print_header();
+    if (fresh && !c_.weights.empty())
+      fmt::print("starts from {}{}{}\n", c_.weights, left_out.empty() ? "" : ": ", left_out);
   }
 
   int operator()() {

@@ -66,6 +66,44 @@ TEST_CASE("weights without and with their head") {
   }
 }
 
+TEST_CASE("files of other programs: prefixes, layers nobody uses, averaged weights, other classes") {
+  const Scratch scratch;
+  manual_seed(1);
+  const auto teacher = models::make_model("atlas-toy", {.num_classes = 7});
+  StateDict dict;
+  for (const auto& [name, t] : teacher->state_dict()) dict["module." + name] = t;
+  dict["module.atlas_models.0.head.weight"] = zeros({1000, 4});  // carried by the authors' files, never used
+  dict["module.atlas_models.0.norm.weight"] = zeros({4});
+  io::save_safetensors(scratch / "w.safetensors", dict);
+  CHECK(classes_in(scratch / "w.safetensors") == 7);
+  const auto model = models::make_model("atlas-toy", {.num_classes = 7});
+  CHECK(load_weights(*model, scratch / "w.safetensors") ==
+        "the model has no place for 2 of the file's tensors: module.atlas_models.0.head.weight, "
+        "module.atlas_models.0.norm.weight");
+  for (const auto& [key, t] : model->state_dict()) CHECK(same(t, teacher->state_dict().at(key)));
+  const auto fewer = models::make_model("atlas-toy", {.num_classes = 2});
+  CHECK(load_weights(*fewer, scratch / "w.safetensors", {.head = false}) ==
+        "the head of 7 classes is left out; the model has no place for 2 of the file's tensors: "
+        "module.atlas_models.0.head.weight, module.atlas_models.0.norm.weight");
+
+  ModelSource s;
+  s.model = "mambavision-t";
+  s.model_options =
+      R"({"dim": 8, "in_dim": 4, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": [8, 8, 4, 2]})";
+  s.weights = ATLAS_SOURCE_DIR "/tests/golden/checkpoints/timm_style.pth.tar";
+  const TrainedModel opened = open_model(s);
+  CHECK(opened.model->num_classes() == 3);
+  CHECK(opened.notes.empty());
+  s.ema = true;
+  CHECK(message_of([&] { open_model(s); }).find("timm_style.pth.tar holds no averaged weights") != std::string::npos);
+  s.ema = false;
+  s.model = "atlas-toy";
+  s.model_options.clear();
+  CHECK(message_of([&] { open_model(s); })
+            .find("does not fit the model: [weights] none of its tensors has a name of "
+                  "this model's") != std::string::npos);
+}
+
 TEST_CASE("frozen parts do not move, whatever train() says") {
   for (const auto& [name, parts, start] :
        {std::tuple<const char*, const char*, const char*>{"mambavision-toy", "stem, 0,1", "levels.2."},

@@ -1,0 +1,305 @@
+// Bodies of pytorch.h: the two containers, the choice of the weights, and tensors out of storages.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <type_traits>
+#include <utility>
+
+#include "atlas/core/parallel.h"
+#include "atlas/io/float8.h"
+#include "atlas/io/mapped_file.h"
+#include "atlas/io/pytorch.h"
+#include "atlas/io/torch_pickle-inl.h"
+#include "atlas/tensor/create.h"
+
+namespace atlas::inline ATLAS_ABI::io {
+
+namespace detail {
+
+/// Where the bytes of storages are. Both containers give them by key.
+class StorageSource {
+ public:
+  virtual ~StorageSource() = default;
+  /// The bytes of a storage, which may lie in `buffer`. Called from several threads.
+  virtual Bytes read(const std::string& key, int64_t bytes, std::vector<std::byte>& buffer) const = 0;
+};
+
+/// The zip format: archive/data.pkl, archive/data/KEY, archive/byteorder, archive/version.
+class ZipStorages final : public StorageSource {
+ public:
+  ZipStorages(Bytes bytes, const std::string& name) : zip_(bytes, name), name_(name) {
+    for (const auto& [entry, e] : zip_.entries())
+      if (entry == "data.pkl" || (entry.ends_with("/data.pkl") && entry.find('/') == entry.size() - 9)) {
+        prefix_ = entry.substr(0, entry.size() - 8);
+        found_ = true;
+      }
+    check(found_, "pytorch", "{} is a zip archive without data.pkl: no PyTorch file", name_);
+    check(zip_.find(prefix_ + "constants.pkl") == nullptr, "pytorch",
+          "{} is a TorchScript archive, a program with weights (save model.state_dict() instead)", name_);
+    std::vector<std::byte> buffer;
+    if (zip_.find(prefix_ + "byteorder") != nullptr) {
+      const Bytes order = zip_.read(prefix_ + "byteorder", buffer);
+      check(order.size() == 6 && std::memcmp(order.data(), "little", 6) == 0, "pytorch",
+            "{} was written on a big-endian machine (its byteorder entry is not 'little'); such files are not read",
+            name_);
+    }
+  }
+  Bytes pickle(std::vector<std::byte>& buffer) const { return zip_.read(prefix_ + "data.pkl", buffer); }
+  Bytes read(const std::string& key, int64_t bytes, std::vector<std::byte>& buffer) const override {
+    const std::string entry = prefix_ + "data/" + key;
+    const ZipArchive::Entry* e = zip_.find(entry);
+    check(e != nullptr, "pytorch", "{}: storage '{}' is missing (no entry '{}')", name_, key, entry);
+    check(e->size == static_cast<uint64_t>(bytes), "pytorch", "{}: storage '{}' has {} bytes where its tensors need {}",
+          name_, key, e->size, bytes);
+    return zip_.read(entry, buffer);
+  }
+
+ private:
+  ZipArchive zip_;
+  std::string name_, prefix_;
+  bool found_ = false;
+};
+
+/// The older format: pickles of a magic number, a version, the machine, the objects and the storages' keys; then, for
+/// each key, the number of elements and the bytes.
+class LegacyStorages final : public StorageSource {
+ public:
+  LegacyStorages(Bytes bytes, std::string name) : bytes_(bytes), name_(std::move(name)) {}
+
+  /// The objects. `keep` owns them.
+  PickleValue* open(std::unique_ptr<TorchUnpickler>& keep) {
+    uint64_t at = 0;
+    std::unique_ptr<TorchUnpickler> part;
+    const auto next = [&] {
+      part = std::make_unique<TorchUnpickler>(bytes_.subspan(at), name_);
+      PickleValue* v = part->load();
+      at += part->position();
+      return v;
+    };
+    next();  // the magic number, by which this format was recognised
+    check(next()->integer == 1001, "pytorch", "{} is of an unknown version of the older PyTorch format", name_);
+    const PickleValue* little = next()->find("little_endian");
+    check(little != nullptr && little->integer == 1, "pytorch",
+          "{} was written on a big-endian machine; such files are not read", name_);
+    PickleValue* objects = next();
+    keep = std::move(part);
+    const PickleValue* keys = next();
+    check(keys->is(PickleValue::Kind::list), "pytorch", "{}: the list of storages is damaged", name_);
+    std::map<std::string, int64_t> item;  // bytes of an element, from the tensors that were described
+    for (const PickleValue& v : keep->values())
+      if (v.is(PickleValue::Kind::storage)) item.emplace(v.text, torch_type(v.dtype)->size);
+    for (const PickleValue* key : keys->items) {
+      const auto known = item.find(key->text);
+      check(known != item.end(), "pytorch", "{}: storage '{}' belongs to no tensor", name_, key->text);
+      check(bytes_.size() - at >= 8, "pytorch", "{} is truncated before storage '{}'", name_, key->text);
+      const int64_t count = number_at<int64_t>(bytes_, at);
+      int64_t size = 0;
+      check(count >= 0 && !__builtin_mul_overflow(count, known->second, &size) &&
+                static_cast<uint64_t>(size) <= bytes_.size() - at - 8,
+            "pytorch", "{} is truncated: storage '{}' has {} elements", name_, key->text, count);
+      check(places_.emplace(key->text, std::pair(at + 8, static_cast<uint64_t>(size))).second, "pytorch",
+            "{} has storage '{}' twice", name_, key->text);
+      at += 8 + static_cast<uint64_t>(size);
+    }
+    return objects;
+  }
+  Bytes read(const std::string& key, int64_t bytes, std::vector<std::byte>&) const override {
+    const auto place = places_.find(key);
+    check(place != places_.end(), "pytorch", "{}: storage '{}' is missing", name_, key);
+    check(place->second.second == static_cast<uint64_t>(bytes), "pytorch",
+          "{}: storage '{}' has {} bytes where its tensors need {}", name_, key, place->second.second, bytes);
+    return bytes_.subspan(place->second.first, place->second.second);
+  }
+
+ private:
+  Bytes bytes_;
+  std::string name_;
+  std::map<std::string, std::pair<uint64_t, uint64_t>> places_;  // key -> offset, bytes
+};
+
+/// Elements that a tensor cannot hold as they are, one by one through `convert`.
+template <class From, class To, class F>
+void convert_each(Bytes from, Tensor& to, F&& convert) {
+  To* p = to.data<To>();
+  for (int64_t i = 0; i < to.numel(); ++i)
+    p[i] = convert(number_at<From>(from, static_cast<uint64_t>(i) * sizeof(From)));
+}
+template <class From>
+void convert_integers(Bytes from, Tensor& to) {
+  convert_each<From, int64_t>(from, to, [](From v) {
+    if constexpr (std::is_same_v<From, uint64_t>)
+      check(v <= INT64_MAX, "pytorch", "the unsigned number {} is beyond int64, as which it is read", v);
+    return static_cast<int64_t>(v);
+  });
+}
+
+/// The elements of a storage as a flat tensor of the type they become.
+inline Tensor storage_tensor(const StorageSource& source, const PickleValue& storage, const TorchType& type) {
+  const int64_t bytes = storage.integer * torch_type(storage.dtype)->size;
+  std::vector<std::byte> buffer;
+  const Bytes raw = source.read(storage.text, bytes, buffer);
+  Tensor t = empty({bytes / type.size * (type.complex ? 2 : 1)}, type.becomes);
+  if (t.numel() == 0) return t;
+  const std::string_view dtype = type.dtype;
+  if (dtype == "int32") {
+    convert_integers<int32_t>(raw, t);
+  } else if (dtype == "int16") {
+    convert_integers<int16_t>(raw, t);
+  } else if (dtype == "int8") {
+    convert_integers<int8_t>(raw, t);
+  } else if (dtype == "uint16") {
+    convert_integers<uint16_t>(raw, t);
+  } else if (dtype == "uint32") {
+    convert_integers<uint32_t>(raw, t);
+  } else if (dtype == "uint64") {
+    convert_integers<uint64_t>(raw, t);
+  } else if (dtype == "float8_e4m3fn") {
+    convert_each<uint8_t, float>(raw, t, float8_e4m3fn);
+  } else if (dtype == "float8_e5m2") {
+    convert_each<uint8_t, float>(raw, t, float8_e5m2);
+  } else if (dtype == "bool") {  // 0 or 1 in memory, whatever the file holds
+    auto* to = static_cast<unsigned char*>(t.raw());
+    for (int64_t i = 0; i < t.numel(); ++i) to[i] = raw[static_cast<size_t>(i)] != std::byte{0};
+  } else {
+    std::memcpy(t.raw(), raw.data(), static_cast<size_t>(t.numel() * item_size(t.dtype())));
+  }
+  return t;
+}
+
+/// Reads the storages of `wanted` on all threads, and makes the tensors.
+inline StateDict make_tensors(const StorageSource& source, const std::map<std::string, const PickleValue*>& wanted) {
+  std::map<std::pair<std::string, std::string>, Tensor> storages;  // by key and by the type they are read as
+  for (const auto& [name, v] : wanted) storages[{v->storage->text, v->dtype}];
+  std::vector<std::pair<const PickleValue*, Tensor*>> jobs;
+  std::set<const Tensor*> taken;
+  for (const auto& [name, v] : wanted)
+    if (Tensor* t = &storages[{v->storage->text, v->dtype}]; taken.insert(t).second) jobs.emplace_back(v, t);
+  parallel_for(static_cast<int64_t>(jobs.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto& [v, t] = jobs[static_cast<size_t>(i)];
+      *t = storage_tensor(source, *v->storage, *torch_type(v->dtype));
+    }
+  });
+  StateDict dict;
+  for (const auto& [name, v] : wanted) {
+    const TorchType& type = *torch_type(v->dtype);
+    Shape shape = v->shape, strides = v->strides;
+    int64_t offset = v->offset;
+    if (type.complex) {
+      for (int i = 0; i < shape.size(); ++i) strides[i] *= 2;
+      shape.push_back(2);
+      strides.push_back(1);
+      offset *= 2;
+    }
+    dict.emplace(name, raw_view(storages[{v->storage->text, v->dtype}], shape, strides, offset));
+  }
+  return dict;
+}
+
+/// The tensors of a dictionary, of dictionaries in it as "outer.inner"; everything else goes to `skipped`.
+inline void list_tensors(const PickleValue& dict, const std::string& prefix, int depth,
+                         std::map<std::string, const PickleValue*>& tensors, std::vector<std::string>& skipped,
+                         int64_t& visits) {
+  using Kind = PickleValue::Kind;
+  for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
+    if (++visits > 1'000'000) return;  // dictionaries that contain each other
+    const PickleValue &key = *dict.items[i], &value = *dict.items[i + 1];
+    const std::string name = prefix + (key.is(Kind::text) ? key.text : std::to_string(key.integer));
+    if (value.is(Kind::tensor)) {
+      tensors[name] = &value;
+    } else if (value.is_map() && depth < 4 && !value.items.empty() && tensors.size() < 100'000) {
+      list_tensors(value, name + ".", depth + 1, tensors, skipped, visits);
+    } else if (skipped.size() < 1000) {
+      skipped.push_back(name);
+    }
+  }
+}
+
+inline bool holds_tensors(const PickleValue* v) {
+  if (v == nullptr || !v->is_map()) return false;
+  for (size_t i = 1; i < v->items.size(); i += 2)
+    if (v->items[i]->is(PickleValue::Kind::tensor)) return true;
+  return false;
+}
+
+/// The dictionary with the weights and its name in the file.
+inline std::pair<const PickleValue*, std::string> find_weights(const PickleValue* root, const std::string& which,
+                                                               const std::string& file) {
+  check(root->is_map(), "pytorch", "{} holds no dictionary of tensors", file);
+  static const std::vector<std::string> kPlain = {"state_dict", "model", "model_state_dict"};
+  static const std::vector<std::string> kAveraged = {"state_dict_ema", "ema", "model_ema", "ema_state_dict"};
+  const auto among = [&](const std::vector<std::string>& keys) -> std::pair<const PickleValue*, std::string> {
+    for (const std::string& key : keys) {
+      const PickleValue* v = root->find(key);
+      if (holds_tensors(v)) return {v, key};
+      for (const auto* inner : {&kPlain, &kAveraged})  // {"ema": {"state_dict": {...}}}
+        for (const std::string& key2 : *inner)
+          if (v != nullptr && holds_tensors(v->find(key2))) return {v->find(key2), key + "." + key2};
+    }
+    return {nullptr, ""};
+  };
+  if (which == "ema") {
+    const auto found = among(kAveraged);
+    check(found.first != nullptr, "pytorch", "{} holds no averaged weights (looked for state_dict_ema, ema, model_ema)",
+          file);
+    return found;
+  }
+  if (!which.empty()) {
+    const PickleValue* v = root->find(which);
+    check(v != nullptr && v->is_map(), "pytorch", "{} holds no dictionary called '{}'", file, which);
+    const auto found = among({which});
+    return found.first != nullptr ? found : std::pair(v, which);  // tensors may lie deeper
+  }
+  if (const auto found = among(kPlain); found.first != nullptr) return found;
+  if (holds_tensors(root)) return {root, ""};
+  const auto found = among(kAveraged);
+  check(found.first != nullptr, "pytorch",
+        "{} holds no dictionary of tensors (looked for state_dict, model, model_state_dict and the top level)", file);
+  return found;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE PytorchFile parse_pytorch(std::span<const std::byte> bytes, const std::string& name,
+                                       const std::string& which) {
+  using namespace detail;
+  static constexpr unsigned char kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
+  std::unique_ptr<TorchUnpickler> unpickler;
+  std::unique_ptr<StorageSource> source;
+  std::vector<std::byte> buffer;
+  const PickleValue* root = nullptr;
+  if (bytes.size() >= 4 && std::memcmp(bytes.data(), "PK\3\4", 4) == 0) {
+    auto zip = std::make_unique<ZipStorages>(bytes, name);
+    unpickler = std::make_unique<TorchUnpickler>(zip->pickle(buffer), name);
+    root = unpickler->load();
+    source = std::move(zip);
+  } else {
+    const auto* first = reinterpret_cast<const unsigned char*>(bytes.data());
+    const auto* last = first + std::min<size_t>(bytes.size(), 32);
+    check(!bytes.empty() && *first == 0x80 && std::search(first, last, std::begin(kMagic), std::end(kMagic)) != last,
+          "pytorch", "{} is no PyTorch file: it is neither a zip archive nor starts with PyTorch's magic number", name);
+    auto legacy = std::make_unique<LegacyStorages>(bytes, name);
+    root = legacy->open(unpickler);
+    source = std::move(legacy);
+  }
+  PytorchFile file;
+  const auto [dict, found_in] = find_weights(root, which, name);
+  file.found_in = found_in;
+  std::map<std::string, const PickleValue*> wanted;
+  int64_t visits = 0;
+  list_tensors(*dict, "", 0, wanted, file.skipped, visits);
+  check(!wanted.empty(), "pytorch", "{}: '{}' holds no tensors", name, found_in);
+  file.tensors = make_tensors(*source, wanted);
+  return file;
+}
+
+ATLAS_INLINE PytorchFile load_pytorch(const std::string& path, const std::string& which) {
+  const MappedFile file(path, "pytorch");
+  return parse_pytorch(file.bytes(), path, which);
+}
+
+}  // namespace atlas::inline ATLAS_ABI::io
