@@ -124,18 +124,72 @@ struct PhaseAxis {
 
 }  // namespace detail
 
+namespace detail {
+
+/// The forward pass of one group in float32: the filters are packed once, each thread gathers blocks of patches.
+inline void convolve_direct(const float* in, const float* weight, float* out, const Conv2dShape& s,
+                            const GemmEpilogue<float>& epilogue, const float* packed) {
+  const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels;
+  const PackedPanels filters(channels, depth);
+  if (packed == nullptr) {
+    float* mine = workspace<float>(filters.size(), kSlotShared);
+    filters.pack(true, weight, depth, mine);
+    packed = mine;
+  }
+  const PatchGrid patches = input_patches(s, 0);
+  const int64_t block = patch_rows(rows, depth, sizeof(float)), blocks = divide_up(rows, block);
+  const Pieces pieces(channels, channel_piece(blocks, channels), filters.tile);
+  parallel_for(blocks * pieces.count, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t begin = i / pieces.count * block, n = std::min(block, rows - begin);
+      const int64_t o = i % pieces.count * pieces.length, width = std::min(pieces.length, channels - o);
+      float* buffer = workspace<float>(block * depth);
+      patches.gather(in, begin, begin + n, buffer);
+      filters.multiply(false, buffer, depth, packed, n, o, width, 1.0f, out + begin * channels + o, channels, false);
+      finish_block(epilogue, out, channels, n, width, begin, o);
+    }
+  });
+}
+
+inline bool convolves_by_winograd(const Conv2dShape& s) { return winograd_allowed() && winograd_pays(s); }
+
+}  // namespace detail
+
+ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
+  if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0 || detail::use_eigen()) return {};
+  if (!s.pointwise() && detail::convolves_by_winograd(s)) {
+    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels).size});
+    detail::winograd_filters(weight.data<float>(), s, false, u.data<float>());
+    return u;
+  }
+  const detail::PackedPanels filters(s.out_channels, s.depth());
+  Tensor packed = empty({filters.size()});
+  filters.pack(true, weight.data<float>(), s.depth(), packed.data<float>());
+  return packed;
+}
+
 ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
-                                 const Conv2dShape& s) {
+                                 const Conv2dShape& s, const Fused& fused) {
   visit_float(x, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
+    const GemmEpilogue<T> epilogue{
+        .bias = b, .activation = fused.activation, .residual = fused.residual ? fused.residual.data<T>() : nullptr};
+    if (rows == 0) return;
+    if constexpr (std::is_same_v<T, float>) {
+      const float* packed = fused.packed ? fused.packed.data<float>() : nullptr;
+      if (s.pointwise() && packed != nullptr)
+        return detail::gemm_shared(false, true, rows, channels, depth, 1.0f, in, depth, w, depth, 0.0f, out, channels,
+                                   epilogue, packed);
+      if (!s.pointwise() && detail::convolves_by_winograd(s))
+        return detail::winograd_convolve(in, w, out, s, false, epilogue, packed);
+      if (!s.pointwise() && s.groups == 1 && !detail::use_eigen())
+        return detail::convolve_direct(in, w, out, s, epilogue, packed);
+    }
     if (s.pointwise())
-      return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, {.bias = b});
-    if constexpr (std::is_same_v<T, float>)
-      if (detail::winograd_allowed() && detail::winograd_pays(s))
-        return detail::winograd_convolve(in, w, b, out, s, false);
+      return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, epilogue);
     std::vector<detail::PatchGrid> patches;
     for (int64_t g = 0; g < s.groups; ++g) patches.push_back(detail::input_patches(s, g));
     const int64_t block = detail::patch_rows(rows, depth, sizeof(T)), blocks = (rows + block - 1) / block;
@@ -148,11 +202,9 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
         for (int64_t g = 0; g < s.groups; ++g) {
           patches[static_cast<size_t>(g)].gather(in, begin, end, buffer);
           const int64_t channel = g * share + o;
-          T* to = out + begin * channels + channel;
-          if (b != nullptr)  // the product starts from the bias instead of zero
-            for (int64_t r = 0; r < end - begin; ++r) std::copy_n(b + channel, width, to + r * channels);
-          gemm_serial<T>(false, true, end - begin, width, depth, T(1), buffer, depth, w + channel * depth, depth,
-                         b != nullptr ? T(1) : T(0), to, channels);
+          gemm_serial<T>(false, true, end - begin, width, depth, T(1), buffer, depth, w + channel * depth, depth, T(0),
+                         out + begin * channels + channel, channels);
+          detail::finish_block(epilogue, out, channels, end - begin, width, begin, channel);
         }
       }
     });
@@ -172,8 +224,7 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
       return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels,
                      T(0), din, channels);
     if constexpr (std::is_same_v<T, float>)
-      if (detail::winograd_allowed() && detail::winograd_pays(s))
-        return detail::winograd_convolve(dout, w, nullptr, din, s, true);
+      if (detail::convolves_by_winograd(s)) return detail::winograd_convolve(dout, w, din, s, true);
     const bool dense = s.stride == Conv2dShape::Pair{1, 1};
 
     struct Phase {
@@ -273,8 +324,7 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
       return;
     }
     if constexpr (std::is_same_v<T, float>)
-      if (detail::winograd_allowed() && detail::winograd_pays(s))
-        return detail::winograd_weight_gradient(in, dout, dw, s);
+      if (detail::convolves_by_winograd(s)) return detail::winograd_weight_gradient(in, dout, dw, s);
     // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's
     // rows instead. All of it depends on the sizes alone.
     const int64_t room = (int64_t{64} << 20) / (size * static_cast<int64_t>(sizeof(T)));

@@ -12,23 +12,11 @@
 #include "atlas/cpu/gemm_eigen-inl.h"
 #include "atlas/cpu/gemm_panels.h"
 #include "atlas/kernels/gemm.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
 namespace detail {
-
-/// The epilogue for one block of C, in any type; float32 has its own vectorised one.
-template <class T>
-void finish_block(const GemmEpilogue<T>& e, T* c, int64_t ldc, int64_t m, int64_t n, int64_t row, int64_t column) {
-  if (e.empty()) return;
-  const int64_t offset = row * ldc + column;
-  c += offset;
-  if constexpr (std::is_same_v<T, float>) {
-    simd().finish(e, c, ldc, m, n, column, offset);
-  } else {
-    portable::finish(e, c, ldc, m, n, column, offset);
-  }
-}
 
 /// How one product is cut into tasks; a function of the sizes alone.
 struct GemmTiles {
@@ -45,42 +33,6 @@ struct GemmTiles {
   }
   int64_t per_item() const { return m.count * n.count * k.count; }
 };
-
-/// A single product whose B is packed once, by all threads, and then read by all of them.
-inline void gemm_shared(const GemmOperands<float>& op, bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k,
-                        float alpha, int64_t lda, int64_t ldb, float beta, int64_t ldc,
-                        const GemmEpilogue<float>& epilogue) {
-  const Simd& kernels = simd();
-  const int64_t tile = kernels.tile_columns, panels = divide_up(n, tile), padded = panels * tile;
-  const Pieces depths(k, kGemmDepth), rows(m, kGemmRows);
-  float* packed = workspace<float>(padded * k, kSlotShared);  // [slice of k][panel][k][tile]
-  parallel_for(depths.count * panels, std::max<int64_t>(1, 65536 / (depths.length * tile)),
-               [&](int64_t begin, int64_t end) {
-                 for (int64_t i = begin; i < end; ++i) {
-                   const int64_t k0 = i / panels * depths.length, n0 = i % panels * tile;
-                   const int64_t depth = std::min(depths.length, k - k0);
-                   kernels.pack(trans_b, trans_b ? op.b + n0 * ldb + k0 : op.b + k0 * ldb + n0, ldb, depth,
-                                std::min(tile, n - n0), packed + k0 * padded + n0 * depth, 0);
-                 }
-               });
-  // Few row blocks: each thread takes some of the columns as well.
-  const Pieces columns(n, std::max<int64_t>(64, divide_up(n, divide_up(16, rows.count))), std::max<int64_t>(tile, 32));
-  parallel_for(rows.count * columns.count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t m0 = i / columns.count * rows.length, n0 = i % columns.count * columns.length;
-      const int64_t height = std::min(rows.length, m - m0), width = std::min(columns.length, n - n0);
-      float* c = op.c + m0 * ldc + n0;
-      if (beta != 0.0f && beta != 1.0f) scale_rows(beta, height, width, c, ldc);
-      for (int64_t k0 = 0; k0 < k; k0 += depths.length) {
-        const int64_t depth = std::min(depths.length, k - k0);
-        gemm_panels(trans_a, trans_a ? op.a + k0 * lda + m0 : op.a + m0 * lda + k0, lda,
-                    packed + k0 * padded + n0 * depth, depth * tile, height, width, depth, alpha, c, ldc,
-                    k0 > 0 || beta != 0.0f);
-      }
-      finish_block(epilogue, op.c, ldc, height, width, m0, n0);
-    }
-  });
-}
 
 }  // namespace detail
 
@@ -101,7 +53,8 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
   if constexpr (std::is_same_v<T, float>) {
     const bool tall = items == 1 && tiles.k.count == 1 && k > 0 && m > detail::kGemmRows && n * k <= int64_t{1} << 24;
     if (tall && !detail::use_eigen())
-      return detail::gemm_shared(batch[0], trans_a, trans_b, m, n, k, alpha, lda, ldb, beta, ldc, epilogue);
+      return detail::gemm_shared(trans_a, trans_b, m, n, k, alpha, batch[0].a, lda, batch[0].b, ldb, beta, batch[0].c,
+                                 ldc, epilogue);
   }
   // Slices of the depth after the first have their own copies of C, added in order at the end.
   const int64_t slices = tiles.k.count;
@@ -140,7 +93,16 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
   });
 }
 
-ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c) {
+ATLAS_INLINE Tensor packed_weight(const Tensor& weight) {
+  if (weight.dtype() != float32 || weight.numel() == 0 || detail::use_eigen()) return {};
+  const detail::PackedPanels right(weight.size(0), weight.size(1));
+  Tensor packed = empty({right.size()});
+  const MatrixLayout layout = matrix_layout(weight);
+  right.pack(!layout.transposed, weight.data<float>(), layout.ld, packed.data<float>());
+  return packed;
+}
+
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused) {
   const int batch_axes = c.dim() - 2;
   const int64_t m = c.shape()[batch_axes], n = c.shape()[batch_axes + 1], k = a.shape()[batch_axes + 1];
   if (c.numel() == 0) return;
@@ -148,6 +110,13 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
   const MatrixLayout la = matrix_layout(a), lb = matrix_layout(b);
   visit_float(c, "matmul", [&](auto tag) {
     using T = decltype(tag);
+    const GemmEpilogue<T> epilogue{.bias = bias ? bias.data<T>() : nullptr,
+                                   .activation = fused.activation,
+                                   .residual = fused.residual ? fused.residual.data<T>() : nullptr};
+    if constexpr (std::is_same_v<T, float>)
+      if (fused.packed)
+        return detail::gemm_shared(la.transposed, lb.transposed, m, n, k, T(1), a.data<T>(), la.ld, b.data<T>(), lb.ld,
+                                   T(0), c.data<T>(), n, epilogue, fused.packed.data<float>());
     std::vector<GemmOperands<T>> batch(static_cast<size_t>(items));
     for (int64_t i = 0; i < items; ++i) {
       int64_t rest = i, at = 0, bt = 0;
@@ -159,8 +128,7 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
       }
       batch[static_cast<size_t>(i)] = {a.data<T>() + at, b.data<T>() + bt, c.data<T>() + i * m * n};
     }
-    gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n,
-                    {.bias = bias ? bias.data<T>() : nullptr});
+    gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n, epilogue);
   });
 }
 

@@ -67,8 +67,8 @@ struct Simd {
                          float* out, const WinogradLayout& to);
   void (*winograd_output_adjoint)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first,
                                   int64_t last, float* out, const WinogradLayout& to);
-  void (*winograd_output)(const WinogradTiles& w, const float* points, const WinogradLayout& from, const float* bias,
-                          int64_t channels, int64_t first, int64_t last, float* images);
+  void (*winograd_output)(const WinogradTiles& w, const float* points, const WinogradLayout& from,
+                          const GemmEpilogue<float>& e, int64_t channels, int64_t first, int64_t last, float* images);
   void (*winograd_filter)(const float* g, int64_t tap_step, int64_t step, int64_t depth, int64_t columns, float* u,
                           int64_t point_step);
   void (*winograd_filter_adjoint)(const float* du, int64_t point_step, int64_t n, float* dg);

@@ -75,16 +75,20 @@ inline int64_t winograd_block(int64_t tiles, int64_t channels, int64_t bytes, in
   return std::max<int64_t>(1, std::min(tiles, std::max(unit, fit / unit * unit)));
 }
 
-/// y = x * filters + bias; for the input gradient x is dy and y is dx.
-inline void winograd_convolve(const float* x, const float* weight, const float* bias, float* y, const Conv2dShape& s,
-                              bool input_gradient) {
+/// y = epilogue(x * filters); for the input gradient x is dy and y is dx. `u` holds the transformed filters when that
+/// was done before.
+inline void winograd_convolve(const float* x, const float* weight, float* y, const Conv2dShape& s, bool input_gradient,
+                              const GemmEpilogue<float>& epilogue = {}, const float* u = nullptr) {
   const Simd& kernels = simd();
   const WinogradTiles tiles(s, input_gradient);
   const int64_t from = input_gradient ? s.out_channels : s.in_channels;
   const int64_t to = input_gradient ? s.in_channels : s.out_channels;
   const WinogradFilters f(from, to);
-  float* u = workspace<float>(f.size, kSlotFilters);
-  winograd_filters(weight, s, input_gradient, u);
+  if (u == nullptr) {
+    float* mine = workspace<float>(f.size, kSlotFilters);
+    winograd_filters(weight, s, input_gradient, mine);
+    u = mine;
+  }
 
   // Both sides of the product in 2 MiB, at least two register tiles tall; blocks for several threads.
   const int64_t left_step = divide_up(from, 16) * 16 + 16,
@@ -101,7 +105,7 @@ inline void winograd_convolve(const float* x, const float* weight, const float* 
       kernels.block(false, v + p * left.point_step, left_step, u + p * f.point_step, from * kernels.tile_columns,
                     last - first, f.panels * kernels.tile_columns, from, 1.0f, m + p * right.point_step, right_step,
                     false);
-    kernels.winograd_output(tiles, m, right, bias, to, first, last, y);
+    kernels.winograd_output(tiles, m, right, epilogue, to, first, last, y);
   });
 }
 

@@ -25,7 +25,10 @@ namespace cpu {
 
 /// y[B,OH,OW,O] from x[B,H,W,I], weight[O,KH,KW,I/groups], bias[O] or undefined. All contiguous, as below.
 ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
-                                 const Conv2dShape& s);
+                                 const Conv2dShape& s, const Fused& fused);
+/// The filters as conv2d_forward() reads them for this shape and instruction set (transformed, or packed); undefined
+/// where it reads them as they are.
+ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s);
 /// dx is overwritten.
 ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
 /// dweight is overwritten.
@@ -42,9 +45,14 @@ ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, T
 
 namespace kernels {
 
-inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s) {
+inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
+                           const Fused& fused = {}) {
   if (x.device().is_cuda()) fail_no_cuda("conv2d");
-  cpu::conv2d_forward(x, weight, bias, y, s);
+  cpu::conv2d_forward(x, weight, bias, y, s, fused);
+}
+/// Filters prepared for such images; undefined when that would not show, as for packed_weight().
+inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
+  return weight.device().is_cuda() || s.out_pixels() > kPackedRows ? Tensor() : cpu::packed_filters(weight, s);
 }
 inline void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
   if (dy.device().is_cuda()) fail_no_cuda("conv2d");

@@ -60,7 +60,11 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
 
 /// c[..., M, N] = a[..., M, K] b[..., K, N] (+ bias[N]). All have the same batch axes (stride 0 repeats a matrix), the
 /// matrices of a and b have a usable matrix_layout, c is contiguous.
-ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c);
+/// A residual or packed right side (of packed_weight()) is for a single product only.
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
+
+/// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set; undefined where that is not how it is done.
+ATLAS_INLINE Tensor packed_weight(const Tensor& weight);
 
 /// out[C] = sum over the rows of x[rows, C], whose rows may be apart but are contiguous.
 ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out);
@@ -69,9 +73,15 @@ ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out);
 
 namespace kernels {
 
-inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c) {
+inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused = {}) {
   if (a.device().is_cuda()) fail_no_cuda("matmul");
-  cpu::matmul(a, b, bias, c);
+  cpu::matmul(a, b, bias, c, fused);
+}
+/// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
+inline constexpr int64_t kPackedRows = 4096;
+/// A weight prepared for `rows` rows at a time; undefined when that would not show.
+inline Tensor packed_weight(const Tensor& weight, int64_t rows) {
+  return weight.device().is_cuda() || rows > kPackedRows ? Tensor() : cpu::packed_weight(weight);
 }
 inline void column_sums(const Tensor& x, Tensor& out) {
   if (x.device().is_cuda()) fail_no_cuda("column_sums");

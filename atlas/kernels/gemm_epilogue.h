@@ -1,12 +1,20 @@
 // What a matrix product or a convolution does with its result while that is still in cache.
 #pragma once
 
-#include "atlas/core/config.h"
+#include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 /// Functions that products can apply to their result.
-enum class Activation { none, gelu, gelu_tanh, silu };
+enum class Activation { none, relu, gelu, gelu_tanh, silu };
+
+/// What a product or a convolution does besides, in inference: y = activation(x W + bias) + residual.
+struct Fused {
+  Activation activation = Activation::none;
+  Tensor residual{};  ///< of the shape of y, or undefined
+  Tensor packed{};    ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
+  bool empty() const { return activation == Activation::none && !residual && !packed; }
+};
 
 namespace cpu {
 

@@ -15,7 +15,7 @@ void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx);
 
 namespace kernels {
 
-/// y = f(x). x may be strided; y is contiguous, with the shape and dtype of x.
+/// y = f(x). x may be strided; y is contiguous, with the shape and dtype of x, and may be x itself.
 template <class F>
 void unary_forward(F f, const Tensor& x, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda(F::kName);

@@ -83,8 +83,10 @@ class MambaVisionConvBlock : public Module {
         {{"conv1", conv1}, {"norm1", norm1}, {"conv2", conv2}, {"norm2", norm2}, {"drop_path", drop_path}});
   }
   Tensor forward(const Tensor& x) const override {
+    if (!drop_path.training() && atlas::detail::inference_mode())
+      return second_(first_(x, Activation::gelu_tanh), Activation::none, x);
     Tensor y = first_(x);
-    y = gelu_tanh(y);
+    y = gelu_tanh(std::move(y));
     y = second_(y);
     y = drop_path(y);
     return x + std::move(y);

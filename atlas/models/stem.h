@@ -34,17 +34,19 @@ class AtlasStemBlock : public Module {
     conv_block1.add<Conv2d>(dim, dim, 3, detail::conv3x3(1));
     conv_block1.add<BatchNorm2d>(dim);
     conv_block1.add<GELU>();
-    conv_block2.add<Conv2d>(dim, dim, 3, detail::conv3x3(1));
-    conv_block2.add<BatchNorm2d>(dim);
+    const auto& conv = conv_block2.add<Conv2d>(dim, dim, 3, detail::conv3x3(1));
+    second_.emplace(conv, conv_block2.add<BatchNorm2d>(dim));
     register_modules({{"conv_block1", conv_block1}, {"conv_block2", conv_block2}});
   }
   Tensor forward(const Tensor& x) const override {
-    Tensor y = conv_block1(x);
-    y = conv_block2(y);
-    return x + std::move(y);
+    const Tensor y = conv_block1(x);
+    return (*second_)(y, Activation::none, x);
   }
 
   Sequential conv_block1, conv_block2;
+
+ private:
+  std::optional<ConvNorm> second_;  // of conv_block2
 };
 
 /// Layer norm and a strided convolution: half the sides, twice the channels.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <utility>
 
 #include "atlas/nn/module.h"
 #include "atlas/ops/dropout.h"
@@ -14,18 +15,21 @@ namespace atlas::inline ATLAS_ABI {
 class ReLU : public Module {
  public:
   Tensor forward(const Tensor& x) const override { return relu(x); }
+  Tensor forward_owned(Tensor x) const override { return relu(std::move(x)); }
 };
 
 /// y = x Φ(x) with the normal distribution function Φ, exact (erf).
 class GELU : public Module {
  public:
   Tensor forward(const Tensor& x) const override { return gelu(x); }
+  Tensor forward_owned(Tensor x) const override { return gelu(std::move(x)); }
 };
 
 /// y = x sigmoid(x)
 class SiLU : public Module {
  public:
   Tensor forward(const Tensor& x) const override { return silu(x); }
+  Tensor forward_owned(Tensor x) const override { return silu(std::move(x)); }
 };
 
 /// Maximum over windows of a map.   x: [B, H, W, C] -> y: [B, OH, OW, C]

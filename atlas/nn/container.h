@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/nn/activation.h"
 #include "atlas/nn/conv_norm.h"
 #include "atlas/nn/module.h"
 
@@ -26,14 +27,31 @@ class Sequential : public Module {
     register_module(std::to_string(layers_.size()), ref);
     if constexpr (std::is_base_of_v<BatchNorm2d, M>)
       if (const auto* conv = layers_.empty() ? nullptr : dynamic_cast<const Conv2d*>(layers_.back().get()))
-        pairs_.back() = std::make_unique<ConvNorm>(*conv, ref);
+        pairs_.back().conv_norm = std::make_unique<ConvNorm>(*conv, ref);
+    if (layers_.size() >= 2 && pairs_[layers_.size() - 2].conv_norm) {
+      Activation& after = pairs_[layers_.size() - 2].activation;
+      if constexpr (std::is_same_v<ReLU, M>) after = Activation::relu;
+      if constexpr (std::is_same_v<GELU, M>) after = Activation::gelu;
+      if constexpr (std::is_same_v<SiLU, M>) after = Activation::silu;
+    }
     layers_.push_back(std::move(layer));
     pairs_.emplace_back();
     return ref;
   }
   Tensor forward(const Tensor& x) const override {
     Tensor y = x;
-    for (size_t i = 0; i < layers_.size(); ++i) y = pairs_[i] ? (*pairs_[i++])(y) : (*layers_[i])(y);
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const Pair& pair = pairs_[i];
+      if (!pair.conv_norm) {
+        y = (*layers_[i])(std::move(y));
+      } else if (pair.activation != Activation::none && detail::inference_mode()) {
+        y = (*pair.conv_norm)(y, pair.activation);
+        i += 2;
+      } else {
+        y = (*pair.conv_norm)(y);
+        i += 1;
+      }
+    }
     return y;
   }
   size_t size() const { return layers_.size(); }
@@ -45,7 +63,11 @@ class Sequential : public Module {
 
  private:
   std::vector<std::unique_ptr<Module>> layers_;
-  std::vector<std::unique_ptr<ConvNorm>> pairs_;  // of layers i and i + 1, or null
+  struct Pair {
+    std::unique_ptr<ConvNorm> conv_norm;       // of layers i and i + 1, or null
+    Activation activation = Activation::none;  // which layer i + 2 is
+  };
+  std::vector<Pair> pairs_;
 };
 
 /// Owns modules of one type (or derived from it) called "0", "1", ...

@@ -5,6 +5,7 @@
 #include "atlas/nn/derived.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/unary.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -18,17 +19,22 @@ class ConvNorm {
     check(conv.weight.size(0) == norm.weight.size(0), "ConvNorm",
           "{} channels of the convolution, {} of the batch norm", conv.weight.size(0), norm.weight.size(0));
   }
-  /// x: [B, H, W, in] -> y: [B, OH, OW, out]
-  Tensor operator()(const Tensor& x) const {
+  /// activation(norm(conv(x))) + residual.   x: [B, H, W, in] -> y: [B, OH, OW, out]
+  /// @param residual  of the shape of y, or undefined
+  Tensor operator()(const Tensor& x, Activation activation = Activation::none, const Tensor& residual = {}) const {
     if (norm_.training() || !detail::inference_mode()) {
       folded_.clear();
-      const Tensor y = conv_(x);
-      return norm_(y);
+      packed_.clear();
+      const Tensor y = activate(norm_(conv_(x)), activation);
+      return residual ? residual + y : y;
     }
     const Folded f =
         folded_.get({conv_.weight, conv_.bias, norm_.weight, norm_.bias, norm_.running_mean, norm_.running_var},
                     [&] { return fold(); });
-    return conv2d(x, f.weight, f.bias, conv_.options());
+    return conv2d(x, f.weight, f.bias, conv_.options(),
+                  {.activation = activation,
+                   .residual = detail::contiguous_copy(residual),
+                   .packed = packed_.get(x, f.weight, conv_.options())});
   }
 
  private:
@@ -48,6 +54,7 @@ class ConvNorm {
   const Conv2d& conv_;
   const BatchNorm2d& norm_;
   Derived<Folded> folded_;
+  detail::PackedFilters packed_;
 };
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -61,6 +61,11 @@ class ContentKey {
 template <class Value>
 class Derived {
  public:
+  /// When a value is kept: from its first use on, or, for what takes much memory and saves little time, from the second
+  /// on (a program that infers once should not pay for it).
+  enum class Keep : uint8_t { at_once, at_second_use };
+  explicit Derived(Keep keep = Keep::at_once) : keep_(keep) {}
+
   /// compute(), or what it gave last time.
   /// @param from     all tensors that the value depends on; undefined ones too
   /// @param compute  returns a Value; runs with recording off when the result is kept
@@ -75,21 +80,24 @@ class Derived {
     key.reserve(from.size());
     for (const Tensor& t : from) key.emplace_back(t);
     const std::lock_guard lock(mutex_);
-    if (!value_ || key != key_ || sizes != sizes_) {
-      value_.reset();
-      value_ = compute();
-      key_ = std::move(key);
-      sizes_ = sizes;
-    }
+    const bool known = key == key_ && sizes == sizes_;
+    if (value_ && known) return *value_;
+    value_.reset();
+    key_ = std::move(key);
+    sizes_ = sizes;
+    if (keep_ == Keep::at_second_use && !known) return compute();
+    value_ = compute();
     return *value_;
   }
   /// Forgets the value.
   void clear() const {
     const std::lock_guard lock(mutex_);
     value_.reset();
+    key_.clear();
   }
 
  private:
+  Keep keep_;
   mutable std::mutex mutex_;
   mutable std::optional<Value> value_;
   mutable std::vector<detail::ContentKey> key_;

@@ -1,6 +1,8 @@
 // Linear, and the two-layer perceptron of transformer blocks.
 #pragma once
 
+#include "atlas/core/isa.h"
+#include "atlas/nn/derived.h"
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/matmul.h"
@@ -25,9 +27,23 @@ class Linear : public Module {
     }
     detail::default_init(weight, bias, Layout::plain);
   }
-  Tensor forward(const Tensor& x) const override { return linear(x, weight, bias); }
+  Tensor forward(const Tensor& x) const override { return activated(x, Activation::none); }
+  /// activation(x Wᵀ + b), in one pass where nothing is recorded.
+  Tensor activated(const Tensor& x, Activation activation) const {
+    if (!detail::inference_mode() || x.dim() == 0) {
+      packed_.clear();
+      return activate(linear(x, weight, bias), activation);
+    }
+    const int64_t rows = x.numel() / std::max<int64_t>(1, x.size(-1));
+    const Tensor packed = packed_.get({weight}, [&] { return kernels::packed_weight(weight.detach(), rows); },
+                                      {static_cast<int64_t>(cpu_isa()), rows <= kernels::kPackedRows});
+    return linear(x, weight, bias, {.activation = activation, .packed = packed});
+  }
 
   Tensor weight, bias;  // [out, in], [out] (undefined without bias)
+
+ private:
+  Derived<Tensor> packed_{Derived<Tensor>::Keep::at_second_use};
 };
 
 /// y = W₂ gelu(W₁ x + b₁) + b₂ with the exact GELU.   x: [..., dim] -> y: [..., dim]
@@ -39,8 +55,7 @@ class Mlp : public Module {
     register_modules({{"fc1", fc1}, {"fc2", fc2}});
   }
   Tensor forward(const Tensor& x) const override {
-    Tensor h = fc1(x);
-    h = gelu(h);
+    const Tensor h = detail::inference_mode() ? fc1.activated(x, Activation::gelu) : gelu(fc1(x));
     return fc2(h);
   }
 

@@ -57,7 +57,7 @@ class MambaMixer : public Module {
     xz = conv1d_depthwise(xz, filters_.get({conv1d_x.weight, conv1d_z.weight}, [&] {
       return cat({conv1d_x.weight, conv1d_z.weight}, 1);
     }));
-    xz = silu(xz);
+    xz = silu(std::move(xz));
     const Tensor x = xz.slice(-1, 0, half_).contiguous(), z = xz.slice(-1, half_, 2 * half_);
     const auto dbc = split(x_proj(x), {dt_rank_, d_state_, d_state_}, -1);
     const Tensor A = decay_.get({A_log}, [&] { return neg(exp(A_log)); });

@@ -43,9 +43,18 @@ class Module {
   virtual Tensor forward(const Tensor& x) const {
     fail("module", "{} has no forward(x), called with {}", typeid(*this).name(), describe(x));
   }
+  /// forward(x) of a tensor that the caller has no more use for: activations work in its memory when they may.
+  virtual Tensor forward_owned(Tensor x) const { return forward(x); }
   /// forward(x), reported to whoever watches (FiniteGuard). Call layers this way.
   Tensor operator()(const Tensor& x) const {
     Tensor y = forward(x);
+    if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
+      (*observer)(*this, y);
+    return y;
+  }
+  /// The same with forward_owned(x).
+  Tensor operator()(Tensor&& x) const {
+    Tensor y = forward_owned(std::move(x));
     if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
       (*observer)(*this, y);
     return y;

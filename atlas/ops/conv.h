@@ -115,16 +115,20 @@ inline Tensor depthwise_conv2d(const Tensor& x, const Tensor& weight, const Tens
 /// @param x        float32 or float64, [B,H,W,I]
 /// @param weight   same dtype, [O,KH,KW,I/groups]
 /// @param bias     same dtype, [O], or undefined for none
+/// @param fused    what else is done to y, only where nothing is recorded, and not for one filter per channel
 /// @return [B,OH,OW,O] with OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1 rounded down, OW likewise
 /// @throws Error when shapes, dtypes or devices do not fit, or the kernel is larger than the padded image.
-inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-                     const Conv2dOptions& options = {}) {
+inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {},
+                     const Fused& fused = {}) {
   const Conv2dShape s = detail::conv2d_shape(x, weight, options);
   detail::check_bias(bias, x, s.out_channels, "conv2d");
+  check(!s.depthwise() || fused.empty(), "conv2d", "nothing can be fused with one filter per channel");
   if (s.depthwise()) return detail::depthwise_conv2d(x, weight, bias, s);
   const Tensor in = detail::contiguous_copy(x), w = detail::contiguous_copy(weight);
   Tensor y = empty({s.batch, s.out[0], s.out[1], s.out_channels}, x.dtype(), x.device());
-  kernels::conv2d_forward(in, w, detail::contiguous_copy(bias), y, s);
+  detail::check_fused(fused, y, "conv2d");
+  kernels::conv2d_forward(in, w, detail::contiguous_copy(bias), y, s, fused);
+  if (!fused.empty()) return y;
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record("conv2d", y, {x, weight, bias},
                 [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? w : Tensor(), "conv2d"), need_x,

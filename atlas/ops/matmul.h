@@ -86,6 +86,15 @@ inline Tensor multiply(Tensor a, Tensor b) {
   return c;
 }
 
+/// What is fused leaves no trace in the graph, and is read as it lies.
+inline void check_fused(const Fused& fused, const Tensor& y, const char* op) {
+  check(fused.empty() || !grad_enabled(), op, "activations and residuals are fused in inference only: use NoGrad");
+  if (!fused.residual) return;
+  check(fused.residual.shape() == y.shape() && fused.residual.dtype() == y.dtype() && fused.residual.is_contiguous() &&
+            fused.residual.device() == y.device(),
+        op, "the residual {} must be contiguous and like the result {}", describe(fused.residual), describe(y));
+}
+
 inline void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const char* name_a, const char* name_b) {
   if (a.dtype() == b.dtype() && a.device() == b.device() && (a.dtype() == float32 || a.dtype() == float64)) return;
   check(a.dtype() == b.dtype(), op, "dtypes differ: {} {}, {} {} (convert one with .to(...))", name_a, describe(a),
@@ -159,9 +168,10 @@ inline Tensor matmul(const Tensor& a, const Tensor& b) {
 /// @param x       float32 or float64, [..., in]
 /// @param weight  same dtype, [out, in]
 /// @param bias    same dtype, [out], or undefined for none
+/// @param fused   what else is done to y, only where nothing is recorded
 /// @return [..., out]
-/// @throws Error when dtypes or devices differ, or a length does not fit.
-inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}) {
+/// @throws Error when dtypes or devices differ, a length does not fit, or something fused would have to be recorded.
+inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Fused& fused = {}) {
   check(x.dim() >= 1, "linear", "needs x[..., in], got {}", describe(x));
   check(weight.dim() == 2, "linear", "needs weight[out, in], got {}", describe(weight));
   detail::check_same_kind(x, weight, "linear", "x", "weight");
@@ -179,7 +189,9 @@ inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias =
   shape[x.dim() - 1] = out;
   Tensor y = empty(shape, x.dtype(), x.device());
   Tensor flat = raw_view(y, {rows.shape()[0], out}, {out, 1}, 0);
-  kernels::matmul(rows, detail::swap_last_axes(w), bias && !bias.is_contiguous() ? copy_of(bias) : bias, flat);
+  detail::check_fused(fused, y, "linear");
+  kernels::matmul(rows, detail::swap_last_axes(w), bias && !bias.is_contiguous() ? copy_of(bias) : bias, flat, fused);
+  if (!fused.empty()) return y;
 
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record("linear", y, {x, weight, bias},

@@ -1,7 +1,10 @@
 // Element-wise functions of one tensor.
 #pragma once
 
+#include <utility>
+
 #include "atlas/autograd/node.h"
+#include "atlas/kernels/gemm_epilogue.h"
 #include "atlas/kernels/unary.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -20,6 +23,15 @@ Tensor unary(F f, const Tensor& x) {
     kernels::unary_backward(f, v(), dy, dx);
     return Grads{dx};
   });
+}
+
+/// The same in the memory of x, when nothing is recorded and nobody else holds it.
+template <class F>
+Tensor unary(F f, Tensor&& x) {
+  if (grad_enabled() || !solely_owned(x) || x.requires_grad()) return unary(f, std::as_const(x));
+  kernels::unary_forward(f, x, x);
+  x.bump_version();
+  return std::move(x);
 }
 
 }  // namespace detail
@@ -69,16 +81,41 @@ inline Tensor sigmoid(const Tensor& x) { return detail::unary(functors::Sigmoid{
 
 /// y = max(x, 0); also int64 and uint8.   dx = dy where x > 0
 inline Tensor relu(const Tensor& x) { return detail::unary(functors::Relu{}, x); }
+/// relu of a tensor that is given up: in its memory when nothing is recorded and nobody else holds it.
+inline Tensor relu(Tensor&& x) { return detail::unary(functors::Relu{}, std::move(x)); }
 
 /// y = x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel, "Gaussian error linear units", exact
 /// form).
 inline Tensor gelu(const Tensor& x) { return detail::unary(functors::Gelu{}, x); }
+/// gelu of a tensor that is given up: in its memory when nothing is recorded and nobody else holds it.
+inline Tensor gelu(Tensor&& x) { return detail::unary(functors::Gelu{}, std::move(x)); }
 
 /// The approximation of gelu by tanh: y = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
 inline Tensor gelu_tanh(const Tensor& x) { return detail::unary(functors::GeluTanh{}, x); }
+/// gelu_tanh of a tensor that is given up: in its memory when nothing is recorded and nobody else holds it.
+inline Tensor gelu_tanh(Tensor&& x) { return detail::unary(functors::GeluTanh{}, std::move(x)); }
 
 /// y = x sigmoid(x), also called swish.
 inline Tensor silu(const Tensor& x) { return detail::unary(functors::Silu{}, x); }
+/// silu of a tensor that is given up: in its memory when nothing is recorded and nobody else holds it.
+inline Tensor silu(Tensor&& x) { return detail::unary(functors::Silu{}, std::move(x)); }
+
+/// The function of that name.
+inline Tensor activate(const Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::none:
+      break;
+    case Activation::relu:
+      return relu(x);
+    case Activation::gelu:
+      return gelu(x);
+    case Activation::gelu_tanh:
+      return gelu_tanh(x);
+    case Activation::silu:
+      return silu(x);
+  }
+  return x;
+}
 
 /// y = log(1 + e^x), without overflow for large x.   dx = dy sigmoid(x)
 inline Tensor softplus(const Tensor& x) { return detail::unary(functors::Softplus{}, x); }
