@@ -26,6 +26,27 @@ endif()
 if(ATLAS_EXAMPLES OR ATLAS_TOOLS)
   atlas_find(CLI11 libcli11-dev CONFIG)
 endif()
+# Optional (libjpeg-dev): only libjpeg-turbo, whose decoder is fuzzed all the time, takes stb_image's place.
+set(ATLAS_WITH_LIBJPEG OFF)
+if(ATLAS_LIBJPEG)
+  find_package(JPEG QUIET)
+  if(JPEG_FOUND)
+    include(CheckCXXSourceCompiles)
+    set(CMAKE_REQUIRED_INCLUDES ${JPEG_INCLUDE_DIRS})
+    check_cxx_source_compiles("
+#include <cstdio>
+#include <jpeglib.h>
+#ifndef LIBJPEG_TURBO_VERSION
+#error
+#endif
+int main() {}" ATLAS_HAS_LIBJPEG_TURBO)
+    unset(CMAKE_REQUIRED_INCLUDES)
+    set(ATLAS_WITH_LIBJPEG ${ATLAS_HAS_LIBJPEG_TURBO})
+  endif()
+  if(NOT ATLAS_WITH_LIBJPEG)
+    message(STATUS "atlas: libjpeg-turbo (libjpeg-dev) not found, stb_image decodes JPEG: trusted files only")
+  endif()
+endif()
 if(ATLAS_TOOLS)
   find_package(benchmark CONFIG QUIET)  # optional (libbenchmark-dev): the *_gbench programs
 endif()

@@ -9,7 +9,8 @@ Usage: tools/setup.sh [--optional] [--check]
 Installs with apt the compiler, CMake, the libraries of third_party/README.md and the Fashion-MNIST data set.
 Does nothing when everything is there. Uses sudo only when not run as root.
 
-  --optional   also: ccache, ninja, doxygen and Google Benchmark
+  --optional   also: libjpeg-turbo (JPEG decoding: faster, and safe with strangers' files), ccache, ninja, doxygen,
+               clang (for tools/fuzz.sh) and Google Benchmark
   --check      install nothing; say what is missing and exit with 1 if anything is
 TEXT
 }
@@ -64,9 +65,11 @@ need_file libcli11-dev include/CLI/CLI.hpp
 need_file doctest-dev include/doctest/doctest.h
 need_file dataset-fashion-mnist share/datasets/fashion-mnist
 if [ $optional = yes ]; then
+  need_file libjpeg-dev include/jpeglib.h
   need_command ccache ccache
   need_command ninja ninja-build
   need_command doxygen doxygen
+  need_command clang++ clang
   need_file libbenchmark-dev include/benchmark/benchmark.h
 fi
 

@@ -10,6 +10,7 @@ Installs what is missing (tools/setup.sh), builds the release preset and runs al
 The last line says `N passed, N failed`; the exit code is not 0 when one failed.
 
   --sanitize   then build and run the unit tests with address and undefined-behaviour sanitizers
+  --fuzz       then run each fuzz target for a minute (tools/fuzz.sh); the set-up then includes clang
   --quick      leave out tests with the label "slow"
   --werror     warnings are errors
   --jobs N     processes to build and test with (default: all cores)
@@ -20,12 +21,14 @@ TEXT
 }
 
 sanitize=no
+fuzz=no
 quick=no
 werror=OFF
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) sanitize=yes ;;
+    --fuzz) fuzz=yes ;;
     --quick) quick=yes ;;
     --werror) werror=ON ;;
     --jobs | -j)
@@ -44,7 +47,9 @@ if ! [[ $jobs =~ ^[1-9][0-9]*$ ]]; then
 fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-tools/setup.sh || exit 1
+setup=()
+[ $fuzz = yes ] && setup=(--optional) # clang, and the library that decodes JPEG
+tools/setup.sh "${setup[@]}" || exit 1
 if command -v ninja >/dev/null; then
   export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # where a tree exists already, its own generator stays
 fi
@@ -96,6 +101,22 @@ if [ $sanitize = yes ]; then
   export UBSAN_OPTIONS=print_stacktrace=1
   # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed.
   run_tests asan atlas_unit_tests --label-regex '^unit$' "${labels[@]}"
+fi
+
+if [ $fuzz = yes ]; then
+  echo "== fuzz"
+  mkdir -p build/fuzz
+  tools/fuzz.sh --jobs "$jobs" | tee build/fuzz/summary.log
+  case ${PIPESTATUS[0]} in
+    77) ;; # no clang: it said so
+    0 | 1)
+      counts=$(sed -n 's/^fuzz: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' build/fuzz/summary.log)
+      read -r good bad <<<"${counts:-0 1}" # no counts: it did not build
+      passed=$((passed + good))
+      failed=$((failed + bad))
+      ;;
+    *) failed=$((failed + 1)) ;;
+  esac
 fi
 
 echo "$passed passed, $failed failed"

@@ -3,6 +3,7 @@
 //   (nothing)             header-only, CPU: copy atlas/ next to a program, add Eigen and fmt
 //   ATLAS_COMPILED_LIB    bodies of *-inl.h come from a library (CMake target atlas::compiled)
 //   ATLAS_WITH_CUDA=1     tensors may live on CUDA devices (CMake target atlas::cuda)
+//   ATLAS_WITH_LIBJPEG=1  JPEG files are decoded by libjpeg-turbo (CMake sets it; link -ljpeg) instead of stb_image
 #pragma once
 
 #define ATLAS_VERSION_MAJOR 0
@@ -11,6 +12,9 @@
 
 #ifndef ATLAS_WITH_CUDA
 #define ATLAS_WITH_CUDA 0
+#endif
+#ifndef ATLAS_WITH_LIBJPEG
+#define ATLAS_WITH_LIBJPEG 0
 #endif
 
 // Everything lives in `namespace atlas::inline ATLAS_ABI`, so that object files built with different
@@ -21,6 +25,8 @@
 #define ATLAS_ABI v0_1_compiled
 #elif ATLAS_WITH_CUDA
 #error "atlas: CUDA needs compiled mode: link atlas::cuda, which defines ATLAS_COMPILED_LIB"
+#elif ATLAS_WITH_LIBJPEG
+#define ATLAS_ABI v0_1_headers_jpeg
 #else
 #define ATLAS_ABI v0_1_headers
 #endif

@@ -1,6 +1,8 @@
 // Memory of tensors: a reference-counted block with a version, from a caching allocator that never gives pages back.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -161,6 +163,17 @@ class Storage {
   Device device() const { return device_; }
   /// True for memory that belongs to someone else.
   bool borrowed() const { return borrowed_; }
+  /// Says that a part of the memory, which was just read, is not needed soon. Pages of a mapped file are given back to
+  /// the system, and read again if need be; nothing happens to other memory, or when the tensor was written to.
+  void discard(const void* part, int64_t count) const {
+    constexpr uintptr_t kPage = 4096;
+    const auto begin = (reinterpret_cast<uintptr_t>(part) + kPage - 1) / kPage * kPage;
+    const auto end = (reinterpret_cast<uintptr_t>(part) + static_cast<uintptr_t>(count)) / kPage * kPage;
+    if (mapped_file_ && version_ == 0 && begin < end)
+      ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  }
+  /// The memory is a private mapping of a file: discard() may drop its pages.
+  void set_mapped_file() { mapped_file_ = true; }
   /// Counts in-place changes; a tensor saved for backward remembers it.
   uint64_t version() const { return version_; }
   void bump_version() { ++version_; }
@@ -169,7 +182,7 @@ class Storage {
   void* data_ = nullptr;
   int64_t bytes_;
   Device device_;
-  bool borrowed_ = false;
+  bool borrowed_ = false, mapped_file_ = false;
   uint64_t version_ = 0;
   std::function<void()> release_;
 };

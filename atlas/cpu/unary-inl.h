@@ -11,9 +11,9 @@ namespace detail {
 template <class F, class T>
 void unary_row(const void* functor, const Row<2>& row) {
   const F f = *static_cast<const F*>(functor);  // a copy on the stack, which the stores below cannot change
-  if (row.at<T>(0) == row.at<T>(1)) {           // in place: contiguous
+  if (row.at<T>(0) == row.at<T>(1)) {           // in place
     T* v = row.at<T>(0);
-    for (int64_t i = 0; i < row.n; ++i) v[i] = f.forward(v[i]);
+    for (int64_t i = 0; i < row.n; ++i) v[i * row.step[0]] = f.forward(v[i * row.step[0]]);
     return;
   }
   T* __restrict y = row.at<T>(0);

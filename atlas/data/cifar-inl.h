@@ -11,53 +11,68 @@ namespace atlas::inline ATLAS_ABI::data {
 
 namespace detail {
 
-/// Reads record files: `label_bytes` bytes, of which the last is the label, then the planes of a 32 x 32 image.
-inline std::shared_ptr<const TensorDataset> cifar_records(const std::string& name, const std::string& folder,
-                                                          const std::vector<std::string>& files, int64_t label_bytes,
-                                                          std::vector<std::string> classes) {
-  constexpr int64_t kPlane = 32 * 32;
-  const int64_t record = label_bytes + 3 * kPlane;
+/// How many images a file of this length holds.
+inline int64_t count_cifar(size_t bytes, const std::string& name, int64_t classes) {
+  const int64_t length = static_cast<int64_t>(bytes), record = (classes == 10 ? 1 : 2) + 3 * 32 * 32;
+  check(length > 0, "cifar", "{}: the file is empty", name);
+  check(length % record == 0, "cifar",
+        "{}: is {} bytes long, no multiple of a record's {} (cut short, or not the binary version?)", name, length,
+        record);
+  return length / record;
+}
+
+/// Writes a file's images to `to` and appends their labels.
+inline void unpack_cifar(std::span<const uint8_t> bytes, const std::string& name, int64_t classes, uint8_t* to,
+                         std::vector<int64_t>& labels) {
+  constexpr size_t kPlane = 32 * 32;
+  const size_t label_bytes = classes == 10 ? 1 : 2;
+  for (size_t at = 0; at < bytes.size(); at += label_bytes + 3 * kPlane) {
+    const uint8_t* p = bytes.data() + at + label_bytes;
+    check(p[-1] < classes, "cifar", "{}: label at offset {} is {}, outside the {} classes", name, at + label_bytes - 1,
+          p[-1], classes);
+    labels.push_back(p[-1]);
+    for (size_t i = 0; i < kPlane; ++i, to += 3) {
+      to[0] = p[i];
+      to[1] = p[kPlane + i];
+      to[2] = p[2 * kPlane + i];
+    }
+  }
+}
+
+inline std::shared_ptr<const TensorDataset> cifar_files(const std::string& name, const std::string& folder,
+                                                        const std::vector<std::string>& files,
+                                                        std::vector<std::string> class_names) {
+  const int64_t classes = static_cast<int64_t>(class_names.size());
   std::vector<Bytes> contents;
   std::vector<std::string> paths;
   int64_t images = 0;
   for (const std::string& file : files) {
     paths.push_back((std::filesystem::path(folder) / file).string());
     contents.push_back(read_file(paths.back()));
-    const int64_t length = static_cast<int64_t>(contents.back().size());
-    check(length > 0, name, "{}: the file is empty", paths.back());
-    check(length % record == 0, name,
-          "{}: is {} bytes long, no multiple of a record's {} (cut short, or not the binary version?)", paths.back(),
-          length, record);
-    images += length / record;
+    images += count_cifar(contents.back().size(), paths.back(), classes);
   }
   Tensor pixels = empty({images, 32, 32, 3}, uint8);
   std::vector<int64_t> labels;
-  uint8_t* to = pixels.data<uint8_t>();
-  for (size_t f = 0; f < contents.size(); ++f) {
-    const int64_t length = static_cast<int64_t>(contents[f].size());
-    for (int64_t at = 0; at < length; at += record) {
-      const uint8_t* p = contents[f].data() + at + label_bytes;
-      check(p[-1] < classes.size(), name, "{}: label at offset {} is {}, outside the {} classes", paths[f],
-            at + label_bytes - 1, p[-1], classes.size());
-      labels.push_back(p[-1]);
-      for (int64_t i = 0; i < kPlane; ++i, to += 3) {
-        to[0] = p[i];
-        to[1] = p[kPlane + i];
-        to[2] = p[2 * kPlane + i];
-      }
-    }
-  }
-  return std::make_shared<TensorDataset>(name, std::move(classes), pixels, std::move(labels));
+  for (size_t f = 0; f < contents.size(); ++f)
+    unpack_cifar(contents[f], paths[f], classes, pixels.data<uint8_t>() + labels.size() * 32 * 32 * 3, labels);
+  return std::make_shared<TensorDataset>(name, std::move(class_names), pixels, std::move(labels));
 }
 
 }  // namespace detail
+
+ATLAS_INLINE CifarRecords parse_cifar(std::span<const uint8_t> bytes, const std::string& name, int64_t classes) {
+  check(classes == 10 || classes == 100, "cifar", "there are versions of 10 and of 100 classes, asked for {}", classes);
+  CifarRecords records{empty({detail::count_cifar(bytes.size(), name, classes), 32, 32, 3}, uint8), {}};
+  detail::unpack_cifar(bytes, name, classes, records.images.data<uint8_t>(), records.labels);
+  return records;
+}
 
 ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar10(const std::string& folder, bool train) {
   std::vector<std::string> files = {"test_batch.bin"};
   if (train)
     files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
-  return detail::cifar_records(
-      train ? "cifar10 train" : "cifar10 test", folder, files, 1,
+  return detail::cifar_files(
+      train ? "cifar10 train" : "cifar10 test", folder, files,
       {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
 }
 
@@ -80,8 +95,8 @@ ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& fo
   } else {
     for (int i = 0; i < 100; ++i) classes.push_back(fmt::format("class {}", i));
   }
-  return detail::cifar_records(train ? "cifar100 train" : "cifar100 test", folder, {train ? "train.bin" : "test.bin"},
-                               2, std::move(classes));
+  return detail::cifar_files(train ? "cifar100 train" : "cifar100 test", folder, {train ? "train.bin" : "test.bin"},
+                             std::move(classes));
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

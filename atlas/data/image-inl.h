@@ -1,4 +1,4 @@
-// Bodies of image.h: pixels through stb_image, then RGB and orientation.
+// Bodies of image.h: pixels through stb_image (and libjpeg-turbo, jpeg-inl.h), then RGB and orientation.
 #pragma once
 
 // stb_image is compiled here, and only here, as functions private to this file and in a namespace of its own (not in
@@ -17,6 +17,9 @@
 #include <memory>
 
 #include "atlas/data/image.h"
+#if ATLAS_WITH_LIBJPEG
+#include "atlas/data/jpeg-inl.h"
+#endif
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
@@ -30,11 +33,18 @@
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_NO_STDIO
+#if !ATLAS_WITH_LIBJPEG
 #define STBI_ONLY_JPEG
+#endif
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_MAX_DIMENSIONS 65535
 #define STBI_ASSERT(x) ((void)0)
+// Memory that starts as zeros: a JPEG scan may name Huffman tables that the file never defines, and stb_image 2.27 then
+// looks up codes in whatever was there before.
+#define STBI_MALLOC(size) calloc(1, size)
+#define STBI_REALLOC(p, size) realloc(p, size)
+#define STBI_FREE(p) free(p)
 namespace atlas_stb {
 #include <stb/stb_image.h>
 }  // namespace atlas_stb
@@ -46,6 +56,9 @@ namespace atlas_stb {
 #undef STBI_ONLY_BMP
 #undef STBI_MAX_DIMENSIONS
 #undef STBI_ASSERT
+#undef STBI_MALLOC
+#undef STBI_REALLOC
+#undef STBI_FREE
 #pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
 #pragma GCC diagnostic pop
 
@@ -102,13 +115,19 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
   const ImageInfo info = inspect_image(bytes, name, max_pixels);
   check(bytes.size() <= static_cast<size_t>(INT_MAX), "image", "{}: is {} bytes long, at most {} can be decoded", name,
         bytes.size(), INT_MAX);
+#if ATLAS_WITH_LIBJPEG
+  if (info.format == ImageInfo::Format::jpeg) return oriented(detail::decode_jpeg(bytes, name, info), info.orientation);
+#endif
   int w = 0, h = 0, channels = 0;
   struct Free {
     void operator()(uint8_t* p) const { atlas_stb::stbi_image_free(p); }
   };
+  atlas_stb::stbi__g_failure_reason = nullptr;  // not every failure sets it
   const std::unique_ptr<uint8_t, Free> pixels(
       atlas_stb::stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &w, &h, &channels, 0));
-  check(pixels != nullptr, "image", "{}: cannot be decoded ({})", name, atlas_stb::stbi_failure_reason());
+  const char* reason = atlas_stb::stbi_failure_reason();
+  check(pixels != nullptr, "image", "{}: cannot be decoded ({})", name,
+        reason != nullptr ? reason : "its data ends or makes no sense");
   check(w == info.width && h == info.height && channels >= 1 && channels <= 4, "image",
         "{}: decoded to {} x {} pixels of {} channels, its header says {} x {}", name, w, h, channels, info.width,
         info.height);
@@ -134,6 +153,8 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
   }
   return oriented(image, info.orientation);
 }
+
+ATLAS_INLINE const char* jpeg_decoder() { return ATLAS_WITH_LIBJPEG ? "libjpeg-turbo" : "stb_image"; }
 
 ATLAS_INLINE Tensor read_image(const std::string& path, int64_t max_pixels) {
   return decode_image(read_file(path, INT_MAX), path, max_pixels);

@@ -1,4 +1,5 @@
-// Image files: JPEG, PNG and BMP to uint8 RGB tensors (decoders: stb_image), and tensors to PNG.
+// Image files: JPEG, PNG and BMP to uint8 RGB tensors (decoders: libjpeg-turbo where it is installed, and stb_image),
+// and tensors to PNG.
 #pragma once
 
 #include <cstdint>
@@ -31,9 +32,13 @@ ImageInfo inspect_image(std::span<const uint8_t> bytes, const std::string& name,
 /// Decodes a JPEG, PNG or BMP file held in memory.
 ///
 /// Grey becomes three equal channels, transparency is laid over white, 16 bits are cut to 8, and the EXIF orientation
-/// of JPEG files is applied.
+/// of JPEG files is applied. CMYK inks are taken to be inverted, as Adobe's programs write them. JPEG data that is cut
+/// short or makes no sense is an error with libjpeg-turbo; stb_image shows what it makes of it (see jpeg_decoder()).
 /// @return uint8 [H,W,3]    @throws Error naming the file and the reason.
 Tensor decode_image(std::span<const uint8_t> bytes, const std::string& name, int64_t max_pixels = kMaxImagePixels);
+
+/// "libjpeg-turbo" or "stb_image": who decodes JPEG in this build. Only the first is meant for files from strangers.
+const char* jpeg_decoder();
 
 /// decode_image of a file.
 Tensor read_image(const std::string& path, int64_t max_pixels = kMaxImagePixels);

@@ -71,9 +71,13 @@ inline void check_huffman_tables(std::span<const uint8_t> body, size_t offset, c
   }
 }
 
+/// Every scan of a progressive file goes over the whole picture, and takes a few bytes only. Encoders write ten or so.
+inline constexpr int kMaxJpegScans = 100;
+
 inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int64_t max_pixels) {
   ImageInfo info{ImageInfo::Format::jpeg};
-  bool frame = false, scan = false;
+  bool frame = false, scan = false, arithmetic = false, tables = false;
+  int scans = 0;
   size_t at = 2;
   const auto need = [&](size_t count) {
     check(r.has(at, count), "image", "{}: JPEG is cut short: it ends at offset {} without an end marker", name,
@@ -112,13 +116,21 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
       // An 8 x 8 block of the densest component takes at least one bit.
       check_image_size(info, static_cast<uint64_t>(r.bytes.size()) * 512 + 4096, max_pixels, name);
       frame = true;
+      arithmetic = marker > 0xC8;
     } else if (marker == 0xC4) {
+      tables = true;
       check_huffman_tables(body, at + 2, name);
     } else if (marker == 0xE1 && body.size() >= 6 && std::memcmp(body.data(), "Exif\0\0", 6) == 0) {
       info.orientation = exif_orientation(body.subspan(6));
     }
     at += length;
-    if (marker == 0xDA) scan = true;
+    if (marker == 0xDA) {
+      scan = true;
+      check(tables || arithmetic, "image", "{}: JPEG has image data at offset {} before any Huffman table", name,
+            at - length);
+      check(++scans <= kMaxJpegScans, "image", "{}: JPEG has more than {} scans at offset {}", name, kMaxJpegScans,
+            at - length);
+    }
   }
   check(frame && scan, "image", "{}: JPEG has no {} before its end marker at offset {}", name,
         frame ? "image data" : "frame header", at - 2);
@@ -176,12 +188,14 @@ inline ImageInfo inspect_bmp(const ByteReader& r, const std::string& name, int64
     info.height = r.little16(20);
     bits = r.little16(24);
   } else {
+    check(r.has(30, 4), "image", "{}: BMP is cut short: its header ends at offset {}", name, r.bytes.size());
     const int64_t height = static_cast<int32_t>(r.little32(22));  // negative: rows from the top
     info.width = static_cast<int32_t>(r.little32(18));
     info.height = height < 0 ? -height : height;
     bits = r.little16(28);
-    check(!r.has(30, 4) || r.little32(30) == 0 || r.little32(30) == 3, "image",
-          "{}: BMP uses compression {}, only uncompressed files are read", name, r.little32(30));
+    const uint32_t compression = r.little32(30);
+    check(compression == 0 || compression == 3, "image",
+          "{}: BMP uses compression {}, only uncompressed files are read", name, compression);
   }
   check_image_size(info, ~uint64_t{0}, max_pixels, name);
   const uint64_t row = (static_cast<uint64_t>(info.width) * bits + 31) / 32 * 4;

@@ -13,10 +13,10 @@ namespace atlas::inline ATLAS_ABI::data {
 
 namespace detail {
 
-/// Reads a plain or gzipped file's content piece by piece, so that a size can be judged before memory is taken for it.
+/// Reads plain or gzipped content piece by piece, so that a size can be judged before memory is taken for it.
 class Unpacker {
  public:
-  Unpacker(const std::string& path, Bytes bytes) : path_(path), bytes_(std::move(bytes)) {
+  Unpacker(const std::string& path, std::span<const uint8_t> bytes) : path_(path), bytes_(bytes) {
     zipped_ = bytes_.size() >= 2 && bytes_[0] == 0x1F && bytes_[1] == 0x8B;
     if (!zipped_) return;
     check(::inflateInit2(&z_, 16 + MAX_WBITS) == Z_OK, "read_idx", "{}: zlib could not start", path_);
@@ -40,7 +40,7 @@ class Unpacker {
     while (done < count && !ended_) {
       constexpr size_t kPiece = size_t{1} << 30;  // zlib counts in 32 bits
       const size_t in = std::min(kPiece, bytes_.size() - in_), out = std::min(kPiece, count - done);
-      z_.next_in = bytes_.data() + in_;
+      z_.next_in = const_cast<Bytef*>(bytes_.data() + in_);  // zlib reads it only
       z_.avail_in = static_cast<uInt>(in);
       z_.next_out = to + done;
       z_.avail_out = static_cast<uInt>(out);
@@ -64,7 +64,7 @@ class Unpacker {
 
  private:
   const std::string& path_;
-  Bytes bytes_;
+  std::span<const uint8_t> bytes_;
   z_stream z_{};
   size_t in_ = 0;
   bool zipped_ = false, started_ = false, ended_ = false;
@@ -98,20 +98,20 @@ inline std::shared_ptr<const TensorDataset> idx_dataset(const std::string& name,
 
 }  // namespace detail
 
-ATLAS_INLINE Tensor read_idx(const std::string& path) {
-  detail::Unpacker in(path, read_file(path));
+ATLAS_INLINE Tensor parse_idx(std::span<const uint8_t> bytes, const std::string& name) {
+  detail::Unpacker in(name, bytes);
   uint8_t head[16] = {};
   const size_t got = in.read(head, 4);
-  check(got > 0, "read_idx", "{}: the file is empty", path);
+  check(got > 0, "read_idx", "{}: the file is empty", name);
   check(got == 4 && head[0] == 0 && head[1] == 0, "read_idx",
-        "{}: not an IDX file: it begins with bytes {:02x} {:02x} {:02x} {:02x}, expected 00 00 08", path, head[0],
+        "{}: not an IDX file: it begins with bytes {:02x} {:02x} {:02x} {:02x}, expected 00 00 08", name, head[0],
         head[1], head[2], head[3]);
-  check(head[2] == 8, "read_idx", "{}: element type is 0x{:02x} at offset 2, expected 0x08 (unsigned bytes)", path,
+  check(head[2] == 8, "read_idx", "{}: element type is 0x{:02x} at offset 2, expected 0x08 (unsigned bytes)", name,
         head[2]);
   const int axes = head[3];
-  check(axes >= 1 && axes <= 3, "read_idx", "{}: has {} axes at offset 3, expected 1 to 3", path, axes);
+  check(axes >= 1 && axes <= 3, "read_idx", "{}: has {} axes at offset 3, expected 1 to 3", name, axes);
   check(in.read(head + 4, static_cast<size_t>(4 * axes)) == static_cast<size_t>(4 * axes), "read_idx",
-        "{}: cut short: the header of {} axes needs {} bytes", path, axes, 4 + 4 * axes);
+        "{}: cut short: the header of {} axes needs {} bytes", name, axes, 4 + 4 * axes);
   Shape shape;
   for (int i = 0; i < axes; ++i) {
     const uint8_t* p = head + 4 + 4 * i;
@@ -121,20 +121,22 @@ ATLAS_INLINE Tensor read_idx(const std::string& path) {
   try {
     count = shape.numel();
   } catch (const Error&) {
-    fail("read_idx", "{}: declares {} elements, more than 64 bits can count", path, shape.str());
+    fail("read_idx", "{}: declares {} elements, more than 64 bits can count", name, shape.str());
   }
   check(static_cast<uint64_t>(count) <= in.bound(), "read_idx",
-        "{}: declares {} = {} bytes, but the file can hold at most {} (cut short or damaged?)", path, shape.str(),
+        "{}: declares {} = {} bytes, but the file can hold at most {} (cut short or damaged?)", name, shape.str(),
         count, in.bound());
   Tensor y = empty(shape, uint8);
   const size_t read = count > 0 ? in.read(y.data<uint8_t>(), static_cast<size_t>(count)) : 0;
   check(read == static_cast<size_t>(count), "read_idx", "{}: cut short: {} elements after the header, expected {} = {}",
-        path, read, shape.str(), count);
+        name, read, shape.str(), count);
   uint8_t extra = 0;
   check(in.read(&extra, 1) == 0 && in.left_over() == 0, "read_idx",
-        "{}: has bytes after the {} = {} elements it declares", path, shape.str(), count);
+        "{}: has bytes after the {} = {} elements it declares", name, shape.str(), count);
   return y;
 }
+
+ATLAS_INLINE Tensor read_idx(const std::string& path) { return parse_idx(read_file(path), path); }
 
 ATLAS_INLINE std::shared_ptr<const TensorDataset> mnist(const std::string& folder, bool train) {
   return detail::idx_dataset("mnist", folder, train, {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}, "");

@@ -27,4 +27,9 @@ inline float float8_e4m3fn(uint8_t bits) {
   return (bits & 0x80) != 0 ? -v : v;
 }
 
+/// E8M0, a scale: 2^(bits - 127); all bits set is NaN.
+inline float float8_e8m0fnu(uint8_t bits) {
+  return bits == 0xff ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, bits - 127);
+}
+
 }  // namespace atlas::inline ATLAS_ABI::io

@@ -1,4 +1,4 @@
-// A whole file as memory, read-only.
+// A whole file as memory.
 #pragma once
 
 #include <fcntl.h>
@@ -16,8 +16,10 @@
 
 namespace atlas::inline ATLAS_ABI::io {
 
-/// A file mapped into memory while the object lives. A file that another program shortens meanwhile ends this program
-/// (SIGBUS), as with every mapped file.
+/// A file mapped into memory while the object lives. Pages are read when they are first touched; writing to them
+/// changes this program's copy, never the file. A file that another program overwrites in place changes under the
+/// reader, and one that it shortens ends the reader (SIGBUS), as with every mapped file: writers should rename, as ours
+/// do.
 class MappedFile {
  public:
   /// @throws Error naming `op`, the path and the system's reason when it cannot be opened or is no regular file.
@@ -27,7 +29,7 @@ class MappedFile {
     struct stat s {};
     const bool regular = ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
     size_ = regular ? static_cast<size_t>(s.st_size) : 0;
-    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
     const int error = errno;
     ::close(fd);
     check(regular, op, "{} is not a regular file", path);

@@ -39,7 +39,7 @@ struct PickleValue {
   int64_t integer = 0;  // of integers and booleans; of storages: their number of elements
   double real = 0;
   std::string text;   // of texts, bytes and globals; of storages: their key
-  std::string dtype;  // of storages and tensors: "Float", "Half", ...
+  std::string dtype;  // of storages and tensors: "float32", ...; of globals: what they make
   std::vector<PickleValue*> items;
   PickleValue* storage = nullptr;  // of tensors
   Shape shape, strides;            // of tensors

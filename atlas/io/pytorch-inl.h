@@ -6,11 +6,9 @@
 #include <memory>
 #include <mutex>
 #include <set>
-#include <type_traits>
 #include <utility>
 
 #include "atlas/core/parallel.h"
-#include "atlas/io/float8.h"
 #include "atlas/io/mapped_file.h"
 #include "atlas/io/pytorch.h"
 #include "atlas/io/torch_pickle-inl.h"
@@ -91,7 +89,7 @@ class LegacyStorages final : public StorageSource {
     check(keys->is(PickleValue::Kind::list), "pytorch", "{}: the list of storages is damaged", name_);
     std::map<std::string, int64_t> item;  // bytes of an element, from the tensors that were described
     for (const PickleValue& v : keep->values())
-      if (v.is(PickleValue::Kind::storage)) item.emplace(v.text, torch_type(v.dtype)->size);
+      if (v.is(PickleValue::Kind::storage)) item.emplace(v.text, element_type(v.dtype)->size);
     for (const PickleValue* key : keys->items) {
       const auto known = item.find(key->text);
       check(known != item.end(), "pytorch", "{}: storage '{}' belongs to no tensor", name_, key->text);
@@ -121,57 +119,19 @@ class LegacyStorages final : public StorageSource {
   std::map<std::string, std::pair<uint64_t, uint64_t>> places_;  // key -> offset, bytes
 };
 
-/// Elements that a tensor cannot hold as they are, one by one through `convert`.
-template <class From, class To, class F>
-void convert_each(Bytes from, Tensor& to, F&& convert) {
-  To* p = to.data<To>();
-  for (int64_t i = 0; i < to.numel(); ++i)
-    p[i] = convert(number_at<From>(from, static_cast<uint64_t>(i) * sizeof(From)));
-}
-template <class From>
-void convert_integers(Bytes from, Tensor& to) {
-  convert_each<From, int64_t>(from, to, [](From v) {
-    if constexpr (std::is_same_v<From, uint64_t>)
-      check(v <= INT64_MAX, "pytorch", "the unsigned number {} is beyond int64, as which it is read", v);
-    return static_cast<int64_t>(v);
-  });
-}
-
 /// The elements of a storage as a flat tensor of the type they become.
-inline Tensor storage_tensor(const StorageSource& source, const PickleValue& storage, const TorchType& type) {
-  const int64_t bytes = storage.integer * torch_type(storage.dtype)->size;
-  std::vector<std::byte> buffer;
-  const Bytes raw = source.read(storage.text, bytes, buffer);
-  Tensor t = empty({bytes / type.size * (type.complex ? 2 : 1)}, type.becomes);
-  if (t.numel() == 0) return t;
-  const std::string_view dtype = type.dtype;
-  if (dtype == "int32") {
-    convert_integers<int32_t>(raw, t);
-  } else if (dtype == "int16") {
-    convert_integers<int16_t>(raw, t);
-  } else if (dtype == "int8") {
-    convert_integers<int8_t>(raw, t);
-  } else if (dtype == "uint16") {
-    convert_integers<uint16_t>(raw, t);
-  } else if (dtype == "uint32") {
-    convert_integers<uint32_t>(raw, t);
-  } else if (dtype == "uint64") {
-    convert_integers<uint64_t>(raw, t);
-  } else if (dtype == "float8_e4m3fn") {
-    convert_each<uint8_t, float>(raw, t, float8_e4m3fn);
-  } else if (dtype == "float8_e5m2") {
-    convert_each<uint8_t, float>(raw, t, float8_e5m2);
-  } else if (dtype == "bool") {  // 0 or 1 in memory, whatever the file holds
-    auto* to = static_cast<unsigned char*>(t.raw());
-    for (int64_t i = 0; i < t.numel(); ++i) to[i] = raw[static_cast<size_t>(i)] != std::byte{0};
-  } else {
-    std::memcpy(t.raw(), raw.data(), static_cast<size_t>(t.numel() * item_size(t.dtype())));
-  }
-  return t;
+inline Tensor storage_tensor(const StorageSource& source, const PickleValue& storage, const ElementType& type,
+                             const std::shared_ptr<const MappedFile>& owner) {
+  std::vector<std::byte> buffer;  // of a deflated storage, which then lies outside the file
+  const Bytes raw = source.read(storage.text, storage.integer * element_type(storage.dtype)->size, buffer);
+  const int64_t count = static_cast<int64_t>(raw.size()) / type.size;
+  return elements(raw.first(static_cast<size_t>(count * type.size)), type, {type.complex ? 2 * count : count},
+                  buffer.empty() ? owner : nullptr);
 }
 
 /// Reads the storages of `wanted` on all threads, and makes the tensors.
-inline StateDict make_tensors(const StorageSource& source, const std::map<std::string, const PickleValue*>& wanted) {
+inline StateDict make_tensors(const StorageSource& source, const std::map<std::string, const PickleValue*>& wanted,
+                              const std::shared_ptr<const MappedFile>& owner) {
   std::map<std::pair<std::string, std::string>, Tensor> storages;  // by key and by the type they are read as
   for (const auto& [name, v] : wanted) storages[{v->storage->text, v->dtype}];
   std::vector<std::pair<const PickleValue*, Tensor*>> jobs;
@@ -181,12 +141,12 @@ inline StateDict make_tensors(const StorageSource& source, const std::map<std::s
   parallel_for(static_cast<int64_t>(jobs.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto& [v, t] = jobs[static_cast<size_t>(i)];
-      *t = storage_tensor(source, *v->storage, *torch_type(v->dtype));
+      *t = storage_tensor(source, *v->storage, *element_type(v->dtype), owner);
     }
   });
   StateDict dict;
   for (const auto& [name, v] : wanted) {
-    const TorchType& type = *torch_type(v->dtype);
+    const ElementType& type = *element_type(v->dtype);
     Shape shape = v->shape, strides = v->strides;
     int64_t offset = v->offset;
     if (type.complex) {
@@ -262,11 +222,9 @@ inline std::pair<const PickleValue*, std::string> find_weights(const PickleValue
   return found;
 }
 
-}  // namespace detail
-
-ATLAS_INLINE PytorchFile parse_pytorch(std::span<const std::byte> bytes, const std::string& name,
-                                       const std::string& which) {
-  using namespace detail;
+/// `owner` has mapped the bytes, or is null.
+inline PytorchFile read_pytorch(Bytes bytes, const std::string& name, const std::string& which,
+                                const std::shared_ptr<const MappedFile>& owner) {
   static constexpr unsigned char kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
   std::unique_ptr<TorchUnpickler> unpickler;
   std::unique_ptr<StorageSource> source;
@@ -293,13 +251,20 @@ ATLAS_INLINE PytorchFile parse_pytorch(std::span<const std::byte> bytes, const s
   int64_t visits = 0;
   list_tensors(*dict, "", 0, wanted, file.skipped, visits);
   check(!wanted.empty(), "pytorch", "{}: '{}' holds no tensors", name, found_in);
-  file.tensors = make_tensors(*source, wanted);
+  file.tensors = make_tensors(*source, wanted, owner);
   return file;
 }
 
+}  // namespace detail
+
+ATLAS_INLINE PytorchFile parse_pytorch(std::span<const std::byte> bytes, const std::string& name,
+                                       const std::string& which) {
+  return detail::read_pytorch(bytes, name, which, nullptr);
+}
+
 ATLAS_INLINE PytorchFile load_pytorch(const std::string& path, const std::string& which) {
-  const MappedFile file(path, "pytorch");
-  return parse_pytorch(file.bytes(), path, which);
+  const auto file = std::make_shared<const MappedFile>(path, "pytorch");
+  return detail::read_pytorch(file->bytes(), path, which, file);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::io

@@ -22,7 +22,8 @@ struct PytorchFile {
 /// The pickle inside is interpreted, not run: the constructors that tensors, dictionaries, argument namespaces and
 /// numpy scalars need are known, every other name is refused. Only the storages of the chosen tensors are read; their
 /// checksums are verified. Types become those of this library: integers of all widths int64 (bytes uint8), complex
-/// numbers float [..., 2], 8-bit floats float32. Views share memory as they did.
+/// numbers float [..., 2], 8-bit floats float32. Views share memory as they did; storages lie in
+/// the mapped file where they can (see MappedFile), and writing to them does not reach it.
 /// @param which  the key of the dictionary that holds the weights ("ema" finds any of the usual names of averaged
 ///               weights); "" looks for `state_dict`, `model`, `model_state_dict`, the top level, then averaged weights
 /// @throws Error naming the file, and the entry or byte, for damaged files, refused names, TorchScript archives,

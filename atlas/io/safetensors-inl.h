@@ -2,7 +2,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <set>
 #include <vector>
 
+#include "atlas/io/elements-inl.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/tensor/memory.h"
@@ -37,24 +37,6 @@ class File {
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
-  uint64_t size() const {
-    struct stat s {};
-    check(::fstat(fd_, &s) == 0, "safetensors", "cannot read {}: {}", path_, std::strerror(errno));
-    check(S_ISREG(s.st_mode), "safetensors", "{} is not a regular file", path_);
-    return static_cast<uint64_t>(s.st_size);
-  }
-  void read(void* to, uint64_t bytes, uint64_t at) const {
-    auto* p = static_cast<char*>(to);
-    while (bytes > 0) {
-      const ssize_t n = ::pread(fd_, p, std::min<uint64_t>(bytes, 1u << 30), static_cast<off_t>(at));
-      if (n < 0 && errno == EINTR) continue;
-      check(n > 0, "safetensors", "cannot read {} at byte {}: {}", path_, at,
-            n == 0 ? "unexpected end" : std::strerror(errno));
-      p += n;
-      at += static_cast<uint64_t>(n);
-      bytes -= static_cast<uint64_t>(n);
-    }
-  }
   void write(const void* from, uint64_t bytes) const {
     const auto* p = static_cast<const char*>(from);
     while (bytes > 0) {
@@ -76,20 +58,23 @@ class File {
   int fd_;
 };
 
-/// A type of the format: its size in files, and the dtype it becomes.
+/// A type of the format and what it is called here.
 struct FileType {
-  const char* name;
-  uint64_t size;
-  DType dtype;
+  std::string_view name, element;
 };
-inline constexpr FileType kFileTypes[] = {{"F64", 8, float64},   {"F32", 4, float32}, {"F16", 2, float16},
-                                          {"BF16", 2, bfloat16}, {"I64", 8, int64},   {"I32", 4, int64},
-                                          {"I16", 2, int64},     {"I8", 1, int64},    {"U32", 4, int64},
-                                          {"U16", 2, int64},     {"U8", 1, uint8},    {"BOOL", 1, boolean}};
+inline constexpr FileType kFileTypes[] = {{"F64", "float64"},         {"F32", "float32"},
+                                          {"F16", "float16"},         {"BF16", "bfloat16"},
+                                          {"I64", "int64"},           {"I32", "int32"},
+                                          {"I16", "int16"},           {"I8", "int8"},
+                                          {"U64", "uint64"},          {"U32", "uint32"},
+                                          {"U16", "uint16"},          {"U8", "uint8"},
+                                          {"BOOL", "bool"},           {"F8_E4M3", "float8_e4m3fn"},
+                                          {"F8_E5M2", "float8_e5m2"}, {"F8_E8M0", "float8_e8m0fnu"},
+                                          {"C64", "complex64"}};
 
 struct Entry {
   std::string name;
-  const FileType* type = nullptr;
+  const ElementType* type = nullptr;
   Shape shape;
   uint64_t begin = 0, end = 0;
 };
@@ -104,13 +89,16 @@ inline Entry parse_entry(const std::string& name, const nlohmann::json& j, const
   check(j["dtype"].is_string(), op, "{}: dtype is not a string", where);
   const auto& type = j["dtype"].get_ref<const std::string&>();
   for (const FileType& t : kFileTypes)
-    if (type == t.name) e.type = &t;
-  check(e.type != nullptr, op,
-        "{}: dtype {} has no counterpart here (F64, F32, F16, BF16, I64, I32, I16, I8, U32, U16, U8, BOOL do)", where,
-        type);
-  check(j["shape"].is_array() && j["shape"].size() <= kMaxDims, op, "{}: shape is not a list of at most {} lengths",
-        where, kMaxDims);
-  uint64_t bytes = e.type->size;
+    if (type == t.name) e.type = element_type(t.element);
+  check(
+      e.type != nullptr, op,
+      "{}: dtype {} is unknown (known are F64, F32, F16, BF16, F8_E4M3, F8_E5M2, F8_E8M0, C64, I64, I32, I16, I8, U64, "
+      "U32, U16, U8, BOOL)",
+      where, type);
+  const size_t most = static_cast<size_t>(kMaxDims) - (e.type->complex ? 1 : 0);
+  check(j["shape"].is_array() && j["shape"].size() <= most, op, "{}: shape is not a list of at most {} lengths", where,
+        most);
+  uint64_t bytes = static_cast<uint64_t>(e.type->size);
   for (const auto& n : j["shape"]) {
     check(n.is_number_unsigned(), op, "{}: a length in shape is not a whole number >= 0", where);
     const uint64_t length = n.get<uint64_t>();
@@ -129,7 +117,7 @@ inline Entry parse_entry(const std::string& name, const nlohmann::json& j, const
 }
 
 /// The JSON header, with an error for names that occur twice (a parser would keep one of them in silence).
-inline nlohmann::json parse_header(const std::string& text, const std::string& path) {
+inline nlohmann::json parse_header(std::string_view text, const std::string& path) {
   std::vector<std::set<std::string>> names;
   const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
     using Event = nlohmann::json::parse_event_t;
@@ -150,69 +138,27 @@ inline nlohmann::json parse_header(const std::string& text, const std::string& p
   return header;
 }
 
-template <class From>
-void widen(Tensor& t, const std::vector<char>& raw) {
-  auto* to = t.data<int64_t>();
-  for (int64_t i = 0; i < t.numel(); ++i) {
-    From v;
-    std::memcpy(&v, raw.data() + static_cast<size_t>(i) * sizeof(From), sizeof(From));
-    to[i] = static_cast<int64_t>(v);
-  }
-}
-
-inline Tensor read_tensor(const File& file, const Entry& e, uint64_t data_at) {
-  Tensor t = empty(e.shape, e.type->dtype);
-  const uint64_t bytes = e.end - e.begin, at = data_at + e.begin;
-  if (e.type->dtype == int64 && e.type->size < 8) {
-    std::vector<char> raw(bytes);
-    file.read(raw.data(), bytes, at);
-    const std::string_view type = e.type->name;
-    if (type == "I32")
-      widen<int32_t>(t, raw);
-    else if (type == "I16")
-      widen<int16_t>(t, raw);
-    else if (type == "I8")
-      widen<int8_t>(t, raw);
-    else if (type == "U32")
-      widen<uint32_t>(t, raw);
-    else
-      widen<uint16_t>(t, raw);
-    return t;
-  }
-  file.read(t.raw(), bytes, at);
-  if (e.type->dtype == boolean) {
-    // A bool must be 0 or 1 in memory; a file may hold anything.
-    auto* b = static_cast<unsigned char*>(t.raw());
-    for (uint64_t i = 0; i < bytes; ++i) b[i] = b[i] != 0;
-  }
-  return t;
-}
-
-inline const char* type_name(DType dtype) {
+inline std::string_view type_name(DType dtype) {
   for (const FileType& t : kFileTypes)
-    if (t.dtype == dtype) return t.name;  // the widest type of each dtype comes first
+    if (t.element == name(dtype)) return t.name;
   return "?";
 }
 
-}  // namespace detail
-
-ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
+/// `owner` has mapped the bytes, or is null.
+inline SafetensorsFile read_safetensors(Bytes bytes, const std::string& path,
+                                        const std::shared_ptr<const MappedFile>& owner) {
   constexpr const char* op = "safetensors";
-  const detail::File file(path, O_RDONLY);
-  const uint64_t size = file.size();
+  const uint64_t size = bytes.size();
   check(size >= 8, op, "{} is no safetensors file: it has {} bytes, a header length alone takes 8", path, size);
-  uint64_t length = 0;
-  file.read(&length, 8, 0);
-  check(length <= size - 8 && length <= detail::kMaxHeader, op,
+  const auto length = number_at<uint64_t>(bytes, 0);
+  check(length <= size - 8 && length <= kMaxHeader, op,
         "{} is truncated or no safetensors file: it declares a header of {} bytes and has {} after the length", path,
         length, size - 8);
-  std::string text(length, '\0');
-  file.read(text.data(), length, 8);
-  const nlohmann::json header = detail::parse_header(text, path);
+  const nlohmann::json header = parse_header({reinterpret_cast<const char*>(bytes.data()) + 8, length}, path);
   const uint64_t data_at = 8 + length, data_size = size - data_at;
 
   SafetensorsFile result;
-  std::vector<detail::Entry> entries;
+  std::vector<Entry> entries;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       check(value.is_object(), op, "{}: __metadata__ is not an object", path);
@@ -221,13 +167,13 @@ ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
         result.metadata[key] = entry.get<std::string>();
       }
     } else {
-      entries.push_back(detail::parse_entry(name, value, fmt::format("{}: tensor '{}'", path, name)));
+      entries.push_back(parse_entry(name, value, fmt::format("{}: tensor '{}'", path, name)));
     }
   }
   std::sort(entries.begin(), entries.end(),
             [](const auto& a, const auto& b) { return a.begin != b.begin ? a.begin < b.begin : a.end < b.end; });
   uint64_t at = 0;
-  for (const detail::Entry& e : entries) {
+  for (const Entry& e : entries) {
     check(e.begin == at, op, "{}: tensor '{}' begins at byte {} of the data, {} the tensor before it, which ends at {}",
           path, e.name, e.begin, e.begin < at ? "inside" : "with a gap after", at);
     check(e.end <= data_size, op, "{} is truncated: tensor '{}' ends at byte {} of the data, the file has {}", path,
@@ -236,8 +182,23 @@ ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
   }
   check(at == data_size, op, "{}: {} bytes follow the last tensor, which ends at byte {} of the data", path,
         data_size - at, at);
-  for (const detail::Entry& e : entries) result.tensors[e.name] = detail::read_tensor(file, e, data_at);
+  for (const Entry& e : entries) {
+    Shape shape = e.shape;
+    if (e.type->complex) shape.push_back(2);
+    result.tensors[e.name] = elements(bytes.subspan(data_at + e.begin, e.end - e.begin), *e.type, shape, owner);
+  }
   return result;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
+  return detail::read_safetensors(bytes, name, nullptr);
+}
+
+ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
+  const auto file = std::make_shared<const MappedFile>(path, "safetensors");
+  return detail::read_safetensors(file->bytes(), path, file);
 }
 
 ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,

@@ -6,42 +6,32 @@
 #include <string>
 #include <string_view>
 
-#include "atlas/core/dtype.h"
 #include "atlas/io/pickle-inl.h"
 
 namespace atlas::inline ATLAS_ABI::io::detail {
 
-/// An element type of PyTorch: its name in storages ("FloatStorage") and as a dtype, its bytes in files, what it
-/// becomes.
+/// Element types by what PyTorch calls their storages ("FloatStorage").
 struct TorchType {
-  const char *storage, *dtype;
-  int64_t size;
-  DType becomes;
-  bool complex = false;
+  std::string_view storage, dtype;
 };
-inline constexpr TorchType kTorchTypes[] = {{"Float", "float32", 4, float32},
-                                            {"Double", "float64", 8, float64},
-                                            {"Half", "float16", 2, float16},
-                                            {"BFloat16", "bfloat16", 2, bfloat16},
-                                            {"Long", "int64", 8, int64},
-                                            {"Int", "int32", 4, int64},
-                                            {"Short", "int16", 2, int64},
-                                            {"Char", "int8", 1, int64},
-                                            {"Byte", "uint8", 1, uint8},
-                                            {"Bool", "bool", 1, boolean},
-                                            {"ComplexFloat", "complex64", 8, float32, true},
-                                            {"ComplexDouble", "complex128", 16, float64, true},
-                                            {"Untyped", "uint8", 1, uint8},
-                                            // No storages of their own: dtypes of tensors in untyped ones.
-                                            {"UInt16", "uint16", 2, int64},
-                                            {"UInt32", "uint32", 4, int64},
-                                            {"UInt64", "uint64", 8, int64},
-                                            {"Float8_e4m3fn", "float8_e4m3fn", 1, float32},
-                                            {"Float8_e5m2", "float8_e5m2", 1, float32}};
+inline constexpr TorchType kTorchTypes[] = {{"Float", "float32"},
+                                            {"Double", "float64"},
+                                            {"Half", "float16"},
+                                            {"BFloat16", "bfloat16"},
+                                            {"Long", "int64"},
+                                            {"Int", "int32"},
+                                            {"Short", "int16"},
+                                            {"Char", "int8"},
+                                            {"Byte", "uint8"},
+                                            {"Bool", "bool"},
+                                            {"ComplexFloat", "complex64"},
+                                            {"ComplexDouble", "complex128"},
+                                            {"Untyped", "uint8"}};
 
-inline const TorchType* torch_type(std::string_view storage) {
+/// The element type of "Float" storages, or null.
+inline const ElementType* storage_type(std::string_view storage) {
   for (const TorchType& t : kTorchTypes)
-    if (storage == t.storage) return &t;
+    if (storage == t.storage) return element_type(t.dtype);
   return nullptr;
 }
 
@@ -107,19 +97,17 @@ class TorchUnpickler final : public Unpickler {
     constexpr std::string_view kStorage = "Storage";
     if ((module == "torch" || module == "torch.storage" || module == "torch.cuda") && item.ends_with(kStorage)) {
       const std::string type = item.substr(0, item.size() - kStorage.size());
-      if (torch_type(type) != nullptr) {
+      if (const ElementType* t = storage_type(type); t != nullptr) {
         v->dtype = "storage";
-        v->text = type;
+        v->text = t->name;
         return v;
       }
     }
-    if (module == "torch")
-      for (const TorchType& t : kTorchTypes)
-        if (item == t.dtype) {
-          v->dtype = "dtype";
-          v->text = t.storage;
-          return v;
-        }
+    if (module == "torch" && element_type(item) != nullptr) {
+      v->dtype = "dtype";
+      v->text = item;
+      return v;
+    }
     need(false,
          "it wants to use {}.{}, which is refused: only what tensors, dictionaries and plain values need is allowed "
          "(a file of weights is made by torch.save(model.state_dict(), ...))",
@@ -190,8 +178,7 @@ class TorchUnpickler final : public Unpickler {
       need(a.size() >= 7 && a[6]->is(Kind::global) && a[6]->dtype == "dtype", "a tensor without a known dtype");
       v->dtype = a[6]->text;
     }
-    const TorchType& type = *torch_type(v->dtype);
-    const int64_t item = type.size, held = torch_type(a[0]->dtype)->size;
+    const int64_t item = element_type(v->dtype)->size, held = element_type(a[0]->dtype)->size;
     need(a[2]->items.size() < static_cast<size_t>(kMaxDims), "a tensor of {} axes ({} can be read)", a[2]->items.size(),
          kMaxDims - 1);
     int64_t last = 0, bytes = 0, numel = 1;

@@ -13,18 +13,9 @@
 #include <vector>
 
 #include "atlas/core/error.h"
+#include "atlas/io/elements-inl.h"
 
 namespace atlas::inline ATLAS_ABI::io::detail {
-
-using Bytes = std::span<const std::byte>;
-
-/// Little-endian number at `at`; the caller has checked the length.
-template <class T>
-T number_at(Bytes bytes, uint64_t at) {
-  T v;
-  std::memcpy(&v, bytes.data() + at, sizeof(T));
-  return v;
-}
 
 inline uint32_t checksum(Bytes data) {
   uLong crc = 0;

@@ -169,6 +169,8 @@ class Module {
     for (auto& [to, from] : copies) {
       copy_elements(to, *from);
       to.bump_version();
+      if (from->is_contiguous())  // of a mapped file: a model that loads takes no more memory than itself
+        from->impl().storage->discard(from->raw(), from->numel() * item_size(from->dtype()));
     }
     return report;
   }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include "atlas/data/random.h"
@@ -78,10 +79,6 @@ Bytes with_segment(const Bytes& jpeg, const Bytes& body) {
   out.insert(out.end(), body.begin(), body.end());
   out.insert(out.end(), jpeg.begin() + 2, jpeg.end());
   return out;
-}
-
-std::string decode_error(const Bytes& bytes) {
-  return message_of([&] { decode_image(bytes, "x.img"); });
 }
 
 Bytes changed(Bytes bytes, size_t at, uint8_t value) {
@@ -173,6 +170,20 @@ TEST_CASE("JPEG and BMP files are read, colour and grey") {
   CHECK(info.height == 16);
 }
 
+TEST_CASE("every kind of JPEG shows the same picture") {
+  const std::string folder = ATLAS_SOURCE_DIR "/tests/fuzz/seeds/image/";
+  const Tensor expected = read_image(folder + "rgb.png");
+  for (const char* name : {"rgb.jpg", "rgb444.jpg", "progressive.jpg", "restart.jpg", "optimized.jpg", "cmyk.jpg"}) {
+    CAPTURE(std::string(name));
+    const Tensor t = read_image(folder + name);
+    REQUIRE(t.shape() == expected.shape());
+    double difference = 0;
+    for (int64_t i = 0; i < t.numel(); ++i)
+      difference += std::abs(int{t.data<uint8_t>()[i]} - int{expected.data<uint8_t>()[i]});
+    CHECK(difference / static_cast<double>(t.numel()) < 16);  // of quality 75 and noise; other decoders: 15.3 at most
+  }
+}
+
 TEST_CASE("EXIF orientation turns JPEG files upright, in both byte orders") {
   const char* expected[] = {"", "rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
   for (uint16_t o = 1; o <= 8; ++o) {
@@ -228,74 +239,15 @@ TEST_CASE("odd EXIF data leaves the picture as stored") {
   for (const Bytes& block : odd) CHECK(corners(decode_image(with_segment(jpeg, block), "odd.jpg")) == "rgbw");
 }
 
-TEST_CASE("what is wrong with a file is said with its name") {
-  const Bytes jpeg = quarters_jpeg(), png = atlas_test::png(2, 2, 8, 2, Bytes(14, 0)),
-              bmp = atlas_test::bmp(2, 2, Bytes(12, 9));
-  CHECK(decode_error({}) == "[image] x.img: the file is empty");
-  CHECK(decode_error({'G', 'I', 'F', '8', '9', 'a'}) ==
-        "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes 47 49 46 38 39 61)");
-  CHECK(decode_error({0xFF}) == "[image] x.img: not a JPEG, PNG or BMP file (it begins with bytes ff)");
-
-  CHECK(decode_error(cut(jpeg, jpeg.size() - 2)) ==
-        fmt::format("[image] x.img: JPEG is cut short: it ends at offset {} without an end marker", jpeg.size() - 2));
-  CHECK(decode_error(cut(jpeg, 2)) == "[image] x.img: JPEG is cut short: it ends at offset 2 without an end marker");
-  CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xD9}) ==
-        "[image] x.img: JPEG has no frame header before its end marker at offset 2");
-  CHECK(decode_error({0xFF, 0xD8, 0x00, 0x10}) ==
-        "[image] x.img: JPEG has byte 0x00 at offset 2, expected a marker (0xff)");
-  CHECK(decode_error({0xFF, 0xD8, 0xFF, 0xE0, 0x00, 0x01}) ==
-        "[image] x.img: JPEG segment at offset 4 has length 1, expected at least 2");
-  // A Huffman table with more codes than there are symbols would write past the decoder's.
-  Bytes table = jpeg;
-  const std::array<uint8_t, 2> huffman = {0xFF, 0xC4};
-  const auto dht = std::search(table.begin(), table.end(), huffman.begin(), huffman.end()) - table.begin();
-  table[static_cast<size_t>(dht) + 15] = 255;
-  table[static_cast<size_t>(dht) + 16] = 255;
-  CHECK(decode_error(table).find(fmt::format("x.img: JPEG Huffman table at offset {} declares", dht + 4)) !=
-        std::string::npos);
-
-  CHECK(decode_error(cut(png, 20)) ==
-        "[image] x.img: PNG chunk IHDR at offset 8 declares 13 bytes, the file has 0 left (cut short?)");
-  CHECK(decode_error(cut(png, png.size() - 4)).find("PNG is cut short: it ends at offset") != std::string::npos);
-  CHECK(decode_error(cut(png, 8)) == "[image] x.img: PNG is cut short: it ends at offset 8 without an end chunk");
-  CHECK(decode_error(changed(png, 19, 3)).find("PNG chunk IHDR at offset 8 is damaged: check sum") !=
-        std::string::npos);
-  CHECK(decode_error(changed(png, 33, 0x7F)).find("PNG chunk IDAT at offset 33 declares 2130706") != std::string::npos);
-  CHECK(decode_error(changed(png, 12, 7)) == "[image] x.img: PNG has no valid chunk name at offset 12");
-
-  CHECK(decode_error(cut(bmp, 20)) == "[image] x.img: BMP is cut short: its header ends at offset 20");
-  CHECK(decode_error(cut(bmp, bmp.size() - 1)) ==
-        fmt::format("[image] x.img: BMP is cut short: {} bytes, but 2 x 2 pixels of 24 bits need {}", bmp.size() - 1,
-                    bmp.size()));
-  CHECK(decode_error(changed(bmp, 30, 1)) == "[image] x.img: BMP uses compression 1, only uncompressed files are read");
+TEST_CASE("files that cannot be read are named") {
   CHECK(message_of([] { read_image("/nowhere/a.png"); }) == "[read_file] /nowhere/a.png: No such file or directory");
   CHECK(message_of([] { read_image("/"); }) == "[read_file] /: is a folder, not a file");
 }
 
-TEST_CASE("sizes that lie are found before memory is taken") {
-  const int64_t before = memory_stats().peak;
-  CHECK(decode_error(atlas_test::png(30000, 30000, 8, 2, Bytes(10, 0))) ==
-        "[image] x.img: declares 30000 x 30000 pixels, more than the 134217728 allowed");
-  CHECK(
-      decode_error(atlas_test::png(10000, 10000, 8, 2, Bytes(10, 0))) ==
-      "[image] x.img: declares 10000 x 10000 pixels, more than a file of its length can hold (damaged or cut short?)");
-  CHECK(decode_error(atlas_test::png(0, 5, 8, 2, Bytes(10, 0))) ==
-        "[image] x.img: declares an empty image of 0 x 5 pixels");
-  Bytes jpeg = quarters_jpeg();
-  const std::array<uint8_t, 2> sof = {0xFF, 0xC0};
-  const size_t at = static_cast<size_t>(std::search(jpeg.begin(), jpeg.end(), sof.begin(), sof.end()) - jpeg.begin());
-  REQUIRE(at + 9 < jpeg.size());
-  jpeg[at + 5] = jpeg[at + 7] = 0x20;  // 8208 x 8224
-  CHECK(decode_error(jpeg) ==
-        "[image] x.img: declares 8224 x 8208 pixels, more than a file of its length can hold (damaged or cut short?)");
-  Bytes bmp = atlas_test::bmp(2, 2, Bytes(12, 9));
-  bmp[19] = bmp[23] = 0x10;
-  CHECK(decode_error(bmp).find("4098 x 4098 pixels of 24 bits need") != std::string::npos);
-  bmp[21] = bmp[25] = 0x7F;
-  CHECK(decode_error(bmp).find("more than the 134217728 allowed") != std::string::npos);
+TEST_CASE("a caller may allow fewer pixels") {
   CHECK(message_of([] { decode_image(quarters_jpeg(), "x.img", 511); }) ==
         "[image] x.img: declares 32 x 16 pixels, more than the 511 allowed");
-  CHECK(memory_stats().peak == before);
+  CHECK(decode_image(quarters_jpeg(), "x.img", 512).shape() == Shape{16, 32, 3});
 }
 
 TEST_CASE("files damaged anywhere give a picture or an error, never more") {

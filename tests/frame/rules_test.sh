@@ -38,6 +38,7 @@ allow_only() { # allow_only WHAT INCLUDE_REGEX FILE_REGEX
 allow_only Eigen '(eigen3/)?Eigen/' '^atlas/cpu/.*-inl\.h$|^tools/bench/'
 allow_only JSON 'nlohmann/' '^atlas/(io|train)/.*(-inl\.h|\.cpp)$|^(tests|tools|examples)/'
 allow_only stb '(stb/)?stb_' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
+allow_only libjpeg '(jpeglib|jerror)\.h' '^atlas/data/.*-inl\.h$|^tests/'
 allow_only zlib 'zlib\.h' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
 allow_only CLI11 'CLI/' '^(examples|tools)/'
 allow_only doctest 'doctest/' '^tests/'

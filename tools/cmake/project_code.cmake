@@ -41,9 +41,13 @@ function(atlas_add_static_library target export_name)
   atlas_library_interface(${target} PUBLIC)
   atlas_project_code(${target})
   target_compile_definitions(${target} PUBLIC ATLAS_COMPILED_LIB)
-  # Header-only dependencies end here; zlib has to be linked by the program.
+  # Header-only dependencies end here; zlib and libjpeg have to be linked by the program.
   target_link_libraries(${target} PRIVATE
     "$<BUILD_INTERFACE:Eigen3::Eigen;stb::stb;nlohmann_json::nlohmann_json>" ZLIB::ZLIB)
+  if(ATLAS_WITH_LIBJPEG)
+    target_compile_definitions(${target} PRIVATE ATLAS_WITH_LIBJPEG=1)
+    target_link_libraries(${target} PRIVATE JPEG::JPEG)
+  endif()
 endfunction()
 
 # A program of this repository, linked with the compiled library (atlas::cuda when that is built).

@@ -1,0 +1,107 @@
+// JPEG through libjpeg-turbo, where the build found it (ATLAS_WITH_LIBJPEG=1); otherwise stb_image decodes JPEG too.
+#pragma once
+
+#include "atlas/core/config.h"
+
+#if ATLAS_WITH_LIBJPEG
+
+// jpeglib.h uses FILE and size_t and includes neither.
+#include <cstddef>
+#include <cstdio>
+//
+#include <jpeglib.h>
+//
+#include <jerror.h>
+
+#include <csetjmp>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "atlas/data/image.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+namespace detail {
+
+/// What libjpeg's callbacks need; they find it from their argument, whose client_data points here.
+struct JpegDecoder {
+  jpeg_decompress_struct jpeg{};
+  jpeg_error_mgr errors{};
+  std::jmp_buf back{};
+  char message[JMSG_LENGTH_MAX] = {};
+
+  static JpegDecoder& of(j_common_ptr jpeg) { return *static_cast<JpegDecoder*>(jpeg->client_data); }
+  /// Ends decoding: libjpeg's way out of its own frames, which are C and hold nothing to destroy.
+  [[noreturn]] static void give_up(j_common_ptr jpeg) {
+    JpegDecoder& d = of(jpeg);
+    d.errors.format_message(jpeg, d.message);
+    std::longjmp(d.back, 1);
+  }
+  /// Warnings (level -1) about missing or wrong pixels are errors; the others leave the picture whole.
+  static void on_message(j_common_ptr jpeg, int level) {
+    if (level >= 0) return;
+    switch (of(jpeg).errors.msg_code) {
+      case JWRN_ADOBE_XFORM:
+      case JWRN_EXTRANEOUS_DATA:
+      case JWRN_JFIF_MAJOR:
+      case JWRN_TOO_MUCH_DATA:
+        return;
+      default:
+        give_up(jpeg);
+    }
+  }
+};
+
+/// Fills rgb[height, width, 3]; false leaves the reason in `message`. `row` holds one row of four bytes a pixel.
+///
+/// longjmp comes back to this frame, so nothing in it may have a destructor or change after setjmp.
+inline bool decode_rows(JpegDecoder& d, std::span<const uint8_t> bytes, int64_t width, int64_t height, uint8_t* row,
+                        uint8_t* rgb) {
+  jpeg_decompress_struct& jpeg = d.jpeg;
+  jpeg.err = ::jpeg_std_error(&d.errors);
+  d.errors.error_exit = JpegDecoder::give_up;
+  d.errors.emit_message = JpegDecoder::on_message;
+  jpeg.client_data = &d;
+  if (setjmp(d.back) != 0) return false;
+  jpeg_create_decompress(&jpeg);
+  ::jpeg_mem_src(&jpeg, bytes.data(), static_cast<unsigned long>(bytes.size()));
+  ::jpeg_read_header(&jpeg, TRUE);
+  const bool inks = jpeg.jpeg_color_space == JCS_CMYK || jpeg.jpeg_color_space == JCS_YCCK;
+  jpeg.out_color_space = inks ? JCS_CMYK : JCS_RGB;
+  ::jpeg_start_decompress(&jpeg);
+  if (jpeg.output_width != width || jpeg.output_height != height) {
+    std::snprintf(d.message, sizeof d.message, "its frame header is not the one that was checked: %u x %u pixels",
+                  jpeg.output_width, jpeg.output_height);
+    return false;
+  }
+  while (jpeg.output_scanline < jpeg.output_height) {
+    uint8_t* const to = rgb + 3 * width * jpeg.output_scanline;
+    uint8_t* target = inks ? row : to;
+    ::jpeg_read_scanlines(&jpeg, &target, 1);
+    if (!inks) continue;
+    // Inks are stored inverted, as Adobe's programs write them and other readers expect: 255 is no ink.
+    for (int64_t i = 0; i < width; ++i)
+      for (int64_t c = 0; c < 3; ++c)
+        to[3 * i + c] = static_cast<uint8_t>((row[4 * i + c] * row[4 * i + 3] + 127) / 255);
+  }
+  ::jpeg_finish_decompress(&jpeg);
+  return true;
+}
+
+/// The pixels as stored: uint8 [H,W,3].
+inline Tensor decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const ImageInfo& info) {
+  Tensor image = empty({info.height, info.width, 3}, uint8);
+  std::vector<uint8_t> row(static_cast<size_t>(4 * info.width));
+  const auto decoder = std::make_unique<JpegDecoder>();
+  const bool done = decode_rows(*decoder, bytes, info.width, info.height, row.data(), image.data<uint8_t>());
+  ::jpeg_destroy_decompress(&decoder->jpeg);
+  check(done, "image", "{}: cannot be decoded ({})", name, decoder->message);
+  return image;
+}
+
+}  // namespace detail
+
+}  // namespace atlas::inline ATLAS_ABI::data
+
+#endif
