@@ -81,10 +81,12 @@ int main(int argc, char** argv) {
   });
   app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
   app.add_option("--out", s.out, "PNG file to write");
-  app.add_option("--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)");
+  app.add_option("--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")
+      ->check(CLI::Range(-1, 4096));
   app.add_option(
-      "--block", s.show.block,
-      "Atlas: which block of each macro stage (-1 = the last); MambaVision: which attention layer (-1 = all)");
+         "--block", s.show.block,
+         "Atlas: which block of each macro stage (-1 = the last); MambaVision: which attention layer (-1 = all)")
+      ->check(CLI::Range(-1, 4096));
   app.add_option("--panel", s.show.panel, "longer side of each panel, in pixels")->check(CLI::Range(64, 2048));
   app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("image", s.file, "JPEG, PNG or BMP file")->required();

@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
   app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
-  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them");
+  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
   try {
     app.parse(argc, argv);
     if (s.list) {

@@ -14,7 +14,6 @@
 // ctest: --checkpoint run/best.ckpt run/predictions.png run/curves.png --out features --channels-first
 // ctest: run --checkpoint run/best.ckpt --out features --image-size 40x24 --batch 2 --maps none
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <iostream>
 #include <map>
 
@@ -39,7 +38,7 @@ struct Settings {
   bool channels_first = false;
 };
 
-/// Whether map number `i` is wanted: "all", "none" or a list such as "0,3".
+/// Whether map number `i` is wanted, of "all", "none" or a list such as "0,3".
 bool wanted(const std::string& maps, size_t i) {
   return maps == "all" || ("," + maps + ",").find(fmt::format(",{},", i)) != std::string::npos;
 }
@@ -47,7 +46,7 @@ bool wanted(const std::string& maps, size_t i) {
 /// Takes the tensors of one batch after the other, and writes them: arrays as they come, safetensors at the end.
 class Output {
  public:
-  explicit Output(const Settings& s) : s_(s) { std::filesystem::create_directories(s.out); }
+  explicit Output(const Settings& s) : s_(s) {}
 
   void add(const std::string& name, const Tensor& rows) {
     if (s_.format != "safetensors") {
@@ -83,7 +82,6 @@ int run(const Settings& s) {
   const auto set =
       std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, paths, data::FolderOptions{});
   data::Loader loader(set, {.batch_size = s.batch, .workers = 1}, trained.transform);
-
   Output output(s);
   const atlas::NoGrad off;
   int64_t done = 0;
@@ -99,8 +97,10 @@ int run(const Settings& s) {
       for (size_t i = 0; i < maps.size(); ++i)
         if (wanted(s.maps, i))
           found[fmt::format("stage{}", i)] = s.channels_first ? maps[i].permute({0, 3, 1, 2}) : maps[i];
-      atlas::check(found.size() > 1 || s.maps == "none", "features",
-                   "--maps {} names none of the {} stages, which count from 0", s.maps, maps.size());
+      atlas::check(
+          s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
+          "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
+      if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
       for (const auto& [name, rows] : found) output.add(name, rows);
       for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
       for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
@@ -134,7 +134,7 @@ int main(int argc, char** argv) {
   app.add_option("--maps", s.maps, "stages whose maps are written: all, none, or numbers such as 0,3");
   app.add_flag("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
   app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
-  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->required();
+  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("")->required();
   try {
     app.parse(argc, argv);
     return run(s);

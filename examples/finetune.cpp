@@ -75,10 +75,16 @@ void add_options(CLI::App& app, train::TrainConfig& config, train::RunOptions& r
     if constexpr (std::is_same_v<Field, bool>)
       app.add_flag(name, field, help)->group("Settings");
     else if constexpr (std::is_same_v<Field, std::vector<double>>)
-      app.add_option(name, field, help)->delimiter(',')->group("Settings");
+      app.add_option(name, field, help)
+          ->delimiter(',')
+          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+          ->group("Settings");
     else
       app.add_option(name, field, help)->group("Settings");
   });
+  std::string names;
+  for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
+  app.footer("Models: " + names);
 }
 
 }  // namespace

@@ -163,6 +163,19 @@ class PanelPainter {
   double zoom_ = 1;
 };
 
+/// A module's path in words, as far as it has some: "levels.2.blocks.1.mixer" is block 1 of stage 2.
+inline std::string heading(const std::string& path, bool atlas) {
+  std::vector<std::string> parts{""};
+  for (const char c : path)
+    if (c == '.')
+      parts.emplace_back();
+    else
+      parts.back() += c;
+  const size_t block = atlas ? 5 : 3;  // atlas_models.STAGE.levels.0.blocks.BLOCK.blocks.0.attn
+  if (parts.size() <= block) return path;
+  return fmt::format("{} {}, block {}  ({})", atlas ? "macro stage" : "stage", parts[1], parts[block], path);
+}
+
 /// A row of panels and its heading; `stride` is that of the patch that asks.
 struct PanelRow {
   std::string heading;
@@ -180,7 +193,7 @@ inline std::string window_text(const HeatMap& m) {
 /// Atlas: the windows of every scale that the patch reads.
 inline PanelRow atlas_row(const AttentionRecord& record, const AttentionPictureOptions& o) {
   const int64_t stride = record.queries.stride;
-  PanelRow row{record.layer, stride, {}};
+  PanelRow row{heading(record.layer, true), stride, {}};
   Panel all;
   all.filled = false;
   all.caption.push_back({"the patch (red) reads"});
@@ -203,7 +216,7 @@ inline PanelRow atlas_row(const AttentionRecord& record, const AttentionPictureO
 /// MambaVision: the patch's window, and what all patches read on average.
 inline PanelRow mambavision_row(const AttentionRecord& record, const AttentionPictureOptions& o) {
   const TokenPlace& q = record.queries;
-  PanelRow row{record.layer, q.stride, {}};
+  PanelRow row{heading(record.layer, false), q.stride, {}};
   const HeatMap own = heat_map(record.read_by(0, o.y / q.stride, o.x / q.stride)[0], o.head);
   row.panels.push_back({{own}, {0}, true, {{"read by the patch (red)"}, {"window: " + window_text(own), 0}}});
   HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width})};
@@ -277,12 +290,15 @@ ATLAS_INLINE Tensor attention_picture(models::Classifier& model, const Tensor& i
       wanted.push_back(path);
     }
   }
+  const size_t layers = wanted.size();
   if (!atlas && o.block >= 0)
     wanted = o.block < static_cast<int64_t>(wanted.size())
                  ? std::vector<std::string>{wanted[static_cast<size_t>(o.block)]}
                  : std::vector<std::string>{};
   check(!wanted.empty(), op, "{}",
-        o.block < 0 ? "this model has no attention layers" : fmt::format("there is no block {}", o.block));
+        o.block < 0 || (!atlas && layers == 0) ? "this model has no attention layers"
+        : atlas                                ? fmt::format("there is no block {} in any macro stage", o.block)
+                : fmt::format("there is no block {}: {} attention layers, counted from 0", o.block, layers));
 
   const NoGrad off;
   AttentionRecorder recorder(
@@ -292,7 +308,7 @@ ATLAS_INLINE Tensor attention_picture(models::Classifier& model, const Tensor& i
   for (const AttentionRecord& record : recorder.records())
     if (record.pass != "up") rows.push_back(atlas ? detail::atlas_row(record, o) : detail::mambavision_row(record, o));
   const std::string title =
-      fmt::format("{}: what the patch at {},{} reads", o.name.empty() ? model.family() : o.name, o.x, o.y);
+      fmt::format("{}, {} x {} px: patch at {},{}", o.name.empty() ? model.family() : o.name, width, height, o.x, o.y);
   const std::string legend = (o.head < 0 ? "mean of all heads" : fmt::format("head {}", o.head)) +
                              "; red: the patch; other frames: windows; brighter: more";
   return detail::paint_rows(rows, detail::PanelPainter(image, o.panel, o.x, o.y), title, legend);

@@ -86,8 +86,8 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
         own ? "--checkpoint says which model it is: leave --model out"
             : "name a model with --checkpoint FILE, or with --model NAME --weights FILE");
   check(own || !source.weights.empty(), op, "--model {} needs --weights FILE", source.model);
-  check(!own || (source.weights.empty() && source.model_options.empty()), op,
-        "--weights and --model-options go with --model, not with --checkpoint");
+  check(!own || (source.weights.empty() && source.model_options.empty() && !source.ema), op,
+        "--weights, --model-options and --ema go with --model, not with --checkpoint");
   check(source.crop >= 0 && source.crop <= 1, op, "--crop must lie in (0, 1], got {}", source.crop);
   TrainedModel t;
   data::EvaluationSettings settings;
@@ -100,8 +100,8 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
     t.config.model_options = detail::object_text(source.model_options);
     {
       const SkipInit filled_below;
-      t.model = models::make_model(source.model,
-                                   {.num_classes = classes_in(source.weights, source.ema), .overrides = t.config.model_options});
+      t.model = models::make_model(
+          source.model, {.num_classes = classes_in(source.weights, source.ema), .overrides = t.config.model_options});
     }
     t.notes = load_weights(*t.model, source.weights, {.ema = source.ema});
     t.model->eval();
