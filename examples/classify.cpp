@@ -16,6 +16,7 @@
 #include <iostream>
 #include <mutex>
 
+#include "atlas/core/profile.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/loader.h"
 #include "atlas/models/presets.h"
@@ -28,6 +29,7 @@ namespace {
 struct Settings {
   atlas::train::ModelSource source;
   std::vector<std::string> paths;
+  std::string profile;
   int64_t top = 5, batch = 8;
   int threads = 0;
   bool json = false, list = false;
@@ -115,6 +117,7 @@ int main(int argc, char** argv) {
   app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
   app.add_option("--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
   app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
+  app.add_option("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
   app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
@@ -125,6 +128,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (s.paths.empty()) throw CLI::RequiredError("images");
+    if (!s.profile.empty()) atlas::profile_program(s.profile);
     return run(s);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);

@@ -42,6 +42,8 @@ void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train:
   app.add_option("--out", run.out, "folder for checkpoints, logs and pictures")->group("Run");
   app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")
       ->group("Run");
+  app.add_option("--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end")
+      ->group("Run");
   app.add_flag("--eval-only", run.eval_only, "test the best checkpoint in --out and write its pictures")->group("Run");
   app.add_option("--recipe", recipe, "settings to start from: toy, atlas or mambavision")->group("Run");
   app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")

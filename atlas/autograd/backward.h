@@ -84,7 +84,9 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
     check(!node->done, "backward",
           "the graph of {} was already used and freed; pass keep_graph = true to the first backward", node->name);
     if (!node->backward) continue;  // a leaf that no longer exists
+    if (node->layer) detail::profile_layer() = *node->layer;
     Grads grads = node->backward(grad);
+    if (node->layer) detail::profile_layer().clear();
     grad = Tensor();
     check(grads.size() == node->inputs.size(), "backward", "{} returned {} gradients for {} inputs", node->name,
           grads.size(), node->inputs.size());

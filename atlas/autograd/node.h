@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/tensor/tensor.h"
 
@@ -30,7 +31,8 @@ struct Node {
   std::vector<Input> inputs;
   std::function<Grads(const Tensor&)> backward;  // empty for leaves, and after it has run
   std::weak_ptr<TensorImpl> leaf;
-  bool done = false;  // backward has run and its saved tensors are gone
+  bool done = false;                   // backward has run and its saved tensors are gone
+  std::unique_ptr<std::string> layer;  // the module that made it, while a profile is taken
 
   Node() = default;
   Node(const Node&) = delete;
@@ -149,6 +151,7 @@ Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F
     edges.push_back(t.requires_grad() ? Node::Input{node_of(t), t.shape(), t.dtype()} : Node::Input{});
   auto node = std::make_shared<Node>();  // made after its inputs' nodes: ids are a topological order
   node->name = name;
+  if (profiling()) node->layer = std::make_unique<std::string>(detail::profile_layer());
   node->inputs = std::move(edges);
   node->backward = std::forward<F>(backward);
   out.impl().node = std::move(node);

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "atlas/core/profile.h"
 #include "atlas/kernels/gemm.h"
 #include "atlas/tensor/tensor.h"
 
@@ -34,14 +35,23 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
 
 namespace kernels {
 
+/// `per_score` operations for each query, key and channel.
+inline double attention_flops(const Tensor& q, const std::vector<KeyValue>& sources, double per_score) {
+  double keys = 0;
+  for (const KeyValue& s : sources) keys += static_cast<double>(s.k.size(1));
+  return per_score * static_cast<double>(q.numel()) * keys;
+}
+
 inline void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
                               Tensor& lse) {
   if (q.device().is_cuda()) fail_no_cuda("attention");
+  const ProfileScope profile("attention", attention_flops(q, sources, 4), q, y);
   cpu::attention_forward(q, sources, scale, y, lse);
 }
 inline void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
                                const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads) {
   if (q.device().is_cuda()) fail_no_cuda("attention");
+  const ProfileScope profile("attention backward", attention_flops(q, sources, 10), q, y);
   cpu::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
 }
 

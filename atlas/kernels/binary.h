@@ -1,6 +1,7 @@
 // Binary element-wise kernels with broadcasting: y = f(a, b), arithmetic and comparisons.
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/kernels/functors.h"
 #include "atlas/tensor/tensor.h"
 
@@ -20,6 +21,7 @@ namespace kernels {
 template <class F>
 void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y) {
   if (a.device().is_cuda()) fail_no_cuda(F::kName);
+  const ProfileScope profile(F::kName, 0, a, b, y);
   cpu::binary_forward(f, a, b, y);
 }
 
@@ -27,6 +29,7 @@ void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y) {
 template <class F>
 void binary_scalar(F f, const Tensor& a, double s, bool scalar_first, Tensor& y) {
   if (a.device().is_cuda()) fail_no_cuda(F::kName);
+  const ProfileScope profile(F::kName, 0, a, y);
   cpu::binary_scalar(f, a, s, scalar_first, y);
 }
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 
+#include "atlas/core/profile.h"
 #include "atlas/kernels/conv_shape.h"
 #include "atlas/kernels/gemm.h"
 #include "atlas/tensor/tensor.h"
@@ -48,6 +49,7 @@ namespace kernels {
 inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
                            const Fused& fused = {}) {
   if (x.device().is_cuda()) fail_no_cuda("conv2d");
+  const ProfileScope profile("conv2d", s.flops(), x, weight, y);
   cpu::conv2d_forward(x, weight, bias, y, s, fused);
 }
 /// Filters prepared for such images; undefined when that would not show, as for packed_weight().
@@ -56,23 +58,28 @@ inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
 }
 inline void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
   if (dy.device().is_cuda()) fail_no_cuda("conv2d");
+  const ProfileScope profile("conv2d dx", s.flops(), dy, weight, dx);
   cpu::conv2d_backward_input(dy, weight, dx, s);
 }
 inline void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
   if (x.device().is_cuda()) fail_no_cuda("conv2d");
+  const ProfileScope profile("conv2d dW", s.flops(), x, dy, dweight);
   cpu::conv2d_backward_weight(x, dy, dweight, s);
 }
 inline void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
                               const Conv2dShape& s) {
   if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
+  const ProfileScope profile("depthwise convolution", s.flops(), x, taps, bias, y);
   cpu::depthwise_forward(x, taps, bias, y, s);
 }
 inline void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s) {
   if (dy.device().is_cuda()) fail_no_cuda("depthwise convolution");
+  const ProfileScope profile("depthwise convolution backward", s.flops(), dy, taps, dx);
   cpu::depthwise_backward_input(dy, taps, dx, s);
 }
 inline void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s) {
   if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
+  const ProfileScope profile("depthwise convolution backward", s.flops(), x, dy, dtaps);
   cpu::depthwise_backward_weight(x, dy, dtaps, s);
 }
 

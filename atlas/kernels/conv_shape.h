@@ -20,6 +20,8 @@ struct Conv2dShape {
   int64_t group_out() const { return out_channels / groups; }
   /// Length of one filter: the depth of the product that computes the convolution.
   int64_t depth() const { return kernel[0] * kernel[1] * group_in(); }
+  /// Floating-point operations of the plain sum, a multiply-add counted as two.
+  double flops() const { return 2.0 * static_cast<double>(out_pixels() * depth()) * static_cast<double>(out_channels); }
   /// One filter per channel.
   bool depthwise() const { return groups == in_channels && groups == out_channels && groups > 1; }
   /// The convolution is a plain matrix product.

@@ -1,6 +1,7 @@
 // Dropout: every element, or every row of axis 0, is zeroed at random by a counter-based mask that is never stored.
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
 #include "atlas/tensor/tensor.h"
 
@@ -17,12 +18,14 @@ namespace kernels {
 /// the gradient, with dy for x.
 inline void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("dropout");
+  const ProfileScope profile("dropout", 0, x, y);
   cpu::dropout(x, p, seed, stream, y);
 }
 
 /// The same with one u per row of axis 0.
 inline void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("drop_path");
+  const ProfileScope profile("drop_path", 0, x, y);
   cpu::drop_path(x, p, seed, stream, y);
 }
 

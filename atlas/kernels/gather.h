@@ -1,6 +1,7 @@
 // Kernels of gather and its backward: elements picked along one axis by an int64 index, and added back.
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -22,10 +23,12 @@ inline void check_index(const Tensor& index, int64_t length, std::string_view op
 }
 inline void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("gather");
+  const ProfileScope profile("gather", 0, x, index, y);
   cpu::gather_forward(x, index, axis, y);
 }
 inline void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx) {
   if (dy.device().is_cuda()) fail_no_cuda("gather");
+  const ProfileScope profile("gather backward", 0, dy, index, dx);
   cpu::gather_backward(dy, index, axis, dx);
 }
 }  // namespace kernels

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "atlas/core/profile.h"
 #include "atlas/kernels/gemm_epilogue.h"
 #include "atlas/tensor/tensor.h"
 
@@ -75,6 +76,7 @@ namespace kernels {
 
 inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused = {}) {
   if (a.device().is_cuda()) fail_no_cuda("matmul");
+  const ProfileScope profile("matmul", 2.0 * static_cast<double>(c.numel() * a.size(-1)), a, b, c);
   cpu::matmul(a, b, bias, c, fused);
 }
 /// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
@@ -85,6 +87,7 @@ inline Tensor packed_weight(const Tensor& weight, int64_t rows) {
 }
 inline void column_sums(const Tensor& x, Tensor& out) {
   if (x.device().is_cuda()) fail_no_cuda("column_sums");
+  const ProfileScope profile("column_sums", 0, x, out);
   cpu::column_sums(x, out);
 }
 

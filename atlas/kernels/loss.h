@@ -1,6 +1,7 @@
 // Cross entropy of rows of logits against class numbers or class probabilities.
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -24,12 +25,14 @@ namespace kernels {
 inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
                                   Tensor& statistics) {
   if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
+  const ProfileScope profile("cross_entropy", 0, logits, target, loss, statistics);
   cpu::cross_entropy_forward(logits, target, smoothing, loss, statistics);
 }
 
 inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics,
                                    double smoothing, const Tensor& dloss, Tensor& dlogits) {
   if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
+  const ProfileScope profile("cross_entropy backward", 0, logits, target, statistics, dloss, dlogits);
   cpu::cross_entropy_backward(logits, target, statistics, smoothing, dloss, dlogits);
 }
 
@@ -37,6 +40,7 @@ inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, c
 inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
                                           const Tensor& dloss, Tensor& dtarget) {
   if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
+  const ProfileScope profile("cross_entropy backward", 0, logits, statistics, dloss, dtarget);
   cpu::cross_entropy_target_backward(logits, statistics, smoothing, dloss, dtarget);
 }
 

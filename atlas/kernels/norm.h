@@ -1,6 +1,7 @@
 // Normalisation kernels: layer norm over the last axis, batch norm over all axes but the last (channels-last).
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -25,18 +26,21 @@ namespace kernels {
 inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
                                Tensor& mean, Tensor& rstd) {
   if (x.device().is_cuda()) fail_no_cuda("layer_norm");
+  const ProfileScope profile("layer_norm", 0, x, weight, bias, y, mean, rstd);
   cpu::layer_norm_forward(x, weight, bias, eps, y, mean, rstd);
 }
 
 inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
                                 const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
   if (x.device().is_cuda()) fail_no_cuda("layer_norm");
+  const ProfileScope profile("layer_norm backward", 0, x, weight, mean, rstd, dy, dx, dweight, dbias);
   cpu::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
 }
 
 /// Mean and biased variance of each channel; needs at least one row.
 inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
   if (x.device().is_cuda()) fail_no_cuda("batch_norm");
+  const ProfileScope profile("batch_norm statistics", 0, x, mean, var);
   cpu::batch_norm_statistics(x, mean, var);
 }
 
@@ -44,6 +48,7 @@ inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
 inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                const Tensor& bias, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("batch_norm");
+  const ProfileScope profile("batch_norm", 0, x, mean, rstd, weight, bias, y);
   cpu::batch_norm_forward(x, mean, rstd, weight, bias, y);
 }
 
@@ -51,6 +56,7 @@ inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor
 inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                 const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
   if (x.device().is_cuda()) fail_no_cuda("batch_norm");
+  const ProfileScope profile("batch_norm backward", 0, x, mean, rstd, weight, dy, dx, dweight, dbias);
   cpu::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
 }
 

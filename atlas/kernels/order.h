@@ -2,6 +2,7 @@
 // x is seen as [outer, n, inner]; topk works on rows, [outer, n].
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -19,6 +20,7 @@ namespace kernels {
 /// uint8; n > 0; index int64.
 inline void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index) {
   if (x.device().is_cuda()) fail_no_cuda("argmax");
+  const ProfileScope profile("argmax", 0, x, index);
   cpu::argmax_forward(x, n, inner, index);
 }
 
@@ -26,18 +28,21 @@ inline void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& in
 /// (int64).
 inline void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index) {
   if (x.device().is_cuda()) fail_no_cuda("topk");
+  const ProfileScope profile("topk", 0, x, values, index);
   cpu::topk_forward(x, n, k, values, index);
 }
 
 /// dx[o, index[o, j]] = dy[o, j], 0 elsewhere (overwrites). float32, float64.
 inline void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx) {
   if (dy.device().is_cuda()) fail_no_cuda("topk");
+  const ProfileScope profile("topk backward", 0, dy, index, dx);
   cpu::topk_backward(dy, index, n, k, dx);
 }
 
 /// y[o, k, i] = sum of x[o, j, i] over j <= k, or j >= k when reverse. float32 (summed in float64), float64, int64.
 inline void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("cumsum");
+  const ProfileScope profile("cumsum", 0, x, y);
   cpu::cumsum_forward(x, n, inner, reverse, y);
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -33,11 +34,13 @@ namespace kernels {
 /// maximum).
 inline void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index) {
   if (x.device().is_cuda()) fail_no_cuda("max_pool2d");
+  const ProfileScope profile("max_pool2d", 0, x, y, index);
   cpu::max_pool2d_forward(x, window, y, index);
 }
 
 inline void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx) {
   if (dy.device().is_cuda()) fail_no_cuda("max_pool2d");
+  const ProfileScope profile("max_pool2d backward", 0, index, dy, dx);
   cpu::max_pool2d_backward(index, dy, window, dx);
 }
 

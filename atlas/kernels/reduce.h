@@ -2,6 +2,7 @@
 // Several axes become one by merging neighbours, or several calls (ops/axes.h).
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/kernels/functors.h"
 #include "atlas/tensor/tensor.h"
 
@@ -19,6 +20,7 @@ namespace kernels {
 /// outer * inner elements, of x's dtype (int64 for the integers and bool, scale then being 1).
 inline void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("sum");
+  const ProfileScope profile("sum", 0, x, y);
   cpu::sum_forward(x, n, inner, scale, y);
 }
 
@@ -26,6 +28,7 @@ inline void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale,
 template <class F>
 void extreme_forward(F f, const Tensor& x, int64_t n, int64_t inner, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda(F::kName);
+  const ProfileScope profile(F::kName, 0, x, y);
   cpu::extreme_forward(f, x, n, inner, y);
 }
 

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -34,6 +35,7 @@ namespace kernels {
 /// clamped).
 inline void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("resample2d");
+  const ProfileScope profile("resample2d", 0, x, y);
   cpu::resample2d(x, rows, columns, y);
 }
 

@@ -1,6 +1,7 @@
 // Kernels of the selective scan (the state-space recurrence of Mamba).
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -25,10 +26,14 @@ namespace kernels {
 
 inline void scan_forward(const ScanTensors& in, Tensor& y) {
   if (in.u.device().is_cuda()) fail_no_cuda("selective_scan");
+  const ProfileScope profile("selective_scan", 9.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u, in.delta,
+                             y);
   cpu::scan_forward(in, y);
 }
 inline void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads) {
   if (in.u.device().is_cuda()) fail_no_cuda("selective_scan");
+  const ProfileScope profile("selective_scan backward", 25.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u,
+                             in.delta, dy);
   cpu::scan_backward(in, dy, grads);
 }
 

@@ -1,6 +1,7 @@
 // Softmax and its logarithm along the middle axis of [outer, n, inner].
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -26,12 +27,14 @@ namespace kernels {
 /// y = exp(x - max) / sum exp(x - max) along n; with `logarithm`, y = x - max - log sum exp(x - max).
 inline void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda("softmax");
+  const ProfileScope profile("softmax", 0, x, y);
   cpu::softmax_forward(x, view, logarithm, y);
 }
 
 /// dx from the result y and its gradient.
 inline void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx) {
   if (y.device().is_cuda()) fail_no_cuda("softmax");
+  const ProfileScope profile("softmax backward", 0, y, dy, dx);
   cpu::softmax_backward(y, dy, view, logarithm, dx);
 }
 

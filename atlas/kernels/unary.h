@@ -1,6 +1,7 @@
 // Unary element-wise kernels: y = f(x) and dx = dy f'(v), for the functors of kernels/functors.h.
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/kernels/functors.h"
 #include "atlas/tensor/tensor.h"
 
@@ -19,6 +20,7 @@ namespace kernels {
 template <class F>
 void unary_forward(F f, const Tensor& x, Tensor& y) {
   if (x.device().is_cuda()) fail_no_cuda(F::kName);
+  const ProfileScope profile(F::kName, 0, x, y);
   cpu::unary_forward(f, x, y);
 }
 
@@ -26,6 +28,7 @@ void unary_forward(F f, const Tensor& x, Tensor& y) {
 template <class F>
 void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx) {
   if (v.device().is_cuda()) fail_no_cuda(F::kName);
+  const ProfileScope profile("unary backward", 0, v, dy, dx);
   cpu::unary_backward(f, v, dy, dx);
 }
 

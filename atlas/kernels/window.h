@@ -1,6 +1,7 @@
 // Cutting a feature map into windows and putting it together again: whole pixels are moved, whatever their dtype.
 #pragma once
 
+#include "atlas/core/profile.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -30,12 +31,14 @@ namespace kernels {
 /// Pixels beyond the right and bottom edge are zero.
 inline void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
   if (map.device().is_cuda()) fail_no_cuda("window_partition");
+  const ProfileScope profile("window_partition", 0, map, windows);
   cpu::window_partition(map, layout, windows);
 }
 
 /// Pixels beyond the right and bottom edge are left out.
 inline void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map) {
   if (windows.device().is_cuda()) fail_no_cuda("window_reverse");
+  const ProfileScope profile("window_reverse", 0, windows, map);
   cpu::window_reverse(windows, layout, map);
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/profile.h"
 #include "atlas/nn/state.h"
 #include "atlas/ops/cast.h"
 #include "atlas/tensor/memory.h"
@@ -47,6 +48,7 @@ class Module {
   virtual Tensor forward_owned(Tensor x) const { return forward(x); }
   /// forward(x), reported to whoever watches (FiniteGuard). Call layers this way.
   Tensor operator()(const Tensor& x) const {
+    const LayerScope layer(*this);
     Tensor y = forward(x);
     if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
       (*observer)(*this, y);
@@ -54,6 +56,7 @@ class Module {
   }
   /// The same with forward_owned(x).
   Tensor operator()(Tensor&& x) const {
+    const LayerScope layer(*this);
     Tensor y = forward_owned(std::move(x));
     if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
       (*observer)(*this, y);
@@ -207,6 +210,45 @@ class Module {
     std::string name;
     Module* module;
   };
+
+  /// While a profile is taken: says which module runs.
+  class LayerScope {
+   public:
+    explicit LayerScope(const Module& m) {
+      if (!profiling()) [[likely]]
+        return;
+      active_ = true;
+      outer_ = std::exchange(running(), &m);
+      outer_path_ = detail::profile_layer();
+      const std::string below = outer_ != nullptr ? outer_->path_to(m) : "";
+      detail::profile_layer() = below.empty() || outer_path_.empty() ? below : outer_path_ + "." + below;
+    }
+    ~LayerScope() {
+      if (!active_) [[likely]]
+        return;
+      running() = outer_;
+      detail::profile_layer() = outer_path_;
+    }
+    LayerScope(const LayerScope&) = delete;
+    LayerScope& operator=(const LayerScope&) = delete;
+
+   private:
+    static const Module*& running() {
+      thread_local const Module* module = nullptr;
+      return module;
+    }
+    bool active_ = false;
+    const Module* outer_ = nullptr;
+    std::string outer_path_;
+  };
+  /// "blocks.0.norm" when that module is below this one, else "".
+  std::string path_to(const Module& m) const {
+    for (const Child& c : children_) {
+      if (c.module == &m) return c.name;
+      if (const std::string below = c.module->path_to(m); !below.empty()) return c.name + "." + below;
+    }
+    return "";
+  }
 
   void claim(const std::string& name) const {
     check(!name.empty() && name.find('.') == std::string::npos, "module",

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/profile.h"
 #include "atlas/core/workspace.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/tensor/strided.h"
@@ -47,6 +48,7 @@ void copy_row(char* y_bytes, int64_t y_step, const char* x_bytes, int64_t x_step
 
 ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
   if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("copy");
+  const ProfileScope profile("copy", 0, dst, src);
   check(broadcast_shapes(dst, src, "copy") == dst.shape(), "copy", "{} does not broadcast to {}", describe(src),
         describe(dst));
   if (dst.dtype() == src.dtype() && dst.shape() == src.shape() && dst.is_contiguous() && src.is_contiguous()) {
@@ -89,6 +91,7 @@ ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
 
 ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
   if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("add_");
+  const ProfileScope profile("add_", 0, dst, src);
   check(dst.dtype() == src.dtype(), "add_", "dtypes differ: {} and {}", describe(dst), describe(src));
   check(broadcast_shapes(dst, src, "add_") == dst.shape(), "add_", "{} does not broadcast to {}", describe(src),
         describe(dst));

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/profile.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/nn/finite_guard.h"
 #include "atlas/optim/clip.h"
@@ -72,6 +73,7 @@ class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : c_((train::validate(config), config)), o_(options), schedule_(make_schedule(c_)) {
+    if (!o_.profile.empty()) profile_program(o_.profile);
     if (c_.threads > 0) set_num_threads(static_cast<int>(c_.threads));
     manual_seed(static_cast<uint64_t>(c_.seed));
     sets_ = open_data(c_);

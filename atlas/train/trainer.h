@@ -13,6 +13,7 @@ struct RunOptions {
   std::string out = "runs/latest";  ///< folder of the run
   bool resume = false;              ///< continue from the last checkpoint in `out`
   bool eval_only = false;           ///< test the best checkpoint in `out`, without training
+  std::string profile{};            ///< when not empty: profile_program() with this file for the trace
 };
 
 /// Training stopped because of the numbers (a loss or gradient that is not finite), not because of wrong input.

@@ -1,0 +1,243 @@
+// A profile of kernels: what ran where for how long, with how much arithmetic and traffic. Off, it costs a test of a
+// flag per kernel.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/core/dtype.h"
+#include "atlas/core/error.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// One kernel that ran.
+struct ProfileRecord {
+  const char* op;     ///< such as "matmul"
+  std::string layer;  ///< path of the module that asked for it ("levels.2.blocks.0.mlp"); "" outside of modules
+  double start = 0, time = 0;  ///< seconds since the profile started, and taken
+  double flops = 0;            ///< floating-point operations of the plain formula (a multiply-add is two)
+  double bytes = 0;            ///< of the tensors read and written, each once
+  uint64_t thread = 0;         ///< 0, 1, ... in the order of their first kernel
+};
+
+namespace detail {
+
+class ProfileState {
+ public:
+  static constexpr size_t kMost = 2'000'000;  // records; a profile of hours should not eat the machine
+
+  static ProfileState& get() {
+    static ProfileState* state = new ProfileState;  // never destroyed: kernels may run at exit
+    return *state;
+  }
+  void add(ProfileRecord r) {
+    const std::lock_guard lock(mutex_);
+    if (records_.size() < kMost) records_.push_back(std::move(r));
+  }
+  double now() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - origin_).count(); }
+  void restart() {
+    const std::lock_guard lock(mutex_);
+    records_.clear();
+    origin_ = std::chrono::steady_clock::now();
+  }
+  std::vector<ProfileRecord> records() const {
+    const std::lock_guard lock(mutex_);
+    return records_;
+  }
+  std::string at_exit;  // where the trace goes when the program ends
+
+ private:
+  mutable std::mutex mutex_;
+  std::vector<ProfileRecord> records_;
+  std::chrono::steady_clock::time_point origin_ = std::chrono::steady_clock::now();
+};
+
+void profile_at_exit(const std::string& trace);
+
+inline std::atomic<bool>& profile_flag() {
+  static std::atomic<bool> on = [] {
+    const char* wanted = std::getenv("ATLAS_PROFILE");
+    if (wanted == nullptr || *wanted == '\0' || std::string(wanted) == "0") return false;
+    profile_at_exit(std::string(wanted) == "1" ? "atlas_profile.json" : wanted);
+    return true;
+  }();
+  return on;
+}
+
+/// The module that runs on this thread, by path.
+inline std::string& profile_layer() {
+  thread_local std::string layer;
+  return layer;
+}
+inline uint64_t profile_thread() {
+  static std::atomic<uint64_t> threads{0};
+  thread_local const uint64_t mine = threads++;
+  return mine;
+}
+
+}  // namespace detail
+
+/// Whether kernels are recorded.
+inline bool profiling() { return detail::profile_flag().load(std::memory_order_relaxed); }
+/// Starts a new profile, forgetting what was recorded.
+inline void start_profile() {
+  detail::ProfileState::get().restart();
+  detail::profile_flag() = true;
+}
+/// Stops recording. What was recorded stays until the next start.
+inline void stop_profile() { detail::profile_flag() = false; }
+/// What was recorded, in the order in which kernels ended.
+inline std::vector<ProfileRecord> profile_records() { return detail::ProfileState::get().records(); }
+
+/// Records the kernel that runs while it lives, when profiling is on.
+///
+/// Example: `const ProfileScope profile("matmul", 2.0 * m * n * k, a, b, c);` with the tensors that are read and
+/// written.
+class ProfileScope {
+ public:
+  template <class... Tensors>
+  ProfileScope(const char* op, double flops, const Tensors&... tensors) {
+    if (!profiling()) [[likely]]
+      return;
+    record_.op = op;
+    record_.flops = flops;
+    record_.bytes = (0.0 + ... + bytes(tensors));
+    record_.start = detail::ProfileState::get().now();
+    active_ = true;
+  }
+  ~ProfileScope() {
+    if (!active_) [[likely]]
+      return;
+    record_.time = detail::ProfileState::get().now() - record_.start;
+    record_.layer = detail::profile_layer();
+    record_.thread = detail::profile_thread();
+    detail::ProfileState::get().add(std::move(record_));
+  }
+  ProfileScope(const ProfileScope&) = delete;
+  ProfileScope& operator=(const ProfileScope&) = delete;
+
+ private:
+  template <class T>
+  static double bytes(const T& t) {
+    return t ? static_cast<double>(t.numel() * item_size(t.dtype())) : 0;
+  }
+  ProfileRecord record_{};
+  bool active_ = false;
+};
+
+/// Sums of the records with the same key, most time first.
+struct ProfileSum {
+  std::string key;
+  int64_t calls = 0;
+  double time = 0, flops = 0, bytes = 0;
+};
+/// @param key  of a record: its op, its layer, ...
+inline std::vector<ProfileSum> profile_sums(const std::function<std::string(const ProfileRecord&)>& key) {
+  std::map<std::string, ProfileSum> sums;
+  for (const ProfileRecord& r : profile_records()) {
+    ProfileSum& s = sums[key(r)];
+    ++s.calls;
+    s.time += r.time;
+    s.flops += r.flops;
+    s.bytes += r.bytes;
+  }
+  std::vector<ProfileSum> all;
+  for (auto& [k, s] : sums) {
+    s.key = k;
+    all.push_back(s);
+  }
+  std::stable_sort(all.begin(), all.end(), [](const ProfileSum& a, const ProfileSum& b) { return a.time > b.time; });
+  return all;
+}
+
+/// Two tables, by op and by layer: calls, time, share of the time in kernels, GFLOP/s and GB/s.
+/// @param rows  most rows of each; the rest is one row
+inline std::string profile_table(size_t rows = 24) {
+  std::string text;
+  const auto table = [&](const char* title, const std::vector<ProfileSum>& sums) {
+    double total = 0;
+    for (const ProfileSum& s : sums) total += s.time;
+    const auto line = [&](const ProfileSum& s) {
+      const double time = std::max(s.time, 1e-12);
+      text +=
+          fmt::format("{:<44} {:>8} {:>10.2f} {:>6.1f} {:>9.1f} {:>8.1f}\n", s.key.empty() ? "-" : s.key, s.calls,
+                      s.time * 1e3, 100 * s.time / std::max(total, 1e-12), s.flops / time / 1e9, s.bytes / time / 1e9);
+    };
+    text += fmt::format("{:<44} {:>8} {:>10} {:>6} {:>9} {:>8}\n", title, "calls", "ms", "%", "GFLOP/s", "GB/s");
+    ProfileSum rest{.key = "others"}, all{.key = "all"};
+    for (size_t i = 0; i < sums.size(); ++i) {
+      if (i < rows) line(sums[i]);
+      for (ProfileSum* to : {&all, &rest}) {
+        if (to == &rest && i < rows) continue;
+        to->calls += sums[i].calls;
+        to->time += sums[i].time;
+        to->flops += sums[i].flops;
+        to->bytes += sums[i].bytes;
+      }
+    }
+    if (rest.calls > 0) line(rest);
+    line(all);
+  };
+  table("kernel", profile_sums([](const ProfileRecord& r) { return std::string(r.op); }));
+  text += '\n';
+  table("layer", profile_sums([](const ProfileRecord& r) { return r.layer; }));
+  return text;
+}
+
+/// Writes the records as a trace that chrome://tracing and ui.perfetto.dev show.
+/// @throws Error when the file cannot be written.
+inline void write_profile_trace(const std::string& path) {
+  std::ofstream out(path);
+  out << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
+  const char* comma = "";
+  for (const ProfileRecord& r : profile_records()) {  // names of ops and modules need no escapes
+    out << comma
+        << fmt::format(
+               "\n{{\"name\":\"{}\",\"cat\":\"kernel\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},\"dur\":{:.3f},"
+               "\"args\":{{\"layer\":\"{}\",\"GFLOP\":{:.6g},\"MB\":{:.6g}}}}}",
+               r.op, r.thread, r.start * 1e6, r.time * 1e6, r.layer, r.flops / 1e9, r.bytes / 1e6);
+    comma = ",";
+  }
+  out << "\n]}\n";
+  out.flush();
+  check(out.good(), "profile", "cannot write {}", path);
+}
+
+/// When the program ends, prints profile_table() to the standard error stream and writes the trace.
+inline void detail::profile_at_exit(const std::string& trace) {
+  ProfileState& state = ProfileState::get();
+  const bool first = state.at_exit.empty();
+  state.at_exit = trace;
+  if (!first) return;
+  std::atexit([] {
+    const std::string path = ProfileState::get().at_exit;
+    std::fputs(profile_table().c_str(), stderr);
+    try {
+      write_profile_trace(path);
+      std::fprintf(stderr, "trace: %s (open it in chrome://tracing or ui.perfetto.dev)\n", path.c_str());
+    } catch (const std::exception& e) {
+      std::fprintf(stderr, "%s\n", e.what());
+    }
+  });
+}
+
+/// What --profile does: records from now on, and reports at the end of the program. @param trace  file for the trace
+inline void profile_program(const std::string& trace) {
+  detail::profile_at_exit(trace);
+  start_profile();
+}
+
+}  // namespace atlas::inline ATLAS_ABI

@@ -1,0 +1,158 @@
+// What a model is made of: for each module the shape of its output, parameters, multiply-adds and activation memory.
+//
+//   model_info --model mambavision-t
+//   model_info --model atlas-b --image-size 1024 --depth 4
+//   model_info --model mambavision-l2 --image-size 384x512 --batch 2 --json
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <iostream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "atlas/core/profile.h"
+#include "atlas/models/presets.h"
+#include "atlas/nn/init.h"
+#include "atlas/tensor/create.h"
+
+namespace {
+
+using namespace atlas;
+
+struct Row {
+  std::string path;
+  Shape output;  // empty when the module is not called as a function of one tensor
+  int64_t parameters = 0, activations = 0;
+  double multiply_adds = 0;
+};
+
+bool below(const std::string& path, const std::string& module) {
+  return module.empty() || path == module || path.starts_with(module + ".");
+}
+
+/// Runs one image batch through the model and puts together what each module did.
+std::vector<Row> inspect(models::Classifier& model, const Tensor& images) {
+  std::map<const Module*, std::pair<Shape, int64_t>> outputs;  // shape of the last call, bytes of all calls
+  const detail::ModuleObserver watch = [&](const Module& m, const Tensor& y) {
+    auto& [shape, bytes] = outputs[&m];
+    shape = y.shape();
+    bytes += y.numel() * item_size(y.dtype());
+  };
+  const NoGrad off;
+  model.eval();
+  detail::module_observer() = &watch;
+  start_profile();
+  model(images);
+  stop_profile();
+  detail::module_observer() = nullptr;
+
+  const auto modules = model.named_modules();
+  const auto layers = profile_sums([](const ProfileRecord& r) { return r.layer; });
+  const auto parameters = model.named_parameters();
+  std::vector<Row> rows;
+  for (const auto& [path, module] : modules) {
+    Row row;
+    row.path = path;
+    if (const auto it = outputs.find(module); it != outputs.end()) row.output = it->second.first;
+    for (const auto& [name, p] : parameters)
+      if (path.empty() || name.starts_with(path + ".")) row.parameters += p.numel();
+    for (const ProfileSum& s : layers)
+      if (below(s.key, path)) row.multiply_adds += s.flops / 2;
+    for (const auto& [inner, m] : modules) {  // of the innermost layers: what containers pass on is the same tensor
+      const bool leaf = std::none_of(modules.begin(), modules.end(), [&, &name = inner](const auto& other) {
+        return other.first != name && below(other.first, name) && outputs.contains(other.second);
+      });
+      if (const auto it = outputs.find(m); leaf && below(inner, path) && it != outputs.end())
+        row.activations += it->second.second;
+    }
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+int64_t number(const std::string& text) {
+  int64_t n = 0;
+  const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), n);
+  check(bad == std::errc{} && end == text.data() + text.size() && n >= 1 && n <= 1 << 16, "image-size",
+        "'{}' is no number of pixels: write 384 or 640x480 (width x height)", text);
+  return n;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string name, options, size;
+  int64_t batch = 1, depth = 3, classes = 0;
+  bool json = false;
+  CLI::App app("Prints what a model is made of.", "model_info");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--model", name, "preset: " + fmt::format("{}", fmt::join(models::preset_names(), ", ")))->required();
+  app.add_option("--model-options", options, "JSON object that overrides fields of the preset");
+  app.add_option("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
+  app.add_option("--classes", classes, "number of classes (0 = the preset's)")->check(CLI::NonNegativeNumber);
+  app.add_option("--batch", batch, "images")->check(CLI::Range(1, 1 << 16));
+  app.add_option("--depth", depth, "levels of modules to show, 0 shows the totals only")->check(CLI::NonNegativeNumber);
+  app.add_flag("--json", json, "print JSON instead of a table");
+  try {
+    app.parse(argc, argv);
+    const size_t x = size.find('x');
+    int64_t width = size.empty() ? 0 : number(size.substr(0, x)),
+            height = x == size.npos ? width : number(size.substr(x + 1));
+    std::unique_ptr<models::Classifier> model;
+    {
+      const SkipInit only_shapes_matter;
+      model = models::make_model(
+          name, {.image_size = width == height ? width : 0, .num_classes = classes, .overrides = options});
+    }
+    if (width == 0) width = height = model->image_size();
+    reset_peak_memory();
+    const int64_t held = memory_stats().current;
+    const std::vector<Row> rows = inspect(*model, zeros({batch, height, width, 3}));
+    const Row& all = rows.front();
+    const double peak = static_cast<double>(memory_stats().peak - held);
+    if (json) {
+      nlohmann::ordered_json out = {{"model", name},
+                                    {"width", width},
+                                    {"height", height},
+                                    {"batch", batch},
+                                    {"parameters", all.parameters},
+                                    {"multiply_adds", all.multiply_adds},
+                                    {"activations", all.activations},
+                                    {"inference_peak", peak}};
+      for (const Row& r : rows)
+        out["modules"].push_back({{"path", r.path},
+                                  {"output", std::vector<int64_t>(r.output.begin(), r.output.end())},
+                                  {"parameters", r.parameters},
+                                  {"multiply_adds", r.multiply_adds},
+                                  {"activations", r.activations}});
+      fmt::print("{}\n", out.dump(2));
+      return 0;
+    }
+    const auto levels = [](const std::string& path) {
+      return path.empty() ? 0 : 1 + std::count(path.begin(), path.end(), '.');
+    };
+    const auto line = [](const std::string& path, const std::string& output, const Row& r) {
+      fmt::print("{:<40} {:<20} {:>13.3f} {:>12.3f} {:>12.2f}\n", path, output, static_cast<double>(r.parameters) / 1e6,
+                 r.multiply_adds / 1e9, static_cast<double>(r.activations) / (1 << 20));
+    };
+    fmt::print("{:<40} {:<20} {:>13} {:>12} {:>12}\n", "module", "output", "parameters/M", "GMAC", "MiB");
+    for (const Row& r : rows)
+      if (!r.path.empty() && levels(r.path) <= depth) line(r.path, r.output.size() > 0 ? r.output.str() : "", r);
+    line(name, all.output.str(), all);
+    fmt::print(
+        "\n{} x {} pixels, batch {}. GMAC: billions of multiply-adds of products, convolutions, attention and scans "
+        "(papers "
+        "call them\nFLOPs; a multiply-add is two operations). MiB: outputs of the layers inside, float32, which "
+        "training "
+        "keeps;\ninference held {:.1f} MiB at its peak beside {:.1f} MiB of weights.\n",
+        width, height, batch, peak / (1 << 20), static_cast<double>(held) / (1 << 20));
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);
+    std::cerr << "model_info: " << e.what() << " (see model_info --help)\n";
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << '\n';
+  }
+  return 2;
+}
