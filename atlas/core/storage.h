@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/cuda.h"
 #include "atlas/core/device.h"
 #include "atlas/core/error.h"
 
@@ -30,14 +31,6 @@
 #endif
 
 namespace atlas::inline ATLAS_ABI {
-
-/// Bytes handed out by the CPU allocator.
-struct MemoryStats {
-  int64_t current = 0;       ///< in use by live storages
-  int64_t peak = 0;          ///< largest `current` since start or reset_peak_memory()
-  int64_t reserved = 0;      ///< taken from the system, in use or cached
-  int64_t system_calls = 0;  ///< how often the system was asked for memory
-};
 
 /// Caching allocator: freed blocks wait in per-size lists for the next request of their size class.
 ///
@@ -142,8 +135,14 @@ class Storage {
  public:
   /// `bytes` of fresh uninitialised memory on `device`.
   Storage(int64_t bytes, Device device) : bytes_(bytes), device_(device) {
-    if (device.is_cuda()) fail_no_cuda("allocate");
-    if (bytes > 0) data_ = CachingAllocator::cpu().allocate(bytes);
+    if (device.is_cuda()) {
+      if constexpr (kWithCuda)
+        data_ = cuda::allocate(device, bytes);
+      else
+        fail_no_cuda("allocate");
+    } else if (bytes > 0) {
+      data_ = CachingAllocator::cpu().allocate(bytes);
+    }
   }
   /// Memory that belongs to someone else; `release` runs when the last tensor lets go.
   Storage(void* data, int64_t bytes, Device device, std::function<void()> release)
@@ -152,7 +151,14 @@ class Storage {
     if (borrowed_) {
       if (release_) release_();
     } else if (data_ != nullptr) {
-      CachingAllocator::cpu().deallocate(data_, bytes_);
+      bool on_host = true;
+      if constexpr (kWithCuda) {
+        if (device_.is_cuda()) {
+          on_host = false;
+          cuda::deallocate(device_, data_, bytes_);
+        }
+      }
+      if (on_host) CachingAllocator::cpu().deallocate(data_, bytes_);
     }
   }
   Storage(const Storage&) = delete;

@@ -32,6 +32,11 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
                                      std::vector<KeyValue>& grads);
 
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y, Tensor& lse);
+void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
+                        const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads);
+}  // namespace cuda
 
 namespace kernels {
 
@@ -44,14 +49,16 @@ inline double attention_flops(const Tensor& q, const std::vector<KeyValue>& sour
 
 inline void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
                               Tensor& lse) {
-  if (q.device().is_cuda()) fail_no_cuda("attention");
   const ProfileScope profile("attention", attention_flops(q, sources, 4), q, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("attention", q, y)) return cuda::attention_forward(q, sources, scale, y, lse);
   cpu::attention_forward(q, sources, scale, y, lse);
 }
 inline void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
                                const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads) {
-  if (q.device().is_cuda()) fail_no_cuda("attention");
   const ProfileScope profile("attention backward", attention_flops(q, sources, 10), q, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("attention", q, y)) return cuda::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
   cpu::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
 }
 

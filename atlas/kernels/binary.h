@@ -13,6 +13,12 @@ void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y);
 template <class F>
 void binary_scalar(F f, const Tensor& a, double s, bool scalar_first, Tensor& y);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+template <class F>
+void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y);
+template <class F>
+void binary_scalar(F f, const Tensor& a, double s, bool scalar_first, Tensor& y);
+}  // namespace cuda
 
 namespace kernels {
 
@@ -20,16 +26,18 @@ namespace kernels {
 /// comparisons).
 template <class F>
 void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y) {
-  if (a.device().is_cuda()) fail_no_cuda(F::kName);
   const ProfileScope profile(F::kName, 0, a, b, y);
+  if constexpr (kWithCuda)
+    if (on_cuda(F::kName, a, b, y)) return cuda::binary_forward(f, a, b, y);
   cpu::binary_forward(f, a, b, y);
 }
 
 /// y = f(a, s), or f(s, a) when scalar_first; s is converted to a's dtype. y is contiguous, of a's shape.
 template <class F>
 void binary_scalar(F f, const Tensor& a, double s, bool scalar_first, Tensor& y) {
-  if (a.device().is_cuda()) fail_no_cuda(F::kName);
   const ProfileScope profile(F::kName, 0, a, y);
+  if constexpr (kWithCuda)
+    if (on_cuda(F::kName, a, y)) return cuda::binary_scalar(f, a, s, scalar_first, y);
   cpu::binary_scalar(f, a, s, scalar_first, y);
 }
 

@@ -43,13 +43,23 @@ ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps,
 ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
 
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
+                    const Fused& fused);
+void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
+void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s);
+void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y, const Conv2dShape& s);
+void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s);
+void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
+}  // namespace cuda
 
 namespace kernels {
 
 inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
                            const Fused& fused = {}) {
-  if (x.device().is_cuda()) fail_no_cuda("conv2d");
   const ProfileScope profile("conv2d", s.flops(), x, weight, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("conv2d", x, weight, y)) return cuda::conv2d_forward(x, weight, bias, y, s, fused);
   cpu::conv2d_forward(x, weight, bias, y, s, fused);
 }
 /// Filters prepared for such images; undefined when that would not show, as for packed_weight().
@@ -57,29 +67,34 @@ inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
   return weight.device().is_cuda() || s.out_pixels() > kPackedRows ? Tensor() : cpu::packed_filters(weight, s);
 }
 inline void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
-  if (dy.device().is_cuda()) fail_no_cuda("conv2d");
   const ProfileScope profile("conv2d dx", s.flops(), dy, weight, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda("conv2d", dy, weight, dx)) return cuda::conv2d_backward_input(dy, weight, dx, s);
   cpu::conv2d_backward_input(dy, weight, dx, s);
 }
 inline void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
-  if (x.device().is_cuda()) fail_no_cuda("conv2d");
   const ProfileScope profile("conv2d dW", s.flops(), x, dy, dweight);
+  if constexpr (kWithCuda)
+    if (on_cuda("conv2d", x, dy, dweight)) return cuda::conv2d_backward_weight(x, dy, dweight, s);
   cpu::conv2d_backward_weight(x, dy, dweight, s);
 }
 inline void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
                               const Conv2dShape& s) {
-  if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
   const ProfileScope profile("depthwise convolution", s.flops(), x, taps, bias, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("depthwise convolution", x, taps, bias, y)) return cuda::depthwise_forward(x, taps, bias, y, s);
   cpu::depthwise_forward(x, taps, bias, y, s);
 }
 inline void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s) {
-  if (dy.device().is_cuda()) fail_no_cuda("depthwise convolution");
   const ProfileScope profile("depthwise convolution backward", s.flops(), dy, taps, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda("depthwise convolution", dy, taps, dx)) return cuda::depthwise_backward_input(dy, taps, dx, s);
   cpu::depthwise_backward_input(dy, taps, dx, s);
 }
 inline void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s) {
-  if (x.device().is_cuda()) fail_no_cuda("depthwise convolution");
   const ProfileScope profile("depthwise convolution backward", s.flops(), x, dy, dtaps);
+  if constexpr (kWithCuda)
+    if (on_cuda("depthwise convolution", x, dy, dtaps)) return cuda::depthwise_backward_weight(x, dy, dtaps, s);
   cpu::depthwise_backward_weight(x, dy, dtaps, s);
 }
 

@@ -11,21 +11,27 @@ namespace cpu {
 void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
 void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
+void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
+}  // namespace cuda
 
 namespace kernels {
 
 /// y_i = x_i / (1 - p) when u_i >= p, else 0, with u_i = word i % 4 of Philox(seed, stream, i / 4). Contiguous; also
 /// the gradient, with dy for x.
 inline void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("dropout");
   const ProfileScope profile("dropout", 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("dropout", x, y)) return cuda::dropout(x, p, seed, stream, y);
   cpu::dropout(x, p, seed, stream, y);
 }
 
 /// The same with one u per row of axis 0.
 inline void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("drop_path");
   const ProfileScope profile("drop_path", 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("drop_path", x, y)) return cuda::drop_path(x, p, seed, stream, y);
   cpu::drop_path(x, p, seed, stream, y);
 }
 

@@ -15,20 +15,28 @@ void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y);
 /// dx[.., index[.., k, ..], ..] += dy[.., k, ..] along `axis`, for each place in increasing k. float32 and float64.
 void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void check_index(const Tensor& index, int64_t length, std::string_view op);
+void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y);
+void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx);
+}  // namespace cuda
 
 namespace kernels {
 inline void check_index(const Tensor& index, int64_t length, std::string_view op) {
-  if (index.device().is_cuda()) fail_no_cuda(op);
+  if constexpr (kWithCuda)
+    if (on_cuda(op, index)) return cuda::check_index(index, length, op);
   cpu::check_index(index, length, op);
 }
 inline void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("gather");
   const ProfileScope profile("gather", 0, x, index, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("gather", x, index, y)) return cuda::gather_forward(x, index, axis, y);
   cpu::gather_forward(x, index, axis, y);
 }
 inline void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx) {
-  if (dy.device().is_cuda()) fail_no_cuda("gather");
   const ProfileScope profile("gather backward", 0, dy, index, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda("gather", dy, index, dx)) return cuda::gather_backward(dy, index, axis, dx);
   cpu::gather_backward(dy, index, axis, dx);
 }
 }  // namespace kernels

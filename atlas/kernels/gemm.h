@@ -71,12 +71,17 @@ ATLAS_INLINE Tensor packed_weight(const Tensor& weight);
 ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out);
 
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
+void column_sums(const Tensor& x, Tensor& out);
+}  // namespace cuda
 
 namespace kernels {
 
 inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused = {}) {
-  if (a.device().is_cuda()) fail_no_cuda("matmul");
   const ProfileScope profile("matmul", 2.0 * static_cast<double>(c.numel() * a.size(-1)), a, b, c);
+  if constexpr (kWithCuda)
+    if (on_cuda("matmul", a, b, bias, c)) return cuda::matmul(a, b, bias, c, fused);
   cpu::matmul(a, b, bias, c, fused);
 }
 /// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
@@ -86,8 +91,9 @@ inline Tensor packed_weight(const Tensor& weight, int64_t rows) {
   return weight.device().is_cuda() || rows > kPackedRows ? Tensor() : cpu::packed_weight(weight);
 }
 inline void column_sums(const Tensor& x, Tensor& out) {
-  if (x.device().is_cuda()) fail_no_cuda("column_sums");
   const ProfileScope profile("column_sums", 0, x, out);
+  if constexpr (kWithCuda)
+    if (on_cuda("column_sums", x, out)) return cuda::column_sums(x, out);
   cpu::column_sums(x, out);
 }
 

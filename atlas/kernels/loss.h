@@ -17,6 +17,14 @@ void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Te
 void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
                                    const Tensor& dloss, Tensor& dtarget);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
+                           Tensor& statistics);
+void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics, double smoothing,
+                            const Tensor& dloss, Tensor& dlogits);
+void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
+                                   const Tensor& dloss, Tensor& dtarget);
+}  // namespace cuda
 
 namespace kernels {
 
@@ -24,23 +32,29 @@ namespace kernels {
 /// @throws Error for a class number outside [0, C).
 inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
                                   Tensor& statistics) {
-  if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
   const ProfileScope profile("cross_entropy", 0, logits, target, loss, statistics);
+  if constexpr (kWithCuda)
+    if (on_cuda("cross_entropy", logits, target, loss, statistics))
+      return cuda::cross_entropy_forward(logits, target, smoothing, loss, statistics);
   cpu::cross_entropy_forward(logits, target, smoothing, loss, statistics);
 }
 
 inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics,
                                    double smoothing, const Tensor& dloss, Tensor& dlogits) {
-  if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
   const ProfileScope profile("cross_entropy backward", 0, logits, target, statistics, dloss, dlogits);
+  if constexpr (kWithCuda)
+    if (on_cuda("cross_entropy", logits, target, statistics, dloss, dlogits))
+      return cuda::cross_entropy_backward(logits, target, statistics, smoothing, dloss, dlogits);
   cpu::cross_entropy_backward(logits, target, statistics, smoothing, dloss, dlogits);
 }
 
 /// Gradient of class probabilities.
 inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
                                           const Tensor& dloss, Tensor& dtarget) {
-  if (logits.device().is_cuda()) fail_no_cuda("cross_entropy");
   const ProfileScope profile("cross_entropy backward", 0, logits, statistics, dloss, dtarget);
+  if constexpr (kWithCuda)
+    if (on_cuda("cross_entropy", logits, statistics, dloss, dtarget))
+      return cuda::cross_entropy_target_backward(logits, statistics, smoothing, dloss, dtarget);
   cpu::cross_entropy_target_backward(logits, statistics, smoothing, dloss, dtarget);
 }
 

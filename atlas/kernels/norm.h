@@ -19,44 +19,64 @@ void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd,
 void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                          const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
+                        Tensor& rstd);
+void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
+                         const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias);
+void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var);
+void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                        const Tensor& bias, Tensor& y);
+void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                         const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
+}  // namespace cuda
 
 namespace kernels {
 
 /// y = (x - mean) rstd weight + bias per row, with rstd = 1 / sqrt(var + eps) and the biased variance.
 inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
                                Tensor& mean, Tensor& rstd) {
-  if (x.device().is_cuda()) fail_no_cuda("layer_norm");
   const ProfileScope profile("layer_norm", 0, x, weight, bias, y, mean, rstd);
+  if constexpr (kWithCuda)
+    if (on_cuda("layer_norm", x, weight, bias, y, mean, rstd))
+      return cuda::layer_norm_forward(x, weight, bias, eps, y, mean, rstd);
   cpu::layer_norm_forward(x, weight, bias, eps, y, mean, rstd);
 }
 
 inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
                                 const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
-  if (x.device().is_cuda()) fail_no_cuda("layer_norm");
   const ProfileScope profile("layer_norm backward", 0, x, weight, mean, rstd, dy, dx, dweight, dbias);
+  if constexpr (kWithCuda)
+    if (on_cuda("layer_norm", x, weight, mean, rstd, dy, dx, dweight, dbias))
+      return cuda::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
   cpu::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
 }
 
 /// Mean and biased variance of each channel; needs at least one row.
 inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
-  if (x.device().is_cuda()) fail_no_cuda("batch_norm");
   const ProfileScope profile("batch_norm statistics", 0, x, mean, var);
+  if constexpr (kWithCuda)
+    if (on_cuda("batch_norm", x, mean, var)) return cuda::batch_norm_statistics(x, mean, var);
   cpu::batch_norm_statistics(x, mean, var);
 }
 
 /// y = (x - mean) rstd weight + bias per channel.
 inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                const Tensor& bias, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("batch_norm");
   const ProfileScope profile("batch_norm", 0, x, mean, rstd, weight, bias, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("batch_norm", x, mean, rstd, weight, bias, y))
+      return cuda::batch_norm_forward(x, mean, rstd, weight, bias, y);
   cpu::batch_norm_forward(x, mean, rstd, weight, bias, y);
 }
 
 /// `batch_statistics`: mean and rstd depend on x; otherwise they are constants.
 inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                 const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
-  if (x.device().is_cuda()) fail_no_cuda("batch_norm");
   const ProfileScope profile("batch_norm backward", 0, x, mean, rstd, weight, dy, dx, dweight, dbias);
+  if constexpr (kWithCuda)
+    if (on_cuda("batch_norm", x, mean, rstd, weight, dy, dx, dweight, dbias))
+      return cuda::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
   cpu::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
 }
 

@@ -13,36 +13,46 @@ void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor&
 void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx);
 void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index);
+void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index);
+void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx);
+void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y);
+}  // namespace cuda
 
 namespace kernels {
 
 /// index[o, i] = position of the first largest x[o, k, i] over k; NaN counts as largest. x: float32, float64, int64,
 /// uint8; n > 0; index int64.
 inline void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index) {
-  if (x.device().is_cuda()) fail_no_cuda("argmax");
   const ProfileScope profile("argmax", 0, x, index);
+  if constexpr (kWithCuda)
+    if (on_cuda("argmax", x, index)) return cuda::argmax_forward(x, n, inner, index);
   cpu::argmax_forward(x, n, inner, index);
 }
 
 /// The k largest of each row, largest first, NaN before all, the earlier first among equals; and their positions
 /// (int64).
 inline void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index) {
-  if (x.device().is_cuda()) fail_no_cuda("topk");
   const ProfileScope profile("topk", 0, x, values, index);
+  if constexpr (kWithCuda)
+    if (on_cuda("topk", x, values, index)) return cuda::topk_forward(x, n, k, values, index);
   cpu::topk_forward(x, n, k, values, index);
 }
 
 /// dx[o, index[o, j]] = dy[o, j], 0 elsewhere (overwrites). float32, float64.
 inline void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx) {
-  if (dy.device().is_cuda()) fail_no_cuda("topk");
   const ProfileScope profile("topk backward", 0, dy, index, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda("topk", dy, index, dx)) return cuda::topk_backward(dy, index, n, k, dx);
   cpu::topk_backward(dy, index, n, k, dx);
 }
 
 /// y[o, k, i] = sum of x[o, j, i] over j <= k, or j >= k when reverse. float32 (summed in float64), float64, int64.
 inline void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("cumsum");
   const ProfileScope profile("cumsum", 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("cumsum", x, y)) return cuda::cumsum_forward(x, n, inner, reverse, y);
   cpu::cumsum_forward(x, n, inner, reverse, y);
 }
 

@@ -27,20 +27,26 @@ namespace cpu {
 void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index);
 void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index);
+void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx);
+}  // namespace cuda
 
 namespace kernels {
 
 /// Maximum of each window and, unless `index` is undefined, its row-major position in the window (of the first
 /// maximum).
 inline void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index) {
-  if (x.device().is_cuda()) fail_no_cuda("max_pool2d");
   const ProfileScope profile("max_pool2d", 0, x, y, index);
+  if constexpr (kWithCuda)
+    if (on_cuda("max_pool2d", x, y, index)) return cuda::max_pool2d_forward(x, window, y, index);
   cpu::max_pool2d_forward(x, window, y, index);
 }
 
 inline void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx) {
-  if (dy.device().is_cuda()) fail_no_cuda("max_pool2d");
   const ProfileScope profile("max_pool2d backward", 0, index, dy, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda("max_pool2d", index, dy, dx)) return cuda::max_pool2d_backward(index, dy, window, dx);
   cpu::max_pool2d_backward(index, dy, window, dx);
 }
 

@@ -13,22 +13,29 @@ void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale, Tensor
 template <class F>
 void extreme_forward(F f, const Tensor& x, int64_t n, int64_t inner, Tensor& y);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale, Tensor& y);
+template <class F>
+void extreme_forward(F f, const Tensor& x, int64_t n, int64_t inner, Tensor& y);
+}  // namespace cuda
 
 namespace kernels {
 
 /// y = scale times the sum over n. x contiguous float32, float64, int64, uint8 or bool, not empty; y contiguous of
 /// outer * inner elements, of x's dtype (int64 for the integers and bool, scale then being 1).
 inline void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("sum");
   const ProfileScope profile("sum", 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("sum", x, y)) return cuda::sum_forward(x, n, inner, scale, y);
   cpu::sum_forward(x, n, inner, scale, y);
 }
 
 /// y = the largest (F = functors::Maximum) or smallest (functors::Minimum) over n; NaN wins. x as above but bool.
 template <class F>
 void extreme_forward(F f, const Tensor& x, int64_t n, int64_t inner, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda(F::kName);
   const ProfileScope profile(F::kName, 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda(F::kName, x, y)) return cuda::extreme_forward(f, x, n, inner, y);
   cpu::extreme_forward(f, x, n, inner, y);
 }
 

@@ -27,6 +27,9 @@ struct ResampleTaps {
 namespace cpu {
 void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y);
+}  // namespace cuda
 
 namespace kernels {
 
@@ -34,8 +37,9 @@ namespace kernels {
 /// rows.size(), columns.size(), C], contiguous, float32, float64 or uint8 (computed in float32, rounded half up and
 /// clamped).
 inline void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("resample2d");
   const ProfileScope profile("resample2d", 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("resample2d", x, y)) return cuda::resample2d(x, rows, columns, y);
   cpu::resample2d(x, rows, columns, y);
 }
 

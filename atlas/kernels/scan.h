@@ -21,19 +21,25 @@ ATLAS_INLINE void scan_forward(const ScanTensors& in, Tensor& y);
 ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
 
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void scan_forward(const ScanTensors& in, Tensor& y);
+void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
+}  // namespace cuda
 
 namespace kernels {
 
 inline void scan_forward(const ScanTensors& in, Tensor& y) {
-  if (in.u.device().is_cuda()) fail_no_cuda("selective_scan");
   const ProfileScope profile("selective_scan", 9.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u, in.delta,
                              y);
+  if constexpr (kWithCuda)
+    if (on_cuda("selective_scan", in.u, in.delta, y)) return cuda::scan_forward(in, y);
   cpu::scan_forward(in, y);
 }
 inline void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads) {
-  if (in.u.device().is_cuda()) fail_no_cuda("selective_scan");
   const ProfileScope profile("selective_scan backward", 25.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u,
                              in.delta, dy);
+  if constexpr (kWithCuda)
+    if (on_cuda("selective_scan", in.u, in.delta, dy)) return cuda::scan_backward(in, dy, grads);
   cpu::scan_backward(in, dy, grads);
 }
 

@@ -21,20 +21,26 @@ namespace cpu {
 void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y);
 void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y);
+void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx);
+}  // namespace cuda
 
 namespace kernels {
 
 /// y = exp(x - max) / sum exp(x - max) along n; with `logarithm`, y = x - max - log sum exp(x - max).
 inline void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda("softmax");
   const ProfileScope profile("softmax", 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda("softmax", x, y)) return cuda::softmax_forward(x, view, logarithm, y);
   cpu::softmax_forward(x, view, logarithm, y);
 }
 
 /// dx from the result y and its gradient.
 inline void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx) {
-  if (y.device().is_cuda()) fail_no_cuda("softmax");
   const ProfileScope profile("softmax backward", 0, y, dy, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda("softmax", y, dy, dx)) return cuda::softmax_backward(y, dy, view, logarithm, dx);
   cpu::softmax_backward(y, dy, view, logarithm, dx);
 }
 

@@ -13,22 +13,30 @@ void unary_forward(F f, const Tensor& x, Tensor& y);
 template <class F>
 void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+template <class F>
+void unary_forward(F f, const Tensor& x, Tensor& y);
+template <class F>
+void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx);
+}  // namespace cuda
 
 namespace kernels {
 
 /// y = f(x). x may be strided; y is contiguous, with the shape and dtype of x, and may be x itself.
 template <class F>
 void unary_forward(F f, const Tensor& x, Tensor& y) {
-  if (x.device().is_cuda()) fail_no_cuda(F::kName);
   const ProfileScope profile(F::kName, 0, x, y);
+  if constexpr (kWithCuda)
+    if (on_cuda(F::kName, x, y)) return cuda::unary_forward(f, x, y);
   cpu::unary_forward(f, x, y);
 }
 
 /// dx = dy f'(v), v being x or y as F::kFromOutput says. v and dy may be strided; dx is contiguous, of their shape.
 template <class F>
 void unary_backward(F f, const Tensor& v, const Tensor& dy, Tensor& dx) {
-  if (v.device().is_cuda()) fail_no_cuda(F::kName);
   const ProfileScope profile("unary backward", 0, v, dy, dx);
+  if constexpr (kWithCuda)
+    if (on_cuda(F::kName, v, dy, dx)) return cuda::unary_backward(f, v, dy, dx);
   cpu::unary_backward(f, v, dy, dx);
 }
 

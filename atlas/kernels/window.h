@@ -25,20 +25,26 @@ namespace cpu {
 void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
 void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
 }  // namespace cpu
+namespace cuda {  // the same, in atlas/cuda/*.cu
+void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
+void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
+}  // namespace cuda
 
 namespace kernels {
 
 /// Pixels beyond the right and bottom edge are zero.
 inline void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
-  if (map.device().is_cuda()) fail_no_cuda("window_partition");
   const ProfileScope profile("window_partition", 0, map, windows);
+  if constexpr (kWithCuda)
+    if (on_cuda("window_partition", map, windows)) return cuda::window_partition(map, layout, windows);
   cpu::window_partition(map, layout, windows);
 }
 
 /// Pixels beyond the right and bottom edge are left out.
 inline void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map) {
-  if (windows.device().is_cuda()) fail_no_cuda("window_reverse");
   const ProfileScope profile("window_reverse", 0, windows, map);
+  if constexpr (kWithCuda)
+    if (on_cuda("window_reverse", windows, map)) return cuda::window_reverse(windows, layout, map);
   cpu::window_reverse(windows, layout, map);
 }
 

@@ -34,11 +34,14 @@ inline Tensor to(const Tensor& x, DType dtype) {
   return record("to", std::move(y), {x}, [from = x.dtype()](const Tensor& dy) { return Grads{to(dy, from)}; });
 }
 
-/// y = x on another device; x itself when it is there already.
+/// y = x on another device; x itself when it is there already. dx = dy on x's device.
 /// @throws Error when this build cannot reach the device.
 inline Tensor to(const Tensor& x, Device device) {
   if (x.device() == device) return x;
-  fail_no_cuda("to");
+  Tensor y = empty(x.shape(), x.dtype(), device);
+  copy_elements(y, x);
+  if (!is_floating(x.dtype())) return y;
+  return record("to", std::move(y), {x}, [from = x.device()](const Tensor& dy) { return Grads{to(dy, from)}; });
 }
 
 inline Tensor Tensor::contiguous() const { return atlas::contiguous(*this); }

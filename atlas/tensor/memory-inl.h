@@ -47,10 +47,11 @@ void copy_row(char* y_bytes, int64_t y_step, const char* x_bytes, int64_t x_step
 }  // namespace detail
 
 ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
-  if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("copy");
   const ProfileScope profile("copy", 0, dst, src);
   check(broadcast_shapes(dst, src, "copy") == dst.shape(), "copy", "{} does not broadcast to {}", describe(src),
         describe(dst));
+  if constexpr (kWithCuda)
+    if (dst.device().is_cuda() || src.device().is_cuda()) return cuda::copy_elements(dst, src);
   if (dst.dtype() == src.dtype() && dst.shape() == src.shape() && dst.is_contiguous() && src.is_contiguous()) {
     const int64_t bytes = dst.numel() * item_size(dst.dtype());
     char* to = static_cast<char*>(dst.raw());
@@ -74,7 +75,8 @@ ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
 }
 
 ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
-  if (dst.device().is_cuda()) fail_no_cuda("fill");
+  if constexpr (kWithCuda)
+    if (on_cuda("fill", dst)) return cuda::fill_elements(dst, value);
   const StridedLoop<1> loop(dst.shape(), {dst.strides()});
   visit_any(dst.dtype(), [&](auto tag) {
     using T = decltype(tag);
@@ -90,11 +92,12 @@ ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
 }
 
 ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
-  if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("add_");
   const ProfileScope profile("add_", 0, dst, src);
   check(dst.dtype() == src.dtype(), "add_", "dtypes differ: {} and {}", describe(dst), describe(src));
   check(broadcast_shapes(dst, src, "add_") == dst.shape(), "add_", "{} does not broadcast to {}", describe(src),
         describe(dst));
+  if constexpr (kWithCuda)
+    if (on_cuda("add_", dst, src)) return cuda::add_elements(dst, src, alpha);
   const StridedLoop<2> loop(dst.shape(), {dst.strides(), broadcast_strides(src.shape(), src.strides(), dst.shape())});
   visit_number(dst, "add_", [&](auto tag) {
     using T = decltype(tag);
@@ -117,7 +120,8 @@ ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
 }
 
 ATLAS_INLINE void scale_elements(Tensor& dst, double factor) {
-  if (dst.device().is_cuda()) fail_no_cuda("mul_");
+  if constexpr (kWithCuda)
+    if (on_cuda("mul_", dst)) return cuda::scale_elements(dst, factor);
   const StridedLoop<1> loop(dst.shape(), {dst.strides()});
   visit_number(dst, "mul_", [&](auto tag) {
     using T = decltype(tag);
@@ -231,7 +235,6 @@ void sum_to(T* to, const T* from, const SumAxes& axes) {
 }  // namespace detail
 
 ATLAS_INLINE void sum_to_elements(Tensor& dst, const Tensor& src) {
-  if (dst.device().is_cuda() || src.device().is_cuda()) fail_no_cuda("sum_to");
   check(dst.dtype() == src.dtype(), "sum_to", "dtypes differ: {} and {}", describe(dst), describe(src));
   check(dst.dim() <= src.dim() && broadcast_shapes(dst, src, "sum_to") == src.shape(), "sum_to",
         "{} does not broadcast to {}", describe(dst), describe(src));
@@ -241,6 +244,8 @@ ATLAS_INLINE void sum_to_elements(Tensor& dst, const Tensor& src) {
     const auto last = [&](const Shape& s) { return Shape(std::vector<int64_t>(s.end() - dst.dim(), s.end())); };
     copy_elements(dst, raw_view(src, dst.shape(), last(src.strides()), src.offset()));
   } else {
+    if constexpr (kWithCuda)
+      if (on_cuda("sum_to", dst, src)) return cuda::sum_to_elements(dst, src);
     visit_float(dst, "sum_to", [&](auto tag) {
       using T = decltype(tag);
       detail::sum_to(dst.data<T>(), src.data<T>(), detail::SumAxes(dst, src));

@@ -11,7 +11,15 @@ namespace detail {
 ATLAS_INLINE bool overlaps(const Tensor& t);
 }  // namespace detail
 
-/// dst[...] = src[...], converting dtypes and broadcasting src to dst's shape. Both on the CPU.
+namespace cuda {  // the functions below on CUDA devices, in atlas/cuda/*.cu; shapes and dtypes were checked
+void copy_elements(Tensor& dst, const Tensor& src);  ///< also between devices
+void fill_elements(Tensor& dst, double value);
+void add_elements(Tensor& dst, const Tensor& src, double alpha);
+void scale_elements(Tensor& dst, double factor);
+void sum_to_elements(Tensor& dst, const Tensor& src);
+}  // namespace cuda
+
+/// dst[...] = src[...], converting dtypes and broadcasting src to dst's shape; also between devices.
 /// @throws Error when src does not broadcast to dst.
 ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src);
 

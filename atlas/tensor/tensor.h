@@ -216,6 +216,20 @@ struct fmt::formatter<atlas::Description> {
 
 namespace atlas::inline ATLAS_ABI {
 
+/// Whether an op's operands (undefined ones aside) are on a CUDA device.
+/// @throws Error naming `op` and two operands that are on different devices.
+template <class... Tensors>
+bool on_cuda(std::string_view op, const Tensor& first, const Tensors&... others) {
+  const Tensor* known = nullptr;
+  for (const Tensor* t : {&first, &others...}) {
+    if (!*t) continue;
+    if (known == nullptr) known = t;
+    check(t->device() == known->device(), op,
+          "operands are on different devices: {} and {} (move one with .to(device))", describe(*known), describe(*t));
+  }
+  return known != nullptr && known->device().is_cuda();
+}
+
 /// Axis of x in [-n, n) -> [0, n). @throws Error naming `op` and x otherwise.
 inline int normalize_axis(int64_t axis, const Tensor& x, std::string_view op) {
   check(x.defined(), op, "the operand is undefined");
