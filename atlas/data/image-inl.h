@@ -116,7 +116,8 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
   check(bytes.size() <= static_cast<size_t>(INT_MAX), "image", "{}: is {} bytes long, at most {} can be decoded", name,
         bytes.size(), INT_MAX);
 #if ATLAS_WITH_LIBJPEG
-  if (info.format == ImageInfo::Format::jpeg) return oriented(detail::decode_jpeg(bytes, name, info), info.orientation);
+  if (info.format == ImageInfo::Format::jpeg)
+    return oriented(detail::decode_jpeg(bytes, name, info.width, info.height), info.orientation);
 #endif
   int w = 0, h = 0, channels = 0;
   struct Free {

@@ -14,11 +14,14 @@
 #include <jerror.h>
 
 #include <csetjmp>
+#include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
-#include "atlas/data/image.h"
+#include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
@@ -89,12 +92,12 @@ inline bool decode_rows(JpegDecoder& d, std::span<const uint8_t> bytes, int64_t 
   return true;
 }
 
-/// The pixels as stored: uint8 [H,W,3].
-inline Tensor decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, const ImageInfo& info) {
-  Tensor image = empty({info.height, info.width, 3}, uint8);
-  std::vector<uint8_t> row(static_cast<size_t>(4 * info.width));
+/// The pixels as stored: uint8 [height,width,3]; what the size is, inspect_image() said.
+inline Tensor decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, int64_t width, int64_t height) {
+  Tensor image = empty({height, width, 3}, uint8);
+  std::vector<uint8_t> row(static_cast<size_t>(4 * width));
   const auto decoder = std::make_unique<JpegDecoder>();
-  const bool done = decode_rows(*decoder, bytes, info.width, info.height, row.data(), image.data<uint8_t>());
+  const bool done = decode_rows(*decoder, bytes, width, height, row.data(), image.data<uint8_t>());
   ::jpeg_destroy_decompress(&decoder->jpeg);
   check(done, "image", "{}: cannot be decoded ({})", name, decoder->message);
   return image;

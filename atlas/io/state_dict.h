@@ -32,8 +32,8 @@ struct FittedWeights {
   std::vector<std::string> missing;  ///< names in the model that the file does not have
 };
 
-/// Strips `module.`, `model.`, `encoder.`, `backbone.` and `_orig_mod.` (also several of them) when, and only when,
-/// more names match the model's then.
+/// Strips the prefixes "module.", "model.", "encoder.", "backbone." and "_orig_mod." (also several of them) when, and
+/// only when, more names match the model's then.
 /// @param model  Module::state_dict() of the model
 ///
 /// What the file has beyond the model is ignored and listed, as the layers that the authors' models carry and never

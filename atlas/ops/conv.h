@@ -1,6 +1,8 @@
 // conv2d and depthwise conv1d on channels-last tensors, with their gradients.
 #pragma once
 
+#include <algorithm>
+
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/conv.h"
 #include "atlas/ops/matmul.h"
@@ -168,7 +170,8 @@ inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tens
   detail::check_bias(bias, x, channels, "conv1d_depthwise");
   Conv2dShape s;
   s.batch = x.size(0);
-  s.in_channels = s.out_channels = s.groups = channels;
+  s.in_channels = s.out_channels = channels;
+  s.groups = std::max<int64_t>(channels, 1);  // lengths of one group are quotients
   s.in = s.out = {1, x.size(1)};
   s.kernel = {1, weight.size(0)};
   s.padding = {0, (weight.size(0) - 1) / 2};

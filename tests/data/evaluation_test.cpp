@@ -7,6 +7,7 @@
 
 #include "atlas/io/safetensors.h"
 #include "tests/data/data_test.h"
+#include "tests/source_dir.h"
 
 using namespace atlas;
 using namespace atlas::data;
@@ -24,7 +25,7 @@ Tensor apply(const EvaluationSettings& s, const Tensor& image) {
 }  // namespace
 
 TEST_CASE("crops are Pillow's, to a grey level") {
-  const auto file = io::load_safetensors(std::string(ATLAS_SOURCE_DIR) + "/tests/data/evaluation.safetensors").tensors;
+  const auto file = io::load_safetensors(test::source_dir() + "/tests/data/evaluation.safetensors").tensors;
   struct Case {
     const char *image, *result;
     EvaluationSettings settings;

@@ -11,6 +11,7 @@
 #include "atlas/data/random.h"
 #include "tests/data/data_test.h"
 #include "tests/data/encode.h"
+#include "tests/source_dir.h"
 
 using namespace atlas;
 using namespace atlas::data;
@@ -171,7 +172,7 @@ TEST_CASE("JPEG and BMP files are read, colour and grey") {
 }
 
 TEST_CASE("every kind of JPEG shows the same picture") {
-  const std::string folder = ATLAS_SOURCE_DIR "/tests/fuzz/seeds/image/";
+  const std::string folder = test::source_dir() + "/tests/fuzz/seeds/image/";
   const Tensor expected = read_image(folder + "rgb.png");
   for (const char* name : {"rgb.jpg", "rgb444.jpg", "progressive.jpg", "restart.jpg", "optimized.jpg", "cmyk.jpg"}) {
     CAPTURE(std::string(name));

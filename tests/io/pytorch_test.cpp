@@ -16,6 +16,7 @@
 #include "atlas/tensor/create.h"
 #include "tests/data/data_test.h"
 #include "tests/io/torch_file.h"
+#include "tests/source_dir.h"
 
 using namespace atlas;
 using atlas_test::message_of;
@@ -26,7 +27,7 @@ using atlas_test::torch_zip;
 
 namespace {
 
-const std::string kFolder = ATLAS_SOURCE_DIR "/tests/golden/";
+const std::string kFolder = test::source_dir() + "/tests/golden/";
 
 std::string read(const std::string& path) {
   std::ifstream in(path, std::ios::binary);

@@ -13,13 +13,14 @@
 #include "atlas/models/presets.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
+#include "tests/source_dir.h"
 
 namespace golden {
 
 using namespace atlas;
 
 inline io::SafetensorsFile load(const std::string& name) {
-  return io::load_safetensors(std::string(ATLAS_SOURCE_DIR) + "/tests/golden/" + name + ".safetensors");
+  return io::load_safetensors(test::source_dir() + "/tests/golden/" + name + ".safetensors");
 }
 /// The weights that a file carries, under their own names.
 inline StateDict state_of(const io::SafetensorsFile& file) {

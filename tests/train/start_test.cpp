@@ -12,6 +12,7 @@
 #include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
 #include "tests/data/data_test.h"
+#include "tests/source_dir.h"
 
 using namespace atlas;
 using namespace atlas::train;
@@ -90,7 +91,7 @@ TEST_CASE("files of other programs: prefixes, layers nobody uses, averaged weigh
   s.model = "mambavision-t";
   s.model_options =
       R"({"dim": 8, "in_dim": 4, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": [8, 8, 4, 2]})";
-  s.weights = ATLAS_SOURCE_DIR "/tests/golden/checkpoints/timm_style.pth.tar";
+  s.weights = test::source_dir() + "/tests/golden/checkpoints/timm_style.pth.tar";
   const TrainedModel opened = open_model(s);
   CHECK(opened.model->num_classes() == 3);
   CHECK(opened.notes.empty());
