@@ -43,7 +43,7 @@ inline double fma_peak(double seconds = 0.02) {
   using Clock = std::chrono::steady_clock;
   const atlas::CpuIsa isa = atlas::cpu_isa();
   const int64_t lanes = isa == atlas::CpuIsa::avx512 ? 16 : isa == atlas::CpuIsa::avx2 ? 8 : 4;
-  constexpr int64_t rounds = 200'000;  // about a millisecond
+  constexpr int64_t rounds = 20'000;  // a tenth of a millisecond: some of the runs are undisturbed
   volatile float seed = 1.0f;
   const int64_t pieces = 2 * atlas::num_threads();
   const auto run = [&] {
