@@ -9,6 +9,7 @@
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/autograd/node.h"
 #include "atlas/core/config.h"
+#include "atlas/core/cuda.h"
 #include "atlas/core/device.h"
 #include "atlas/core/dtype.h"
 #include "atlas/core/error.h"

@@ -38,6 +38,7 @@ inline Tensor to(const Tensor& x, DType dtype) {
 /// @throws Error when this build cannot reach the device.
 inline Tensor to(const Tensor& x, Device device) {
   if (x.device() == device) return x;
+  if (device.is_cuda() && !kWithCuda) fail_no_cuda("to");
   Tensor y = empty(x.shape(), x.dtype(), device);
   copy_elements(y, x);
   if (!is_floating(x.dtype())) return y;
