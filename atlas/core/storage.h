@@ -100,11 +100,18 @@ class CachingAllocator {
 #endif
   }
   void* from_system(int64_t size) {
-    void* p = std::aligned_alloc(64, static_cast<size_t>(size));
+    // Large blocks lie on huge pages where the system has them: kernels walk over many rows at once, and with pages of
+    // 4 KiB they wait for address translations.
+    constexpr int64_t kHugePage = int64_t{2} << 20;
+    const size_t alignment = size >= 2 * kHugePage ? kHugePage : 64;
+    void* p = std::aligned_alloc(alignment, static_cast<size_t>(size));
     if (p == nullptr) {
       release_cached();
-      p = std::aligned_alloc(64, static_cast<size_t>(size));
+      p = std::aligned_alloc(alignment, static_cast<size_t>(size));
     }
+#ifdef MADV_HUGEPAGE
+    if (p != nullptr && alignment == kHugePage) ::madvise(p, static_cast<size_t>(size), MADV_HUGEPAGE);
+#endif
     check(p != nullptr, "allocate", "out of memory: wanted {} bytes with {} bytes in use", size, stats_.current);
     stats_.reserved += size;
     ++stats_.system_calls;

@@ -151,15 +151,13 @@ inline void convolve_direct(const float* in, const float* weight, float* out, co
   });
 }
 
-inline bool convolves_by_winograd(const Conv2dShape& s) { return winograd_allowed() && winograd_pays(s); }
-
 }  // namespace detail
 
 ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
   if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0 || detail::use_eigen()) return {};
-  if (!s.pointwise() && detail::convolves_by_winograd(s)) {
-    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels).size});
-    detail::winograd_filters(weight.data<float>(), s, false, u.data<float>());
+  if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0) {
+    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels, (side + 2) * (side + 2)).size});
+    detail::winograd_filters(weight.data<float>(), s, side, false, u.data<float>());
     return u;
   }
   const detail::PackedPanels filters(s.out_channels, s.depth());
@@ -183,8 +181,8 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
       if (s.pointwise() && packed != nullptr)
         return detail::gemm_shared(false, true, rows, channels, depth, 1.0f, in, depth, w, depth, 0.0f, out, channels,
                                    epilogue, packed);
-      if (!s.pointwise() && detail::convolves_by_winograd(s))
-        return detail::winograd_convolve(in, w, out, s, false, epilogue, packed);
+      if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0)
+        return detail::winograd_convolve(in, w, out, s, side, false, epilogue, packed);
       if (!s.pointwise() && s.groups == 1 && !detail::use_eigen())
         return detail::convolve_direct(in, w, out, s, epilogue, packed);
     }
@@ -224,7 +222,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
       return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels,
                      T(0), din, channels);
     if constexpr (std::is_same_v<T, float>)
-      if (detail::convolves_by_winograd(s)) return detail::winograd_convolve(dout, w, din, s, true);
+      if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::input_gradient); side > 0)
+        return detail::winograd_convolve(dout, w, din, s, side, true);
     const bool dense = s.stride == Conv2dShape::Pair{1, 1};
 
     struct Phase {
@@ -324,7 +323,8 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
       return;
     }
     if constexpr (std::is_same_v<T, float>)
-      if (detail::convolves_by_winograd(s)) return detail::winograd_weight_gradient(in, dout, dw, s);
+      if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::weight_gradient); side > 0)
+        return detail::winograd_weight_gradient(in, dout, dw, s, side);
     // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's
     // rows instead. All of it depends on the sizes alone.
     const int64_t room = (int64_t{64} << 20) / (size * static_cast<int64_t>(sizeof(T)));

@@ -28,22 +28,28 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-/// Images cut into tiles of 4x4 outputs for Winograd's convolution.
+/// Images cut into tiles of side x side outputs for Winograd's convolution.
 struct WinogradTiles {
   struct Place {
     int64_t image, row, column;  // of the tile's first output
   };
   Conv2dShape::Pair in{}, out{}, padding{}, grid{};
-  int64_t images = 0;
+  int64_t images = 0, side = 0;
 
   /// The convolution itself, or (input_gradient) the one that computes dx from dy.
-  explicit WinogradTiles(const Conv2dShape& s, bool input_gradient = false)
-      : in(input_gradient ? s.out : s.in), out(input_gradient ? s.in : s.out), padding(s.padding), images(s.batch) {
+  WinogradTiles(const Conv2dShape& s, int64_t outputs, bool input_gradient = false)
+      : in(input_gradient ? s.out : s.in),
+        out(input_gradient ? s.in : s.out),
+        padding(s.padding),
+        images(s.batch),
+        side(outputs) {
     if (input_gradient) padding = {2 - s.padding[0], 2 - s.padding[1]};
-    grid = {(out[0] + 3) / 4, (out[1] + 3) / 4};
+    grid = {(out[0] + side - 1) / side, (out[1] + side - 1) / side};
   }
   int64_t count() const { return images * grid[0] * grid[1]; }
-  Place place(int64_t t) const { return {t / (grid[0] * grid[1]), t / grid[1] % grid[0] * 4, t % grid[1] * 4}; }
+  /// Of the products that replace the sums.
+  int64_t points() const { return (side + 2) * (side + 2); }
+  Place place(int64_t t) const { return {t / (grid[0] * grid[1]), t / grid[1] % grid[0] * side, t % grid[1] * side}; }
 };
 
 /// Where transformed values lie: point p of (tile, channel) at p point_step + tile tile_step + channel / width
@@ -55,6 +61,19 @@ struct WinogradLayout {
   }
 };
 
+/// Transforms of Winograd's convolution for one size of tiles; see atlas/cpu/simd/winograd.inc.
+struct WinogradKernels {
+  void (*input)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first, int64_t last, float* out,
+                const WinogradLayout& to);
+  void (*output_adjoint)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first, int64_t last,
+                         float* out, const WinogradLayout& to);
+  void (*output)(const WinogradTiles& w, const float* points, const WinogradLayout& from, const GemmEpilogue<float>& e,
+                 int64_t channels, int64_t first, int64_t last, float* images);
+  void (*filter)(const float* g, int64_t tap_step, int64_t step, int64_t depth, int64_t columns, float* u,
+                 int64_t point_step);
+  void (*filter_adjoint)(const float* du, int64_t point_step, int64_t count, float* dg);
+};
+
 /// Kernels of one instruction set; see atlas/cpu/simd/.
 struct Simd {
   int64_t tile_columns;
@@ -63,15 +82,8 @@ struct Simd {
   void (*pack)(bool transposed, const float* b, int64_t ldb, int64_t depth, int64_t n, float* out, int64_t panel_step);
   void (*finish)(const GemmEpilogue<float>& e, float* c, int64_t ldc, int64_t m, int64_t n, int64_t first,
                  int64_t offset);
-  void (*winograd_input)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first, int64_t last,
-                         float* out, const WinogradLayout& to);
-  void (*winograd_output_adjoint)(const WinogradTiles& w, const float* images, int64_t channels, int64_t first,
-                                  int64_t last, float* out, const WinogradLayout& to);
-  void (*winograd_output)(const WinogradTiles& w, const float* points, const WinogradLayout& from,
-                          const GemmEpilogue<float>& e, int64_t channels, int64_t first, int64_t last, float* images);
-  void (*winograd_filter)(const float* g, int64_t tap_step, int64_t step, int64_t depth, int64_t columns, float* u,
-                          int64_t point_step);
-  void (*winograd_filter_adjoint)(const float* du, int64_t point_step, int64_t n, float* dg);
+  WinogradKernels winograd_4, winograd_6;
+  const WinogradKernels& winograd(int64_t side) const { return side == 6 ? winograd_6 : winograd_4; }
 };
 
 #if defined(__x86_64__)

@@ -1,4 +1,7 @@
-// The fast 3x3 convolution against float64 sums: every instruction set, odd sizes, errors, thread counts, its switch.
+// The fast 3x3 convolution against float64 sums: every instruction set, both sizes of tiles, odd sizes, errors, thread
+// counts, its switch, and when it is chosen.
+#include "atlas/cpu/winograd.h"
+
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/backward.h"
@@ -38,6 +41,17 @@ Result run(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& dy, 
   return {y.detach(), in.grad(), weight.grad()};
 }
 
+/// The same without bias, with tiles of side x side outputs.
+Result run_tiles(const Tensor& x, const Tensor& w, const Tensor& dy, int64_t padding, int64_t side) {
+  const Conv2dShape s = detail::conv2d_shape(x, w, {.padding = {padding, padding}});
+  const Result r{empty(dy.shape()), empty(x.shape()), empty(w.shape())};
+  const float *in = x.data<float>(), *weight = w.data<float>(), *dout = dy.data<float>();
+  cpu::detail::winograd_convolve(in, weight, r.y.data<float>(), s, side, false);
+  cpu::detail::winograd_convolve(dout, weight, r.dx.data<float>(), s, side, true);
+  cpu::detail::winograd_weight_gradient(in, dout, r.dw.data<float>(), s, side);
+  return r;
+}
+
 struct IsaScope {
   CpuIsa before = cpu_isa();
   ~IsaScope() { set_cpu_isa(before); }
@@ -65,11 +79,18 @@ TEST_CASE("3x3 convolution by Winograd equals the float64 sums on every instruct
       set_cpu_isa(isa);
       CAPTURE(name(isa));
       const Result got = run(x, w, b, dy, c.padding);
-      // Measured: 1-2e-6. Above 4e-7 it was not a plain sum, so this does test Winograd.
+      // Measured: 1-4e-6. Above 4e-7 it was not a plain sum, so this does test Winograd.
       CHECK(relative_error(got.y, want.y) < 1e-5);
       CHECK(relative_error(got.y, want.y) > 4e-7);
       CHECK(relative_error(got.dx, want.dx) < 1e-5);
       CHECK(relative_error(got.dw, want.dw) < 1e-5);
+      for (int64_t side : {4, 6}) {
+        CAPTURE(side);
+        const Result tiled = run_tiles(x, w, dy, c.padding, side);
+        CHECK(relative_error(tiled.y + b, want.y) < 1e-5);
+        CHECK(relative_error(tiled.dx, want.dx) < 1e-5);
+        CHECK(relative_error(tiled.dw, want.dw) < 1e-5);
+      }
       set_exact_convolution(true);
       const Result exact = run(x, w, b, dy, c.padding);
       set_exact_convolution(false);
@@ -78,6 +99,28 @@ TEST_CASE("3x3 convolution by Winograd equals the float64 sums on every instruct
       CHECK(relative_error(exact.dw, want.dw) < 1e-6);
     }
   }
+}
+
+TEST_CASE("Winograd's tiles are chosen by cost and by the error that the sums allow") {
+  using cpu::detail::WinogradUse;
+  const auto side = [](int64_t size, int64_t in, int64_t out, WinogradUse use) {
+    Conv2dShape s;
+    s.batch = 1;
+    s.in_channels = in;
+    s.out_channels = out;
+    s.in = s.out = {size, size};
+    s.kernel = {3, 3};
+    s.padding = {1, 1};
+    return cpu::detail::winograd_side(s, use);
+  };
+  CHECK(side(256, 192, 192, WinogradUse::forward) == 6);
+  CHECK(side(28, 256, 256, WinogradUse::forward) == 4);    // 7 tiles of 4, while 5 tiles of 6 stick out
+  CHECK(side(96, 1024, 1024, WinogradUse::forward) == 4);  // sums too long for the larger tiles' error
+  CHECK(side(96, 1024, 1024, WinogradUse::weight_gradient) == 6);
+  CHECK(side(64, 3, 64, WinogradUse::forward) == 0);  // three channels: transforms cost more than they save
+  set_exact_convolution(true);
+  CHECK(side(256, 192, 192, WinogradUse::forward) == 0);
+  set_exact_convolution(false);
 }
 
 TEST_CASE("3x3 convolution does not depend on the number of threads") {
