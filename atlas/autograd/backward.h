@@ -92,6 +92,7 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
           grads.size(), node->inputs.size());
     if (!keep_graph) {
       node->backward = nullptr;
+      node->recompute = nullptr;
       node->done = true;
     }
     for (size_t i = 0; i < grads.size(); ++i) {

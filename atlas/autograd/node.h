@@ -30,6 +30,7 @@ struct Node {
   const char* name = "leaf";
   std::vector<Input> inputs;
   std::function<Grads(const Tensor&)> backward;  // empty for leaves, and after it has run
+  std::function<Tensor()> recompute;  // the output once more, where keeping it costs more; see recomputable()
   std::weak_ptr<TensorImpl> leaf;
   bool done = false;                   // backward has run and its saved tensors are gone
   std::unique_ptr<std::string> layer;  // the module that made it, while a profile is taken
@@ -92,17 +93,28 @@ struct NoGrad : GradMode {
   NoGrad() : GradMode(false) {}
 };
 
-/// A tensor kept for backward. Remembers its storage's version and the op that saved it.
+/// A tensor kept for backward. Remembers its storage's version and the op that saved it. Of the result of a cheap op
+/// (recomputable()) it keeps the node instead, and computes it again when it is wanted.
 class Saved {
  public:
   Saved() = default;
   Saved(const Tensor& t, const char* op) : op_(op) {
     if (!t || !grad_enabled()) return;
+    if (t.impl().node && t.impl().node->recompute) {
+      source_ = t.impl().node;
+      return;
+    }
     tensor_ = t.detach();  // no graph: a saved output must not keep its own node alive
     version_ = t.impl().storage->version();
   }
   /// The tensor. @throws Error when it was changed in place since it was saved.
   const Tensor& operator()() const {
+    if (source_ && !tensor_) {
+      check(source_->recompute != nullptr, "backward",
+            "the graph of {} was already used and freed; pass keep_graph = true to the first backward", source_->name);
+      tensor_ = source_->recompute();
+      version_ = tensor_.impl().storage->version();
+    }
     check(
         !tensor_ || tensor_.impl().storage->version() == version_, op_,
         "a tensor needed for its gradient, {}, was changed in place after the forward pass (clone it before changing)",
@@ -110,9 +122,13 @@ class Saved {
     return tensor_;
   }
 
+  /// True when the memory itself is kept.
+  bool in_memory() const { return source_ == nullptr; }
+
  private:
-  Tensor tensor_;
-  uint64_t version_ = 0;
+  mutable Tensor tensor_;
+  mutable uint64_t version_ = 0;
+  std::shared_ptr<Node> source_;
   const char* op_ = "";
 };
 
@@ -157,6 +173,18 @@ Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F
   out.impl().node = std::move(node);
   out.impl().requires_grad = true;
   return out;
+}
+
+/// Says how to compute the recorded result `y` of a cheap op once more from `from`, which the op saves anyway: whoever
+/// saves y for backward then keeps no memory of it. Only worth it for large tensors; others are left as they are, and
+/// so is what would have to be computed from something that is not there itself.
+template <class F>
+Tensor recomputable(Tensor y, const Saved& from, F&& again) {
+  constexpr int64_t kLarge = int64_t{8} << 20;  // bytes
+  const bool large = y.numel() * item_size(y.dtype()) >= kLarge;
+  if (large && grad_enabled() && y.requires_grad() && y.impl().node && from.in_memory())
+    y.impl().node->recompute = std::forward<F>(again);
+  return y;
 }
 
 inline Tensor& Tensor::set_requires_grad(bool on) {

@@ -10,6 +10,7 @@
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
 #include "atlas/cpu/row_reduce.h"
+#include "atlas/kernels/functors.h"
 #include "atlas/kernels/norm.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
@@ -53,6 +54,49 @@ void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, cons
     db[i] += d;
     dx[i] = rstd * (d * w[i] - mean_g - xhat * mean_gx);
   }
+}
+
+/// No activation.
+struct Unchanged {
+  template <class T>
+  T forward(T x) const {
+    return x;
+  }
+  template <class T>
+  T derivative(T) const {
+    return T(1);
+  }
+};
+
+/// run(f) with the functor of an activation.
+template <class F>
+void with_activation(Activation activation, const F& run) {
+  switch (activation) {
+    case Activation::none:
+      return run(Unchanged{});
+    case Activation::relu:
+      return run(functors::Relu{});  // its derivative, written in the output, has the same value at the input
+    case Activation::gelu:
+      return run(functors::Gelu{});
+    case Activation::gelu_tanh:
+      return run(functors::GeluTanh{});
+    case Activation::silu:
+      return run(functors::Silu{});
+  }
+}
+
+/// y = f((x - mean) scale + bias) for one row of channels; like layer_norm_row_backward() a function for its pointers.
+template <class F, class T>
+void normalise_row(F f, const T* __restrict x, const T* __restrict mean, const T* __restrict scale,
+                   const T* __restrict bias, int64_t channels, T* __restrict y) {
+  for (int64_t c = 0; c < channels; ++c) y[c] = f.forward((x[c] - mean[c]) * scale[c] + bias[c]);
+}
+
+/// dz = dy f'((x - mean) scale + bias)
+template <class F, class T>
+void activation_row(F f, const T* __restrict x, const T* __restrict mean, const T* __restrict scale,
+                    const T* __restrict bias, const T* __restrict dy, int64_t channels, T* __restrict dz) {
+  for (int64_t c = 0; c < channels; ++c) dz[c] = dy[c] * f.derivative((x[c] - mean[c]) * scale[c] + bias[c]);
 }
 
 }  // namespace norm_detail
@@ -173,71 +217,86 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
 }
 
 ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                                     const Tensor& bias, Tensor& y) {
+                                     const Tensor& bias, Activation activation, Tensor& y) {
   const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
-  visit_float(x.dtype(), "batch_norm", [&](auto tag) {
-    using T = decltype(tag);
-    const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *b = bias.data<T>();
-    T* yp = y.data<T>();
-    T* scale = workspace<T>(channels);
-    for (int64_t c = 0; c < channels; ++c) scale[c] = s[c] * w[c];
-    parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const T* xr = xp + r * channels;
-        T* __restrict yr = yp + r * channels;
-        for (int64_t c = 0; c < channels; ++c) yr[c] = (xr[c] - m[c]) * scale[c] + b[c];
-      }
+  norm_detail::with_activation(activation, [&](auto f) {
+    visit_float(x.dtype(), "batch_norm", [&](auto tag) {
+      using T = decltype(tag);
+      const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>();
+      T* yp = y.data<T>();
+      const T* b = bias.data<T>();
+      T* scale = workspace<T>(channels);
+      for (int64_t c = 0; c < channels; ++c) scale[c] = s[c] * w[c];
+      parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r)
+          norm_detail::normalise_row(f, xp + r * channels, m, scale, b, channels, yp + r * channels);
+      });
     });
   });
 }
 
-// As layer norm, with the means <.> over the rows of a channel:
-//   dbias = sum dy, dweight = sum dy xhat, dx = weight rstd (dy - <dy> - xhat <dy xhat>)
-// With constant statistics the two means vanish from dx.
+// With z = xhat weight + bias, y = f(z) and dz = dy f'(z); as layer norm, with the means <.> over the rows of a
+// channel:
+//   dbias = sum dz, dweight = sum dz xhat, dx = weight rstd (dz - <dz> - xhat <dz xhat>)
+// With constant statistics the two means vanish from dx. dz waits in dx for its means.
 ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                                      const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight,
-                                      Tensor& dbias) {
+                                      const Tensor& bias, Activation activation, const Tensor& dy,
+                                      bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
   const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
   const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
   const int64_t pieces = (rows + grain - 1) / grain;
-  visit_float(x.dtype(), "batch_norm", [&](auto tag) {
-    using T = decltype(tag);
-    const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *dyp = dy.data<T>();
-    T *dxp = dx.data<T>(), *dw = dweight.data<T>(), *db = dbias.data<T>();
-    double* partial = workspace<double>(pieces * 2 * channels);
-    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
-      double* total = partial + begin / grain * 2 * channels;
-      std::fill(total, total + 2 * channels, 0.0);
-      // Sums in float64: where the mean of dy is all there is of it (a global average follows), dx is what they leave.
-      double* __restrict sum_dyx = total;
-      double* __restrict sum_dy = total + channels;
-      for (int64_t r = begin; r < end; ++r) {
-        const T *xr = xp + r * channels, *dyr = dyp + r * channels;
-        for (int64_t c = 0; c < channels; ++c) {
-          sum_dyx[c] += static_cast<double>(dyr[c] * (xr[c] - m[c]));
-          sum_dy[c] += static_cast<double>(dyr[c]);
+  norm_detail::with_activation(activation, [&](auto f) {
+    visit_float(x.dtype(), "batch_norm", [&](auto tag) {
+      using T = decltype(tag);
+      const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *dyp = dy.data<T>();
+      const T* b = bias.data<T>();
+      T *dxp = dx.data<T>(), *dw = dweight.data<T>(), *db = dbias.data<T>();
+      constexpr bool kPlain = std::is_same_v<decltype(f), norm_detail::Unchanged>;
+      const T* dzp = kPlain ? dyp : dxp;
+      double* partial = workspace<double>(pieces * 2 * channels);
+      // dx = a (dz - <dz>) + k (x - mean), per channel.
+      T* a = workspace<T>(3 * channels, 1);
+      T *k = a + channels, *mean_dz = k + channels;
+      for (int64_t c = 0; c < channels; ++c) a[c] = w[c] * s[c];
+      parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+        double* total = partial + begin / grain * 2 * channels;
+        std::fill(total, total + 2 * channels, 0.0);
+        // Sums in float64: where the mean of dz is all there is of it (a global average follows), dx is what they
+        // leave.
+        double* __restrict sum_dzx = total;
+        double* __restrict sum_dz = total + channels;
+        for (int64_t r = begin; r < end; ++r) {
+          const T *xr = xp + r * channels, *dzr = dzp + r * channels;
+          if constexpr (!kPlain)
+            norm_detail::activation_row(f, xr, m, a, b, dyp + r * channels, channels, dxp + r * channels);
+          for (int64_t c = 0; c < channels; ++c) {
+            sum_dzx[c] += static_cast<double>(dzr[c] * (xr[c] - m[c]));
+            sum_dz[c] += static_cast<double>(dzr[c]);
+          }
         }
+      });
+      norm_detail::combine(partial, pieces, channels, dw, db);
+      const T share = batch_statistics && rows > 0 ? T(1) / static_cast<T>(rows) : T(0);
+      for (int64_t c = 0; c < channels; ++c) {
+        dw[c] *= s[c];
+        k[c] = -a[c] * s[c] * dw[c] * share;
+        double total_dz = 0;
+        for (int64_t p = 0; p < pieces; ++p) total_dz += partial[(2 * p + 1) * channels + c];
+        mean_dz[c] = batch_statistics && rows > 0 ? static_cast<T>(total_dz / static_cast<double>(rows)) : T(0);
       }
-    });
-    norm_detail::combine(partial, pieces, channels, dw, db);
-    // dx = a (dy - <dy>) + k (x - mean), per channel.
-    T* a = workspace<T>(3 * channels, 1);
-    T *k = a + channels, *mean_dy = k + channels;
-    const T scale = batch_statistics && rows > 0 ? T(1) / static_cast<T>(rows) : T(0);
-    for (int64_t c = 0; c < channels; ++c) {
-      dw[c] *= s[c];
-      a[c] = w[c] * s[c];
-      k[c] = -a[c] * s[c] * dw[c] * scale;
-      double total_dy = 0;
-      for (int64_t p = 0; p < pieces; ++p) total_dy += partial[(2 * p + 1) * channels + c];
-      mean_dy[c] = batch_statistics && rows > 0 ? static_cast<T>(total_dy / static_cast<double>(rows)) : T(0);
-    }
-    parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        const T *xr = xp + r * channels, *dyr = dyp + r * channels;
-        T* __restrict dxr = dxp + r * channels;
-        for (int64_t c = 0; c < channels; ++c) dxr[c] = a[c] * (dyr[c] - mean_dy[c]) + k[c] * (xr[c] - m[c]);
-      }
+      parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) {
+          const T* xr = xp + r * channels;
+          if constexpr (kPlain) {
+            const T* dyr = dyp + r * channels;
+            T* __restrict dxr = dxp + r * channels;
+            for (int64_t c = 0; c < channels; ++c) dxr[c] = a[c] * (dyr[c] - mean_dz[c]) + k[c] * (xr[c] - m[c]);
+          } else {
+            T* __restrict dxr = dxp + r * channels;
+            for (int64_t c = 0; c < channels; ++c) dxr[c] = a[c] * (dxr[c] - mean_dz[c]) + k[c] * (xr[c] - m[c]);
+          }
+        }
+      });
     });
   });
 }

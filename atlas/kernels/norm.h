@@ -2,6 +2,7 @@
 #pragma once
 
 #include "atlas/core/profile.h"
+#include "atlas/kernels/gemm_epilogue.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -15,9 +16,10 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& me
                          const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias);
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var);
 void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                        const Tensor& bias, Tensor& y);
+                        const Tensor& bias, Activation activation, Tensor& y);
 void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                         const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
+                         const Tensor& bias, Activation activation, const Tensor& dy, bool batch_statistics, Tensor& dx,
+                         Tensor& dweight, Tensor& dbias);
 }  // namespace cpu
 namespace cuda {  // the same, in atlas/cuda/*.cu
 void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
@@ -60,24 +62,25 @@ inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
   cpu::batch_norm_statistics(x, mean, var);
 }
 
-/// y = (x - mean) rstd weight + bias per channel.
+/// y = activation((x - mean) rstd weight + bias) per channel. On CUDA without an activation only.
 inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                               const Tensor& bias, Tensor& y) {
+                               const Tensor& bias, Activation activation, Tensor& y) {
   const ProfileScope profile("batch_norm", 0, x, mean, rstd, weight, bias, y);
   if constexpr (kWithCuda)
     if (on_cuda("batch_norm", x, mean, rstd, weight, bias, y))
       return cuda::batch_norm_forward(x, mean, rstd, weight, bias, y);
-  cpu::batch_norm_forward(x, mean, rstd, weight, bias, y);
+  cpu::batch_norm_forward(x, mean, rstd, weight, bias, activation, y);
 }
 
 /// `batch_statistics`: mean and rstd depend on x; otherwise they are constants.
 inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                                const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+                                const Tensor& bias, Activation activation, const Tensor& dy, bool batch_statistics,
+                                Tensor& dx, Tensor& dweight, Tensor& dbias) {
   const ProfileScope profile("batch_norm backward", 0, x, mean, rstd, weight, dy, dx, dweight, dbias);
   if constexpr (kWithCuda)
     if (on_cuda("batch_norm", x, mean, rstd, weight, dy, dx, dweight, dbias))
       return cuda::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
-  cpu::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
+  cpu::batch_norm_backward(x, mean, rstd, weight, bias, activation, dy, batch_statistics, dx, dweight, dbias);
 }
 
 }  // namespace kernels

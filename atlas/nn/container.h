@@ -44,7 +44,7 @@ class Sequential : public Module {
       const Pair& pair = pairs_[i];
       if (!pair.conv_norm) {
         y = (*layers_[i])(std::move(y));
-      } else if (pair.activation != Activation::none && detail::inference_mode()) {
+      } else if (pair.activation != Activation::none && detail::module_observer() == nullptr) {
         y = (*pair.conv_norm)(y, pair.activation);
         i += 2;
       } else {

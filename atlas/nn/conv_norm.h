@@ -25,7 +25,10 @@ class ConvNorm {
     if (norm_.training() || !detail::inference_mode()) {
       folded_.clear();
       packed_.clear();
-      const Tensor y = activate(norm_(conv_(x)), activation);
+      const Tensor c = conv_(x);
+      const Tensor y = activation == Activation::none         ? norm_(c)
+                       : detail::module_observer() == nullptr ? norm_.activated(c, activation)
+                                                              : activate(norm_(c), activation);
       return residual ? residual + y : y;
     }
     const Folded f =

@@ -50,8 +50,10 @@ class BatchNorm2d : public Module {
     register_buffer("running_var", running_var);
     register_buffer("num_batches_tracked", num_batches_tracked);
   }
-  Tensor forward(const Tensor& x) const override {
-    Tensor y = batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_);
+  Tensor forward(const Tensor& x) const override { return activated(x, Activation::none); }
+  /// activation(forward(x)), in the same passes over memory.
+  Tensor activated(const Tensor& x, Activation activation) const {
+    Tensor y = batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_, activation);
     if (training() && !is_recomputing()) {
       Tensor count = num_batches_tracked;
       count.fill_(static_cast<double>(count.item<int64_t>() + 1));

@@ -194,8 +194,9 @@ inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias =
   if (!fused.empty()) return y;
 
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
+  const Tensor kept = detail::try_rows_view(x) ? x : rows;  // x itself knows whether it can be computed again
   return record("linear", y, {x, weight, bias},
-                [sx = Saved(need_w ? rows : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x,
+                [sx = Saved(need_w ? kept : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x,
                  need_w, need_b, shape_x = x.shape(), out](const Tensor& dy) {
                   const Tensor dr = detail::rows_view(dy);
                   Grads grads(3);
@@ -206,7 +207,7 @@ inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias =
                   }
                   if (need_w) {  // dW = dyᵀ x
                     grads[1] = empty({out, shape_x.back()}, dy.dtype(), dy.device());
-                    kernels::matmul(detail::swap_last_axes(dr), sx(), {}, grads[1]);
+                    kernels::matmul(detail::swap_last_axes(dr), detail::rows_view(sx()), {}, grads[1]);
                   }
                   if (need_b) {  // db = the sum of dy over all rows
                     grads[2] = empty({out}, dy.dtype(), dy.device());

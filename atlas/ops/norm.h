@@ -47,22 +47,30 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
   Tensor y = empty_like(rows), mean = empty({count}, x.dtype(), x.device()), rstd = empty_like(mean);
   kernels::layer_norm_forward(rows, w, b, eps, y, mean, rstd);
-  return record(
-      "layer_norm", y, {x, weight, bias},
-      [x = Saved(rows, "layer_norm"), w = Saved(w, "layer_norm"), mean = Saved(mean, "layer_norm"),
-       rstd = Saved(rstd, "layer_norm"), affine = std::array{weight.defined(), bias.defined()}](const Tensor& dy) {
-        // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy. Overwrites.
-        Tensor dx = empty_like(x()), dw = empty_like(w()), db = empty_like(w());
-        kernels::layer_norm_backward(x(), w(), mean(), rstd(), dy.contiguous(), dx, dw, db);
-        return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
-      });
+  if (!needs_record({x, weight, bias})) return y;
+  const Saved sx(rows, "layer_norm"), sw(w, "layer_norm"), sb(b, "layer_norm");
+  y = record("layer_norm", y, {x, weight, bias},
+             [sx, sw, mean = Saved(mean, "layer_norm"), rstd = Saved(rstd, "layer_norm"),
+              affine = std::array{weight.defined(), bias.defined()}](const Tensor& dy) {
+               // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy.
+               // Overwrites.
+               Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
+               kernels::layer_norm_backward(sx(), sw(), mean(), rstd(), dy.contiguous(), dx, dw, db);
+               return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+             });
+  return recomputable(y, sx, [sx, sw, sb, eps, count] {
+    Tensor again = empty_like(sx()), m = empty({count}, again.dtype(), again.device()), r = empty_like(m);
+    kernels::layer_norm_forward(sx(), sw(), sb(), eps, again, m, r);
+    return again;
+  });
 }
 
 /// Batch normalisation over all axes but the last (channels-last).
 ///
 /// y = (x - mean) / sqrt(var + eps) * weight + bias per channel. In training, mean and biased variance are those of x,
 /// and running = (1 - momentum) running + momentum * (mean, unbiased variance); otherwise the running statistics are
-/// used. Recomputation inside checkpoint() does not update the running statistics a second time.
+/// used. Recomputation inside checkpoint() does not update the running statistics a second time. An activation is part
+/// of the same passes; the result is computed again in backward rather than kept.
 /// @param x             float32 or float64 [..., C]
 /// @param weight        [C]; undefined means ones
 /// @param bias          [C]; undefined means zeros
@@ -71,14 +79,18 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
 /// @param training      whether to use the statistics of x and update the running ones
 /// @param momentum      weight of the new statistics in [0, 1]
 /// @param eps           added to the variance
+/// @param activation    applied to the result
 /// @return [..., C]
 /// @throws Error for vectors that are not [C] of x's dtype, one running statistic without the other, and a single value
 /// per
 ///         channel in training, whose variance is undefined.
 /// Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
 inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
-                         const Tensor& running_var, bool training, double momentum = 0.1, double eps = 1e-5) {
+                         const Tensor& running_var, bool training, double momentum = 0.1, double eps = 1e-5,
+                         Activation activation = Activation::none) {
   norm_detail::check_input(x, "batch_norm");
+  if (activation != Activation::none && x.device().is_cuda())
+    return activate(batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps), activation);
   const Tensor w = norm_detail::channel_vector(weight, x, "batch_norm", "weight", 1);
   const Tensor b = norm_detail::channel_vector(bias, x, "batch_norm", "bias", 0);
   check(running_mean.defined() == running_var.defined(), "batch_norm",
@@ -111,17 +123,25 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
     const NoGrad off;
     rstd = rsqrt(add(var, eps));
   }
-  kernels::batch_norm_forward(rows, mean, rstd, w, b, y);
-  return record("batch_norm", y, {x, weight, bias},
-                [x = Saved(rows, "batch_norm"), mean = Saved(mean, "batch_norm"), rstd = Saved(rstd, "batch_norm"),
-                 w = Saved(w, "batch_norm"), affine = std::array{weight.defined(), bias.defined()},
-                 batch_statistics](const Tensor& dy) {
-                  // dx = weight rstd (dy - <dy> - xhat <dy xhat>), without the means when the statistics are constants;
-                  // dweight = sum dy xhat, dbias = sum dy. Overwrites.
-                  Tensor dx = empty_like(x()), dw = empty_like(w()), db = empty_like(w());
-                  kernels::batch_norm_backward(x(), mean(), rstd(), w(), dy.contiguous(), batch_statistics, dx, dw, db);
-                  return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
-                });
+  kernels::batch_norm_forward(rows, mean, rstd, w, b, activation, y);
+  if (!needs_record({x, weight, bias})) return y;
+  const Saved sx(rows, "batch_norm"), sm(mean, "batch_norm"), sr(rstd, "batch_norm"), sw(w, "batch_norm"),
+      sb(b, "batch_norm");
+  y = record("batch_norm", y, {x, weight, bias},
+             [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()}, batch_statistics,
+              activation](const Tensor& dy) {
+               // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
+               // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
+               Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
+               kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics,
+                                            dx, dw, db);
+               return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+             });
+  return recomputable(y, sx, [sx, sm, sr, sw, sb, activation] {
+    Tensor again = empty_like(sx());
+    kernels::batch_norm_forward(sx(), sm(), sr(), sw(), sb(), activation, again);
+    return again;
+  });
 }
 
 /// layer_norm from plain ops.

@@ -18,10 +18,17 @@ Tensor unary(F f, const Tensor& x) {
   Tensor y = empty_like(x);
   kernels::unary_forward(f, x, y);
   if (!needs_record({x})) return y;
-  return record(F::kName, y, {x}, [f, v = Saved(F::kFromOutput ? y : x, F::kName)](const Tensor& dy) {
+  const Saved v(F::kFromOutput ? y : x, F::kName);
+  y = record(F::kName, y, {x}, [f, v](const Tensor& dy) {
     Tensor dx = empty_like(dy);
     kernels::unary_backward(f, v(), dy, dx);
     return Grads{dx};
+  });
+  if constexpr (F::kFromOutput) return y;
+  return recomputable(y, v, [f, v] {
+    Tensor again = empty_like(v());
+    kernels::unary_forward(f, v(), again);
+    return again;
   });
 }
 

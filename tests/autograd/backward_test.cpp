@@ -189,3 +189,47 @@ TEST_CASE("backward frees saved tensors") {
   backward(y, ones({1000}));
   CHECK(memory_stats().current < before + 3 * 4096);  // y and the gradient
 }
+
+TEST_CASE("the result of a cheap op is computed again in backward instead of kept") {
+  constexpr int64_t kCount = int64_t{1} << 21, kBytes = kCount * 4;
+  int again = 0;
+  const auto cheap = [&](const Tensor& x) {
+    const Saved from(x, "cheap");
+    return recomputable(scaled(x, 3), from, [from, &again] {
+      ++again;
+      return scaled(from(), 3);
+    });
+  };
+  const Tensor x = leaf(2, {kCount}), w = leaf(5, {kCount});
+  const int64_t before = memory_stats().current;
+  Tensor y = times(cheap(x), w);
+  CHECK(memory_stats().current <= before + kBytes);  // y; neither 3 x nor copies of x and w
+  CHECK(again == 0);
+  const Tensor seed = ones({kCount});
+  backward(y, seed, true);
+  CHECK(again == 1);
+  CHECK(x.grad().at<float>({7}) == 15);
+  CHECK(w.grad().at<float>({7}) == 6);
+  backward(y, seed);
+  CHECK(w.grad().at<float>({7}) == 12);
+  y = Tensor();
+
+  // Of two cheap ops in a row, the second has nothing in memory to start from: its result is kept.
+  again = 0;
+  y = times(cheap(cheap(x)), w);
+  backward(y, seed);
+  CHECK(again == 0);  // cheap() itself saved x for recomputation only
+  CHECK(w.grad().at<float>({7}) == 12 + 18);
+
+  // Small tensors are kept.
+  again = 0;
+  const Tensor a = leaf(2, {100}), b = leaf(5, {100});
+  backward(times(cheap(a), b), ones({100}));
+  CHECK(again == 0);
+  CHECK(b.grad().at<float>({7}) == 6);
+
+  // What it starts from must not have changed meanwhile.
+  Tensor z = times(cheap(x), w);
+  x.detach().fill_(1);
+  CHECK_THROWS_AS(backward(z, seed), Error);
+}

@@ -125,6 +125,63 @@ TEST_CASE("batch_norm: gradient check, composite, shapes") {
                       {random({3000, 5}, 1, float32), random({5}, 2, float32), random({5}, 3, float32)}) < 2e-4);
 }
 
+TEST_CASE("batch_norm with an activation: gradient check, composite, threads, computed again for large maps") {
+  for (Activation f : {Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
+    CAPTURE(static_cast<int>(f));
+    const Op fused = [f](const std::vector<Tensor>& in) {
+      return batch_norm(in[0], in[1], in[2], {}, {}, true, 0.1, 1e-5, f);
+    };
+    const Op reference = [f](const std::vector<Tensor>& in) {
+      return activate(batch_norm_reference(in[0], in[1], in[2]), f);
+    };
+    const Op constant = [f, m = random({5}, 4), v = wave({5}, 0, 1)](const std::vector<Tensor>& in) {
+      return batch_norm(in[0], in[1], in[2], m, v, false, 0.1, 1e-5, f);
+    };
+    for (const Shape& s : {Shape{7, 5}, Shape{2, 3, 4, 5}, Shape{900, 5}}) {
+      CAPTURE(s.str());
+      if (s.numel() < 1000) {
+        CHECK(gradcheck(fused, {random(s, 1), random({5}, 2), random({5}, 3)}).checked > 0);
+        CHECK(gradcheck(constant, {random(s, 1), random({5}, 2), random({5}, 3)}).checked > 0);
+      }
+      CHECK(op_difference(fused, reference, {random(s, 1), random({5}, 2), random({5}, 3)}) < 1e-11);
+      CHECK(op_difference(fused, reference, {random(s, 1, float32), random({5}, 2, float32), random({5}, 3, float32)}) <
+            2e-4);
+    }
+    CHECK(same_for_any_threads([&] {
+      return with_gradients(fused, {random({900, 70}, 1, float32), random({70}, 2, float32), random({70}, 3, float32)});
+    }));
+  }
+  // The square saves its operand, which is computed again: from the map, its statistics, and the activation.
+  const Tensor x = random({8192, 256}, 1, float32), w = random({256}, 2, float32), b = random({256}, 3, float32);
+  const auto squared = [](bool fused) -> Op {
+    return [fused](const std::vector<Tensor>& in) {
+      if (!fused) return square(gelu(batch_norm(in[0], in[1], in[2], {}, {}, true)));
+      return square(batch_norm(in[0], in[1], in[2], {}, {}, true, 0.1, 1e-5, Activation::gelu));
+    };
+  };
+  CHECK(op_difference(squared(true), squared(false), {x, w, b}) < 2e-4);
+  const Tensor leaf = copy_of(x).set_requires_grad();
+  const int64_t before = memory_stats().current;
+  const Tensor y = square(batch_norm(leaf, w, b, {}, {}, true, 0.1, 1e-5, Activation::gelu));
+  CHECK(memory_stats().current < before + x.numel() * 4 + (1 << 20));
+}
+
+TEST_CASE("layer_norm and gelu of large tensors are computed again in backward") {
+  const Tensor w = random({512}, 2, float32), b = random({512}, 3, float32);
+  const Tensor x = copy_of(random({4096, 512}, 1, float32)).set_requires_grad();
+  const auto gradient = [&](auto&& f) {
+    const int64_t before = memory_stats().current;
+    const Tensor y = square(f(x));
+    CHECK(memory_stats().current < before + x.numel() * 4 + (1 << 20));
+    return grad({y}, {x})[0];
+  };
+  const Tensor part = copy_of(slice(x.detach(), 0, 0, 8)).set_requires_grad();  // small: all is kept
+  CHECK(same_bits(slice(gradient([&](const Tensor& t) { return layer_norm(t, w, b); }), 0, 0, 8).contiguous(),
+                  grad({square(layer_norm(part, w, b))}, {part})[0]));
+  CHECK(same_bits(slice(gradient([&](const Tensor& t) { return gelu(t); }), 0, 0, 8).contiguous(),
+                  grad({square(gelu(part))}, {part})[0]));
+}
+
 TEST_CASE("batch_norm: empty input leaves the running statistics alone") {
   Tensor mean = wave({3}, 1), var = wave({3}, 0, 1);
   const Tensor before = copy_of(mean);
