@@ -92,11 +92,9 @@ inline void winograd_filters(const float* weight, const Conv2dShape& s, int64_t 
   });
 }
 
-/// A row of `channels` floats in a matrix of points: whole vectors, and an odd number of cache lines, so that rows do
-/// not fall into the same sets of a cache.
-inline int64_t winograd_row(int64_t channels, int64_t unit) {
-  return (divide_up(channels, unit) * unit + 15) / 16 * 16 + 16;
-}
+/// At least `floats`, in an odd number of cache lines: steps of this length visit all sets of a cache. (The points of
+/// one tile a multiple of 4 KiB apart would share the few lines of one set.)
+inline int64_t odd_lines(int64_t floats) { return (divide_up(floats, 16) | 1) * 16; }
 
 /// Tiles handled together: their points before and after the product take about `bytes`.
 inline int64_t winograd_chunk(const WinogradTiles& tiles, int64_t channels, int64_t bytes, int64_t unit) {
@@ -133,13 +131,13 @@ inline void winograd_convolve(const float* x, const float* weight, float* y, con
     u = mine;
   }
 
-  const int64_t left_step = winograd_row(from, 16), right_step = winograd_row(to, kernels.tile_columns);
+  const int64_t left_step = odd_lines(from), right_step = odd_lines(f.panels * kernels.tile_columns);
   const WinogradChunks chunks(tiles, left_step + right_step, f.size);
-  const WinogradLayout left{chunks.tiles * left_step, left_step, left_step, left_step};
-  const WinogradLayout right{chunks.tiles * right_step, right_step, right_step, right_step};
+  const WinogradLayout left{odd_lines(chunks.tiles * left_step), left_step, left_step, left_step};
+  const WinogradLayout right{odd_lines(chunks.tiles * right_step), right_step, right_step, right_step};
   const auto convolve = [&](int64_t first, int64_t last) {
-    float* v = workspace<float>(tiles.points() * chunks.tiles * (left_step + right_step), kSlotPoints);
-    float* m = v + tiles.points() * chunks.tiles * left_step;
+    float* v = workspace<float>(tiles.points() * (left.point_step + right.point_step), kSlotPoints);
+    float* m = v + tiles.points() * left.point_step;
     parallel_for(last - first, chunks.grain, [&](int64_t begin, int64_t end) {
       kernels.winograd(side).input(tiles, x, from, first + begin, first + end, v + begin * left_step, left);
     });
@@ -166,11 +164,11 @@ inline void winograd_weight_gradient(const float* x, const float* dy, float* dw,
   const Simd& kernels = simd();
   const WinogradTiles tiles(s, side);
   const int64_t in = s.in_channels, out = s.out_channels, tile = kernels.tile_columns, points = tiles.points();
-  const int64_t panels = divide_up(in, tile), out_step = divide_up(out, 16) * 16;
+  const int64_t panels = divide_up(in, tile), out_step = odd_lines(out);
   const int64_t chunk =
       std::min<int64_t>(kGemmDepth, winograd_chunk(tiles, panels * tile + out_step, int64_t{24} << 20, 16));
-  const WinogradLayout right{panels * chunk * tile, tile, chunk * tile, tile};
-  const WinogradLayout left{chunk * out_step, out_step, out_step, out_step};
+  const WinogradLayout right{odd_lines(panels * chunk * tile), tile, chunk * tile, tile};
+  const WinogradLayout left{odd_lines(chunk * out_step), out_step, out_step, out_step};
   float* v = workspace<float>(points * right.point_step, kSlotPoints);
   float* z = workspace<float>(points * left.point_step, kSlotShared);
   float* du = workspace<float>(points * out * in, kSlotFilters);
