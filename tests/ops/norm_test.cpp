@@ -5,6 +5,7 @@
 
 #include "atlas/autograd/checkpoint.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;
