@@ -16,6 +16,7 @@
 #include "atlas/core/isa.h"
 #include "atlas/core/math.h"
 #include "atlas/core/parallel.h"
+#include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
 #include "atlas/core/shape.h"

@@ -9,6 +9,7 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
+#include "atlas/cpu/bf16.h"
 #include "atlas/cpu/winograd.h"
 #include "atlas/kernels/conv.h"
 
@@ -160,6 +161,8 @@ ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
     detail::winograd_filters(weight.data<float>(), s, side, false, u.data<float>());
     return u;
   }
+  if (inference_precision() == bfloat16 && detail::bf16_convolves(s))
+    return detail::bf16_packed(weight.data<float>(), s.depth(), s.out_channels, s.depth());
   const detail::PackedPanels filters(s.out_channels, s.depth());
   Tensor packed = empty({filters.size()});
   filters.pack(true, weight.data<float>(), s.depth(), packed.data<float>());
@@ -177,6 +180,10 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
         .bias = b, .activation = fused.activation, .residual = fused.residual ? fused.residual.data<T>() : nullptr};
     if (rows == 0) return;
     if constexpr (std::is_same_v<T, float>) {
+      if (fused.packed && fused.packed.dtype() == bfloat16)
+        return s.pointwise()
+                   ? detail::bf16_product(in, depth, fused.packed, rows, channels, depth, out, channels, epilogue)
+                   : detail::bf16_convolve(in, fused.packed, out, s, epilogue);
       const float* packed = fused.packed ? fused.packed.data<float>() : nullptr;
       if (s.pointwise() && packed != nullptr)
         return detail::gemm_shared(false, true, rows, channels, depth, 1.0f, in, depth, w, depth, 0.0f, out, channels,

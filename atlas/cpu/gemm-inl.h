@@ -9,6 +9,7 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
+#include "atlas/cpu/bf16.h"
 #include "atlas/cpu/gemm_eigen-inl.h"
 #include "atlas/cpu/gemm_panels.h"
 #include "atlas/kernels/gemm.h"
@@ -95,6 +96,8 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
 
 ATLAS_INLINE Tensor packed_weight(const Tensor& weight) {
   if (weight.dtype() != float32 || weight.numel() == 0 || detail::use_eigen()) return {};
+  if (inference_precision() == bfloat16 && weight.strides()[1] == 1)
+    return detail::bf16_packed(weight.data<float>(), weight.strides()[0], weight.size(0), weight.size(1));
   const detail::PackedPanels right(weight.size(0), weight.size(1));
   Tensor packed = empty({right.size()});
   const MatrixLayout layout = matrix_layout(weight);
@@ -113,10 +116,13 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
     const GemmEpilogue<T> epilogue{.bias = bias ? bias.data<T>() : nullptr,
                                    .activation = fused.activation,
                                    .residual = fused.residual ? fused.residual.data<T>() : nullptr};
-    if constexpr (std::is_same_v<T, float>)
-      if (fused.packed)
+    if constexpr (std::is_same_v<T, float>) {
+      if (fused.packed && fused.packed.dtype() == bfloat16 && !la.transposed)
+        return detail::bf16_product(a.data<T>(), la.ld, fused.packed, m, n, k, c.data<T>(), n, epilogue);
+      if (fused.packed && fused.packed.dtype() == float32)
         return detail::gemm_shared(la.transposed, lb.transposed, m, n, k, T(1), a.data<T>(), la.ld, b.data<T>(), lb.ld,
                                    T(0), c.data<T>(), n, epilogue, fused.packed.data<float>());
+    }
     std::vector<GemmOperands<T>> batch(static_cast<size_t>(items));
     for (int64_t i = 0; i < items; ++i) {
       int64_t rest = i, at = 0, bt = 0;

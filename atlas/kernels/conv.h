@@ -65,7 +65,7 @@ inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& 
 }
 /// Filters prepared for such images; undefined when that would not show, as for packed_weight().
 inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
-  return weight.device().is_cuda() || s.out_pixels() > kPackedRows ? Tensor() : cpu::packed_filters(weight, s);
+  return weight.device().is_cuda() || !worth_packing(s.out_pixels()) ? Tensor() : cpu::packed_filters(weight, s);
 }
 inline void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
   const ProfileScope profile("conv2d dx", s.flops(), dy, weight, dx);

@@ -4,6 +4,7 @@
 
 #include <span>
 
+#include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
 #include "atlas/kernels/gemm_epilogue.h"
 #include "atlas/tensor/tensor.h"
@@ -64,7 +65,8 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
 /// A residual or packed right side (of packed_weight()) is for a single product only.
 ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
 
-/// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set; undefined where that is not how it is done.
+/// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set and inference_precision(); undefined where that
+/// is not how it is done.
 ATLAS_INLINE Tensor packed_weight(const Tensor& weight);
 
 /// out[C] = sum over the rows of x[rows, C], whose rows may be apart but are contiguous.
@@ -86,9 +88,11 @@ inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor&
 }
 /// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
 inline constexpr int64_t kPackedRows = 4096;
-/// A weight prepared for `rows` rows at a time; undefined when that would not show.
+inline bool worth_packing(int64_t rows) { return rows <= kPackedRows || inference_precision() == bfloat16; }
+/// A weight prepared for `rows` rows at a time; undefined when that would not show. In bfloat16 (whose dtype it then
+/// has) always defined, because that is what chooses the precision of the product.
 inline Tensor packed_weight(const Tensor& weight, int64_t rows) {
-  return weight.device().is_cuda() || rows > kPackedRows ? Tensor() : cpu::packed_weight(weight);
+  return weight.device().is_cuda() || !worth_packing(rows) ? Tensor() : cpu::packed_weight(weight);
 }
 inline void column_sums(const Tensor& x, Tensor& out) {
   const ProfileScope profile("column_sums", 0, x, out);

@@ -25,7 +25,8 @@ class PackedFilters {
                          const Conv2dShape s = conv2d_shape(x, weight, options);
                          return kernels::packed_filters(contiguous_copy(weight.detach()), s);
                        },
-                       {static_cast<int64_t>(cpu_isa()), exact_convolution(), x.size(0), x.size(1), x.size(2)});
+                       {static_cast<int64_t>(cpu_isa()), static_cast<int64_t>(inference_precision()),
+                        exact_convolution(), x.size(0), x.size(1), x.size(2)});
   }
   void clear() const { packed_.clear(); }
 

@@ -35,8 +35,9 @@ class Linear : public Module {
       return activate(linear(x, weight, bias), activation);
     }
     const int64_t rows = x.numel() / std::max<int64_t>(1, x.size(-1));
-    const Tensor packed = packed_.get({weight}, [&] { return kernels::packed_weight(weight.detach(), rows); },
-                                      {static_cast<int64_t>(cpu_isa()), rows <= kernels::kPackedRows});
+    const Tensor packed = packed_.get(
+        {weight}, [&] { return kernels::packed_weight(weight.detach(), rows); },
+        {static_cast<int64_t>(cpu_isa()), kernels::worth_packing(rows), static_cast<int64_t>(inference_precision())});
     return linear(x, weight, bias, {.activation = activation, .packed = packed});
   }
 

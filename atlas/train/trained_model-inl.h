@@ -92,6 +92,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   check(!own || (source.weights.empty() && source.model_options.empty() && !source.ema), op,
         "--weights, --model-options and --ema go with --model, not with --checkpoint");
   check(source.crop >= 0 && source.crop <= 1, op, "--crop must lie in (0, 1], got {}", source.crop);
+  if (!source.precision.empty()) set_inference_precision(parse_precision(source.precision));
   TrainedModel t;
   data::EvaluationSettings settings;
   if (own) {

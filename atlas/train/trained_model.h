@@ -36,6 +36,7 @@ struct ModelSource {
   std::string model_options;
   std::string classes;
   std::string image_size;
+  std::string precision;
   double crop = 0;
   bool ema = false;
 };
@@ -49,6 +50,8 @@ void for_each_option(Source& s, Visitor&& visit) {
   visit("--model-options", s.model_options,
         "JSON object that overrides fields of the preset, e.g. '{\"dim\": 96}', or a file that holds one");
   visit("--classes", s.classes, "text file with the names of the classes, one per line");
+  visit("--precision", s.precision,
+        "float32 (default), or bf16: products in bfloat16, faster on CPUs with AVX512_BF16, answers move by some 1e-2");
   visit("--image-size", s.image_size,
         "pixels to resize to: 384, 640x480 (width x height), or native for pictures as they are; default: the model's "
         "own");

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <iostream>
 
+#include "atlas/core/precision.h"
 #include "growth.h"
 #include "measure.h"
 #include "peak.h"
@@ -78,7 +79,7 @@ void run_ratio(const Case& c, const Settings& s) {
       "| case | ours | PyTorch | ratio | goal, stretch | memory: ours, PyTorch | PyTorch ran as | load | date, commit "
       "|\n"
       "|---|---|---|---|---|---|---|---|---|\n",
-      machine_lines(s), peer ? fmt::format("\nPyTorch {}, float32.", peer->version()) : "", 7);
+      machine_lines(s), peer ? fmt::format("\nPyTorch {}, both in {}.", peer->version(), s.peer.precision) : "", 7);
   const std::string goal = c.goal > 0 ? fmt::format("{:.1f}x, {:.1f}x", c.goal, c.stretch) : "-";
   const std::string row = peer ? fmt::format(
                                      "| {} (`{}`) | {} | {} | {}**{:.2f}x** ({:.2f} to {:.2f}) | {} | {} ({}), {} | {} "
@@ -94,7 +95,8 @@ void run_ratio(const Case& c, const Settings& s) {
                                : fmt::format("| {} (`{}`) | {} | - | - | {} | {} ({}), - | - | {:.0f} % | {} {} |\n",
                                              c.title, c.name, time_text(r.ours.median), goal, memory_text(r.our_memory),
                                              memory_text(r.our_tensors), r.foreign * 100, today(), s.commit);
-  write_row(s.record, "models", describe_machine(), header, c.name, row);
+  write_row(s.record, s.peer.precision == "float32" ? "models" : "models-" + s.peer.precision, describe_machine(),
+            header, c.name, row);
 }
 
 /// A table of products as shares of the measured peak.
@@ -182,6 +184,11 @@ void run(Settings s) {
   if (s.threads <= 0) s.threads = static_cast<int>(std::thread::hardware_concurrency());
   s.peer.threads = s.threads;
   atlas::set_num_threads(s.threads);
+  const bool rounded = s.peer.precision == "bf16";
+  atlas::check(!rounded || (c->works.front().starts_with("model ") && c->works.front().ends_with(" forward")), "bench",
+               "{} is no forward pass of a model: only those have a precision", s.name);
+  atlas::set_inference_precision(atlas::parse_precision(s.peer.precision));
+  if (rounded && s.measure.tolerance == 0) s.measure.tolerance = 5e-2;
   std::filesystem::create_directories(s.peer.folder);
   if (c->works.front().starts_with("linear"))
     run_products(*c, s);
@@ -208,6 +215,8 @@ int main(int argc, char** argv) {
   app.add_option("--pairs", s.measure.pairs, "pairs of runs")->check(CLI::Range(1, 10000));
   app.add_option("--seconds", s.measure.seconds, "least length of one side of a pair")->check(CLI::Range(0.0, 600.0));
   app.add_option("--tolerance", s.measure.tolerance, "largest relative difference of the answers (0 = the case's own)");
+  app.add_option("--precision", s.peer.precision, "of forward passes, both sides: float32 or bf16")
+      ->check(CLI::IsMember({"float32", "bf16"}));
   app.add_option("--record", s.record, "Markdown file whose marked section gets the result");
   app.add_option("--commit", s.commit, "what the record calls this version");
   app.add_option("--folder", s.peer.folder, "folder for PyTorch's chosen variants and compiled code");

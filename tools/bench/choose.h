@@ -18,6 +18,7 @@ namespace bench {
 
 struct PeerOptions {
   std::string python, script;
+  std::string precision = "float32";
   int threads = 1;
   double compile_limit = 900;          ///< seconds that torch.compile may take for one variant
   std::string folder;                  ///< for choices and compiled code
@@ -39,7 +40,7 @@ namespace detail {
 inline Environment allocator_environment(const std::string& allocator, const PeerOptions& o) {
   const std::string compiled = o.folder + "/inductor";
   std::filesystem::create_directories(compiled);
-  Environment e{{"TORCHINDUCTOR_CACHE_DIR", compiled}};
+  Environment e{{"TORCHINDUCTOR_CACHE_DIR", compiled}, {"ATLAS_BENCH_PRECISION", o.precision}};
   if (allocator == "malloc") return e;
   if (allocator == "malloc-tuned") {
     e.push_back({"MALLOC_MMAP_THRESHOLD_", "34359738368"});
@@ -86,7 +87,8 @@ inline std::unique_ptr<Peer> start_peer(const std::string& work, const Choice& c
 /// to compile is left out, and the remark says so.
 inline Choice choose(const Case& c, const PeerOptions& o) {
   // A peer that does not even start must not look like a variant that failed.
-  const std::string version = Peer(o.python, o.script, o.threads, {}).version();
+  const std::string version =
+      Peer(o.python, o.script, o.threads, {}).version() + (o.precision == "float32" ? "" : "-" + o.precision);
   const std::string file = fmt::format("{}/choice-{}-{}-torch-{}.txt", o.folder, c.name, o.threads, version);
   Choice best;
   if (std::ifstream in(file); in && !o.again) {

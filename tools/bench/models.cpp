@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/loss.h"
@@ -132,7 +133,7 @@ void run(const std::string& name, int64_t size, int64_t batch, const std::string
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string model, profile, mode = "both";
+  std::string model, profile, mode = "both", precision = "float32";
   int64_t size = 224, batch = 8;
   int threads = 0, runs = 3;
   double seconds = 1;
@@ -143,6 +144,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", batch, "images per step")->check(CLI::Range(1, 1 << 16));
   app.add_option("--mode", mode, "what to time")->check(CLI::IsMember({"forward", "train", "both", "inference"}));
   app.add_option("--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
+  app.add_option("--precision", precision, "of products in forward passes: float32 or bf16");
   app.add_option("--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
   app.add_option("--seconds", seconds, "least time measured")->check(CLI::Range(0.0, 3600.0));
@@ -155,6 +157,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    set_inference_precision(parse_precision(precision));
     if (threads > 0) set_num_threads(threads);
     std::printf("%d threads\n", num_threads());
     if (!model.empty()) {

@@ -19,6 +19,7 @@ tried once per case and kept (--choose-again).
   --quick          three pairs, and nothing is recorded
   --pairs N        pairs of runs (7)
   --threads N      threads of both sides (all cores)
+  --precision bf16 forward passes in bfloat16, PyTorch's under autocast (float32)
   --record FILE    where the Markdown goes (tools/bench/RESULTS.md); `none` for nowhere
   --preload FILE   one more allocator for PyTorch to try (libjemalloc, libtcmalloc: those of the system are found)
   --choose-again   try PyTorch's variants again; --choose-only: and stop after that
@@ -46,14 +47,14 @@ growth=no
 list=no
 while [ $# -gt 0 ]; do
   case $1 in
-    --torch | --case | --pairs | --threads | --record | --preload | --compile-limit | --folder | --growth-models | --growth-sizes)
+    --torch | --case | --pairs | --threads | --record | --preload | --compile-limit | --precision | --folder | --growth-models | --growth-sizes)
       [ $# -ge 2 ] || fail "$1 needs a value"
       ;;
   esac
   case $1 in
     --torch) torch=$2; shift ;;
     --case) cases+=("$2"); shift ;;
-    --pairs | --threads | --preload | --compile-limit | --growth-models | --growth-sizes) pass+=("$1" "$2"); shift ;;
+    --pairs | --threads | --preload | --compile-limit | --precision | --growth-models | --growth-sizes) pass+=("$1" "$2"); shift ;;
     --record) record=$2; shift ;;
     --folder) folder=$2; shift ;;
     --choose-again | --choose-only) pass+=("$1") ;;

@@ -26,6 +26,7 @@ import atlas
 import formula
 import mambavision
 
+BF16 = os.environ.get("ATLAS_BENCH_PRECISION") == "bf16"
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -83,7 +84,7 @@ class Model:
             self.optimizer.step()
             self.optimizer.zero_grad()
         else:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=BF16):
                 return self.call(self.x)
 
     def warm(self):
@@ -96,7 +97,7 @@ class Model:
 
     def answer(self):
         if not self.train:
-            return self.step().flatten().tolist()
+            return self.step().float().flatten().tolist()
         loss = self.loss_and_gradients().item()
         norms = [p.grad.double().norm().item() for _, p in sorted(self.net.named_parameters())]
         self.optimizer.zero_grad()
