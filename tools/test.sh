@@ -6,7 +6,9 @@ usage() {
   cat <<'TEXT'
 Usage: tools/test.sh [OPTION]...
 
-Installs what is missing (tools/setup.sh), builds the release preset and runs all tests.
+Installs what is missing (tools/setup.sh), builds the release preset and runs all tests, then the tests of
+tensors, ops, layers and models once more on an emulated CUDA device, whose kernels run on the CPU. Where
+nvcc is found, the CUDA library is compiled too (for one architecture).
 The last line says `N passed, N failed`; the exit code is not 0 when one failed.
 
   --sanitize   then build and run the unit tests with address and undefined-behaviour sanitizers
@@ -57,20 +59,26 @@ fi
 passed=0
 failed=0
 
+# build PRESET TARGETS CMAKE_OPTION...: configures and builds; false when one of them fails.
+build() {
+  local preset=$1 targets=$2 log=build/$1/configure.log
+  shift 2
+  mkdir -p "build/$preset"
+  if ! cmake --preset "$preset" -DATLAS_WERROR=$werror "$@" >"$log" 2>&1; then
+    cat "$log"
+    return 1
+  fi
+  # shellcheck disable=SC2086 # several targets
+  cmake --build "build/$preset" --parallel "$jobs" --target $targets
+}
+
 # run_tests PRESET TARGET CTEST_ARGUMENT...: builds a preset, runs its tests and adds to the counts. A preset that
 # does not build counts as one failed test.
 run_tests() {
   local preset=$1 target=$2 tree=build/$1 started=$SECONDS
   shift 2
   echo "== $preset: build"
-  local log=$tree/configure.log
-  mkdir -p "$tree"
-  if ! cmake --preset "$preset" -DATLAS_WERROR=$werror >"$log" 2>&1; then
-    cat "$log"
-    failed=$((failed + 1))
-    return
-  fi
-  if ! cmake --build "$tree" --parallel "$jobs" --target "$target"; then
+  if ! build "$preset" "$target"; then
     failed=$((failed + 1))
     return
   fi
@@ -97,6 +105,24 @@ run_tests() {
 labels=()
 [ $quick = yes ] && labels=(--label-exclude '^slow$')
 run_tests release all "${labels[@]}"
+run_tests emulate atlas_unit_tests --label-regex '^emulate$' "${labels[@]}"
+
+# The CUDA library and a program with it: compiled and linked, as one test.
+if [ -z "${CUDACXX:-}" ] && ! command -v nvcc >/dev/null && [ -x /usr/local/cuda/bin/nvcc ]; then
+  export CUDACXX=/usr/local/cuda/bin/nvcc
+fi
+if [ -n "${CUDACXX:-}" ] || command -v nvcc >/dev/null; then
+  echo "== cuda: build"
+  started=$SECONDS
+  if build cuda "atlas_cuda train" -DATLAS_CUDA_ARCHS="${ATLAS_CUDA_ARCHS:-90}"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+  echo "== cuda: built in $((SECONDS - started)) s"
+else
+  echo "== cuda: nvcc was not found, so the CUDA library is not compiled (its kernels were tested by emulation)"
+fi
 if [ $sanitize = yes ]; then
   export UBSAN_OPTIONS=print_stacktrace=1
   # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed.

@@ -50,4 +50,17 @@ void synchronize(Device device);
 
 }  // namespace cuda
 
+/// Makes `device` the default of empty(), zeros(), randn(), from_vector(), ... and so of the parameters of new modules.
+/// One for the process; to be set before other threads make tensors.
+/// @throws Error when the device is not there.
+inline void set_default_device(Device device) {
+  if (device.is_cuda()) {
+    if constexpr (kWithCuda)
+      cuda::check_device(device);
+    else
+      fail_no_cuda("device");
+  }
+  detail::default_device_slot() = device;
+}
+
 }  // namespace atlas::inline ATLAS_ABI

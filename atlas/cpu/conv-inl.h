@@ -158,12 +158,12 @@ inline bool convolves_by_winograd(const Conv2dShape& s) { return winograd_allowe
 ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
   if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0 || detail::use_eigen()) return {};
   if (!s.pointwise() && detail::convolves_by_winograd(s)) {
-    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels).size});
+    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels).size}, float32, Device{});
     detail::winograd_filters(weight.data<float>(), s, false, u.data<float>());
     return u;
   }
   const detail::PackedPanels filters(s.out_channels, s.depth());
-  Tensor packed = empty({filters.size()});
+  Tensor packed = empty({filters.size()}, float32, Device{});
   filters.pack(true, weight.data<float>(), s.depth(), packed.data<float>());
   return packed;
 }

@@ -96,7 +96,7 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
 ATLAS_INLINE Tensor packed_weight(const Tensor& weight) {
   if (weight.dtype() != float32 || weight.numel() == 0 || detail::use_eigen()) return {};
   const detail::PackedPanels right(weight.size(0), weight.size(1));
-  Tensor packed = empty({right.size()});
+  Tensor packed = empty({right.size()}, float32, Device{});
   const MatrixLayout layout = matrix_layout(weight);
   right.pack(!layout.transposed, weight.data<float>(), layout.ld, packed.data<float>());
   return packed;

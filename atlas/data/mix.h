@@ -37,7 +37,7 @@ inline void validate(const MixOptions& o) {
 inline Tensor mixed_targets(const Tensor& labels, int64_t classes, double lambda, double smoothing) {
   const int64_t batch = labels.numel();
   const int64_t* y = labels.data<int64_t>();
-  Tensor targets = empty({batch, classes});
+  Tensor targets = empty({batch, classes}, float32, Device{});
   float* t = targets.data<float>();
   std::fill(t, t + batch * classes, static_cast<float>(smoothing / static_cast<double>(classes)));
   for (int64_t i = 0; i < batch; ++i) {

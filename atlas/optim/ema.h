@@ -87,7 +87,7 @@ class Ema {
   StateDict state_dict() const {
     StateDict dict;
     for (const Entry& e : entries_) dict[e.name] = e.average;
-    Tensor n = empty({}, int64);
+    Tensor n = empty({}, int64, Device{});
     *n.data<int64_t>() = updates_;
     dict[kUpdates] = n;
     return dict;

@@ -82,7 +82,7 @@ inline void load_tensors(const StateDict& from, StateDict to, std::string_view o
 }
 
 inline Tensor scalar(DType dtype, double value) {
-  Tensor t = empty({}, dtype);
+  Tensor t = empty({}, dtype, Device{});
   fill_elements(t, value);
   return t;
 }
@@ -149,7 +149,7 @@ class Optimizer {
       for (const Parameter& p : group.parameters) {
         const State& state = states_[at++];
         for (size_t k = 0; k < slots_.size(); ++k) dict[p.name + "." + slots_[k]] = state.slots[k];
-        Tensor step = empty({}, int64);
+        Tensor step = empty({}, int64, Device{});
         *step.data<int64_t>() = state.step;
         dict[p.name + ".step"] = step;
       }

@@ -219,7 +219,7 @@ inline PanelRow mambavision_row(const AttentionRecord& record, const AttentionPi
   PanelRow row{heading(record.layer, false), q.stride, {}};
   const HeatMap own = heat_map(record.read_by(0, o.y / q.stride, o.x / q.stride)[0], o.head);
   row.panels.push_back({{own}, {0}, true, {{"read by the patch (red)"}, {"window: " + window_text(own), 0}}});
-  HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width})};
+  HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width}, float32, Device{})};
   const double tokens = static_cast<double>(all.share.numel());
   for (int64_t r = 0; r < q.layout.height; ++r) {
     for (int64_t c = 0; c < q.layout.width; ++c) {

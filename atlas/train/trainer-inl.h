@@ -189,7 +189,7 @@ class Run {
     now.epoch = epoch_;
     now.step = step_;
     now.best_metric = best_;
-    Tensor state = empty({4}, float64);
+    Tensor state = empty({4}, float64, Device{});
     const double values[4] = {static_cast<double>(batches_done), train_loss_sum_, train_right_, train_images_};
     std::copy(values, values + 4, state.data<double>());
     now.extra["epoch_so_far"] = state;

@@ -57,7 +57,7 @@ TEST_CASE("a pyramid: other maps get padding, and the coarsest scale is one wind
   for (size_t s = 1; s < 3; ++s) CHECK(p.over_finer(s).windows() == p[s - 1].windows());
   REQUIRE(p.padding(0).shape() == Shape{3 * 5, 256});
   int64_t real = 0;
-  for (int64_t i = 0; i < p.padding(0).numel(); ++i) real += p.padding(0).data<bool>()[i] ? 0 : 1;
+  for (const bool padded : to_vector<bool>(p.padding(0))) real += padded ? 0 : 1;
   CHECK(real == 37 * 70);
   CHECK_FALSE(p.padding(2).defined());
   CHECK(p.read_by(0, 1).front() == 0);

@@ -10,11 +10,23 @@ namespace test {
 
 using namespace atlas;
 
+/// A contiguous copy on the CPU, where tests read elements.
+inline Tensor on_cpu(const Tensor& t) {
+  Tensor y = empty(t.shape(), t.dtype(), Device{});
+  copy_elements(y, t);
+  return y;
+}
+/// A tensor that was filled on the CPU, on the device that is tested.
+inline Tensor on_device(const Tensor& t) {
+  Tensor y = empty(t.shape(), t.dtype());
+  copy_elements(y, t);
+  return y;
+}
+
 /// Standard normal values that depend on (seed, index) alone.
 inline Tensor random(const Shape& shape, uint64_t seed, DType dtype = float64) {
-  Tensor t = empty(shape, float64);
+  Tensor t = empty(shape, float64, Device{});
   for (int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = Philox(seed, 0, static_cast<uint64_t>(i)).normal();
-  if (dtype == float64) return t;
   Tensor y = empty(shape, dtype);
   copy_elements(y, t);
   return y;
@@ -23,7 +35,7 @@ inline Tensor random(const Shape& shape, uint64_t seed, DType dtype = float64) {
 /// The same values in another memory layout: the first two axes swapped in memory, with gaps.
 inline Tensor scattered(const Tensor& t) {
   if (t.dim() < 2) {
-    Tensor wide = empty({t.numel(), 3}, t.dtype());
+    Tensor wide = empty({t.numel(), 3}, t.dtype(), t.device());
     Tensor view = raw_view(wide, t.shape(), t.dim() == 0 ? Shape{} : Shape{3}, 0);
     copy_elements(view, t);
     return view;
@@ -31,7 +43,7 @@ inline Tensor scattered(const Tensor& t) {
   Shape swapped = t.shape();
   std::swap(swapped[0], swapped[1]);
   swapped[t.dim() - 1] += t.dim() > 2 ? 2 : 0;
-  Tensor memory = empty(swapped, t.dtype());
+  Tensor memory = empty(swapped, t.dtype(), t.device());
   Shape strides = memory.strides();
   std::swap(strides[0], strides[1]);
   Tensor view = raw_view(memory, t.shape(), strides, 0);
@@ -42,7 +54,7 @@ inline Tensor scattered(const Tensor& t) {
 /// Largest |a - b| / (1 + |b|); infinite when the shapes differ.
 inline double difference(const Tensor& a, const Tensor& b) {
   if (!(a.shape() == b.shape())) return INFINITY;
-  Tensor x = empty(a.shape(), float64), y = empty(b.shape(), float64);
+  Tensor x = empty(a.shape(), float64, Device{}), y = empty(b.shape(), float64, Device{});
   copy_elements(x, a);
   copy_elements(y, b);
   double worst = 0;
@@ -55,7 +67,7 @@ inline double difference(const Tensor& a, const Tensor& b) {
 
 /// True when both hold the same bits.
 inline bool same_bits(const Tensor& a, const Tensor& b) {
-  const Tensor x = copy_of(a), y = copy_of(b);
+  const Tensor x = on_cpu(a), y = on_cpu(b);
   return x.shape() == y.shape() && x.dtype() == y.dtype() &&
          (x.numel() == 0 || std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0);
 }

@@ -16,7 +16,7 @@ namespace {
 
 /// |a - b| / |b| in 2-norms.
 double relative_error(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.to(float64), y = b.to(float64);
+  const Tensor x = test::on_cpu(a.to(float64)), y = test::on_cpu(b.to(float64));
   double e = 0, n = 0;
   for (int64_t i = 0; i < x.numel(); ++i) {
     const double d = x.data<double>()[i] - y.data<double>()[i];
