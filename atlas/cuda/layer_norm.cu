@@ -238,9 +238,9 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& me
       constexpr int N = pack, most = N == 8 ? 2 : 4;  // packs in a thread: four times as many registers
       const int64_t packs = channels / N;
       const Team team{power_of_two_from(std::min<int64_t>((packs + most - 1) / most, kWidest), 4)};
-      const int threads = std::max(team.size, kThreads);
+      const int threads = team.size > kWarp ? team.size : kThreads;
       const int64_t at_once = threads / team.size;
-      pieces = std::min<int64_t>((rows + at_once - 1) / at_once, 132 * 2);
+      pieces = std::min<int64_t>((rows + at_once - 1) / at_once, threads < 128 ? 132 * 4 : 132 * 2);
       partial = workspace<A>(x.device(), pieces * 2 * channels);
       const dim3 grid(static_cast<unsigned>(pieces));
       const View<A> sums(partial, pieces * 2 * channels);

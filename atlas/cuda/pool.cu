@@ -8,22 +8,47 @@ namespace {
 
 constexpr int kThreads = 256;
 
-/// Lengths of a pooling; `packs` of channels.
+/// Lengths of a pooling; `packs` of channels. Places are counted in 32 bits.
 struct PoolShape {
-  int64_t height, width, out_height, out_width, packs;
-  int64_t kh, kw, sh, sw, ph, pw;
-  PoolShape(const Tensor& in, const Tensor& out, const PoolWindow& w, int64_t channel_packs)
-      : height(in.shape()[1]),
-        width(in.shape()[2]),
-        out_height(out.shape()[1]),
-        out_width(out.shape()[2]),
-        packs(channel_packs),
-        kh(w.kernel[0]),
-        kw(w.kernel[1]),
-        sh(w.stride[0]),
-        sw(w.stride[1]),
-        ph(w.padding[0]),
-        pw(w.padding[1]) {}
+  int height, width, out_height, out_width, packs;
+  int kh, kw, sh, sw, ph, pw;
+  Divider by_packs, by_width, by_height;  // of what the threads count: outputs, or inputs in backward
+
+  PoolShape(const Tensor& in, const Tensor& out, const PoolWindow& w, int64_t channel_packs, const Tensor& counted)
+      : height(static_cast<int>(in.shape()[1])),
+        width(static_cast<int>(in.shape()[2])),
+        out_height(static_cast<int>(out.shape()[1])),
+        out_width(static_cast<int>(out.shape()[2])),
+        packs(static_cast<int>(channel_packs)),
+        kh(static_cast<int>(w.kernel[0])),
+        kw(static_cast<int>(w.kernel[1])),
+        sh(static_cast<int>(w.stride[0])),
+        sw(static_cast<int>(w.stride[1])),
+        ph(static_cast<int>(w.padding[0])),
+        pw(static_cast<int>(w.padding[1])),
+        by_packs(channel_packs),
+        by_width(counted.shape()[2]),
+        by_height(counted.shape()[1]) {}
+
+  /// First element of a pack of N channels.
+  template <int N>
+  __device__ int64_t at(int image_height, int image_width, int b, int h, int w, int pack) const {
+    return (((int64_t{b} * image_height + h) * image_width + w) * packs + pack) * N;
+  }
+};
+
+/// Image, row, column and pack of one thread's pixel.
+struct PoolPlace {
+  int b, h, w, pack;
+  __device__ PoolPlace(const PoolShape& s, int64_t i) {
+    uint32_t rest = static_cast<uint32_t>(i);
+    uint32_t pixel = s.by_packs.split(rest);
+    uint32_t row = s.by_width.split(pixel);
+    pack = static_cast<int>(rest);
+    w = static_cast<int>(pixel);
+    b = static_cast<int>(s.by_height.split(row));
+    h = static_cast<int>(row);
+  }
 };
 
 // A later pixel replaces an earlier one when it is larger or NaN, so the first maximum wins and NaN spreads.
@@ -31,10 +56,10 @@ template <class T, class I, int N>
 __global__ void max_pool_kernel(View<const T> x, PoolShape s, int64_t count, View<T> y, View<I> index) {
   using A = Compute<T>;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
-    const int64_t pack = i % s.packs, pixel = i / s.packs, column = pixel % s.out_width, row = pixel / s.out_width;
-    const int64_t b = row / s.out_height, top = row % s.out_height * s.sh - s.ph, left = column * s.sw - s.pw;
-    const int64_t k0 = max(int64_t{0}, -top), k1 = min(s.kh, s.height - top);
-    const int64_t l0 = max(int64_t{0}, -left), l1 = min(s.kw, s.width - left);
+    const PoolPlace at(s, i);
+    const int top = at.h * s.sh - s.ph, left = at.w * s.sw - s.pw;
+    const int k0 = max(0, -top), k1 = min(s.kh, s.height - top);
+    const int l0 = max(0, -left), l1 = min(s.kw, s.width - left);
     A best[N];
     I position[N];
 #pragma unroll
@@ -42,10 +67,10 @@ __global__ void max_pool_kernel(View<const T> x, PoolShape s, int64_t count, Vie
       best[j] = -std::numeric_limits<A>::infinity();
       position[j] = static_cast<I>(k0 * s.kw + l0);
     }
-    for (int64_t k = k0; k < k1; ++k) {
-      for (int64_t l = l0; l < l1; ++l) {
+    for (int k = k0; k < k1; ++k) {
+      for (int l = l0; l < l1; ++l) {
         A v[N];
-        load_values<N>(x, (((b * s.height + top + k) * s.width + left + l) * s.packs + pack) * N, v);
+        load_values<N>(x, s.at<N>(s.height, s.width, at.b, top + k, left + l, at.pack), v);
 #pragma unroll
         for (int j = 0; j < N; ++j) {
           if (v[j] > best[j] || v[j] != v[j]) {
@@ -70,16 +95,16 @@ __global__ void max_pool_backward_kernel(View<const I> index, View<const T> dy, 
                                          View<T> dx) {
   using A = Compute<T>;
   for (int64_t i = global_thread(); i < count; i += global_threads()) {
-    const int64_t pack = i % s.packs, pixel = i / s.packs, w = pixel % s.width + s.pw, row = pixel / s.width;
-    const int64_t b = row / s.height, h = row % s.height + s.ph;
+    const PoolPlace at(s, i);
+    const int h = at.h + s.ph, w = at.w + s.pw;
     A sum[N] = {};
-    for (int64_t oh = max(int64_t{0}, (h - s.kh + s.sh) / s.sh); oh <= h / s.sh && oh < s.out_height; ++oh) {
-      for (int64_t ow = max(int64_t{0}, (w - s.kw + s.sw) / s.sw); ow <= w / s.sw && ow < s.out_width; ++ow) {
+    for (int oh = max(0, (h - s.kh + s.sh) / s.sh); oh <= h / s.sh && oh < s.out_height; ++oh) {
+      for (int ow = max(0, (w - s.kw + s.sw) / s.sw); ow <= w / s.sw && ow < s.out_width; ++ow) {
         const I position = static_cast<I>((h - oh * s.sh) * s.kw + w - ow * s.sw);
-        const int64_t at = (((b * s.out_height + oh) * s.out_width + ow) * s.packs + pack) * N;
+        const int64_t from = s.at<N>(s.out_height, s.out_width, at.b, oh, ow, at.pack);
         A g[N];
-        load_values<N>(dy, at, g);
-        const I* chosen = index.at(at, N);
+        load_values<N>(dy, from, g);
+        const I* chosen = index.at(from, N);
 #pragma unroll
         for (int j = 0; j < N; ++j) sum[j] += chosen[j] == position ? g[j] : A(0);
       }
@@ -111,8 +136,9 @@ void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Te
     using I = decltype(i);
     constexpr int N = pack;
     const int64_t count = y.numel() / N;
+    check_count(count, "max_pool2d", y);
     launch({x.device(), "max_pool2d", blocks_for(count, kThreads), dim3(kThreads), 0, true}, max_pool_kernel<T, I, N>,
-           view<const T>(x), PoolShape(x, y, window, x.shape()[3] / N), count, view<T>(y), view<I>(index));
+           view<const T>(x), PoolShape(x, y, window, x.shape()[3] / N, y), count, view<T>(y), view<I>(index));
   });
 }
 
@@ -123,9 +149,10 @@ void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow
     using I = decltype(i);
     constexpr int N = pack;
     const int64_t count = dx.numel() / N;
+    check_count(count, "max_pool2d", dx);
     launch({dx.device(), "max_pool2d backward", blocks_for(count, kThreads), dim3(kThreads), 0, true},
            max_pool_backward_kernel<T, I, N>, view<const I>(index), view<const T>(dy),
-           PoolShape(dx, dy, window, dx.shape()[3] / N), count, view<T>(dx));
+           PoolShape(dx, dy, window, dx.shape()[3] / N, dx), count, view<T>(dx));
   });
 }
 

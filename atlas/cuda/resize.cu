@@ -87,22 +87,31 @@ __device__ void store_numbers(const View<T>& y, int64_t i, Compute<T> (&v)[N]) {
   store_values<N>(y, i, v);
 }
 
+/// Image, output row, output column and pack of a thread.
+struct ResampleShape {
+  int height, width, packs;  // of the input
+  Divider by_packs, by_columns, by_rows;
+};
+
 // y[b, i, j, c] = Σ_k Σ_l rows[i, k] columns[j, l] x[b, begin_i + k, begin_j + l, c]
 template <class In, class Out, int N>
-__global__ void resample_kernel(View<const In> x, int64_t height, int64_t width, int64_t packs, Taps<Compute<Out>> rows,
-                                Taps<Compute<Out>> columns, int64_t count, View<Out> y) {
+__global__ void resample_kernel(View<const In> x, ResampleShape s, Taps<Compute<Out>> rows, Taps<Compute<Out>> columns,
+                                int64_t count, View<Out> y) {
   using A = Compute<Out>;
   for (int64_t at = global_thread(); at < count; at += global_threads()) {
-    const int64_t pack = at % packs, pixel = at / packs, j = pixel % columns.size, line = pixel / columns.size;
-    const int64_t i = line % rows.size, b = line / rows.size;
-    const int64_t top = rows.begin(i), left = columns.begin(j), tall = rows.count(i), wide = columns.count(j);
+    uint32_t pack = static_cast<uint32_t>(at);
+    uint32_t j = s.by_packs.split(pack), i = s.by_columns.split(j);
+    const uint32_t b = s.by_rows.split(i);
+    const int64_t top = rows.begin(i), left = columns.begin(j);
+    const int tall = static_cast<int>(rows.count(i)), wide = static_cast<int>(columns.count(j));
     A sum[N] = {};
-    for (int64_t l = 0; l < wide; ++l) {
+    for (int l = 0; l < wide; ++l) {
       const A weight = columns.factor(j, l);
-      for (int64_t k = 0; k < tall; ++k) {
+      const int64_t column = ((int64_t{b} * s.height + top) * s.width + left + l) * s.packs + pack;
+      for (int k = 0; k < tall; ++k) {
         const A w = weight * rows.factor(i, k);
         A v[N];
-        load_numbers<N>(x, (((b * height + top + k) * width + left + l) * packs + pack) * N, v);
+        load_numbers<N>(x, (column + int64_t{k} * s.width * s.packs) * N, v);
 #pragma unroll
         for (int n = 0; n < N; ++n) sum[n] += w * v[n];
       }
@@ -119,16 +128,19 @@ ResampleTaps identity(int64_t length) {
 }
 
 template <class In, class Out>
-void resample(const Tensor& device_of, View<const In> x, int64_t batch, int64_t height, int64_t width, int64_t packs,
-              int pack, const ResampleTaps& rows, const ResampleTaps& columns, View<Out> y) {
-  const Device device = device_of.device();
-  const int64_t count = batch * rows.size() * columns.size() * packs;
+void resample(const Tensor& image, View<const In> x, int64_t height, int64_t width, int pack, const ResampleTaps& rows,
+              const ResampleTaps& columns, View<Out> y) {
+  const Device device = image.device();
+  const int64_t packs = image.shape()[3] / pack, count = image.shape()[0] * rows.size() * columns.size() * packs;
+  check_count(count, "resample2d", image);
   const auto r = taps_cache().get<Compute<Out>>(device, rows), c = taps_cache().get<Compute<Out>>(device, columns);
+  const ResampleShape shape{static_cast<int>(height), static_cast<int>(width), static_cast<int>(packs),
+                            Divider(packs),           Divider(columns.size()), Divider(rows.size())};
   const Launch how{device, "resample2d", blocks_for(count, kThreads), dim3(kThreads), 0, true};
   if (pack == 4)
-    launch(how, resample_kernel<In, Out, 4>, x, height, width, packs, r, c, count, y);
+    launch(how, resample_kernel<In, Out, 4>, x, shape, r, c, count, y);
   else
-    launch(how, resample_kernel<In, Out, 1>, x, height, width, packs, r, c, count, y);
+    launch(how, resample_kernel<In, Out, 1>, x, shape, r, c, count, y);
 }
 
 }  // namespace
@@ -144,14 +156,11 @@ void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& c
     const double tall = static_cast<double>(rows.weight.size()) / static_cast<double>(rows.size());
     const double wide = static_cast<double>(columns.weight.size()) / static_cast<double>(columns.size());
     const bool twice = tall * wide > 16 && tall > 1.5 && wide > 1.5;
-    if (!twice)
-      return resample<T, T>(x, view<const T>(x), batch, height, width, channels / n, n, rows, columns, view<T>(y));
+    if (!twice) return resample<T, T>(x, view<const T>(x), height, width, n, rows, columns, view<T>(y));
     const int64_t between = batch * rows.size() * width * channels;
     A* lines = workspace<A>(x.device(), between);
-    resample<T, A>(x, view<const T>(x), batch, height, width, channels / n, n, rows, identity(width),
-                   View<A>(lines, between));
-    resample<A, T>(x, View<const A>(lines, between), batch, rows.size(), width, channels / n, n, identity(rows.size()),
-                   columns, view<T>(y));
+    resample<T, A>(x, view<const T>(x), height, width, n, rows, identity(width), View<A>(lines, between));
+    resample<A, T>(x, View<const A>(lines, between), rows.size(), width, n, identity(rows.size()), columns, view<T>(y));
   };
   if (x.dtype() == uint8)
     run(uint8_t{});

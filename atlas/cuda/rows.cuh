@@ -6,7 +6,7 @@
 
 namespace atlas::inline ATLAS_ABI::cuda {
 
-/// The threads that work on one row: a power of two of neighbouring lanes of a warp, or a whole block.
+/// The threads that work on one row: a power of two of neighbouring lanes of a warp, or (then size > 32) a whole block.
 struct Team {
   int size;
 

@@ -129,4 +129,9 @@ class Divider {
   int shift_ = 0;
 };
 
+/// Raises an error unless a kernel that counts in 31 bits can have so many threads.
+inline void check_count(int64_t count, const char* op, const Tensor& x) {
+  check(count < (int64_t{1} << 31), op, "{} is too large at once on CUDA (split the batch)", describe(x));
+}
+
 }  // namespace atlas::inline ATLAS_ABI::cuda
