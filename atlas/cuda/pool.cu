@@ -65,7 +65,7 @@ __global__ void max_pool_kernel(View<const T> x, PoolShape s, int64_t count, Vie
 #pragma unroll
     for (int j = 0; j < N; ++j) {
       best[j] = -std::numeric_limits<A>::infinity();
-      position[j] = static_cast<I>(k0 * s.kw + l0);
+      position[j] = static_cast<I>(int64_t{k0} * s.kw + l0);
     }
     for (int k = k0; k < k1; ++k) {
       for (int l = l0; l < l1; ++l) {
@@ -75,17 +75,13 @@ __global__ void max_pool_kernel(View<const T> x, PoolShape s, int64_t count, Vie
         for (int j = 0; j < N; ++j) {
           if (v[j] > best[j] || v[j] != v[j]) {
             best[j] = v[j];
-            position[j] = static_cast<I>(k * s.kw + l);
+            position[j] = static_cast<I>(int64_t{k} * s.kw + l);
           }
         }
       }
     }
     store_values<N>(y, i * N, best);
-    if (index) {
-      I* to = index.at(i * N, N);
-#pragma unroll
-      for (int j = 0; j < N; ++j) to[j] = position[j];
-    }
+    if (index) store_elements<N>(index.at(i * N, N), position);
   }
 }
 
@@ -100,11 +96,12 @@ __global__ void max_pool_backward_kernel(View<const I> index, View<const T> dy, 
     A sum[N] = {};
     for (int oh = max(0, (h - s.kh + s.sh) / s.sh); oh <= h / s.sh && oh < s.out_height; ++oh) {
       for (int ow = max(0, (w - s.kw + s.sw) / s.sw); ow <= w / s.sw && ow < s.out_width; ++ow) {
-        const I position = static_cast<I>((h - oh * s.sh) * s.kw + w - ow * s.sw);
+        const I position = static_cast<I>(int64_t{h - oh * s.sh} * s.kw + w - ow * s.sw);
         const int64_t from = s.at<N>(s.out_height, s.out_width, at.b, oh, ow, at.pack);
         A g[N];
         load_values<N>(dy, from, g);
-        const I* chosen = index.at(from, N);
+        I chosen[N];
+        load_elements<N>(index.at(from, N), chosen);
 #pragma unroll
         for (int j = 0; j < N; ++j) sum[j] += chosen[j] == position ? g[j] : A(0);
       }
@@ -115,10 +112,10 @@ __global__ void max_pool_backward_kernel(View<const I> index, View<const T> dy, 
 
 /// Calls f(T{}, I{}, N) for the element type, the index type and the width of a pack.
 template <class F>
-void visit(const Tensor& x, const Tensor& y, const PoolWindow& window, const F& f) {
+void visit(const Tensor& x, const Tensor& y, const Tensor& index, const PoolWindow& window, const F& f) {
   visit_cuda_float(x, "max_pool2d", [&](auto t) {
     using T = decltype(t);
-    visit_pack<T>(pack_width<T>(x.shape()[3], x, y), [&](auto pack) {
+    visit_pack<T>(pack_width<T>(x.shape()[3], x, y, index), [&](auto pack) {
       if (window.index_dtype() == uint8)
         f(t, uint8_t{}, pack);
       else
@@ -131,7 +128,7 @@ void visit(const Tensor& x, const Tensor& y, const PoolWindow& window, const F& 
 
 void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index) {
   if (y.numel() == 0) return;
-  visit(x, y, window, [&](auto t, auto i, auto pack) {
+  visit(x, y, index, window, [&](auto t, auto i, auto pack) {
     using T = decltype(t);
     using I = decltype(i);
     constexpr int N = pack;
@@ -144,7 +141,7 @@ void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Te
 
 void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx) {
   if (dx.numel() == 0) return;
-  visit(dx, dy, window, [&](auto t, auto i, auto pack) {
+  visit(dx, dy, index, window, [&](auto t, auto i, auto pack) {
     using T = decltype(t);
     using I = decltype(i);
     constexpr int N = pack;

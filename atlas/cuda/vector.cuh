@@ -15,31 +15,44 @@ struct alignas(sizeof(T) * N) Pack {
   T v[N];
 };
 
-/// to = x[i .. i + N), in accesses of 16 bytes (or of all N elements when they are fewer bytes).
+/// to = from[0 .. N) and the other way round, in accesses of 16 bytes (or of all N elements when they are fewer bytes).
 template <int N, class T>
-__device__ void load_values(const View<T>& x, int64_t i, Compute<std::remove_const_t<T>> (&to)[N]) {
-  using Element = std::remove_const_t<T>;
+__device__ void load_elements(const T* from, T (&to)[N]) {
   constexpr int n = N * sizeof(T) <= 16 ? N : static_cast<int>(16 / sizeof(T));
-  const T* from = x.at(i, N);
 #pragma unroll
   for (int k = 0; k < N; k += n) {
-    const Pack<Element, n> p = *reinterpret_cast<const Pack<Element, n>*>(from + k);
+    const Pack<T, n> p = *reinterpret_cast<const Pack<T, n>*>(from + k);
 #pragma unroll
-    for (int j = 0; j < n; ++j) to[k + j] = load(p.v[j]);
+    for (int j = 0; j < n; ++j) to[k + j] = p.v[j];
   }
 }
-/// y[i .. i + N) = v, rounded to T.
 template <int N, class T>
-__device__ void store_values(const View<T>& y, int64_t i, const Compute<T> (&v)[N]) {
+__device__ void store_elements(T* to, const T (&from)[N]) {
   constexpr int n = N * sizeof(T) <= 16 ? N : static_cast<int>(16 / sizeof(T));
-  T* to = y.at(i, N);
 #pragma unroll
   for (int k = 0; k < N; k += n) {
     Pack<T, n> p;
 #pragma unroll
-    for (int j = 0; j < n; ++j) p.v[j] = store<T>(v[k + j]);
+    for (int j = 0; j < n; ++j) p.v[j] = from[k + j];
     *reinterpret_cast<Pack<T, n>*>(to + k) = p;
   }
+}
+
+/// to = x[i .. i + N), as numbers to compute with.
+template <int N, class T>
+__device__ void load_values(const View<T>& x, int64_t i, Compute<std::remove_const_t<T>> (&to)[N]) {
+  std::remove_const_t<T> v[N];
+  load_elements<N>(x.at(i, N), v);
+#pragma unroll
+  for (int j = 0; j < N; ++j) to[j] = load(v[j]);
+}
+/// y[i .. i + N) = v, rounded to T.
+template <int N, class T>
+__device__ void store_values(const View<T>& y, int64_t i, const Compute<T> (&v)[N]) {
+  T rounded[N];
+#pragma unroll
+  for (int j = 0; j < N; ++j) rounded[j] = store<T>(v[j]);
+  store_elements<N>(y.at(i, N), rounded);
 }
 
 /// A vector of parameters, statistics or their gradients beside data of type T: of T itself, or of what T is computed
