@@ -47,7 +47,7 @@ __global__ void layer_norm_kernel(View<const T> x, Vector<T> weight, Vector<T> b
 #pragma unroll
     for (int j = 0; j < N; ++j) squares += inside ? (v[k][j] - m) * (v[k][j] - m) : A(0);
   }
-  const A s = A(1) / sqrt(team.sum(squares) * scale + eps);
+  const A s = A(1) / std::sqrt(team.sum(squares) * scale + eps);
   if (!present) return;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
@@ -149,7 +149,7 @@ __global__ void layer_norm_wide_kernel(View<const T> x, Vector<T> weight, Vector
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) sum += load(x[at + c]);
   const A m = block_sum(sum) * scale;
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) squares += (load(x[at + c]) - m) * (load(x[at + c]) - m);
-  const A s = A(1) / sqrt(block_sum(squares) * scale + eps);
+  const A s = A(1) / std::sqrt(block_sum(squares) * scale + eps);
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x)
     y[at + c] = store<T>((load(x[at + c]) - m) * s * weight[c] + bias[c]);
   if (threadIdx.x == 0) {
