@@ -101,7 +101,7 @@ __global__ void cross_entropy_target_kernel(View<const T> logits, View<const Com
 void check_labels([[maybe_unused]] const Tensor& logits, [[maybe_unused]] const Tensor& target) {
 #if ATLAS_CUDA_BOUNDS
   if (target.dtype() != int64) return;
-  Tensor labels = empty(target.shape(), int64);
+  Tensor labels = empty(target.shape(), int64, Device{});
   copy_bytes(labels.raw(), Device{}, target.raw(), target.device(), target.numel() * item_size(int64));
   for (int64_t r = 0; r < labels.numel(); ++r) {
     const int64_t label = labels.data<int64_t>()[r];
