@@ -45,8 +45,8 @@ __device__ void sum_lanes(C (&v)[kAtOnce], int lanes) {
 }
 
 template <class T>
-__device__ void load_row(Compute<T> (&to)[kChannels], const View<T>& from, int64_t row, bool inside, const Sharing& s,
-                         int d) {
+__device__ void load_row(Compute<T> (&to)[kChannels], const View<const T>& from, int64_t row, bool inside,
+                         const Sharing& s, int d) {
 #pragma unroll
   for (int i = 0; i < kChannels; ++i) {
     const int c = s.channel(i);
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t b = blockIdx.x / (static_cast<int64_t>(blocks) * size.heads), l = block * share.rows() + share.row();
   const bool inside = l < size.length;
   C query[kChannels], out[kChannels] = {};
-  load_row<const T>(query, q.elements, q.row(b, l, head), inside, share, size.d);
+  load_row<T>(query, q.elements, q.row(b, l, head), inside, share, size.d);
   C top = kNone, total = 0;
   for (int index = 0; index < sources.count; ++index) {
     const HeadSource<T>& s = sources.at[index];
@@ -170,8 +170,8 @@ __global__ void __launch_bounds__(kThreads)
   const C lse = inside ? numbers.lse[number] : C(0), delta = inside ? numbers.delta[number] : C(0);
   const C scale = static_cast<C>(size.scale);
   C query[kChannels], dout[kChannels], sum[kChannels] = {};
-  load_row<const T>(query, q.elements, q.row(b, l, head), inside, share, size.d);
-  load_row<const T>(dout, dy.elements, dy.row(b, l, head), inside, share, size.d);
+  load_row<T>(query, q.elements, q.row(b, l, head), inside, share, size.d);
+  load_row<T>(dout, dy.elements, dy.row(b, l, head), inside, share, size.d);
   for (int index = 0; index < sources.count; ++index) {
     const HeadSource<T>& s = sources.at[index];
     const int64_t entry = b / s.share;
@@ -224,8 +224,8 @@ __global__ void __launch_bounds__(kThreads)
   const bool read = inside && !s.is_masked(entry, l);
   const C scale = static_cast<C>(size.scale);
   C key[kChannels], value[kChannels], key_sum[kChannels] = {}, value_sum[kChannels] = {};
-  load_row<const T>(key, s.k.elements, s.k.row(entry, l, head), inside, share, size.d);
-  load_row<const T>(value, s.v.elements, s.v.row(entry, l, head), inside, share, size.d);
+  load_row<T>(key, s.k.elements, s.k.row(entry, l, head), inside, share, size.d);
+  load_row<T>(value, s.v.elements, s.v.row(entry, l, head), inside, share, size.d);
   const int tiles = (size.length + share.tile - 1) / share.tile;
   const int64_t steps = s.share * tiles, begin = steps * part / parts, end = steps * (part + 1) / parts;
   for (int64_t step = begin; step < end; ++step) {

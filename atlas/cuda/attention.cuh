@@ -49,8 +49,7 @@ struct AttentionSize {
 };
 
 inline AttentionSize attention_size(const Tensor& q, double scale) {
-  return {q.size(0), static_cast<int>(q.size(1)), static_cast<int>(q.size(2)), static_cast<int>(q.size(3)),
-          scale};
+  return {q.size(0), static_cast<int>(q.size(1)), static_cast<int>(q.size(2)), static_cast<int>(q.size(3)), scale};
 }
 
 template <class T>

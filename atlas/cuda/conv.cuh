@@ -79,6 +79,7 @@ inline std::vector<Gather> backward_gathers(const Conv2dShape& s) {
 }
 
 // The kernels of the tensor cores (bfloat16, one group); false when a shape is not for them.
+bool conv_mma_fits(const Conv2dShape& s);
 bool conv_mma_forward(const Tensor& x, const Tensor& weight, Tensor& y, const Conv2dShape& s,
                       const Epilogue<bf16>& finish);
 bool conv_mma_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);

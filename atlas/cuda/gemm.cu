@@ -1,4 +1,6 @@
 // matmul, the plain matrix product, sums of columns and of slices.
+#include <atomic>
+
 #include "atlas/cuda/epilogue.cuh"
 #include "atlas/cuda/gemm.cuh"
 #include "atlas/cuda/product.cuh"
@@ -6,6 +8,8 @@
 namespace atlas::inline ATLAS_ABI::cuda {
 
 namespace {
+
+std::atomic<bool> tf32_allowed{false};
 
 /// Results of a batch of products, finished and laid one after another.
 template <class T>
@@ -70,6 +74,9 @@ void gemm_plain(const Gemm& g) {
                      operand<T>(g, g.b, g.trans_b, g.n, g.ldb, g.step_b), to);
   });
 }
+
+void set_tf32(bool allowed) { tf32_allowed = allowed; }
+bool tf32() { return tf32_allowed; }
 
 void gemm(const Gemm& g) {
   if (g.m == 0 || g.n == 0 || g.batch() == 0) return;
