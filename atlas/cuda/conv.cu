@@ -107,6 +107,7 @@ void check_sizes(const Conv2dShape& s) {
 Gemm pointwise(Device device, DType dtype, const Conv2dShape& s) {
   return {.device = device,
           .dtype = dtype,
+          .result = dtype,
           .op = "conv2d",
           .m = s.out_pixels(),
           .n = s.out_channels,
@@ -184,6 +185,7 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, 
     g.a = dy.raw();
     g.b = x.raw();
     g.c = dweight.raw();
+    g.result = dweight.dtype();
     return gemm(g);
   }
   if (x.dtype() == DType::bfloat16 && s.out_pixels() > 0 && conv_mma_backward_weight(x, dy, dweight, s)) return;
@@ -201,7 +203,7 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, 
     left.step[0] = m;
     const StorePartial<Compute<T>> to{{partial, size.slices * count}, s.groups, m, n};
     plain_product<T>(x.device(), "conv2d", size, left, PatchOperand<T, false>{view<const T>(x), g}, to);
-    sum_slices<T>(x.device(), "conv2d", partial, size.slices, dweight.data<T>(), count);
+    sum_slices(x.device(), "conv2d", partial, size.slices, dweight);
   });
 }
 

@@ -259,12 +259,12 @@ __global__ void __launch_bounds__(kThreads, 2)
         alignas(16) bf16 other[8];
         *reinterpret_cast<int4*>(other) = *reinterpret_cast<const int4*>(finish.residual.at(to, 8));
 #pragma unroll
-        for (int u = 0; u < 8; ++u) piece[u] = bf16(load(piece[u]) + load(other[u]));
+        for (int u = 0; u < 8; ++u) piece[u] = store<bf16>(load(piece[u]) + load(other[u]));
       }
       *reinterpret_cast<int4*>(y.at(to, 8)) = *reinterpret_cast<const int4*>(piece);
     } else {
       for (int u = 0; u < 8 && j + u < n; ++u)
-        y[to + u] = finish.residual ? bf16(load(from[u]) + load(finish.residual[to + u])) : from[u];
+        y[to + u] = finish.residual ? store<bf16>(load(from[u]) + load(finish.residual[to + u])) : from[u];
     }
   }
 }

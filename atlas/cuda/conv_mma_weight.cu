@@ -243,7 +243,7 @@ bool conv_mma_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight
     of_height(kEight, kOne);  // images
   else
     of_height(kOne, kOne);
-  sum_slices<bf16>(x.device(), "conv2d", partial, slices, dweight.data<bf16>(), count);
+  sum_slices(x.device(), "conv2d", partial, slices, dweight);
   return true;
 }
 

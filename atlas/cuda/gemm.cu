@@ -12,13 +12,13 @@ namespace {
 std::atomic<bool> tf32_allowed{false};
 
 /// Results of a batch of products, finished and laid one after another.
-template <class T>
+template <class T, class Out>
 struct StoreFinished {
-  View<T> to;
+  View<Out> to;
   Epilogue<T> finish;
   int64_t m, n;
   __device__ int64_t row(int64_t problem, int64_t, int64_t i) const { return (problem * m + i) * n; }
-  __device__ void put(int64_t row, int64_t j, Compute<T> v) const { to[row + j] = store<T>(finish(v, j, row + j)); }
+  __device__ void put(int64_t row, int64_t j, Compute<T> v) const { to[row + j] = store<Out>(finish(v, j, row + j)); }
 };
 
 /// y = activation(y) + residual over contiguous rows of n, where cuBLASLt left something to do.
@@ -69,9 +69,15 @@ MatrixOperand<T> operand(const Gemm& g, const void* p, bool along, int64_t acros
 void gemm_plain(const Gemm& g) {
   visit_gemm(g, [&](auto tag) {
     using T = decltype(tag);
-    const StoreFinished<T> to{{static_cast<T*>(g.c), g.batch() * g.m * g.n}, epilogue_of<T>(g), g.m, g.n};
-    plain_product<T>(g.device, g.op, {g.m, g.n, g.k, g.batch()}, operand<T>(g, g.a, !g.trans_a, g.m, g.lda, g.step_a),
-                     operand<T>(g, g.b, g.trans_b, g.n, g.ldb, g.step_b), to);
+    const auto run = [&](auto out) {
+      using Out = decltype(out);
+      const StoreFinished<T, Out> to{{static_cast<Out*>(g.c), g.batch() * g.m * g.n}, epilogue_of<T>(g), g.m, g.n};
+      plain_product<T>(g.device, g.op, {g.m, g.n, g.k, g.batch()}, operand<T>(g, g.a, !g.trans_a, g.m, g.lda, g.step_a),
+                       operand<T>(g, g.b, g.trans_b, g.n, g.ldb, g.step_b), to);
+    };
+    if constexpr (std::is_same_v<T, bf16>)
+      if (g.result == DType::float32) return run(float{});
+    run(tag);
   });
 }
 
@@ -96,9 +102,10 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, con
   if (c.numel() == 0) return;
   const int axes = c.dim() - 2;
   const MatrixLayout la = matrix_layout(a), lb = matrix_layout(b);
-  visit_cuda_float(c, "matmul", [&](auto) {});
+  visit_cuda_float(a, "matmul", [&](auto) {});
   Gemm g{.device = c.device(),
-         .dtype = c.dtype(),
+         .dtype = a.dtype(),
+         .result = c.dtype(),
          .op = "matmul",
          .trans_a = la.transposed,
          .trans_b = lb.transposed,
@@ -186,9 +193,23 @@ void sum_slices(Device device, const char* op, const Compute<T>* partial, int64_
   launch({device, op, blocks_for(count, 128), dim3(128), 0, true}, sum_slices_kernel<T>,
          View<const Compute<T>>(partial, slices * count), View<T>(out, count), slices, count);
 }
+
 template void sum_slices(Device, const char*, const float*, int64_t, float*, int64_t);
 template void sum_slices(Device, const char*, const double*, int64_t, double*, int64_t);
 template void sum_slices(Device, const char*, const float*, int64_t, bf16*, int64_t);
+
+template <class C>
+void sum_slices(Device device, const char* op, const C* partial, int64_t slices, Tensor& out) {
+  if constexpr (std::is_same_v<C, double>) {
+    sum_slices<double>(device, op, partial, slices, out.data<double>(), out.numel());
+  } else {
+    if (out.dtype() == DType::float32)
+      return sum_slices<float>(device, op, partial, slices, out.data<float>(), out.numel());
+    sum_slices<bf16>(device, op, partial, slices, out.data<bf16>(), out.numel());
+  }
+}
+template void sum_slices(Device, const char*, const float*, int64_t, Tensor&);
+template void sum_slices(Device, const char*, const double*, int64_t, Tensor&);
 
 void column_sums(const Tensor& x, Tensor& out) {
   const int64_t rows = x.shape()[0], columns = x.shape()[1], step = x.strides()[0];
@@ -208,7 +229,7 @@ void column_sums(const Tensor& x, Tensor& out) {
     launch({x.device(), "column_sums", dim3(static_cast<unsigned>(across), static_cast<unsigned>(slices)),
             dim3(kWarp * kSumLines)},
            kernel, view<const T>(x), View<Compute<T>>(partial, slices * columns), rows, columns, step, slice);
-    sum_slices<T>(x.device(), "column_sums", partial, slices, out.data<T>(), columns);
+    sum_slices(x.device(), "column_sums", partial, slices, out);
   });
 }
 

@@ -11,6 +11,7 @@ namespace atlas::inline ATLAS_ABI::cuda {
 struct Gemm {
   Device device;
   DType dtype;
+  DType result;  ///< of C: dtype, or float32 of bfloat16 operands (then nothing is fused)
   const char* op;
   bool trans_a = false, trans_b = false;
   int64_t m, n, k, lda, ldb;

@@ -81,9 +81,10 @@ cublasLtMatrixLayout_t layout(const Gemm& g, cudaDataType_t type, int64_t rows, 
 }
 
 Plan make_plan(const Gemm& g, const Request& r) {
-  const cudaDataType_t type = g.dtype == DType::float64    ? CUDA_R_64F
-                              : g.dtype == DType::bfloat16 ? CUDA_R_16BF
-                                                           : CUDA_R_32F;
+  const auto type_of = [](DType t) {
+    return t == DType::float64 ? CUDA_R_64F : t == DType::bfloat16 ? CUDA_R_16BF : CUDA_R_32F;
+  };
+  const cudaDataType_t type = type_of(g.dtype);
   const cublasComputeType_t compute = g.dtype == DType::float64             ? CUBLAS_COMPUTE_64F
                                       : g.dtype == DType::float32 && tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32
                                                                             : CUBLAS_COMPUTE_32F;
@@ -94,7 +95,7 @@ Plan make_plan(const Gemm& g, const Request& r) {
   set(p.product, CUBLASLT_MATMUL_DESC_EPILOGUE, r.epilogue, g);
   p.first = layout(g, type, g.trans_b ? g.k : g.n, g.trans_b ? g.n : g.k, g.ldb, r.batch, r.step_b);
   p.second = layout(g, type, g.trans_a ? g.m : g.k, g.trans_a ? g.k : g.m, g.lda, r.batch, r.step_a);
-  p.result = layout(g, type, g.n, g.m, g.n, r.batch, r.step_c);
+  p.result = layout(g, type_of(g.result), g.n, g.m, g.n, r.batch, r.step_c);
 
   cublasLtMatmulPreference_t wish = nullptr;
   check_blas(cublasLtMatmulPreferenceCreate(&wish), g);
@@ -117,9 +118,10 @@ Plan make_plan(const Gemm& g, const Request& r) {
 
 /// The plan of a request; made when it is asked for the first time. Its descriptors live as long as the program.
 Plan& plan(const Gemm& g, const Request& r) {
-  using Key = std::array<int64_t, 20>;
+  using Key = std::array<int64_t, 21>;
   static std::map<Key, Plan> plans;
   const Key key{static_cast<int64_t>(g.dtype),
+                static_cast<int64_t>(g.result),
                 g.device.index,
                 g.trans_a,
                 g.trans_b,
@@ -167,7 +169,7 @@ bool multiply(const Gemm& g, const Request& r) {
 /// All products of g with this epilogue: one call for the longest axis of the batch, and as many as the others have
 /// entries.
 bool multiply_all(const Gemm& g, Request r) {
-  const int64_t item = item_size(g.dtype);
+  const int64_t item = item_size(g.dtype), item_c = item_size(g.result);
   int longest = 0;
   for (int i = 1; i < g.axes; ++i)
     if (g.size[i] > g.size[longest]) longest = i;
@@ -194,8 +196,8 @@ bool multiply_all(const Gemm& g, Request r) {
     }
     r.a = static_cast<const char*>(g.a) + at_a * item;
     r.b = static_cast<const char*>(g.b) + at_b * item;
-    r.c = static_cast<char*>(g.c) + at_c * item;
-    r.add = r.residual ? static_cast<const char*>(g.residual) + at_c * item : nullptr;
+    r.c = static_cast<char*>(g.c) + at_c * item_c;
+    r.add = r.residual ? static_cast<const char*>(g.residual) + at_c * item_c : nullptr;
     if (!multiply(g, r)) {
       // The first says what all will: they differ in alignment alone, and a later refusal leaves the whole to others.
       return false;

@@ -166,5 +166,8 @@ struct StorePartial {
 /// out[i] = the sum over the slices of partial[slice, i], in order. Defined in gemm.cu for float32, float64, bfloat16.
 template <class T>
 void sum_slices(Device device, const char* op, const Compute<T>* partial, int64_t slices, T* out, int64_t count);
+/// The same into a contiguous tensor: float32 or bfloat16 from float, float64 from double.
+template <class C>
+void sum_slices(Device device, const char* op, const C* partial, int64_t slices, Tensor& out);
 
 }  // namespace atlas::inline ATLAS_ABI::cuda
