@@ -1,6 +1,7 @@
 // Tensors for tests that call CUDA kernels directly: made on the host, rounded, moved there and compared here.
 #pragma once
 
+#include "atlas/core/parallel.h"
 #include "atlas/tensor/memory.h"
 #include "tests/ops/random_input.h"
 

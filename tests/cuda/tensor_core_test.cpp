@@ -107,7 +107,7 @@ void check_attention(int64_t B, int64_t L, int64_t heads, int64_t D, const std::
     if (!strided) return on_device(t, bfloat16);
     Tensor wide = empty({t.size(0), t.size(1), 3, heads, D}, bfloat16, Device{});
     fill_elements(wide, NAN);
-    const Tensor middle = raw_view(wide, t.shape(), {t.size(1) * 3 * heads * D, 3 * heads * D, D, 1}, heads * D);
+    Tensor middle = raw_view(wide, t.shape(), {t.size(1) * 3 * heads * D, 3 * heads * D, D, 1}, heads * D);
     copy_elements(middle, t);
     const Tensor there = on_device(wide);
     return raw_view(there, t.shape(), middle.strides(), heads * D);
