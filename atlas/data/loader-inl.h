@@ -10,10 +10,22 @@
 #include <thread>
 
 #include "atlas/autograd/node.h"
+#include "atlas/core/cuda_async.h"
 #include "atlas/core/parallel.h"
 #include "atlas/data/loader.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::data {
+
+namespace detail {
+/// A tensor on the host for a part of a batch.
+inline Tensor batch_memory(const Shape& shape, DType dtype, bool pinned) {
+  if (!pinned) return empty(shape, dtype);
+  const int64_t bytes = shape.numel() * item_size(dtype);
+  void* p = cuda::allocate_pinned(bytes);
+  return from_blob(p, shape, dtype, [p, bytes] { cuda::deallocate_pinned(p, bytes); });
+}
+}  // namespace detail
 
 struct Loader::State {
   using Order = std::shared_ptr<const std::vector<int64_t>>;
@@ -66,7 +78,7 @@ struct Loader::State {
         const Shape& s = sample.image.shape();
         if (labels.empty()) {
           size = s;
-          batch.images = empty({end - begin, s[0], s[1], s[2]});
+          batch.images = detail::batch_memory({end - begin, s[0], s[1], s[2]}, float32, options.pinned);
         }
         check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)",
               s.str(), size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
@@ -92,11 +104,16 @@ struct Loader::State {
     if (count == 0) return batch;
     if (count < end - begin)
       batch.images = raw_view(batch.images, {count, size[0], size[1], size[2]}, batch.images.strides(), 0);
-    batch.labels = empty({count}, int64);
+    batch.labels = detail::batch_memory({count}, int64, options.pinned);
     std::copy(labels.begin(), labels.end(), batch.labels.data<int64_t>());
     if (options.mix.soft_targets()) {
       Rng rng(options.seed, Purpose::mix, epoch_number, number);
       batch.targets = mix_batch(batch.images, batch.labels, dataset->num_classes(), options.mix, rng);
+      if (options.pinned) {
+        Tensor targets = detail::batch_memory(batch.targets.shape(), float32, true);
+        copy_elements(targets, batch.targets);
+        batch.targets = targets;
+      }
     }
     return batch;
   }

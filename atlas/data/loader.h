@@ -30,6 +30,7 @@ struct LoaderOptions {
   int prefetch = 4;        ///< batches that may be finished or in work ahead of the one handed out
   uint64_t seed = 0;
   MixOptions mix{};
+  bool pinned = false;  ///< batches lie in memory that a CUDA device copies from by itself (Feed)
 };
 
 /// Hands out the batches of an epoch.

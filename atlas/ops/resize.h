@@ -130,7 +130,7 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
   check(height >= 1 && width >= 1, "resize", "the new size is {} x {}, needs at least 1 x 1", height, width);
   check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "resize", "x {} has no pixels to resize from", describe(x));
   check(!antialias || mode != Interpolation::nearest, "resize", "antialias needs bilinear or bicubic interpolation");
-  check(x.dtype() == float32 || x.dtype() == float64 || x.dtype() == uint8, "resize",
+  check(computes_as_float(x) || x.dtype() == uint8, "resize",
         "needs float32, float64 or uint8, got {} (convert with .to(atlas::float32))", describe(x));
 }
 

@@ -51,6 +51,7 @@ class Ema {
     const double decay = options_.ramp ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
     NoGrad off;
     for (Entry& e : entries_) {
+      detail::follow(e.average, e.value);
       if (is_floating(e.value.dtype()))
         kernels::ema_update(e.average, e.value, decay);
       else
@@ -114,6 +115,7 @@ class Ema {
   }
   void exchange() {
     for (Entry& e : entries_) {
+      detail::follow(e.average, e.value);
       // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
       // version.
       kernels::swap_values(e.value, e.average);

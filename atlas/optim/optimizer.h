@@ -81,6 +81,15 @@ inline void load_tensors(const StateDict& from, StateDict to, std::string_view o
   for (auto& [name, t] : to) t.copy_(from.at(name));
 }
 
+/// Moves `state` to where the parameter has been moved to.
+inline void follow(Tensor& state, const Tensor& parameter) {
+  if (state.device() == parameter.device()) [[likely]]
+    return;
+  Tensor moved = empty(state.shape(), state.dtype(), parameter.device());
+  copy_elements(moved, state);
+  state = moved;
+}
+
 inline Tensor scalar(DType dtype, double value) {
   Tensor t = empty({}, dtype, Device{});
   fill_elements(t, value);
@@ -91,7 +100,7 @@ inline Tensor scalar(DType dtype, double value) {
 /// Base of the optimisers.
 ///
 /// A step changes the parameters from their grad(); a parameter without gradient is left alone. The state (moments,
-/// step counts) has the dtype and device of its parameter.
+/// step counts) has the dtype and device of its parameter, and follows it when a module is moved.
 ///
 /// Example: `AdamW optimizer(decay_groups(model, 0.05), {.lr = 1e-3});`
 /// then per batch: `optimizer.zero_grad(); loss.backward(); optimizer.step();`
@@ -114,6 +123,7 @@ class Optimizer {
         if (!g) continue;
         ++state.step;
         Tensor value = p.value;
+        for (Tensor& slot : state.slots) detail::follow(slot, value);
         update(value, g, state, lr_ * group.lr_scale, group.weight_decay);
         value.bump_version();
       }

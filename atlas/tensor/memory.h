@@ -64,6 +64,13 @@ std::vector<T> to_vector(const Tensor& t) {
   const T* p = host.data<T>();
   return std::vector<T>(p, p + host.numel());
 }
+/// `t` contiguous on the CPU, outside the graph; t itself when it is so already. Waits for the device.
+inline Tensor on_host(const Tensor& t) {
+  if (!t.device().is_cuda() && t.is_contiguous()) return t.detach();
+  Tensor y = empty(t.shape(), t.dtype(), Device{});
+  copy_elements(y, t);
+  return y;
+}
 
 }  // namespace atlas::inline ATLAS_ABI
 

@@ -265,6 +265,18 @@ decltype(auto) visit_float(const Tensor& x, std::string_view op, F&& f) {
   return visit_float(x.dtype(), op, std::forward<F>(f));
 }
 
+/// Whether float ops compute with x: float32 and float64 everywhere, bfloat16 (in float32 inside) on CUDA devices.
+inline bool computes_as_float(const Tensor& x) {
+  return x.dtype() == float32 || x.dtype() == float64 || (x.dtype() == bfloat16 && x.device().is_cuda());
+}
+/// @throws Error naming `op` unless it is so.
+inline void check_float(const Tensor& x, std::string_view op) {
+  check(x.defined(), op, "the operand is undefined");
+  check(computes_as_float(x), op, "needs float32 or float64, got {} (convert with .to(atlas::float32))", describe(x));
+}
+/// The type of statistics and states beside x: float32 for bfloat16, else x's own.
+inline DType statistics_dtype(const Tensor& x) { return x.dtype() == bfloat16 ? float32 : x.dtype(); }
+
 /// visit_number() of x's dtype, with x in the error.
 template <class F>
 decltype(auto) visit_number(const Tensor& x, std::string_view op, F&& f) {

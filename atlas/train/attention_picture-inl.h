@@ -303,7 +303,7 @@ ATLAS_INLINE Tensor attention_picture(models::Classifier& model, const Tensor& i
   const NoGrad off;
   AttentionRecorder recorder(
       model, [&](const std::string& layer) { return std::find(wanted.begin(), wanted.end(), layer) != wanted.end(); });
-  model(input.unsqueeze(0));
+  model(input.unsqueeze(0).to(model.device()));
   std::vector<detail::PanelRow> rows;
   for (const AttentionRecord& record : recorder.records())
     if (record.pass != "up") rows.push_back(atlas ? detail::atlas_row(record, o) : detail::mambavision_row(record, o));

@@ -11,8 +11,11 @@
 #include <optional>
 #include <span>
 
+#include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
 #include "atlas/core/profile.h"
+#include "atlas/core/select_device.h"
+#include "atlas/data/feed.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/nn/finite_guard.h"
 #include "atlas/optim/clip.h"
@@ -73,6 +76,11 @@ class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : c_((train::validate(config), config)), o_(options), schedule_(make_schedule(c_)) {
+    device_ = select_device(o_.device);
+    check(c_.precision == "float32" || device_.is_cuda(), "precision",
+          "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
+    check(!o_.cuda_graph || device_.is_cuda(), "cuda-graph", "a step can only be captured on a CUDA device, not on {}",
+          device_.str());
     if (!o_.profile.empty()) profile_program(o_.profile);
     if (c_.threads > 0) set_num_threads(static_cast<int>(c_.threads));
     manual_seed(static_cast<uint64_t>(c_.seed));
@@ -82,8 +90,12 @@ class Run {
     std::string left_out;
     if (fresh && !c_.weights.empty()) left_out = load_weights(*model_, c_.weights, {.head = c_.keep_head});
     freeze_parts(*model_, c_.freeze);
-    train_loader_ = std::make_unique<data::Loader>(sets_.train, train_loader_options(c_), train_transform(c_));
-    test_loader_ = std::make_unique<data::Loader>(sets_.test, test_loader_options(c_), test_transform(c_));
+    model_->to(device_);
+    data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
+    training.pinned = testing.pinned = device_.is_cuda();
+    train_loader_ = std::make_unique<data::Loader>(sets_.train, training, train_transform(c_));
+    feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
+    test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, test_transform(c_));
     optimizer_ = make_optimizer(c_, *model_);
     if (c_.ema > 0) ema_ = std::make_unique<Ema>(*model_, EmaOptions{.decay = c_.ema, .ramp = true});
     updates_per_epoch_ = train_loader_->batches() / c_.accumulate;
@@ -196,10 +208,18 @@ class Run {
     io::save_checkpoint(file, now);
   }
 
+  std::string where_it_computes() const {
+    if constexpr (kWithCuda)
+      if (device_.is_cuda())
+        return fmt::format("{} ({}){}", device_.str(), cuda::describe_device(device_),
+                           c_.precision == "bf16" ? ", bf16" : "");
+    return fmt::format("{} threads", num_threads());
+  }
+
   void print_header() const {
-    fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {} threads\n", c_.model,
+    fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model,
                static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(),
-               sets_.test->size(), sets_.train->num_classes(), num_threads());
+               sets_.test->size(), sets_.train->num_classes(), where_it_computes());
     if (!o_.eval_only) {
       fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_,
                  c_.batch_size, c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr,
@@ -213,13 +233,13 @@ class Run {
   bool train_epoch() {
     const int64_t batches = updates_per_epoch_ * c_.accumulate;
     Progress bar(fmt::format("epoch {:>{}}/{}", epoch_ + 1, digits(), c_.epochs), batches, {}, first_batch_);
-    train_loader_->start_epoch(epoch_, first_batch_);
+    feed_->start_epoch(epoch_, first_batch_);
     started_ = std::chrono::steady_clock::now();
     const double before = train_images_;
-    for (data::Batch batch; train_loader_->next(batch) && batch.number < batches;) {
+    for (data::Batch batch; feed_->next(batch) && batch.number < batches;) {
       train_batch(batch);
-      bar.update(batch.number + 1, {.loss = train_loss_sum_ / train_images_,
-                                    .accuracy = train_right_ / train_images_,
+      bar.update(batch.number + 1, {.loss = train_loss_sum_ / std::max(train_images_, 1.0),
+                                    .accuracy = train_right_ / std::max(train_images_, 1.0),
                                     .images = static_cast<int64_t>(train_images_ - before)});
       if ((batch.number + 1) % c_.accumulate != 0) continue;
       update(batch.number / c_.accumulate);
@@ -236,25 +256,46 @@ class Run {
   }
 
   void train_batch(const data::Batch& batch) {
-    const Tensor& target = batch.targets ? batch.targets : batch.labels;
-    const Generator generator = default_generator();
-    const Tensor logits = (*model_)(batch.images);
-    const Tensor loss = cross_entropy(logits, target);
-    const double value = loss.item();
-    if (!std::isfinite(value)) {
-      default_generator() = generator;
-      explain_bad_loss(batch.images, value);
+    StepResult r{.images = batch.images, .generator = default_generator()};
+    r.target = batch.targets ? batch.targets : batch.labels;
+    if (c_.accumulate > 1) r.target = r.target.clone();  // the feed uses its memory again
+    {
+      std::optional<Autocast> mixed;
+      if (c_.precision == "bf16") mixed.emplace();
+      r.logits = (*model_)(batch.images);
+      r.loss = cross_entropy(r.logits, r.target);
     }
-    if (c_.accumulate == 1)
-      backward(loss);
-    else
-      backward(loss, full({}, 1.0 / static_cast<double>(c_.accumulate), loss.dtype()));
-    Accuracy accuracy;
-    accuracy.add(logits, target);
-    const auto images = static_cast<double>(accuracy.count());
-    train_loss_sum_ += value * images;
-    train_right_ += std::round(accuracy.top1() * images);
-    train_images_ += images;
+    // On a device, the host reads nothing before the whole update is queued up to its norm; on the CPU that is no wait.
+    if (!device_.is_cuda()) check_loss(r);
+    backward(r.loss, full({}, 1.0 / static_cast<double>(c_.accumulate), r.loss.dtype(), device_));
+    r.logits = r.logits.detach();
+    r.loss = r.loss.detach();
+    done_.push_back(std::move(r));
+    if (!device_.is_cuda()) count_results();
+  }
+  /// What one batch gave.
+  struct StepResult {
+    Tensor images, target{}, logits{}, loss{};
+    Generator generator;  // before the forward pass
+  };
+  void check_loss(const StepResult& r) {
+    const double value = r.loss.item();
+    if (std::isfinite(value)) return;
+    default_generator() = r.generator;
+    explain_bad_loss(r.images, value);
+  }
+  /// Losses and hits of the batches since the last call.
+  void count_results() {
+    for (const StepResult& r : done_) {
+      if (device_.is_cuda()) check_loss(r);
+      Accuracy accuracy;
+      accuracy.add(r.logits, r.target);
+      const auto images = static_cast<double>(accuracy.count());
+      train_loss_sum_ += r.loss.item() * images;
+      train_right_ += std::round(accuracy.top1() * images);
+      train_images_ += images;
+    }
+    done_.clear();
   }
 
   /// One optimiser update, the `index`-th of this epoch.
@@ -262,6 +303,7 @@ class Run {
     const double lr = schedule_.lr(epoch_ * updates_per_epoch_ + index, updates_per_epoch_);
     const double norm =
         c_.clip_norm > 0 ? clip_grad_norm(*optimizer_, c_.clip_norm) : grad_norm(optimizer_->parameters());
+    count_results();  // the device has been waited for
     if (!std::isfinite(norm)) explain_bad_gradient(lr);
     optimizer_->set_lr(lr);
     optimizer_->step();
@@ -279,6 +321,11 @@ class Run {
         saved ? "The last good checkpoint is " + path("last.ckpt") + "."
               : std::string("No checkpoint was written yet."));
   }
+  int64_t peak_memory() const {
+    if constexpr (kWithCuda)
+      if (device_.is_cuda()) return cuda::memory_stats(device_).peak;
+    return memory_stats().peak;
+  }
   double present_lr() const {
     return schedule_.lr(std::min(step_, c_.epochs * updates_per_epoch_ - 1), updates_per_epoch_);
   }
@@ -287,6 +334,8 @@ class Run {
     std::string culprit;
     {
       NoGrad off;
+      std::optional<Autocast> mixed;
+      if (c_.precision == "bf16") mixed.emplace();
       FiniteGuard guard(*model_);
       (*model_)(images);
       culprit = guard.first_bad();
@@ -313,6 +362,8 @@ class Run {
     std::optional<Ema::Swapped> averaged;
     if (ema_) averaged.emplace(ema_->swap());
     Progress bar(label, test_loader_->batches());
+    std::optional<Autocast> mixed;
+    if (c_.precision == "bf16") mixed.emplace();
     Evaluation result = evaluate(*model_, *test_loader_, bar, [&] { return interrupt_.requested(); });
     check(result.accuracy.count() > 0 || interrupt_.requested(), "train",
           "none of the {} test images of {} could be read", sets_.test->size(), c_.data);
@@ -333,7 +384,7 @@ class Run {
                  {"test_top5", test.accuracy.top5()},
                  {"images_per_second", images_per_second_},
                  {"seconds", seconds},
-                 {"peak_memory_mib", static_cast<double>(memory_stats().peak) / (1 << 20)}});
+                 {"peak_memory_mib", static_cast<double>(peak_memory()) / (1 << 20)}});
     train_loss_sum_ = train_right_ = train_images_ = 0;
     const bool better = test.accuracy.top1() > best_;
     if (better) best_ = test.accuracy.top1();
@@ -375,11 +426,14 @@ class Run {
 
   TrainConfig c_;
   RunOptions o_;
+  Device device_;
+  std::vector<StepResult> done_;  // batches whose results were not read yet
   Schedule schedule_;
   InterruptGuard interrupt_;
   data::DataPair sets_;
   std::unique_ptr<models::Classifier> model_;
   std::unique_ptr<data::Loader> train_loader_, test_loader_;
+  std::unique_ptr<data::Feed> feed_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Ema> ema_;
   std::unique_ptr<RunLog> log_;
