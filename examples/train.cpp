@@ -44,6 +44,9 @@ void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train:
       ->group("Run");
   app.add_option("--device", run.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there")
       ->group("Run");
+  app.add_option("--augment", run.augment,
+                 "where images are cropped, mirrored, normalised, erased and mixed: host, device, or auto (on a GPU)")
+      ->group("Run");
   app.add_flag("--cuda-graph", run.cuda_graph,
                "on CUDA devices: capture forward and backward once and replay them at every step")
       ->group("Run");

@@ -11,6 +11,8 @@ namespace atlas::inline ATLAS_ABI::data {
 
 /// Batches of a loader on a device. On the CPU it is the loader.
 ///
+/// Where the loader leaves a part of the pipeline to the device, the feed does it (LoaderOptions::on_device).
+///
 /// On a CUDA device, the next batch travels while the step with the present one computes: from pinned memory, in a
 /// queue of its own, into one of two buffers on the device. A batch is good until the call of next() after the next.
 /// The loader should make its batches in pinned memory (LoaderOptions::pinned).
@@ -35,14 +37,16 @@ class Feed {
     if constexpr (kWithCuda) {
       if (device_.is_cuda()) return next_on_device(batch);
     }
-    return loader_.next(batch);
+    if (!loader_.next(batch)) return false;
+    if (batch.plans) finish(batch, *loader_.options().on_device);
+    return true;
   }
 
  private:
   /// A place on the device for one batch.
   struct Slot {
     Batch host;                              // kept while it travels
-    Tensor images, labels, targets;          // on the device
+    Tensor images, labels, targets, plans;   // on the device
     std::optional<cuda::Event> there, used;  // the copy is complete; the step that reads it is queued up to here
   };
 
@@ -62,6 +66,8 @@ class Feed {
     batch.images = view(s.images, s.host.images);
     batch.labels = view(s.labels, s.host.labels);
     batch.targets = s.host.targets ? view(s.targets, s.host.targets) : Tensor();
+    batch.plans = s.host.plans ? view(s.plans, s.host.plans) : Tensor();
+    if (batch.plans) finish(batch, *loader_.options().on_device);
     if (!ended_) send();
     return true;
   }
@@ -85,6 +91,7 @@ class Feed {
     copy(s.images, s.host.images);
     copy(s.labels, s.host.labels);
     if (s.host.targets) copy(s.targets, s.host.targets);
+    if (s.host.plans) copy(s.plans, s.host.plans);
     s.there->record(cuda::Queue::upload);
     coming_ = place;
   }

@@ -51,13 +51,15 @@ struct Loader::State {
   std::vector<std::thread> threads;
 
   /// One image, ready for the batch, and its label; an undefined image is to be left out.
-  Sample prepare(int64_t index, int64_t epoch_number) const {
+  /// @param plan  gets the device's part, when there is one
+  Sample prepare(int64_t index, int64_t epoch_number, ImageAugment& plan) const {
     Sample sample = dataset->get(index);
     if (!sample.image) return sample;
     check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes",
           sample.label, dataset->num_classes());
     Rng rng(options.seed, Purpose::sample, epoch_number, index);
     sample.image = as_image(transform ? transform(sample.image, rng) : sample.image, "loader");
+    if (options.on_device) plan = options.on_device->plan(sample.image, rng);
     check(sample.image.shape()[2] == 3, "loader", "needs three channels, got {}", describe(sample.image));
     return sample;
   }
@@ -69,21 +71,32 @@ struct Loader::State {
     batch.epoch = epoch_number;
     batch.number = number;
     std::vector<int64_t> labels;
+    std::vector<ImageAugment> plans;
     Shape size;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t index = all[static_cast<size_t>(i)];
       try {
-        const Sample sample = prepare(index, epoch_number);
+        ImageAugment plan;
+        const Sample sample = prepare(index, epoch_number, plan);
         if (!sample.image) continue;
         const Shape& s = sample.image.shape();
         if (labels.empty()) {
           size = s;
-          batch.images = detail::batch_memory({end - begin, s[0], s[1], s[2]}, float32, options.pinned);
+          const DType dtype = options.on_device ? uint8 : float32;
+          batch.images = detail::batch_memory({end - begin, s[0], s[1], s[2]}, dtype, options.pinned);
         }
         check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)",
               s.str(), size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
         // Straight into the batch, so that it is written once.
         const int64_t n = sample.image.numel();
+        if (options.on_device) {
+          std::memcpy(batch.images.data<uint8_t>() + std::ssize(labels) * n, sample.image.raw(),
+                      static_cast<size_t>(n));
+          plans.push_back(plan);
+          labels.push_back(sample.label);
+          batch.indices.push_back(index);
+          continue;
+        }
         float* to = batch.images.data<float>() + static_cast<int64_t>(labels.size()) * n;
         if (sample.image.dtype() == float32) {
           std::memcpy(to, sample.image.raw(), static_cast<size_t>(n) * sizeof(float));
@@ -106,14 +119,24 @@ struct Loader::State {
       batch.images = raw_view(batch.images, {count, size[0], size[1], size[2]}, batch.images.strides(), 0);
     batch.labels = detail::batch_memory({count}, int64, options.pinned);
     std::copy(labels.begin(), labels.end(), batch.labels.data<int64_t>());
-    if (options.mix.soft_targets()) {
+    MixPlan mix;
+    if (options.on_device) {
+      Rng rng(options.seed, Purpose::mix, epoch_number, number);
+      mix = plan_mix(options.mix, options.on_device->height, options.on_device->width, rng);
+      batch.plan = options.on_device->plan(mix);
+      batch.plans = detail::batch_memory({count, static_cast<int64_t>(sizeof(ImageAugment))}, uint8, options.pinned);
+      std::memcpy(batch.plans.raw(), plans.data(), plans.size() * sizeof(ImageAugment));
+    }
+    if (options.on_device && options.mix.soft_targets()) {
+      batch.targets = mixed_targets(batch.labels, dataset->num_classes(), mix.lambda, options.mix.label_smoothing);
+    } else if (options.mix.soft_targets()) {
       Rng rng(options.seed, Purpose::mix, epoch_number, number);
       batch.targets = mix_batch(batch.images, batch.labels, dataset->num_classes(), options.mix, rng);
-      if (options.pinned) {
-        Tensor targets = detail::batch_memory(batch.targets.shape(), float32, true);
-        copy_elements(targets, batch.targets);
-        batch.targets = targets;
-      }
+    }
+    if (batch.targets && options.pinned) {
+      Tensor targets = detail::batch_memory(batch.targets.shape(), float32, true);
+      copy_elements(targets, batch.targets);
+      batch.targets = targets;
     }
     return batch;
   }

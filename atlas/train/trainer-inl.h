@@ -13,6 +13,7 @@
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
+#include "atlas/core/cuda_graph.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/select_device.h"
 #include "atlas/data/feed.h"
@@ -79,6 +80,13 @@ class Run {
     device_ = select_device(o_.device);
     check(c_.precision == "float32" || device_.is_cuda(), "precision",
           "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
+    check(o_.augment == "auto" || o_.augment == "host" || o_.augment == "device", "augment",
+          "'{}' is unknown; there are auto, host and device", o_.augment);
+    check(!o_.cuda_graph || c_.accumulate == 1, "cuda-graph",
+          "accumulate = {}: gradients of several batches are not added up in a graph; use a larger batch_size",
+          c_.accumulate);
+    check(!o_.cuda_graph || o_.profile.empty(), "cuda-graph",
+          "kernels of a graph are not profiled one by one: leave --profile or --cuda-graph out");
     check(!o_.cuda_graph || device_.is_cuda(), "cuda-graph", "a step can only be captured on a CUDA device, not on {}",
           device_.str());
     if (!o_.profile.empty()) profile_program(o_.profile);
@@ -93,7 +101,13 @@ class Run {
     model_->to(device_);
     data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
     training.pinned = testing.pinned = device_.is_cuda();
-    train_loader_ = std::make_unique<data::Loader>(sets_.train, training, train_transform(c_));
+    data::Transform transform = train_transform(c_);
+    if (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda())) {
+      auto [host, rest] = split_train_transform(c_);
+      transform = host;
+      training.on_device = std::make_shared<const data::DeviceAugment>(rest);
+    }
+    train_loader_ = std::make_unique<data::Loader>(sets_.train, training, transform);
     feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
     test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, test_transform(c_));
     optimizer_ = make_optimizer(c_, *model_);
@@ -259,17 +273,10 @@ class Run {
     StepResult r{.images = batch.images, .generator = default_generator()};
     r.target = batch.targets ? batch.targets : batch.labels;
     if (c_.accumulate > 1) r.target = r.target.clone();  // the feed uses its memory again
-    {
-      std::optional<Autocast> mixed;
-      if (c_.precision == "bf16") mixed.emplace();
-      r.logits = (*model_)(batch.images);
-      r.loss = cross_entropy(r.logits, r.target);
-    }
-    // On a device, the host reads nothing before the whole update is queued up to its norm; on the CPU that is no wait.
-    if (!device_.is_cuda()) check_loss(r);
-    backward(r.loss, full({}, 1.0 / static_cast<double>(c_.accumulate), r.loss.dtype(), device_));
-    r.logits = r.logits.detach();
-    r.loss = r.loss.detach();
+    if (o_.cuda_graph)
+      step_in_graph(r);
+    else
+      step(r);
     done_.push_back(std::move(r));
     if (!device_.is_cuda()) count_results();
   }
@@ -278,6 +285,46 @@ class Run {
     Tensor images, target{}, logits{}, loss{};
     Generator generator;  // before the forward pass
   };
+  /// Forward and backward.
+  void step(StepResult& r) {
+    {
+      std::optional<Autocast> mixed;
+      if (c_.precision == "bf16") mixed.emplace();
+      r.logits = (*model_)(r.images);
+      r.loss = cross_entropy(r.logits, r.target);
+    }
+    // On a device, the host reads nothing before the whole update is queued up to its norm; on the CPU that is no wait.
+    if (!device_.is_cuda()) check_loss(r);
+    backward(r.loss, full({}, 1.0 / static_cast<double>(c_.accumulate), r.loss.dtype(), device_));
+    r.logits = r.logits.detach();
+    r.loss = r.loss.detach();
+  }
+  /// The same from a graph, which is recorded after a few steps without one, and whose batches are of one size. The
+  /// gradients stay where they are from then on; the update, whose learning rate changes, comes after the graph.
+  void step_in_graph(StepResult& r) {
+    const bool fits = r.images.size(0) == c_.batch_size;
+    if (!fits || steps_before_graph_ > 0) {
+      --steps_before_graph_;
+      optimizer_->zero_grad();
+      step(r);
+      graph_.reset();  // gradients are elsewhere now
+      return;
+    }
+    if (!graph_) {
+      recorded_ = {.images = r.images.clone(), .target = r.target.clone(), .generator = {}};
+      graph_ = std::make_unique<cuda::Graph>(device_);
+      graph_->capture([&] {
+        optimizer_->zero_grad();
+        step(recorded_);
+      });
+    }
+    recorded_.images.copy_(r.images);
+    recorded_.target.copy_(r.target);
+    graph_->replay();
+    const Generator generator = r.generator;
+    r = recorded_;
+    r.generator = generator;
+  }
   void check_loss(const StepResult& r) {
     const double value = r.loss.item();
     if (std::isfinite(value)) return;
@@ -307,7 +354,7 @@ class Run {
     if (!std::isfinite(norm)) explain_bad_gradient(lr);
     optimizer_->set_lr(lr);
     optimizer_->step();
-    optimizer_->zero_grad();
+    if (!graph_) optimizer_->zero_grad();
     if (ema_) ema_->update();
     ++step_;
   }
@@ -427,6 +474,9 @@ class Run {
   TrainConfig c_;
   RunOptions o_;
   Device device_;
+  int64_t steps_before_graph_ = 3;
+  StepResult recorded_;  // inputs and results of the graph
+  std::unique_ptr<cuda::Graph> graph_;
   std::vector<StepResult> done_;  // batches whose results were not read yet
   Schedule schedule_;
   InterruptGuard interrupt_;
