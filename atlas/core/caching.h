@@ -46,13 +46,10 @@ class BlockCache {
   void* allocate(int64_t bytes) {
     const int64_t size = size_class(bytes);
     std::lock_guard lock(mutex_);
-    void* p = nullptr;
-    if (auto& list = free_[size]; !list.empty()) {
-      p = list.back();
-      list.pop_back();
-    } else {
-      p = from_source(size);
-    }
+    void* p = pool_ != 0 ? pop(pools_[pool_], size) : nullptr;
+    if (p == nullptr) p = pop(free_, size);
+    if (p == nullptr) p = from_source(size);
+    if (pool_ != 0) owner_[p] = pool_;
     source_.mark_used(p, bytes, size);
     stats_.current += size;
     stats_.peak = std::max(stats_.peak, stats_.current);
@@ -65,7 +62,22 @@ class BlockCache {
     std::lock_guard lock(mutex_);
     source_.mark_used(p, 0, size);
     stats_.current -= size;
-    free_[size].push_back(p);
+    const auto owner = owner_.empty() ? owner_.end() : owner_.find(p);
+    (owner == owner_.end() ? free_ : pools_[owner->second])[size].push_back(p);
+  }
+
+  /// From now on, blocks that are handed out belong to a pool, until use_pool(0): they come back to it and go to nobody
+  /// else. For work that is recorded with the addresses of its memory.
+  void use_pool(int64_t pool) {
+    std::lock_guard lock(mutex_);
+    pool_ = pool;
+  }
+  /// Gives the blocks of a pool to everybody.
+  void end_pool(int64_t pool) {
+    std::lock_guard lock(mutex_);
+    for (auto& [size, list] : pools_[pool]) free_[size].insert(free_[size].end(), list.begin(), list.end());
+    pools_.erase(pool);
+    std::erase_if(owner_, [&](const auto& o) { return o.second == pool; });
   }
 
   MemoryStats stats() const {
@@ -111,8 +123,20 @@ class BlockCache {
     }
   }
 
+  using Lists = std::unordered_map<int64_t, std::vector<void*>>;  // by size class
+  static void* pop(Lists& lists, int64_t size) {
+    auto& list = lists[size];
+    if (list.empty()) return nullptr;
+    void* p = list.back();
+    list.pop_back();
+    return p;
+  }
+
   mutable std::mutex mutex_;
-  std::unordered_map<int64_t, std::vector<void*>> free_;
+  Lists free_;
+  int64_t pool_ = 0;                          // in use
+  std::unordered_map<int64_t, Lists> pools_;  // free blocks of pools
+  std::unordered_map<void*, int64_t> owner_;  // of blocks that belong to a pool
   MemoryStats stats_;
   Source source_;
 };

@@ -20,6 +20,11 @@ struct DeviceMemory {
   void mark_used(void* p, int64_t used, int64_t size);
 };
 
+/// A number for a pool of blocks that recorded work uses (core/caching.h); use_pool(device, 0) is the common one.
+int64_t new_pool(Device device);
+void use_pool(Device device, int64_t pool);
+void end_pool(Device device, int64_t pool);
+
 /// Most devices a process uses.
 inline constexpr int kMaxDevices = 16;
 

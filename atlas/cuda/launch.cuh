@@ -58,7 +58,11 @@ template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {
   if (l.grid.x == 0 || l.grid.y == 0 || l.grid.z == 0) return;
 #if ATLAS_CUDA_EMULATE
-  emulate::run(l.op, l.grid, l.block, l.shared, l.alone, [&] { kernel(Parameters(arguments)...); });
+  const auto run = [=] {
+    emulate::run(l.op, l.grid, l.block, l.shared, l.alone, [&] { kernel(Parameters(arguments)...); });
+  };
+  if (emulate::recording()) return emulate::record(run);
+  run();
 #else
   const cudaStream_t on = stream(l.device);
   if (l.shared > 48 * 1024)

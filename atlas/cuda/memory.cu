@@ -84,6 +84,32 @@ void raise_fault(Device device) {
   fail(op, "index {} is outside [0, {})", seen.value, seen.length);
 }
 
+namespace {
+/// Pools that recorded work still uses, of all devices; scratch memory that it knows the address of stays then.
+struct Pools {
+  std::mutex mutex;
+  int64_t last = 0, open = 0;
+  std::vector<std::unique_ptr<Storage>> outgrown;
+};
+Pools& pools() {
+  static Pools* instance = new Pools;
+  return *instance;
+}
+}  // namespace
+
+int64_t new_pool(Device device) {
+  check_known(device);
+  std::lock_guard lock(pools().mutex);
+  ++pools().open;
+  return ++pools().last;
+}
+void use_pool(Device device, int64_t pool) { cache(device).use_pool(pool); }
+void end_pool(Device device, int64_t pool) {
+  cache(device).end_pool(pool);
+  std::lock_guard lock(pools().mutex);
+  if (--pools().open == 0) pools().outgrown.clear();
+}
+
 void* workspace_bytes(Device device, int64_t bytes, int slot) {
   // Never destroyed: the device may be gone before static objects are.
   static auto* slots = new std::unique_ptr<Storage>[kMaxDevices * 8];
@@ -91,6 +117,10 @@ void* workspace_bytes(Device device, int64_t bytes, int slot) {
   std::lock_guard lock(mutex);
   auto& s = slots[device.index * 8 + slot];
   if (!s || s->bytes() < bytes) {
+    {
+      std::lock_guard pool_lock(pools().mutex);
+      if (s && pools().open > 0) pools().outgrown.push_back(std::move(s));
+    }
     s.reset();
     s = std::make_unique<Storage>(std::max<int64_t>(bytes, 4096), device);
   }

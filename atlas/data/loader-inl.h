@@ -20,7 +20,7 @@ namespace atlas::inline ATLAS_ABI::data {
 namespace detail {
 /// A tensor on the host for a part of a batch.
 inline Tensor batch_memory(const Shape& shape, DType dtype, bool pinned) {
-  if (!pinned) return empty(shape, dtype);
+  if (!pinned) return empty(shape, dtype, Device{});
   const int64_t bytes = shape.numel() * item_size(dtype);
   void* p = cuda::allocate_pinned(bytes);
   return from_blob(p, shape, dtype, [p, bytes] { cuda::deallocate_pinned(p, bytes); });

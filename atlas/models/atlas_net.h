@@ -50,7 +50,7 @@ class AtlasWindowPosition : public Module {
     const auto scaled = [](int64_t i, int64_t side) {
       return static_cast<double>(i - side / 2) / static_cast<double>(std::max<int64_t>(side / 2, 1));
     };
-    Tensor t = empty({height * width, 2}, float64);
+    Tensor t = empty({height * width, 2}, float64, Device{});
     double* at = t.data<double>();
     for (int64_t i = 0; i < height * width; ++i) {
       *at++ = scaled(i / width, height);

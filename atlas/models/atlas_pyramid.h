@@ -97,7 +97,7 @@ class AtlasPyramid {
     return layouts;
   }
   static Tensor padding_of(const WindowLayout& l) {
-    Tensor mask = empty({l.windows(), l.pixels()}, boolean);
+    Tensor mask = empty({l.windows(), l.pixels()}, boolean, Device{});
     bool* at = mask.data<bool>();
     for (int64_t i = 0; i < l.windows(); ++i)
       for (int64_t j = 0; j < l.pixels(); ++j)

@@ -98,6 +98,18 @@ Access::~Access() {
   a.mutex.unlock();
 }
 
+namespace {
+thread_local Recording* recording_to = nullptr;
+}
+
+void begin_recording(Recording* to) { recording_to = to; }
+void end_recording() { recording_to = nullptr; }
+bool recording() { return recording_to != nullptr; }
+void record(std::function<void()> step) { recording_to->push_back(std::move(step)); }
+void replay(const Recording& recording) {
+  for (const auto& step : recording) step();
+}
+
 }  // namespace emulate
 
 namespace atlas::inline ATLAS_ABI::cuda {
@@ -133,7 +145,9 @@ void DeviceMemory::mark_used(void* block, int64_t used, int64_t size) {
   std::lock_guard lock(a.mutex);
   char* p = static_cast<char*>(block);
   if (used > 0) {
-    const Block b{static_cast<size_t>(used), static_cast<size_t>(size) + kGuard};
+    // Replays write to a block for all whom it belonged to in turn: no guard can stand behind the last of them.
+    const auto bytes = static_cast<size_t>(used);
+    const Block b{bytes, emulate::recording() ? bytes : static_cast<size_t>(size) + kGuard};
     a.live[p] = b;
     a.pending.push_back({p, b, false});
   } else {
@@ -168,6 +182,14 @@ void check_bytes(const char* what, const void* p, Device device, int64_t bytes) 
 
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
   if (bytes <= 0) return;
+  if (emulate::recording()) {
+    check(to_device.is_cuda() && from_device.is_cuda(), "copy",
+          "between host and device, which a CUDA graph cannot do: take it out of what is captured");
+    return emulate::record([=] {
+      const emulate::Access access("copy");
+      std::memmove(to, from, static_cast<size_t>(bytes));
+    });
+  }
   const emulate::Access access("copy");
   check_bytes("the destination", to, to_device, bytes);
   check_bytes("the source", from, from_device, bytes);
@@ -176,6 +198,11 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
 }
 void fill_bytes(Device device, void* p, int value, int64_t bytes) {
   if (bytes <= 0) return;
+  if (emulate::recording())
+    return emulate::record([=] {
+      const emulate::Access access("fill");
+      std::memset(p, value, static_cast<size_t>(bytes));
+    });
   const emulate::Access access("fill");
   check_bytes("the destination", p, device, bytes);
   std::memset(p, value, static_cast<size_t>(bytes));

@@ -15,7 +15,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <type_traits>
+#include <vector>
 
 #define __global__
 #define __device__
@@ -113,6 +115,15 @@ class Access {
   Access(const Access&) = delete;
   Access& operator=(const Access&) = delete;
 };
+
+/// Launches and copies that are kept instead of done, for core/cuda_graph.h: a graph as tests see it.
+using Recording = std::vector<std::function<void()>>;
+/// From now on this thread's launches and copies go into `to`.
+void begin_recording(Recording* to);
+void end_recording();
+bool recording();
+void record(std::function<void()> step);
+void replay(const Recording& recording);
 
 template <class T>
 T shuffle(unsigned mask, T v, int source, Site site) {
