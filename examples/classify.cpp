@@ -64,9 +64,7 @@ int run(const Settings& s) {
     std::cerr << std::exchange(unread, "") << std::flush;
   };
   const auto set = std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, files, options);
-  data::Loader loader(set, {.batch_size = batch_size, .workers = 1, .pinned = trained.device.is_cuda()},
-                      trained.transform);
-  data::Feed feed(loader, trained.device);
+  data::Feed feed(set, {.batch_size = batch_size, .workers = 1}, trained.transform, trained.device);
 
   atlas::train::Progress bar("classify", total, {.out = stderr, .plain_percent = 0});
   const atlas::NoGrad off;

@@ -1,10 +1,13 @@
 // The device that somebody asks for by name, as programs do for --device.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "atlas/core/cuda.h"
 #include "atlas/core/device.h"
+#include "atlas/core/parallel.h"
+#include "atlas/core/storage.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -31,6 +34,20 @@ inline Device select_device(std::string_view text) {
     fail("device", "{} was asked for, but this build of atlas has no CUDA: configure with -DATLAS_CUDA=ON, or use cpu",
          text);
   return device;
+}
+
+/// "2 threads", or "cuda:0 (NVIDIA H100 80GB HBM3, ...)".
+inline std::string describe_place(Device device) {
+  if constexpr (kWithCuda)
+    if (device.is_cuda()) return fmt::format("{} ({})", device.str(), cuda::describe_device(device));
+  return fmt::format("{} threads", num_threads());
+}
+
+/// Memory in use by tensors on a device, the CPU included.
+inline MemoryStats memory_stats_of(Device device) {
+  if constexpr (kWithCuda)
+    if (device.is_cuda()) return cuda::memory_stats(device);
+  return memory_stats();
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -4,7 +4,7 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/mix.h"
-#include "atlas/kernels/augment.h"
+#include "atlas/ops/augment.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "atlas/core/cuda_async.h"
 #include "atlas/data/loader.h"
@@ -17,10 +19,16 @@ namespace atlas::inline ATLAS_ABI::data {
 /// queue of its own, into one of two buffers on the device. A batch is good until the call of next() after the next.
 /// The loader should make its batches in pinned memory (LoaderOptions::pinned).
 ///
-/// Example: `Feed feed(loader, device); feed.start_epoch(0); for (Batch b; feed.next(b);) train(b);`
+/// Example: `Feed feed(set, {.batch_size = 64}, transform, device); feed.start_epoch(0); for (Batch b; feed.next(b);)
+/// train(b);`
 class Feed {
  public:
   Feed(Loader& loader, Device device) : loader_(loader), device_(device) {}
+  /// With a loader of its own, whose batches lie in pinned memory where that helps.
+  Feed(DatasetPtr set, LoaderOptions options, Transform transform, Device device)
+      : own_(std::make_unique<Loader>(std::move(set), pinned_for(std::move(options), device), std::move(transform))),
+        loader_(*own_),
+        device_(device) {}
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
   ~Feed() { drain(); }
@@ -116,6 +124,12 @@ class Feed {
         if (s.there) s.there->wait();
   }
 
+  static LoaderOptions pinned_for(LoaderOptions options, Device device) {
+    options.pinned = device.is_cuda();
+    return options;
+  }
+
+  std::unique_ptr<Loader> own_;
   Loader& loader_;
   Device device_;
   std::array<Slot, 2> slots_;

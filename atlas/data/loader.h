@@ -42,9 +42,7 @@ struct LoaderOptions {
 /// Does the device's part of the pipeline, where the batch is.
 inline void finish(Batch& batch, const DeviceAugment& augment) {
   if (!batch.plans) return;
-  Tensor images = empty({batch.images.size(0), augment.height, augment.width, 3}, float32, batch.images.device());
-  kernels::augment_images(batch.images, batch.plans, batch.plan, images);
-  batch.images = images;
+  batch.images = augment_images(batch.images, batch.plans, batch.plan, augment.height, augment.width);
   batch.plans = Tensor();
 }
 

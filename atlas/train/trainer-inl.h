@@ -12,15 +12,14 @@
 #include <span>
 
 #include "atlas/autograd/autocast.h"
-#include "atlas/autograd/backward.h"
-#include "atlas/core/cuda_graph.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/select_device.h"
 #include "atlas/data/feed.h"
 #include "atlas/io/checkpoint.h"
-#include "atlas/nn/finite_guard.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/ema.h"
+#include "atlas/train/curves.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/evaluate.h"
 #include "atlas/train/interrupt.h"
 #include "atlas/train/log.h"
@@ -28,49 +27,12 @@
 #include "atlas/train/run_folder.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
+#include "atlas/train/step.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
 namespace detail {
-
-inline std::vector<double> column(const std::vector<LogRow>& rows, const std::string& name) {
-  std::vector<double> values;
-  for (const LogRow& row : rows)
-    for (const auto& [key, value] : row)
-      if (key == name)
-        values.push_back(std::visit(
-            [](const auto& v) -> double {
-              if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>)
-                return static_cast<double>(v);
-              else
-                return std::nan("");
-            },
-            value));
-  return values;
-}
-
-/// Loss and accuracy over the epochs, one chart above the other.
-inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) {
-  const std::vector<double> epochs = column(rows, "epoch");
-  const auto percent = [&](const char* name) {
-    std::vector<double> v = column(rows, name);
-    for (double& x : v) x *= 100;
-    return v;
-  };
-  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training,
-                         std::vector<double> test) {
-    data::ChartOptions o;
-    o.title = name;
-    o.x_label = "epoch";
-    o.y_label = y_label;
-    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}},
-                            o);
-  };
-  return data::stack_pictures(
-      {chart(title + ": loss", "cross-entropy", column(rows, "train_loss"), column(rows, "test_loss")),
-       chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
-}
 
 /// One training run, from the first to the last line it prints.
 class Run {
@@ -111,6 +73,10 @@ class Run {
     feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
     test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, test_transform(c_));
     optimizer_ = make_optimizer(c_, *model_);
+    step_of_ =
+        std::make_unique<GradientStep>(*model_, *optimizer_,
+                                       StepOptions{device_, c_.batch_size, c_.accumulate, c_.precision == "bf16",
+                                                   o_.cuda_graph, [this](const StepResult& r) { check_loss(r); }});
     if (c_.ema > 0) ema_ = std::make_unique<Ema>(*model_, EmaOptions{.decay = c_.ema, .ramp = true});
     updates_per_epoch_ = train_loader_->batches() / c_.accumulate;
     prepare();
@@ -222,18 +188,11 @@ class Run {
     io::save_checkpoint(file, now);
   }
 
-  std::string where_it_computes() const {
-    if constexpr (kWithCuda)
-      if (device_.is_cuda())
-        return fmt::format("{} ({}){}", device_.str(), cuda::describe_device(device_),
-                           c_.precision == "bf16" ? ", bf16" : "");
-    return fmt::format("{} threads", num_threads());
-  }
-
   void print_header() const {
     fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model,
                static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(),
-               sets_.test->size(), sets_.train->num_classes(), where_it_computes());
+               sets_.test->size(), sets_.train->num_classes(),
+               describe_place(device_) + (c_.precision == "bf16" ? ", bf16" : ""));
     if (!o_.eval_only) {
       fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_,
                  c_.batch_size, c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr,
@@ -270,60 +229,8 @@ class Run {
   }
 
   void train_batch(const data::Batch& batch) {
-    StepResult r{.images = batch.images, .generator = default_generator()};
-    r.target = batch.targets ? batch.targets : batch.labels;
-    if (c_.accumulate > 1) r.target = r.target.clone();  // the feed uses its memory again
-    if (o_.cuda_graph)
-      step_in_graph(r);
-    else
-      step(r);
-    done_.push_back(std::move(r));
+    done_.push_back((*step_of_)(batch));
     if (!device_.is_cuda()) count_results();
-  }
-  /// What one batch gave.
-  struct StepResult {
-    Tensor images, target{}, logits{}, loss{};
-    Generator generator;  // before the forward pass
-  };
-  /// Forward and backward.
-  void step(StepResult& r) {
-    {
-      std::optional<Autocast> mixed;
-      if (c_.precision == "bf16") mixed.emplace();
-      r.logits = (*model_)(r.images);
-      r.loss = cross_entropy(r.logits, r.target);
-    }
-    // On a device, the host reads nothing before the whole update is queued up to its norm; on the CPU that is no wait.
-    if (!device_.is_cuda()) check_loss(r);
-    backward(r.loss, full({}, 1.0 / static_cast<double>(c_.accumulate), r.loss.dtype(), device_));
-    r.logits = r.logits.detach();
-    r.loss = r.loss.detach();
-  }
-  /// The same from a graph, which is recorded after a few steps without one, and whose batches are of one size. The
-  /// gradients stay where they are from then on; the update, whose learning rate changes, comes after the graph.
-  void step_in_graph(StepResult& r) {
-    const bool fits = r.images.size(0) == c_.batch_size;
-    if (!fits || steps_before_graph_ > 0) {
-      --steps_before_graph_;
-      optimizer_->zero_grad();
-      step(r);
-      graph_.reset();  // gradients are elsewhere now
-      return;
-    }
-    if (!graph_) {
-      recorded_ = {.images = r.images.clone(), .target = r.target.clone(), .generator = {}};
-      graph_ = std::make_unique<cuda::Graph>(device_);
-      graph_->capture([&] {
-        optimizer_->zero_grad();
-        step(recorded_);
-      });
-    }
-    recorded_.images.copy_(r.images);
-    recorded_.target.copy_(r.target);
-    graph_->replay();
-    const Generator generator = r.generator;
-    r = recorded_;
-    r.generator = generator;
   }
   void check_loss(const StepResult& r) {
     const double value = r.loss.item();
@@ -354,7 +261,7 @@ class Run {
     if (!std::isfinite(norm)) explain_bad_gradient(lr);
     optimizer_->set_lr(lr);
     optimizer_->step();
-    if (!graph_) optimizer_->zero_grad();
+    step_of_->forget_gradients();
     if (ema_) ema_->update();
     ++step_;
   }
@@ -368,41 +275,20 @@ class Run {
         saved ? "The last good checkpoint is " + path("last.ckpt") + "."
               : std::string("No checkpoint was written yet."));
   }
-  int64_t peak_memory() const {
-    if constexpr (kWithCuda)
-      if (device_.is_cuda()) return cuda::memory_stats(device_).peak;
-    return memory_stats().peak;
-  }
   double present_lr() const {
     return schedule_.lr(std::min(step_, c_.epochs * updates_per_epoch_ - 1), updates_per_epoch_);
   }
   [[noreturn]] void explain_bad_loss(const Tensor& images, double value) {
-    // The same pass once more, looking at every module: the generator was set back, so dropout draws the same numbers.
-    std::string culprit;
-    {
-      NoGrad off;
-      std::optional<Autocast> mixed;
-      if (c_.precision == "bf16") mixed.emplace();
-      FiniteGuard guard(*model_);
-      (*model_)(images);
-      culprit = guard.first_bad();
-    }
-    const bool input = !all_finite(images);
     throw TrainingStopped(
         fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.",
                     std::isnan(value) ? "NaN" : "infinite", where_it_stopped(present_lr()),
-                    input             ? "the data loader (the images themselves)"
-                    : culprit.empty() ? "the loss itself"
-                                      : "module '" + culprit + "'"));
+                    first_that_is_not_finite(*model_, images, c_.precision == "bf16")));
   }
   [[noreturn]] void explain_bad_gradient(double lr) {
-    std::string name = "?";
-    for (const auto& [key, parameter] : model_->named_parameters())
-      if (parameter.grad() && !all_finite(parameter.grad())) name = key;  // the last one is the first in backward order
     throw TrainingStopped(
         fmt::format("[train] a gradient is not finite {} The loss was finite; the parameter nearest to it with a bad "
                     "gradient is '{}'.",
-                    where_it_stopped(lr), name));
+                    where_it_stopped(lr), nearest_bad_gradient(*model_)));
   }
 
   Evaluation evaluate_now(const std::string& label) {
@@ -431,7 +317,7 @@ class Run {
                  {"test_top5", test.accuracy.top5()},
                  {"images_per_second", images_per_second_},
                  {"seconds", seconds},
-                 {"peak_memory_mib", static_cast<double>(peak_memory()) / (1 << 20)}});
+                 {"peak_memory_mib", static_cast<double>(memory_stats_of(device_).peak) / (1 << 20)}});
     train_loss_sum_ = train_right_ = train_images_ = 0;
     const bool better = test.accuracy.top1() > best_;
     if (better) best_ = test.accuracy.top1();
@@ -474,9 +360,6 @@ class Run {
   TrainConfig c_;
   RunOptions o_;
   Device device_;
-  int64_t steps_before_graph_ = 3;
-  StepResult recorded_;  // inputs and results of the graph
-  std::unique_ptr<cuda::Graph> graph_;
   std::vector<StepResult> done_;  // batches whose results were not read yet
   Schedule schedule_;
   InterruptGuard interrupt_;
@@ -485,6 +368,7 @@ class Run {
   std::unique_ptr<data::Loader> train_loader_, test_loader_;
   std::unique_ptr<data::Feed> feed_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientStep> step_of_;
   std::unique_ptr<Ema> ema_;
   std::unique_ptr<RunLog> log_;
   std::string loaded_;  // the checkpoint this run came from
