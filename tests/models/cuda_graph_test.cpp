@@ -159,7 +159,7 @@ TEST_CASE("Moving a module takes parameters, buffers and the state of its optimi
   const auto model = models::make_model("mambavision-toy", {.image_size = 32, .num_classes = 3});
   model->to(Device{});
   SGD optimizer(decay_groups(*model, 0.01), {.lr = 0.1, .momentum = 0.9});
-  const Tensor images = randn({1, 32, 32, 3}, float32, default_generator(), Device{});
+  const Tensor images = randn({2, 32, 32, 3}, float32, default_generator(), Device{});
   const auto step = [&](Device device) {
     model->to(device);
     CHECK(model->device() == device);

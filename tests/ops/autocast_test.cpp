@@ -61,7 +61,7 @@ double apart(const Tensor& a, const Tensor& b) {
 template <class F>
 void check_mixed(const char* op, F f, const std::vector<Tensor>& inputs, DType result = bfloat16,
                  double tolerance = 0.01) {
-  CAPTURE(op);
+  CAPTURE(std::string(op));
   std::vector<Tensor> here, there;
   for (const Tensor& t : inputs) {
     here.push_back(t.clone().set_requires_grad());
@@ -108,7 +108,7 @@ TEST_CASE("Autocast does nothing to tensors on the CPU, where bfloat16 stays a t
   CHECK(message_of([&] { matmul(x.to(bfloat16), x.to(bfloat16)); }).find("needs float32 or float64") !=
         std::string::npos);
   CHECK(message_of([&] { add(x, x.to(bfloat16)); }).find("dtypes differ") != std::string::npos);
-  CHECK(message_of([&] { Autocast(float16); }) == "[autocast] computes in bfloat16 or float32, not in float16");
+  CHECK(message_of([&] { const Autocast half(float16); }) == "[autocast] computes in bfloat16 or float32, not in float16");
 }
 
 TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in float32") {
@@ -192,7 +192,7 @@ TEST_CASE("A small model learns in mixed precision") {
   manual_seed(3);
   const char* options = R"({"drop_path_rate": 0})";
   for (const char* name : {"atlas-toy", "mambavision-toy"}) {
-    CAPTURE(name);
+    CAPTURE(std::string(name));
     const auto model = models::make_model(name, {.image_size = 32, .num_classes = 4, .overrides = options});
     model->to(kDevice);
     AdamW optimizer(decay_groups(*model, 0.01), {.lr = 2e-3});
