@@ -40,11 +40,9 @@ bool have_device() {
 }
 constexpr Device kDevice{DeviceType::cuda, 0};
 
-std::vector<double> numbers(const Tensor& t) {
-  Tensor wide = empty(t.shape(), float64);
-  copy_elements(wide, t);
-  return {wide.data<double>(), wide.data<double>() + wide.numel()};
-}
+/// Normal numbers on the CPU, whatever the default device is.
+Tensor normal(const Shape& shape) { return randn(shape, float32, default_generator(), Device{}); }
+std::vector<double> numbers(const Tensor& t) { return to_vector<double>(on_host(t).to(float64)); }
 /// |a - b| / |b|
 double apart(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = numbers(a), y = numbers(b);
@@ -68,7 +66,7 @@ void check_mixed(const char* op, F f, const std::vector<Tensor>& inputs, DType r
     there.push_back(t.to(kDevice).clone().set_requires_grad());
   }
   const Tensor want = f(here);
-  const Tensor weights = randn(want.shape());
+  const Tensor weights = normal(want.shape());
   Tensor got;
   {
     const Autocast mixed;
@@ -90,7 +88,7 @@ void check_mixed(const char* op, F f, const std::vector<Tensor>& inputs, DType r
 
 TEST_CASE("Autocast does nothing to tensors on the CPU, where bfloat16 stays a type to store") {
   manual_seed(1);
-  const Tensor x = randn({3, 4}), w = randn({5, 4});
+  const Tensor x = normal({3, 4}), w = normal({5, 4});
   const Tensor plain = linear(x, w);
   {
     const Autocast mixed;
@@ -108,65 +106,67 @@ TEST_CASE("Autocast does nothing to tensors on the CPU, where bfloat16 stays a t
   CHECK(message_of([&] { matmul(x.to(bfloat16), x.to(bfloat16)); }).find("needs float32 or float64") !=
         std::string::npos);
   CHECK(message_of([&] { add(x, x.to(bfloat16)); }).find("dtypes differ") != std::string::npos);
-  CHECK(message_of([&] { const Autocast half(float16); }) == "[autocast] computes in bfloat16 or float32, not in float16");
+  CHECK(message_of([&] { const Autocast half(float16); }) ==
+        "[autocast] computes in bfloat16 or float32, not in float16");
 }
 
 TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in float32") {
   if (!have_device()) return;
   manual_seed(2);
   using In = const std::vector<Tensor>&;
-  check_mixed("matmul", [](In t) { return matmul(t[0], t[1]); }, {randn({2, 9, 16}), randn({16, 12})});
+  check_mixed("matmul", [](In t) { return matmul(t[0], t[1]); }, {normal({2, 9, 16}), normal({16, 12})});
   check_mixed("linear", [](In t) { return linear(t[0], t[1], t[2]); },
-              {randn({3, 7, 16}), randn({24, 16}), randn({24})});
+              {normal({3, 7, 16}), normal({24, 16}), normal({24})});
   check_mixed("conv2d",
               [](In t) {
                 return conv2d(t[0], t[1], t[2], {.stride = {2, 2}, .padding = {1, 1}});
               },
-              {randn({2, 9, 9, 8}), randn({16, 3, 3, 8}), randn({16})});
+              {normal({2, 9, 9, 8}), normal({16, 3, 3, 8}), normal({16})});
   check_mixed("depthwise conv2d",
               [](In t) {
                 return conv2d(t[0], t[1], t[2], {.padding = {1, 1}, .groups = 8});
               },
-              {randn({2, 7, 6, 8}), randn({8, 3, 3, 1}), randn({8})});
+              {normal({2, 7, 6, 8}), normal({8, 3, 3, 1}), normal({8})});
   check_mixed("conv1d", [](In t) { return conv1d_depthwise(t[0], t[1], t[2]); },
-              {randn({2, 9, 8}), randn({3, 8}), randn({8})});
+              {normal({2, 9, 8}), normal({3, 8}), normal({8})});
   check_mixed(
       "attention", [](In t) { return attention(t[0], t[1], t[2]); },
-      {randn({2, 10, 2, 16}), randn({2, 12, 2, 16}), randn({2, 12, 2, 16})}, bfloat16, 0.02);
+      {normal({2, 10, 2, 16}), normal({2, 12, 2, 16}), normal({2, 12, 2, 16})}, bfloat16, 0.02);
   check_mixed(
       "scan", [](In t) { return selective_scan(t[0], t[1], neg(exp(t[2])), t[3], t[4], t[5], t[6]); },
-      {randn({2, 9, 8}), randn({2, 9, 8}), randn({8, 4}), randn({2, 9, 4}), randn({2, 9, 4}), randn({8}), randn({8})},
+      {normal({2, 9, 8}), normal({2, 9, 8}), normal({8, 4}), normal({2, 9, 4}), normal({2, 9, 4}), normal({8}),
+       normal({8})},
       bfloat16, 0.02);
   // What follows a product keeps its type; weights of norms stay float32.
   check_mixed(
       "layer_norm", [](In t) { return layer_norm(linear(t[0], t[1]), t[2], t[3]); },
-      {randn({6, 16}), randn({24, 16}), randn({24}), randn({24})}, bfloat16, 0.02);
+      {normal({6, 16}), normal({24, 16}), normal({24}), normal({24})}, bfloat16, 0.02);
   check_mixed(
       "batch_norm", [](In t) { return batch_norm(conv2d(t[0], t[1]), t[2], t[3], {}, {}, true); },
-      {randn({3, 4, 4, 8}), randn({8, 1, 1, 8}), randn({8}), randn({8})}, bfloat16, 0.02);
+      {normal({3, 4, 4, 8}), normal({8, 1, 1, 8}), normal({8}), normal({8})}, bfloat16, 0.02);
   check_mixed(
       "gelu, pool",
       [](In t) {
         return max_pool2d(gelu(conv2d(t[0], t[1])), {2, 2}, {2, 2});
       },
-      {randn({1, 6, 6, 8}), randn({8, 1, 1, 8})}, bfloat16, 0.02);
+      {normal({1, 6, 6, 8}), normal({8, 1, 1, 8})}, bfloat16, 0.02);
   check_mixed(
-      "softmax", [](In t) { return softmax(matmul(t[0], t[1])); }, {randn({5, 8}), randn({8, 6})}, bfloat16, 0.05);
+      "softmax", [](In t) { return softmax(matmul(t[0], t[1])); }, {normal({5, 8}), normal({8, 6})}, bfloat16, 0.05);
   // bfloat16 and float32 give float32.
   check_mixed(
-      "residual", [](In t) { return t[0] + linear(t[0], t[1]); }, {randn({5, 8}), randn({8, 8})}, float32);
+      "residual", [](In t) { return t[0] + linear(t[0], t[1]); }, {normal({5, 8}), normal({8, 8})}, float32);
   check_mixed(
-      "scale", [](In t) { return linear(t[0], t[1]) * t[2]; }, {randn({5, 8}), randn({8, 8}), randn({8})}, float32);
-  const Tensor labels = from_vector<int64_t>({1, 0, 4});
+      "scale", [](In t) { return linear(t[0], t[1]) * t[2]; }, {normal({5, 8}), normal({8, 8}), normal({8})}, float32);
+  const Tensor labels = from_vector<int64_t>({1, 0, 4}, {3}, Device{});
   check_mixed(
       "cross_entropy",
       [&](In t) {
         const Tensor logits = linear(t[0], t[1]);
         return cross_entropy(logits, labels.to(logits.device()));
       },
-      {randn({3, 8}), randn({5, 8})}, float32, 0.02);
+      {normal({3, 8}), normal({5, 8})}, float32, 0.02);
   check_mixed("checkpoint", [](In t) { return checkpoint([w = t[1]](const Tensor& x) { return linear(x, w); }, t[0]); },
-              {randn({3, 8}), randn({5, 8})});
+              {normal({3, 8}), normal({5, 8})});
 }
 
 TEST_CASE("A weight is converted once under a guard, and again when it has changed") {
@@ -196,7 +196,7 @@ TEST_CASE("A small model learns in mixed precision") {
     const auto model = models::make_model(name, {.image_size = 32, .num_classes = 4, .overrides = options});
     model->to(kDevice);
     AdamW optimizer(decay_groups(*model, 0.01), {.lr = 2e-3});
-    const Tensor images = randn({4, 32, 32, 3}).to(kDevice), labels = from_vector<int64_t>({0, 1, 2, 3}).to(kDevice);
+    const Tensor images = normal({4, 32, 32, 3}).to(kDevice), labels = from_vector<int64_t>({0, 1, 2, 3}).to(kDevice);
     double first = 0, last = 0;
     for (int step = 0; step < 5; ++step) {
       Tensor loss;
