@@ -79,6 +79,25 @@ inline Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor&
                 });
 }
 
+/// The same, written over u (a step of y needs no other step of u); only where nothing is recorded.
+/// @return u
+inline Tensor selective_scan_(Tensor u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
+                              const Tensor& D, const Tensor& delta_bias) {
+  check(!grad_enabled(), "selective_scan_", "works in inference only: use NoGrad, or selective_scan");
+  const bool in_place = u.device() == Device{} && (u.dim() != 3 || u.size(2) <= 1 || u.strides()[2] == 1);
+  if (!in_place) {
+    copy_elements(u, selective_scan(u, delta, A, B, C, D, delta_bias));
+  } else {
+    detail::check_scan({u, delta, A, B, C, D, delta_bias});
+    const auto whole = [](const Tensor& t) { return t.is_contiguous() ? t : copy_of(t); };
+    kernels::scan_forward({u, detail::rows_of_sequence(delta), whole(A), detail::rows_of_sequence(B),
+                           detail::rows_of_sequence(C), whole(D), whole(delta_bias)},
+                          u);
+  }
+  u.bump_version();
+  return u;
+}
+
 /// The same from plain ops, one step of time after the other.
 inline Tensor selective_scan_reference(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,
                                        const Tensor& C, const Tensor& D, const Tensor& delta_bias) {

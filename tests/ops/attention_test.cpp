@@ -5,6 +5,7 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/core/isa.h"
 #include "random_input.h"
 
 using namespace atlas;
@@ -54,6 +55,20 @@ TEST_CASE("attention equals its reference, values and gradients") {
     compare(6, 3, 2, 5, {{2, 4}, {3, 3}}, dtype, limit);  // shares of 3 and 2: six entries go together
     compare(2, 66, 1, 3, {{2, 2}, {1, 530}}, dtype, limit);
   }
+}
+
+TEST_CASE("attention on every instruction set, at lengths that fill register tiles, windows and blocks or just miss") {
+  const CpuIsa before = cpu_isa();
+  for (const CpuIsa isa : {CpuIsa::portable, CpuIsa::avx2, CpuIsa::avx512}) {
+    if (!cpu_supports(isa)) continue;
+    CAPTURE(name(isa));
+    set_cpu_isa(isa);
+    compare(1, 64, 1, 32, {{1, 64}}, float32, 2e-5);
+    compare(2, 49, 1, 40, {{2, 49}}, float32, 2e-5);
+    compare(1, 196, 1, 49, {{1, 196}}, float32, 2e-5);
+    compare(1, 257, 1, 9, {{1, 33}, {1, 257}}, float32, 2e-5);
+  }
+  set_cpu_isa(before);
 }
 
 TEST_CASE("attention reads views of a fused projection in place") {

@@ -68,6 +68,19 @@ TEST_CASE("selective_scan reads slices of a projection in place") {
           1e-12);
 }
 
+TEST_CASE("selective_scan_ writes over u, beside what else lies in its rows") {
+  const auto in = operands(2, 6, 18, 4, float64);
+  const Tensor want = scan(in), wide = random({2, 6, 18 + 5}, 8), rest = slice(wide, 2, 18, 23).clone();
+  Tensor u = slice(wide, 2, 0, 18), columns = permute(random({18, 6, 2}, 9), {2, 1, 0});
+  for (Tensor* t : {&u, &columns}) copy_elements(*t, in[0]);
+  const auto in_place = [&](const Tensor& t) { return selective_scan_(t, in[1], in[2], in[3], in[4], in[5], in[6]); };
+  CHECK(error_of([&] { in_place(u); }) == "[selective_scan_] works in inference only: use NoGrad, or selective_scan");
+  const NoGrad off;
+  for (const Tensor& t : {u, columns}) CHECK(difference(in_place(t), want) < 1e-12);
+  CHECK(difference(u, want) < 1e-12);
+  CHECK(difference(slice(wide, 2, 18, 23), rest) == 0);
+}
+
 TEST_CASE("selective_scan gradients by finite differences") {
   CHECK_NOTHROW(gradcheck(scan, operands(2, 4, 3, 2, float64)));
   CHECK_NOTHROW(gradcheck(scan, operands(1, 3, 17, 1, float64)));
