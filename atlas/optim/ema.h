@@ -50,14 +50,16 @@ class Ema {
     const double t = static_cast<double>(++updates_);
     const double decay = options_.ramp ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
     NoGrad off;
+    std::vector<TensorPair> pairs;
     for (Entry& e : entries_) {
       detail::follow(e.average, e.value);
       if (is_floating(e.value.dtype()))
-        kernels::ema_update(e.average, e.value, decay);
+        pairs.push_back({e.average, e.value});
       else
         e.average.copy_(e.value);
       e.average.bump_version();
     }
+    kernels::ema_update(pairs, decay);
   }
   int64_t updates() const { return updates_; }
 
@@ -114,14 +116,16 @@ class Ema {
     return all;
   }
   void exchange() {
+    // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
+    // version.
+    std::vector<TensorPair> pairs;
     for (Entry& e : entries_) {
       detail::follow(e.average, e.value);
-      // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
-      // version.
-      kernels::swap_values(e.value, e.average);
+      pairs.push_back({e.value, e.average});
       e.value.bump_version();
       e.average.bump_version();
     }
+    kernels::swap_values(pairs);
   }
 
   EmaOptions options_;

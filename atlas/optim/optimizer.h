@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "atlas/autograd/node.h"
+#include "atlas/kernels/optim.h"
 #include "atlas/nn/state.h"
 #include "atlas/tensor/memory.h"
 
@@ -115,19 +116,20 @@ class Optimizer {
   void step() {
     NoGrad off;
     before_step();
+    std::vector<ParameterUpdate> updates;
     size_t at = 0;
     for (const ParameterGroup& group : groups_) {
       for (const Parameter& p : group.parameters) {
         State& state = states_[at++];
-        Tensor g = gradient(p);
+        const Tensor g = gradient(p);
         if (!g) continue;
-        ++state.step;
-        Tensor value = p.value;
-        for (Tensor& slot : state.slots) detail::follow(slot, value);
-        update(value, g, state, lr_ * group.lr_scale, group.weight_decay);
-        value.bump_version();
+        for (Tensor& slot : state.slots) detail::follow(slot, p.value);
+        const auto slot = [&](size_t k) { return k < state.slots.size() ? state.slots[k] : Tensor(); };
+        updates.push_back({p.value, g, slot(0), slot(1), lr_ * group.lr_scale, group.weight_decay, ++state.step});
       }
     }
+    update(updates);
+    for (ParameterUpdate& u : updates) u.p.bump_version();
   }
   /// Drops the gradients of all parameters.
   void zero_grad() {
@@ -210,8 +212,8 @@ class Optimizer {
 
   /// Work over all gradients before the first update of a step.
   virtual void before_step() {}
-  /// Changes `value` by gradient `g` (both contiguous). `state.step` counts this update already.
-  virtual void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) = 0;
+  /// Changes the parameters of the list (everything in it is contiguous).
+  virtual void update(std::vector<ParameterUpdate>& list) = 0;
 
   /// The parameter's gradient, contiguous; undefined when there is none.
   Tensor gradient(const Parameter& p) const {

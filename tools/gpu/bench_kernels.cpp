@@ -249,11 +249,10 @@ class Cases {
       return Work{[=]() mutable { copy_elements(y, x); }, 0, bytes({x, y})};
     });
     add(fmt::format("AdamW {}", n), [=, this] {
-      Tensor p = random32({n}), g = random32({n}), m = zeros_like(p), v = ones_like(p);
-      return Work{[=]() mutable {
-                    kernels::adam_update(p, g, m, v, {1e-4, 0.9, 0.999, 1e-8, 0.05, true, 1, 1});
-                  },
-                  0, 7 * bytes({p})};
+      std::vector<ParameterUpdate> all(1);
+      const Tensor p = random32({n});
+      all[0] = {p, random32({n}), zeros_like(p), ones_like(p), 1e-4, 0.05, 1};
+      return Work{[=]() mutable { kernels::adam_update(all, {0.9, 0.999, 1e-8, true, 1}); }, 0, 7 * bytes({p})};
     });
   }
   void rearranging() {
