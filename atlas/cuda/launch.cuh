@@ -141,7 +141,14 @@ __host__ __device__ Compute<T> load(const T& x) {
 }
 template <class T>
 __host__ __device__ T store(Compute<T> x) {
-  return static_cast<T>(x);
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, bf16>) {  // one instruction, which rounds as the constructor does
+    T y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+    return y;
+  } else
+#endif
+    return static_cast<T>(x);
 }
 
 /// Calls f(T{}) for the float types that CUDA computes with: float32, float64 and bfloat16.
