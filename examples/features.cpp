@@ -4,7 +4,6 @@
 //   features --model mambavision-t --weights mambavision_tiny_1k.pth.tar --out features --maps 3 --format npy photos/
 //
 // Writes into --out:
-//
 //   files.txt             the pictures, one per line, in the order of the rows
 //   pooled.npy            float32 [pictures, C]: what the head reads
 //   stage0.npy, ...       float32 [pictures, H, W, C], fine to coarse: the stages of MambaVision, the scales of Atlas
@@ -35,6 +34,7 @@ struct Settings {
   std::vector<std::string> paths;
   std::string out, format = "both", maps = "all";
   int64_t batch = 8;
+  int threads = 0;
   bool channels_first = false;
 };
 
@@ -75,6 +75,7 @@ int run(const Settings& s) {
   namespace data = atlas::data;
   atlas::check(s.source.image_size != "native", "features",
                "pictures of different sizes do not make one array: choose an --image-size");
+  if (s.threads > 0) atlas::set_num_threads(s.threads);
   const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
   std::vector<data::ImageFolder::File> paths;
   for (std::string& file : data::find_images(s.paths)) paths.push_back({std::move(file), 0});
@@ -87,27 +88,25 @@ int run(const Settings& s) {
   int64_t done = 0;
   std::string files;
   std::map<std::string, std::string> shapes;
-  {
-    atlas::train::Progress bar("features", total, {.out = stderr, .plain_percent = 0});
-    feed.start_epoch(0);
-    for (data::Batch batch; feed.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
-      std::vector<Tensor> maps;
-      std::map<std::string, Tensor> found{
-          {"pooled", trained.model->pooled_features(batch.images, s.maps == "none" ? nullptr : &maps)}};
-      for (size_t i = 0; i < maps.size(); ++i)
-        if (wanted(s.maps, i))
-          found[fmt::format("stage{}", i)] = s.channels_first ? maps[i].permute({0, 3, 1, 2}) : maps[i];
-      atlas::check(
-          s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
-          "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
-      if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
-      for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows));
-      for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
-      for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
-      done += static_cast<int64_t>(batch.indices.size());
-    }
-    bar.clear();
+  atlas::train::Progress bar("features", total, {.out = stderr, .plain_percent = 0});
+  feed.start_epoch(0);
+  for (data::Batch batch; feed.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
+    std::vector<Tensor> maps;
+    std::map<std::string, Tensor> found{
+        {"pooled", trained.model->pooled_features(batch.images, s.maps == "none" ? nullptr : &maps)}};
+    for (size_t i = 0; i < maps.size(); ++i)
+      if (wanted(s.maps, i))
+        found[fmt::format("stage{}", i)] = s.channels_first ? maps[i].permute({0, 3, 1, 2}) : maps[i];
+    atlas::check(
+        s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
+        "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
+    if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
+    for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows));
+    for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
+    for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
+    done += static_cast<int64_t>(batch.indices.size());
   }
+  bar.clear();
   atlas::check(done > 0, "features", "none of the {} images could be read", total);
   output.finish(trained.config.model, files);
   fmt::print("{}: {} of {} images, into {}\n", trained.config.model, done, total, s.out);
@@ -134,6 +133,7 @@ int main(int argc, char** argv) {
   app.add_option("--maps", s.maps, "stages whose maps are written: all, none, or numbers such as 0,3");
   app.add_flag("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
   app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
+  app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("")->required();
   try {
     app.parse(argc, argv);
@@ -141,9 +141,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);
     std::cerr << "features: " << e.what() << " (see features --help)\n";
-    return 2;
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
-    return 2;
   }
+  return 2;
 }

@@ -83,7 +83,12 @@ void fit(atlas::StateDict& tensors, const std::string& preset, const std::string
       classes = t.dim() == 2 ? t.size(0) : 0;
   const auto model = atlas::models::make_model(preset, {.num_classes = classes});
   const auto own = model->state_dict();
-  auto fitted = atlas::io::fit_state_dict(tensors, own);
+  atlas::io::FittedWeights fitted;
+  try {
+    fitted = atlas::io::fit_state_dict(tensors, own);
+  } catch (const atlas::Error& e) {
+    atlas::fail("convert", "{} is no {}: {}", in, preset, e.what());
+  }
   atlas::check(fitted.missing.empty(), "convert", "{} is no {}: it has no {} and {} more tensors of it", in, preset,
                fitted.missing.empty() ? "" : fitted.missing[0], fitted.missing.size() - 1);
   for (const auto& [name, t] : fitted.tensors)

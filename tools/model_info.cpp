@@ -13,6 +13,7 @@
 
 #include "atlas/core/profile.h"
 #include "atlas/models/presets.h"
+#include "atlas/models/published.h"
 #include "atlas/nn/init.h"
 #include "atlas/tensor/create.h"
 
@@ -71,6 +72,14 @@ std::vector<Row> inspect(models::Classifier& model, const Tensor& images) {
   return rows;
 }
 
+/// Of the last inspect(): multiply-adds of linear layers and convolutions, which is what the paper counts.
+double in_linear_and_conv() {
+  double sum = 0;
+  for (const ProfileSum& s : profile_sums([](const ProfileRecord& r) { return std::string(r.op); }))
+    if (s.key == "matmul" || s.key == "conv2d") sum += s.flops / 2;
+  return sum;
+}
+
 int64_t number(const std::string& text) {
   int64_t n = 0;
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), n);
@@ -118,6 +127,7 @@ int main(int argc, char** argv) {
                                     {"batch", batch},
                                     {"parameters", all.parameters},
                                     {"multiply_adds", all.multiply_adds},
+                                    {"in_linear_and_conv", in_linear_and_conv()},
                                     {"activations", all.activations},
                                     {"inference_peak", peak}};
       for (const Row& r : rows)
@@ -140,6 +150,15 @@ int main(int argc, char** argv) {
     for (const Row& r : rows)
       if (!r.path.empty() && levels(r.path) <= depth) line(r.path, r.output.size() > 0 ? r.output.str() : "", r);
     line(name, all.output.str(), all);
+    const models::PublishedSize paper =
+        options.empty() && classes == 0 && batch == 1 && width == height && width == model->image_size()
+            ? models::published_size(name)
+            : models::PublishedSize{};
+    if (paper.parameters > 0)
+      fmt::print(
+          "\npublished: {:.1f} M parameters and {:.1f} GMAC, which count linear layers and convolutions alone; those "
+          "are {:.2f} here\n",
+          paper.parameters, paper.multiply_adds, in_linear_and_conv() / 1e9);
     fmt::print(
         "\n{} x {} pixels, batch {}. GMAC: billions of multiply-adds of products, convolutions, attention and scans "
         "(papers "

@@ -22,7 +22,7 @@ ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
   } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   check(file.fd >= 0, "read_file", "{}: {}", path, std::strerror(errno));
   struct stat info {};
-  check(::fstat(file.fd, &info) == 0, "read_file", "{}: {}", path, std::strerror(errno));
+  if (::fstat(file.fd, &info) != 0) fail("read_file", "{}: {}", path, std::strerror(errno));
   check(S_ISREG(info.st_mode), "read_file", "{}: is {}, not a file", path,
         S_ISDIR(info.st_mode) ? "a folder" : "a device");
   check(info.st_size <= limit, "read_file", "{}: is {} bytes long, at most {} are read", path,
@@ -44,7 +44,7 @@ ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
 ATLAS_INLINE void write_file(const std::string& path, std::span<const uint8_t> bytes) {
   const std::string temporary = path + ".tmp" + std::to_string(::getpid());
   const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  check(fd >= 0, "write_file", "{}: {}", temporary, std::strerror(errno));
+  check(fd >= 0, "write_file", "{}: {}", path, std::strerror(errno));
   const auto give_up = [&](int error) {
     ::unlink(temporary.c_str());
     fail("write_file", "{}: {}", path, std::strerror(error));

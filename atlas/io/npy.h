@@ -60,7 +60,7 @@ class NpyWriter {
   explicit NpyWriter(std::string path)
       : path_(std::move(path)), temporary_(fmt::format("{}.tmp-{}", path_, ::getpid())) {
     file_ = std::fopen(temporary_.c_str(), "wb");
-    check(file_ != nullptr, "npy", "cannot write {}: {}", temporary_, std::strerror(errno));
+    check(file_ != nullptr, "npy", "cannot write {}: {}", path_, std::strerror(errno));
   }
   ~NpyWriter() {
     if (file_ == nullptr) return;
@@ -95,7 +95,7 @@ class NpyWriter {
   /// Completes the file. @throws Error when nothing was appended or the file cannot be written.
   void finish() {
     check(row_.has_value() && file_ != nullptr, "npy", "{}: no rows were written", path_);
-    check(std::fseek(file_, 0, SEEK_SET) == 0, "npy", "cannot write {}: {}", path_, std::strerror(errno));
+    if (std::fseek(file_, 0, SEEK_SET) != 0) fail("npy", "cannot write {}: {}", path_, std::strerror(errno));
     write(detail::npy_header(detail::npy_type(dtype_), count_, *row_));
     const int closed = std::fclose(std::exchange(file_, nullptr));
     if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
@@ -107,8 +107,8 @@ class NpyWriter {
 
  private:
   void write(std::string_view bytes) {
-    check(std::fwrite(bytes.data(), 1, bytes.size(), file_) == bytes.size(), "npy", "cannot write {}: {}", path_,
-          std::strerror(errno));
+    if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size())
+      fail("npy", "cannot write {}: {}", path_, std::strerror(errno));
   }
 
   std::string path_, temporary_;

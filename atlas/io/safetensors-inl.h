@@ -25,11 +25,12 @@ namespace detail {
 
 inline constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own library
 
-/// An open file that closes itself.
+/// A file that is being written under the name `temporary`, and what becomes of it is called `path`.
 class File {
  public:
-  File(const std::string& path, int flags) : path_(path), fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    check(fd_ >= 0, "safetensors", "cannot open {}: {}", path, std::strerror(errno));
+  File(const std::string& temporary, const std::string& path)
+      : path_(path), fd_(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) give_up(errno);
   }
   ~File() {
     if (fd_ >= 0) ::close(fd_);
@@ -42,15 +43,16 @@ class File {
     while (bytes > 0) {
       const ssize_t n = ::write(fd_, p, std::min<uint64_t>(bytes, 1u << 30));
       if (n < 0 && errno == EINTR) continue;
-      check(n > 0, "safetensors", "cannot write {}: {}", path_, std::strerror(errno));
+      if (n <= 0) give_up(errno);
       p += n;
       bytes -= static_cast<uint64_t>(n);
     }
   }
   void flush_and_close() {
-    check(::fsync(fd_) == 0, "safetensors", "cannot flush {}: {}", path_, std::strerror(errno));
-    const int closed = ::close(std::exchange(fd_, -1));
-    check(closed == 0, "safetensors", "cannot write {}: {}", path_, std::strerror(errno));
+    if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) give_up(errno);
+  }
+  [[noreturn]] void give_up(int error) const {
+    fail("safetensors", "cannot write {}: {}", path_, std::strerror(error));
   }
 
  private:
@@ -231,7 +233,7 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
 
   const std::string temporary = fmt::format("{}.tmp-{}", path, ::getpid());
   try {
-    detail::File file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    detail::File file(temporary, path);
     const uint64_t length = text.size();
     file.write(&length, 8);
     file.write(text.data(), length);
@@ -240,8 +242,7 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
       file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
     }
     file.flush_and_close();
-    check(std::rename(temporary.c_str(), path.c_str()) == 0, op, "cannot rename {} to {}: {}", temporary, path,
-          std::strerror(errno));
+    if (std::rename(temporary.c_str(), path.c_str()) != 0) file.give_up(errno);
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;

@@ -1,4 +1,4 @@
-// What the authors of the models published besides weights: how each size was evaluated.
+// What the authors of the models published besides weights: how each size was evaluated, and how large it is.
 #pragma once
 
 #include <string_view>
@@ -19,6 +19,24 @@ inline PublishedEvaluation published_evaluation(std::string_view name) {
   if (name == "mambavision-s") return {0.93, false};
   if (name == "mambavision-l2-512" || name == "mambavision-l3-512") return {0.93, true};
   if (name == "atlas-s" || name == "atlas-b" || name == "atlas-l") return {1, true};
+  return {};
+}
+
+/// A row of the paper's table of models; zeros for names without one.
+struct PublishedSize {
+  double parameters = 0;     ///< in millions
+  double multiply_adds = 0;  ///< in billions for an image of the preset's size: linear layers and convolutions alone
+};
+
+/// What the MambaVision paper says of the preset `name`: its table calls the multiply-adds FLOPs.
+inline PublishedSize published_size(std::string_view name) {
+  if (name == "mambavision-t") return {31.8, 4.4};
+  if (name == "mambavision-t2") return {35.1, 5.1};
+  if (name == "mambavision-s") return {50.1, 7.5};
+  if (name == "mambavision-b") return {97.7, 15.0};
+  if (name == "mambavision-l") return {227.9, 34.9};
+  if (name == "mambavision-l2") return {241.5, 37.5};
+  if (name == "mambavision-l3-512") return {739.6, 489.1};
   return {};
 }
 

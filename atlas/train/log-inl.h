@@ -106,9 +106,9 @@ ATLAS_INLINE RunLog::RunLog(const std::string& folder, int64_t keep_through)
 ATLAS_INLINE void RunLog::open(File& file, const std::string& path, const std::string& content) {
   const std::string temporary = path + ".tmp";
   file.reset(std::fopen(temporary.c_str(), "wb"));
-  check(file != nullptr, "log", "cannot write {}: {}", temporary, std::strerror(errno));
-  append(file, temporary, content);
-  check(std::rename(temporary.c_str(), path.c_str()) == 0, "log", "cannot write {}: {}", path, std::strerror(errno));
+  check(file != nullptr, "log", "cannot write {}: {}", path, std::strerror(errno));
+  append(file, path, content);
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("log", "cannot write {}: {}", path, std::strerror(errno));
 }
 
 ATLAS_INLINE void RunLog::append(File& file, const std::string& path, const std::string& line) {

@@ -11,16 +11,15 @@
 
 namespace atlas::inline ATLAS_ABI::train {
 
-namespace detail {
-
-/// True for files that run_training() wrote. Whether they are sound shows when they are read.
-inline bool is_training_checkpoint(const std::string& path) {
+ATLAS_INLINE bool is_training_checkpoint(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   std::string start(size_t{1} << 16, '\0');
   in.read(start.data(), static_cast<std::streamsize>(start.size()));
   start.resize(static_cast<size_t>(in.gcount()));
   return start.find("atlas-training-checkpoint") != start.npos && start.find("__metadata__") != start.npos;
 }
+
+namespace detail {
 
 /// The tensors of a file, by its own names.
 inline StateDict read_weights(const std::string& path, bool ema) {
@@ -58,6 +57,12 @@ ATLAS_INLINE std::string load_weights(models::Classifier& model, const std::stri
           head = fmt::format("the head of {} classes is left out", it->second.size(0));
         fitted.tensors.insert_or_assign(name, t);
       }
+    for (const auto& [name, t] : fitted.tensors)
+      if (detail::is_head(name, model.head_name()) && t.dim() == 2)
+        check(t.size(0) == model.num_classes(), "weights",
+              "{} tells {} classes apart, the model {}: load it without the head, which then starts fresh "
+              "(finetune without --keep-head)",
+              name, t.size(0), model.num_classes());
     model.load_state_dict(fitted.tensors);
     if (fitted.ignored.empty()) return head;
     return fmt::format("{}{}the model has no place for {} of the file's tensors: {}", head, head.empty() ? "" : "; ",

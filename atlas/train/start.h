@@ -9,7 +9,7 @@ namespace atlas::inline ATLAS_ABI::train {
 
 /// What load_weights() accepts and does.
 struct WeightOptions {
-  bool head = true;  ///< false: the head keeps the weights it has, whatever the file holds
+  bool head = true;  ///< false: the head keeps the weights it has, whatever the file holds, and the result says so
   bool ema = false;  ///< of PyTorch files with averaged weights: take those; runs of this program always give them
 };
 
@@ -19,6 +19,10 @@ struct WeightOptions {
 /// @return what was left out, in one line; "" when every tensor had its place
 /// @throws Error naming the file when it cannot be read or does not fit; the model is then unchanged.
 std::string load_weights(models::Classifier& model, const std::string& path, const WeightOptions& options = {});
+
+/// True for files that run_training() wrote, by their first bytes; whether such a file is sound shows when it is read.
+/// A file that cannot be opened is none.
+bool is_training_checkpoint(const std::string& path);
 
 /// How many classes the weights of a file tell apart: the rows of their head; 0 when the file has none.
 /// @param ema  as in WeightOptions

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "atlas/core/select_device.h"
@@ -19,6 +20,8 @@
 namespace atlas::inline ATLAS_ABI::train {
 
 ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
+  check(is_training_checkpoint(path) || !std::ifstream(path).good(), "checkpoint",
+        "{} is no checkpoint of a training run (weights from elsewhere: --model NAME --weights FILE)", path);
   const io::Checkpoint saved = io::load_checkpoint(path);
   TrainedModel t;
   nlohmann::json settings = nlohmann::json::parse(saved.config_json, nullptr, false);

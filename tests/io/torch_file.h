@@ -16,6 +16,11 @@ std::string little(T v) {
   return s;
 }
 
+/// CRC-32, as zip archives have it.
+inline uint32_t checksum(const void* data, size_t bytes) {
+  return static_cast<uint32_t>(::crc32_z(0, static_cast<const Bytef*>(data), bytes));
+}
+
 /// A text, as BINUNICODE.
 inline std::string pickled(const std::string& text) { return 'X' + little(static_cast<uint32_t>(text.size())) + text; }
 inline std::string pickled(int32_t v) { return 'J' + little(v); }
@@ -62,9 +67,7 @@ inline std::string zip(const std::vector<ZipEntry>& entries, const std::string& 
   std::string file, list;
   for (const ZipEntry& e : entries) {
     const std::string data = e.method == 8 ? deflated(e.content) : e.content;
-    const uint32_t crc =
-        e.wrong_crc + static_cast<uint32_t>(::crc32(0, reinterpret_cast<const Bytef*>(e.content.data()),
-                                                    static_cast<uInt>(e.content.size())));
+    const uint32_t crc = e.wrong_crc + checksum(e.content.data(), e.content.size());
     const auto size = static_cast<uint32_t>(e.claim >= 0 ? e.claim : static_cast<int64_t>(e.content.size()));
     const std::string common = little<uint16_t>(20) + little(e.flags) + little(e.method) + little<uint32_t>(0) +
                                little(crc) + little(static_cast<uint32_t>(data.size())) + little(size) +

@@ -79,7 +79,7 @@ TEST_CASE("bad logs and rows get clear errors") {
   const Folder folder;
   const std::string path = (folder.path / "log.jsonl").string();
   CHECK_THROWS_WITH_AS(RunLog("/nowhere/at/all"),
-                       "[log] cannot write /nowhere/at/all/log.csv.tmp: No such file or directory", Error);
+                       "[log] cannot write /nowhere/at/all/log.csv: No such file or directory", Error);
   CHECK_THROWS_WITH_AS(read_log(path), ("[log] cannot open " + path + ": No such file or directory").c_str(), Error);
   std::ofstream(path) << "{\"epoch\":1}\n[3]\n";
   CHECK_THROWS_WITH_AS(RunLog(folder.str(), 1),

@@ -38,7 +38,8 @@ for program in classify features attention_maps; do
   expect "neither a safetensors nor a PyTorch file" $program "${out[@]}" --model atlas-toy --weights text.png $picture
   expect "leave --model out" $program "${out[@]}" "${ckpt[@]}" --model atlas-toy $picture
   expect "--ema go with --model" $program "${out[@]}" "${ckpt[@]}" --ema $picture
-  expect "run/predictions.png" $program "${out[@]}" --checkpoint $picture $picture
+  expect "run/predictions.png is no checkpoint of a training run" $program "${out[@]}" --checkpoint $picture $picture
+  expect "cannot open none.ckpt" $program "${out[@]}" --checkpoint none.ckpt $picture
   expect "'5x' is no size" $program "${out[@]}" "${ckpt[@]}" --image-size 5x $picture
   expect "--bogus" $program "${out[@]}" "${ckpt[@]}" --bogus $picture
 done
@@ -59,6 +60,11 @@ expect "/nowhere" attention_maps "${ckpt[@]}" --out /nowhere/new $picture
 expect "say what to start from" finetune --data shapes:32 --out new
 expect "say what to learn" finetune "${ckpt[@]}" --out new
 expect "leave --model and --weights out" finetune "${ckpt[@]}" --model atlas-toy --data shapes:32 --out new
+for folder in two/{train,val}/{a,b}; do
+  mkdir -p $folder
+  cp $picture $folder
+done
+expect "weight tells 4 classes apart, the model 2" finetune "${ckpt[@]}" --keep-head --batch-size 2 --data folder:two --out new
 expect "'9' is no part of this model" finetune "${ckpt[@]}" --data shapes:32 --freeze 9 --out new
 expect "backbone_lr_scale" finetune "${ckpt[@]}" --data shapes:32 --backbone-lr-scale -1 --out new
 expect "/nowhere" finetune "${ckpt[@]}" --data folder:/nowhere --out new
