@@ -3,6 +3,7 @@
 #include <string>
 
 #include "atlas/core/caching.h"
+#include "atlas/core/cuda_graph.h"
 #include "atlas/cuda/device.h"
 #include "atlas/cuda/launch.cuh"
 
@@ -113,7 +114,7 @@ cudaStream_t stream(Device device) {
 
 void check_launch(Device device, const char* op) {
   check_status(cudaGetLastError(), op);
-  if (!synchronous()) return;
+  if (!synchronous() || capturing()) return;
   const cudaStream_t s = stream(device);
   cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
   check_status(cudaStreamIsCapturing(s, &capturing), op);
@@ -162,6 +163,7 @@ Fault* fault(Device device) {
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
   if (bytes <= 0) return;
   const auto size = static_cast<size_t>(bytes);
+  if (!to_device.is_cuda() || !from_device.is_cuda()) check_not_capturing("copy");
   if (to_device.is_cuda() && from_device.is_cuda() && to_device != from_device) {
     // On the stream of the receiver, behind what the sender has queued; the sender goes on when it is done.
     const cudaStream_t sender = stream(from_device), receiver = stream(to_device);
@@ -193,6 +195,7 @@ void fill_bytes(Device device, void* p, int value, int64_t bytes) {
 }
 
 void synchronize(Device device) {
+  check_not_capturing("synchronize");
   check_status(cudaStreamSynchronize(stream(device)), "synchronize");
   raise_fault(device);
 }

@@ -1,5 +1,6 @@
 // CUDA kernels of dropout and drop_path. The masks are the CPU's: element i (or row i) is kept by word i % 4 of
 // Philox(seed, stream, i / 4).
+#include "atlas/core/cuda_graph.h"
 #include "atlas/cuda/elements.cuh"
 #include "atlas/kernels/dropout.h"
 
@@ -10,16 +11,18 @@ namespace {
 template <class T>
 struct Keep {
   uint64_t seed, stream;
-  uint32_t threshold;  // of 24 random bits, which keep what reaches it
+  const uint64_t* offset;  // what the replay of a graph adds to the stream
+  uint32_t threshold;      // of 24 random bits, which keep what reaches it
   Arithmetic<T> scale;
+  __device__ Philox draw(uint64_t i) const { return Philox(seed, stream + (offset != nullptr ? *offset : 0), i); }
   __device__ T operator()(T x, const Philox& draw, int word) const {
     return (draw.v[word] >> 8) >= threshold ? T(Arithmetic<T>(x) * scale) : T(Arithmetic<T>(0));
   }
 };
 template <class T>
-Keep<T> keep(double p, uint64_t seed, uint64_t stream) {
+Keep<T> keep(Device device, double p, uint64_t seed, uint64_t stream) {
   const auto scale = p < 1 ? static_cast<Arithmetic<T>>(1 / (1 - p)) : Arithmetic<T>(0);
-  return {seed, stream, static_cast<uint32_t>(p * 0x1p24 + 0.5), scale};
+  return {seed, stream, random_offset(device), static_cast<uint32_t>(p * 0x1p24 + 0.5), scale};
 }
 
 /// A thread for each four elements, which share a draw.
@@ -27,7 +30,7 @@ template <class T>
 __global__ void dropout_kernel(Keep<T> kept, int64_t n, bool packed, View<const T> x, View<T> y) {
   using Four = Pack<T, 4>;
   for (int64_t group = global_thread(); group * 4 < n; group += global_threads()) {
-    const Philox draw(kept.seed, kept.stream, static_cast<uint64_t>(group));
+    const Philox draw = kept.draw(static_cast<uint64_t>(group));
     const int64_t first = group * 4;
     if (packed && first + 4 <= n) {
       Four v = *reinterpret_cast<const Four*>(x.at(first, 4));
@@ -43,7 +46,7 @@ __global__ void dropout_kernel(Keep<T> kept, int64_t n, bool packed, View<const 
 template <class T>
 __global__ void drop_path_kernel(Keep<T> kept, int64_t rows, int64_t length, View<const T> x, View<T> y) {
   for (int64_t row = blockIdx.y; row < rows; row += gridDim.y) {
-    const Philox draw(kept.seed, kept.stream, static_cast<uint64_t>(row / 4));
+    const Philox draw = kept.draw(static_cast<uint64_t>(row / 4));
     const int word = static_cast<int>(row % 4);
     for (int64_t i = global_thread(); i < length; i += global_threads())
       y[row * length + i] = kept(x[row * length + i], draw, word);
@@ -59,7 +62,7 @@ void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& 
     const bool packed =
         (reinterpret_cast<uintptr_t>(x.raw()) | reinterpret_cast<uintptr_t>(y.raw())) % (4 * sizeof(T)) == 0;
     launch({y.device(), "dropout", blocks_for((n + 3) / 4, 256), 256, 0, true}, dropout_kernel<T>,
-           keep<T>(p, seed, stream), n, packed, view<const T>(x), view<T>(y));
+           keep<T>(y.device(), p, seed, stream), n, packed, view<const T>(x), view<T>(y));
   });
 }
 
@@ -70,8 +73,8 @@ void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor
     using T = decltype(tag);
     dim3 grid = blocks_for(length, 256);
     grid.y = static_cast<unsigned>(std::min<int64_t>(rows, 65535));
-    launch({y.device(), "drop_path", grid, 256, 0, true}, drop_path_kernel<T>, keep<T>(p, seed, stream), rows, length,
-           view<const T>(x), view<T>(y));
+    launch({y.device(), "drop_path", grid, 256, 0, true}, drop_path_kernel<T>, keep<T>(y.device(), p, seed, stream),
+           rows, length, view<const T>(x), view<T>(y));
   });
 }
 

@@ -1,4 +1,5 @@
 // CUDA kernels of kernels/gather.h.
+#include "atlas/core/cuda_graph.h"
 #include "atlas/cuda/device.h"
 #include "atlas/cuda/elements.cuh"
 #include "atlas/kernels/gather.h"
@@ -86,7 +87,7 @@ void check_index(const Tensor& index, int64_t length, std::string_view op) {
   launch({index.device(), "check_index", blocks_for(n, 256), 256, 0, true}, check_index_kernel,
          Layout<1>(index.shape(), std::array<Shape, 1>{index.strides()}), n, view<const int64_t>(index), length,
          fault_op(op), fault(index.device()));
-  if (synchronous()) raise_fault(index.device());
+  if (synchronous() && !capturing()) raise_fault(index.device());
 }
 
 void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y) {

@@ -1,4 +1,5 @@
 // Cross entropy on CUDA: a block for each row of logits; the rows' losses are added in order by one block.
+#include "atlas/core/cuda_graph.h"
 #include "atlas/cuda/rows.cuh"
 #include "atlas/kernels/functors.h"
 #include "atlas/kernels/loss.h"
@@ -100,8 +101,8 @@ __global__ void cross_entropy_target_kernel(View<const T> logits, View<const Com
 /// Where errors are looked for at once, reads the labels back and names the first that is out of range.
 void check_labels([[maybe_unused]] const Tensor& logits, [[maybe_unused]] const Tensor& target) {
 #if ATLAS_CUDA_BOUNDS
-  if (target.dtype() != int64) return;
-  Tensor labels = empty(target.shape(), int64);
+  if (target.dtype() != int64 || capturing()) return;
+  Tensor labels = empty(target.shape(), int64, Device{});
   copy_bytes(labels.raw(), Device{}, target.raw(), target.device(), target.numel() * item_size(int64));
   for (int64_t r = 0; r < labels.numel(); ++r) {
     const int64_t label = labels.data<int64_t>()[r];

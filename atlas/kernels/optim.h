@@ -57,15 +57,21 @@ inline const Tensor& leader(const Tensor& t) { return t; }
 /// What a profile counts for a stretch of a list.
 struct ListBytes {
   int64_t bytes = 0;
+  Device place;
   explicit operator bool() const { return bytes > 0; }
   int64_t numel() const { return bytes; }
   DType dtype() const { return uint8; }
+  Device device() const { return place; }
 
   template <class Item>
   explicit ListBytes(std::span<Item> list) {
     for (const auto& item : list) add(item);
   }
-  void add(const Tensor& t) { bytes += t ? t.numel() * item_size(t.dtype()) : 0; }
+  void add(const Tensor& t) {
+    if (!t) return;
+    bytes += t.numel() * item_size(t.dtype());
+    place = t.device();
+  }
   void add(const TensorPair& t) {
     add(t.a);
     add(t.b);
