@@ -15,8 +15,8 @@ struct Gemm {
   const char* op;
   bool trans_a = false, trans_b = false;
   int64_t m, n, k, lda, ldb;
-  const void *a, *b;
-  void* c;
+  const void *a = nullptr, *b = nullptr;
+  void* c = nullptr;
   int axes = 0;
   int64_t size[kMaxDims] = {}, step_a[kMaxDims] = {}, step_b[kMaxDims] = {};
   const void* bias = nullptr;
