@@ -14,9 +14,9 @@ struct Gemm {
   DType result;  ///< of C: dtype, or float32 of bfloat16 operands (then nothing is fused)
   const char* op;
   bool trans_a = false, trans_b = false;
-  int64_t m, n, k, lda, ldb;
-  const void *a, *b;
-  void* c;
+  int64_t m = 0, n = 0, k = 0, lda = 0, ldb = 0;
+  const void *a = nullptr, *b = nullptr;
+  void* c = nullptr;
   int axes = 0;
   int64_t size[kMaxDims] = {}, step_a[kMaxDims] = {}, step_b[kMaxDims] = {};
   const void* bias = nullptr;

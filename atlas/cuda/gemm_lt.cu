@@ -48,8 +48,8 @@ struct Request {
   cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
   int64_t batch = 1, step_a = 0, step_b = 0, step_c = 0;
   bool residual = false;
-  const char *a, *b, *bias, *add;
-  char* c;
+  const char *a = nullptr, *b = nullptr, *bias = nullptr, *add = nullptr;
+  char* c = nullptr;
 };
 
 /// What belongs to a set of sizes; `refused` when cuBLASLt has no algorithm.

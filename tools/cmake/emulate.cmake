@@ -13,6 +13,7 @@ list(FILTER atlas_emulation_sources EXCLUDE REGEX "_test\\.cpp$")
 atlas_add_static_library(atlas_cuda_emulated cuda_emulated
   ${atlas_sources} ${atlas_cuda_sources} ${atlas_emulation_sources})
 target_compile_definitions(atlas_cuda_emulated PUBLIC ATLAS_WITH_CUDA=1 ATLAS_CUDA_EMULATE=1)
+target_compile_options(atlas_cuda_emulated PRIVATE -Wno-unknown-pragmas)  # of nvcc
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   # Small tests run on the emulated device, almost nothing on the CPU: compile time counts.
   target_compile_options(atlas_cuda_emulated PRIVATE -O1)
