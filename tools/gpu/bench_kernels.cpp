@@ -321,7 +321,6 @@ int run(Settings s) {
     Tensor b = empty({length}, float32, s.on);
     memory_rate = 8.0 * static_cast<double>(length) / time_of([&] { copy_elements(b, a); }, s);
   }
-  const char* bar = s.markdown ? "| " : "";
   fmt::print("{}{}, {}: {:.1f} TFLOP/s in a product of {} x {} matrices, {:.0f} GB/s in a copy\n{}",
              s.markdown ? "\n" : "", where, s.dtype, matrix_rate / 1e12, side, side, memory_rate / 1e9,
              s.markdown ? "\n" : "");
@@ -334,10 +333,13 @@ int run(Settings s) {
     const auto cell = [&](double value, const char* unit) {
       return value > 0 ? fmt::format("{:.1f}{}", value, unit) : std::string("-");
     };
-    fmt::print(s.markdown ? "{}{} | {:.4f} | {} | {} | {} | {} |\n"
-                          : "{}{:<58} {:>10.4f} ms {:>8} TFLOP/s {:>8} {:>8} GB/s {:>8}\n",
-               bar, c.name, t * 1e3, cell(w.flops / t / 1e12, ""), cell(100 * w.flops / t / matrix_rate, " %"),
-               cell(w.bytes / t / 1e9, ""), cell(100 * w.bytes / t / memory_rate, " %"));
+    const std::string tflops = cell(w.flops / t / 1e12, ""), of_product = cell(100 * w.flops / t / matrix_rate, " %"),
+                      rate = cell(w.bytes / t / 1e9, ""), of_copy = cell(100 * w.bytes / t / memory_rate, " %");
+    if (s.markdown)
+      fmt::print("| {} | {:.4f} | {} | {} | {} | {} |\n", c.name, t * 1e3, tflops, of_product, rate, of_copy);
+    else
+      fmt::print("{:<58} {:>10.4f} ms {:>8} TFLOP/s {:>8} {:>8} GB/s {:>8}\n", c.name, t * 1e3, tflops, of_product,
+                 rate, of_copy);
     std::fflush(stdout);
   }
   return 0;
