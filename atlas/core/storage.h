@@ -103,14 +103,18 @@ class CachingAllocator {
     // Large blocks lie on huge pages where the system has them: kernels walk over many rows at once, and with pages of
     // 4 KiB they wait for address translations.
     constexpr int64_t kHugePage = int64_t{2} << 20;
-    const size_t alignment = size >= 2 * kHugePage ? kHugePage : 64;
-    void* p = std::aligned_alloc(alignment, static_cast<size_t>(size));
+    const bool huge = size >= 2 * kHugePage;
+    const auto ask = [&] {
+      void* block = nullptr;  // posix_memalign, because aligned_alloc wants sizes that are multiples of the alignment
+      return ::posix_memalign(&block, huge ? kHugePage : 64, static_cast<size_t>(size)) == 0 ? block : nullptr;
+    };
+    void* p = ask();
     if (p == nullptr) {
       release_cached();
-      p = std::aligned_alloc(alignment, static_cast<size_t>(size));
+      p = ask();
     }
 #ifdef MADV_HUGEPAGE
-    if (p != nullptr && alignment == kHugePage) ::madvise(p, static_cast<size_t>(size), MADV_HUGEPAGE);
+    if (p != nullptr && huge) ::madvise(p, static_cast<size_t>(size), MADV_HUGEPAGE);
 #endif
     check(p != nullptr, "allocate", "out of memory: wanted {} bytes with {} bytes in use", size, stats_.current);
     stats_.reserved += size;
@@ -158,14 +162,9 @@ class Storage {
     if (borrowed_) {
       if (release_) release_();
     } else if (data_ != nullptr) {
-      bool on_host = true;
-      if constexpr (kWithCuda) {
-        if (device_.is_cuda()) {
-          on_host = false;
-          cuda::deallocate(device_, data_, bytes_);
-        }
-      }
-      if (on_host) CachingAllocator::cpu().deallocate(data_, bytes_);
+      if (!device_.is_cuda()) CachingAllocator::cpu().deallocate(data_, bytes_);
+      if constexpr (kWithCuda)
+        if (device_.is_cuda()) cuda::deallocate(device_, data_, bytes_);
     }
   }
   Storage(const Storage&) = delete;
