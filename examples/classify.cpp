@@ -17,8 +17,8 @@
 #include <mutex>
 
 #include "atlas/core/profile.h"
+#include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
-#include "atlas/data/loader.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/train/progress.h"
@@ -64,17 +64,17 @@ int run(const Settings& s) {
     std::cerr << std::exchange(unread, "") << std::flush;
   };
   const auto set = std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, files, options);
-  data::Loader loader(set, {.batch_size = batch_size, .workers = 1}, trained.transform);
+  data::Feed feed(set, {.batch_size = batch_size, .workers = 1}, trained.transform, trained.device);
 
   atlas::train::Progress bar("classify", total, {.out = stderr, .plain_percent = 0});
   const atlas::NoGrad off;
   const auto start = Clock::now();
   double computing = 0;
   int64_t done = 0;
-  loader.start_epoch(0);
-  for (data::Batch batch; loader.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
+  feed.start_epoch(0);
+  for (data::Batch batch; feed.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
     const auto before = Clock::now();
-    const atlas::Tensor probabilities = atlas::softmax((*trained.model)(batch.images));
+    const atlas::Tensor probabilities = atlas::on_host(atlas::softmax((*trained.model)(batch.images)));
     computing += seconds_since(before);
     bar.clear();
     print_unread();

@@ -16,8 +16,8 @@
 #include <iostream>
 #include <map>
 
+#include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
-#include "atlas/data/loader.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/ops/join.h"
@@ -82,15 +82,15 @@ int run(const Settings& s) {
   const auto total = static_cast<int64_t>(paths.size());
   const auto set =
       std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, paths, data::FolderOptions{});
-  data::Loader loader(set, {.batch_size = s.batch, .workers = 1}, trained.transform);
+  data::Feed feed(set, {.batch_size = s.batch, .workers = 1}, trained.transform, trained.device);
   Output output(s);
   const atlas::NoGrad off;
   int64_t done = 0;
   std::string files;
   std::map<std::string, std::string> shapes;
   atlas::train::Progress bar("features", total, {.out = stderr, .plain_percent = 0});
-  loader.start_epoch(0);
-  for (data::Batch batch; loader.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
+  feed.start_epoch(0);
+  for (data::Batch batch; feed.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
     std::vector<Tensor> maps;
     std::map<std::string, Tensor> found{
         {"pooled", trained.model->pooled_features(batch.images, s.maps == "none" ? nullptr : &maps)}};
@@ -101,7 +101,7 @@ int run(const Settings& s) {
         s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
         "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
     if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
-    for (const auto& [name, rows] : found) output.add(name, rows);
+    for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows));
     for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
     for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
     done += static_cast<int64_t>(batch.indices.size());

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/select_device.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/models/presets.h"
@@ -325,8 +326,7 @@ double peak_memory() {
 }
 
 int run(const Settings& settings) {
-  const Place place{settings.dtype == "float64" ? float64 : float32, Device::parse(settings.device)};
-  if (place.device.is_cuda() && !kWithCuda) fail_no_cuda("golden_check");
+  const Place place{settings.dtype == "float64" ? float64 : float32, select_device(settings.device)};
   check(std::filesystem::is_directory(settings.folder), "golden_check", "{} is not a folder", settings.folder);
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(settings.folder))
@@ -356,7 +356,7 @@ int main(int argc, char** argv) {
       (std::filesystem::path(__FILE__).parent_path().parent_path() / "tests" / "golden").lexically_normal().string();
   CLI::App app("Runs golden data and prints the largest relative error of every file.");
   app.add_option("folder", settings.folder, "folder of *.safetensors files")->capture_default_str();
-  app.add_option("--device", settings.device, "cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--device", settings.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--dtype", settings.dtype, "element type to compute in")
       ->check(CLI::IsMember({"float32", "float64"}))
       ->capture_default_str();

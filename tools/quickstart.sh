@@ -11,6 +11,7 @@ Installs what is missing (tools/setup.sh), builds the example programs and train
 10,000 test images and the paths of two pictures: the training curves, and test images with what the model says.
 
   --model NAME   atlas (default) or mambavision
+  --device NAME  cpu, cuda, cuda:N or auto (default): with cuda, the programs are built for GPUs (needs nvcc)
   -h, --help     this text
 
 Everything else goes to build/release/bin/train (see its --help), for example: tools/quickstart.sh --epochs 6
@@ -25,12 +26,15 @@ fail() {
 model=atlas
 extra=()
 out=
+device=auto
 while [ $# -gt 0 ]; do
   case $1 in
     --model) [ $# -gt 1 ] || fail "--model needs a name: atlas or mambavision"; shift; model=$1 ;;
     --model=*) model=${1#--model=} ;;
     --out) [ $# -gt 1 ] || fail "--out needs a folder"; shift; out=$1 ;;
     --out=*) out=${1#--out=} ;;
+    --device) [ $# -gt 1 ] || fail "--device needs a name: cpu, cuda, cuda:N or auto"; shift; device=$1 ;;
+    --device=*) device=${1#--device=} ;;
     -h | --help) usage; exit 0 ;;
     *) extra+=("$1") ;;
   esac
@@ -41,6 +45,16 @@ case $model in
   *) fail "--model is atlas or mambavision, got '$model'" ;;
 esac
 
+tree=build/release
+options=()
+case $device in
+  cuda*)
+    command -v nvcc >/dev/null || fail "--device $device needs nvcc: put the CUDA toolkit's bin folder on PATH"
+    tree=build/gpu
+    options=(-B "$tree" -DATLAS_CUDA=ON)
+    ;;
+esac
+
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 started=$SECONDS
 tools/setup.sh
@@ -49,14 +63,14 @@ echo "== building (a few minutes the first time)"
 if command -v ninja >/dev/null; then
   export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja}
 fi
-mkdir -p build/release
-if ! cmake --preset release >build/release/configure.log 2>&1; then
-  cat build/release/configure.log >&2
+mkdir -p "$tree"
+if ! cmake --preset release "${options[@]}" >"$tree/configure.log" 2>&1; then
+  cat "$tree/configure.log" >&2
   exit 1
 fi
-cmake --build build/release --parallel "$(nproc)" --target train
+cmake --build "$tree" --parallel "$(nproc)" --target train
 
 : "${out:=runs/quickstart-$model-$(date +%Y%m%d-%H%M%S)}"
 echo "== training (built in $((SECONDS - started)) s)"
-build/release/bin/train --recipe toy --model "$model-toy" --out "$out" "${extra[@]}"
+"$tree/bin/train" --recipe toy --model "$model-toy" --device "$device" --out "$out" "${extra[@]}"
 echo "== done in $((SECONDS - started)) s"

@@ -6,9 +6,12 @@ usage() {
   cat <<'TEXT'
 Usage: tools/test.sh [OPTION]...
 
-Installs what is missing (tools/setup.sh), builds the release preset and runs all tests.
+Installs what is missing (tools/setup.sh), builds the release preset and runs all tests, then the tests of
+tensors, ops, layers and models once more on an emulated CUDA device, whose kernels run on the CPU.
 The last line says `N passed, N failed`; the exit code is not 0 when one failed.
 
+  --cuda       then compile the CUDA library and a program with nvcc, where it is found (for one architecture;
+               ATLAS_CUDA_ARCHS=90 in the environment chooses it)
   --sanitize   then build and run the unit tests with address and undefined-behaviour sanitizers
   --fuzz       then run each fuzz target for a minute (tools/fuzz.sh); the set-up then includes clang
   --quick      leave out tests with the label "slow"
@@ -20,6 +23,7 @@ Single tests:  ctest --test-dir build/release -R ops.softmax --output-on-failure
 TEXT
 }
 
+cuda=no
 sanitize=no
 fuzz=no
 quick=no
@@ -27,6 +31,7 @@ werror=OFF
 jobs=$(nproc)
 while [ $# -gt 0 ]; do
   case $1 in
+    --cuda) cuda=yes ;;
     --sanitize) sanitize=yes ;;
     --fuzz) fuzz=yes ;;
     --quick) quick=yes ;;
@@ -57,20 +62,26 @@ fi
 passed=0
 failed=0
 
+# build PRESET TARGETS CMAKE_OPTION...: configures and builds; false when one of them fails.
+build() {
+  local preset=$1 targets=$2 log=build/$1/configure.log
+  shift 2
+  mkdir -p "build/$preset"
+  if ! cmake --preset "$preset" -DATLAS_WERROR=$werror "$@" >"$log" 2>&1; then
+    cat "$log"
+    return 1
+  fi
+  # shellcheck disable=SC2086 # several targets
+  cmake --build "build/$preset" --parallel "$jobs" --target $targets
+}
+
 # run_tests PRESET TARGET CTEST_ARGUMENT...: builds a preset, runs its tests and adds to the counts. A preset that
 # does not build counts as one failed test.
 run_tests() {
   local preset=$1 target=$2 tree=build/$1 started=$SECONDS
   shift 2
   echo "== $preset: build"
-  local log=$tree/configure.log
-  mkdir -p "$tree"
-  if ! cmake --preset "$preset" -DATLAS_WERROR=$werror >"$log" 2>&1; then
-    cat "$log"
-    failed=$((failed + 1))
-    return
-  fi
-  if ! cmake --build "$tree" --parallel "$jobs" --target "$target"; then
+  if ! build "$preset" "$target"; then
     failed=$((failed + 1))
     return
   fi
@@ -97,6 +108,27 @@ run_tests() {
 labels=()
 [ $quick = yes ] && labels=(--label-exclude '^slow$')
 run_tests release all "${labels[@]}"
+run_tests emulate atlas_unit_tests --label-regex '^emulate$' "${labels[@]}"
+
+# The CUDA library and a program with it: compiled and linked, as one test.
+compile_cuda() {
+  if [ -z "${CUDACXX:-}" ] && ! command -v nvcc >/dev/null && [ -x /usr/local/cuda/bin/nvcc ]; then
+    export CUDACXX=/usr/local/cuda/bin/nvcc
+  fi
+  if [ -z "${CUDACXX:-}" ] && ! command -v nvcc >/dev/null; then
+    echo "== cuda: nvcc was not found, so the CUDA library is not compiled (its kernels were tested by emulation)"
+    return
+  fi
+  echo "== cuda: build"
+  local started=$SECONDS
+  if build cuda "atlas_cuda train" -DATLAS_CUDA_ARCHS="${ATLAS_CUDA_ARCHS:-90}"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+  fi
+  echo "== cuda: built in $((SECONDS - started)) s"
+}
+[ $cuda = yes ] && compile_cuda
 if [ $sanitize = yes ]; then
   export UBSAN_OPTIONS=print_stacktrace=1
   # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed.

@@ -36,7 +36,7 @@ inline Tensor copy_with_layout(const Tensor& t) {
   if (t.numel() == 0 || t.is_contiguous() || overlaps(t)) return copy_of(t);
   int64_t span = 1;
   for (int i = 0; i < t.dim(); ++i) span += (t.shape()[i] - 1) * t.strides()[i];
-  Tensor y = raw_view(zeros({span}, t.dtype()), t.shape(), t.strides(), 0);
+  Tensor y = raw_view(zeros({span}, t.dtype(), t.device()), t.shape(), t.strides(), 0);
   copy_elements(y, t);
   return y;
 }
@@ -49,7 +49,7 @@ inline Tensor scattered(const Tensor& t) {
     strides[i] = step;
     step *= std::max<int64_t>(t.shape()[i], 1);
   }
-  Tensor y = raw_view(zeros({step}, t.dtype()), t.shape(), strides, 0);
+  Tensor y = raw_view(zeros({step}, t.dtype(), t.device()), t.shape(), strides, 0);
   copy_elements(y, t);
   return y;
 }
@@ -69,10 +69,10 @@ inline std::pair<Shape, int64_t> locate(const Tensor& t, int64_t i) {
 /// The largest relative difference of two gradients, 0 when both are absent.
 inline double largest_difference(const Tensor& a, const Tensor& b) {
   if (!a || !b) return a.defined() == b.defined() ? 0 : std::numeric_limits<double>::infinity();
-  const Tensor x = copy_of(a), y = copy_of(b);
+  const std::vector<double> x = to_vector<double>(a), y = to_vector<double>(b);
   double worst = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    const double p = x.data<double>()[i], q = y.data<double>()[i];
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double p = x[i], q = y[i];
     const double d = std::abs(p - q) / (1 + std::abs(p));
     worst = d > worst || std::isnan(d) ? d : worst;
     if (std::isnan(d)) break;
@@ -81,11 +81,11 @@ inline double largest_difference(const Tensor& a, const Tensor& b) {
 }
 
 /// sum_i cotangent[i] * y[i]
-inline double project(const Tensor& cotangent, const Tensor& y) {
-  const Tensor values = copy_of(y);
+inline double project(const std::vector<double>& cotangent, const Tensor& y) {
+  const std::vector<double> values = to_vector<double>(y);
   long double sum = 0;
-  for (int64_t i = 0; i < y.numel(); ++i)
-    sum += static_cast<long double>(cotangent.data<double>()[i]) * static_cast<long double>(values.data<double>()[i]);
+  for (size_t i = 0; i < values.size(); ++i)
+    sum += static_cast<long double>(cotangent[i]) * static_cast<long double>(values[i]);
   return static_cast<double>(sum);
 }
 
@@ -126,15 +126,17 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
   check(y.dtype() == float64, "gradcheck", "the function must give float64, got {}", describe(y));
   check(y.requires_grad(), "gradcheck", "the result {} depends on none of the {} inputs", describe(y), wanted.size());
   Generator random{options.seed, 0};
-  const Tensor cotangent = randn(y.shape(), float64, random);
+  const Tensor cotangent = randn(y.shape(), float64, random, y.device());
+  const std::vector<double> c = to_vector<double>(cotangent);
 
   // Analytic gradients, for four layouts of dy.
   const std::vector<Tensor> analytic = grad({y}, wanted, {cotangent}, true);
   const std::vector<Tensor> from_scattered = grad({y}, wanted, {detail::scattered(cotangent)}, true);
-  const Tensor same = full(y.shape(), 0.7, float64);
+  const Tensor same = full(y.shape(), 0.7, float64, y.device());
   // Zeros follow the one element: a backward that ignores strides reads those, not memory of others.
-  const Tensor padded = zeros({std::max<int64_t>(y.numel(), 1)}, float64);
-  padded.data<double>()[0] = 0.7;
+  const Tensor padded = zeros({std::max<int64_t>(y.numel(), 1)}, float64, y.device());
+  Tensor only = raw_view(padded, {}, {}, 0);
+  fill_elements(only, 0.7);
   const Tensor expanded = raw_view(padded, y.shape(), Shape::filled(y.dim(), 0), 0);
   const std::vector<Tensor> from_same = grad({y}, wanted, {same}, true), from_expanded = grad({y}, wanted, {expanded});
   for (size_t k = 0; k < wanted.size(); ++k) {
@@ -149,16 +151,16 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
   }
 
   NoGrad off;
-  const auto projected = [&] { return detail::project(cotangent, evaluate()); };
-  const double first = detail::project(cotangent, y), again = projected();
+  const auto projected = [&] { return detail::project(c, evaluate()); };
+  const double first = detail::project(c, y), again = projected();
   check(first == again || (std::isnan(first) && std::isnan(again)), "gradcheck",
         "two evaluations of the function differ: {} and {}", first, again);
 
   GradcheckResult result;
   for (size_t k = 0; k < wanted.size(); ++k) {
     Tensor& x = wanted[k];
-    double* data = x.data<double>();
-    const Tensor dx = analytic[k] ? copy_of(analytic[k]) : zeros(x.shape(), float64);
+    const std::vector<double> dx =
+        analytic[k] ? to_vector<double>(analytic[k]) : std::vector<double>(static_cast<size_t>(x.numel()), 0.0);
     const int64_t n = x.numel(), count = std::min(n, options.max_elements);
     for (int64_t e = 0; e < count; ++e) {
       // One element of each of `count` equal stretches; its place is random, or steps of C would stay in one channel.
@@ -170,16 +172,19 @@ GradcheckResult gradcheck(const F& fn, const std::vector<Tensor>& inputs, const 
       const auto located = detail::locate(x, i);
       const auto& index = std::get<0>(located);
       const auto at = std::get<1>(located);
-      const double value = data[at];
-      const auto moved = [&](double to) {
-        data[at] = to;
+      Tensor element = raw_view(x, {}, {}, x.offset() + at);
+      const double value = element.item();
+      const auto move = [&](double to) {
+        fill_elements(element, to);
         x.bump_version();
+      };
+      const auto moved = [&](double to) {
+        move(to);
         return projected();
       };
       const double up = value + options.eps, down = value - options.eps;
-      const double numeric = (moved(up) - moved(down)) / (up - down), ours = dx.data<double>()[i];
-      data[at] = value;
-      x.bump_version();
+      const double numeric = (moved(up) - moved(down)) / (up - down), ours = dx[static_cast<size_t>(i)];
+      move(value);
       const double difference = std::abs(ours - numeric);
       check(difference <= options.atol + options.rtol * std::abs(numeric), "gradcheck",
             "input {} ({}), element {}: backward gives {}, finite differences give {}", position[k], describe(x), index,

@@ -39,9 +39,8 @@ MemoryStats memory_stats(Device device);
 void reset_peak_memory(Device device);
 void empty_cache(Device device);
 
-/// Copies between host and device, or on or between devices, in the order of the stream. Device to host returns when
-/// the bytes are there; so does host to device, unless the host memory is pinned (then it must stay until
-/// synchronize()).
+/// Copies between host and device, or on or between devices, in the order of the stream. Those from or to the host
+/// return when the host's memory may be read, changed or given back.
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 /// Sets bytes on the device, in the order of the stream.
 void fill_bytes(Device device, void* p, int value, int64_t bytes);
@@ -49,5 +48,18 @@ void fill_bytes(Device device, void* p, int value, int64_t bytes);
 void synchronize(Device device);
 
 }  // namespace cuda
+
+/// Makes `device` the default of empty(), zeros(), randn(), from_vector(), ... and so of the parameters of new modules.
+/// One for the process; to be set before other threads make tensors.
+/// @throws Error when the device is not there.
+inline void set_default_device(Device device) {
+  if (device.is_cuda()) {
+    if constexpr (kWithCuda)
+      cuda::check_device(device);
+    else
+      fail_no_cuda("device");
+  }
+  detail::default_device_slot() = device;
+}
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -41,4 +41,13 @@ struct Device {
        "with .to(Device{{}})");
 }
 
+namespace detail {
+inline Device& default_device_slot() {
+  static Device device;
+  return device;
+}
+}  // namespace detail
+
+/// Where new tensors live when nothing else is said: the CPU, unless set_default_device() was called.
+inline Device default_device() { return detail::default_device_slot(); }
 }  // namespace atlas::inline ATLAS_ABI

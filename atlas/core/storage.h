@@ -3,20 +3,15 @@
 
 #include <sys/mman.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <memory>
-#include <mutex>
-#include <new>
-#include <unordered_map>
+#include <string>
 #include <utility>
-#include <vector>
 
-#include "atlas/core/cuda.h"
+#include "atlas/core/caching.h"
 #include "atlas/core/device.h"
-#include "atlas/core/error.h"
 
 // The address sanitizer sees only whole blocks of the system unless it is told which bytes of them are in use.
 #if defined(__has_feature)
@@ -32,114 +27,59 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// Caching allocator: freed blocks wait in per-size lists for the next request of their size class.
-///
-/// Blocks are 64-byte aligned. Size classes are spaced an eighth of a power of two apart, so at most 12.5 % is wasted,
-/// and a training step that repeats the same shapes asks the system for nothing.
-class CachingAllocator {
- public:
-  /// The process-wide CPU allocator. Never destroyed, so that tensors with static lifetime may be freed at exit.
-  static CachingAllocator& cpu() {
-    static CachingAllocator* instance = new CachingAllocator;
-    return *instance;
-  }
-
-  /// A block of at least `bytes` (> 0) bytes, uninitialised. @throws Error when the system has no more.
-  void* allocate(int64_t bytes) {
-    const int64_t size = size_class(bytes);
-    std::lock_guard lock(mutex_);
-    void* p = nullptr;
-    if (auto& list = free_[size]; !list.empty()) {
-      p = list.back();
-      list.pop_back();
-    } else {
-      p = from_system(size);
-    }
-    mark_used(p, bytes, size);
-    stats_.current += size;
-    stats_.peak = std::max(stats_.peak, stats_.current);
+/// Memory of the CPU: 64-byte aligned blocks of the system.
+struct HostMemory {
+  void* take(int64_t size) {
+    // Large blocks lie on huge pages where the system has them: kernels walk over many rows at once, and with pages of
+    // 4 KiB they wait for address translations.
+    constexpr int64_t kHugePage = int64_t{2} << 20;
+    const bool huge = size >= 2 * kHugePage;
+    void* p = nullptr;  // posix_memalign, because aligned_alloc wants sizes that are multiples of the alignment
+    if (::posix_memalign(&p, huge ? kHugePage : 64, static_cast<size_t>(size)) != 0) return nullptr;
+#ifdef MADV_HUGEPAGE
+    if (huge) ::madvise(p, static_cast<size_t>(size), MADV_HUGEPAGE);
+#endif
     return p;
   }
-
-  /// Returns a block; `bytes` is what allocate() was asked for.
-  void deallocate(void* p, int64_t bytes) {
-    const int64_t size = size_class(bytes);
-    std::lock_guard lock(mutex_);
-    mark_used(p, 0, size);
-    stats_.current -= size;
-    free_[size].push_back(p);
-  }
-
-  MemoryStats stats() const {
-    std::lock_guard lock(mutex_);
-    return stats_;
-  }
-  void reset_peak() {
-    std::lock_guard lock(mutex_);
-    stats_.peak = stats_.current;
-  }
-  /// Gives every cached block back to the system.
-  void empty_cache() {
-    std::lock_guard lock(mutex_);
-    release_cached();
-  }
-
- private:
-  static int64_t size_class(int64_t bytes) {
-    check(bytes <= int64_t{1} << 46, "allocate", "{} bytes is more than any machine has", bytes);
-    if (bytes <= 512) return (bytes + 63) / 64 * 64;
-    const int64_t step = int64_t{1} << (60 - __builtin_clzll(static_cast<uint64_t>(bytes - 1)));
-    const int64_t grain = std::max<int64_t>(step, 64);
-    return (bytes + grain - 1) / grain * grain;
-  }
+  void give(void* p, int64_t) { std::free(p); }
+  std::string shortage() const { return "the system has no more (try a smaller batch)"; }
   /// Tells the address sanitizer that of the `size` bytes at p the first `used` may be touched.
-  static void mark_used([[maybe_unused]] void* p, [[maybe_unused]] int64_t used, [[maybe_unused]] int64_t size) {
+  void mark_used([[maybe_unused]] void* p, [[maybe_unused]] int64_t used, [[maybe_unused]] int64_t size) {
 #ifdef ATLAS_ASAN
     __asan_unpoison_memory_region(p, static_cast<size_t>(used));
     __asan_poison_memory_region(static_cast<char*>(p) + used, static_cast<size_t>(size - used));
 #endif
   }
-  void* from_system(int64_t size) {
-    // Large blocks lie on huge pages where the system has them: kernels walk over many rows at once, and with pages of
-    // 4 KiB they wait for address translations.
-    constexpr int64_t kHugePage = int64_t{2} << 20;
-    const bool huge = size >= 2 * kHugePage;
-    const auto ask = [&] {
-      void* block = nullptr;  // posix_memalign, because aligned_alloc wants sizes that are multiples of the alignment
-      return ::posix_memalign(&block, huge ? kHugePage : 64, static_cast<size_t>(size)) == 0 ? block : nullptr;
-    };
-    void* p = ask();
-    if (p == nullptr) {
-      release_cached();
-      p = ask();
-    }
-#ifdef MADV_HUGEPAGE
-    if (p != nullptr && huge) ::madvise(p, static_cast<size_t>(size), MADV_HUGEPAGE);
-#endif
-    check(p != nullptr, "allocate", "out of memory: wanted {} bytes with {} bytes in use", size, stats_.current);
-    stats_.reserved += size;
-    ++stats_.system_calls;
-    return p;
-  }
-  void release_cached() {
-    for (auto& [size, list] : free_) {
-      for (void* p : list) std::free(p);
-      stats_.reserved -= size * static_cast<int64_t>(list.size());
-      list.clear();
-    }
-  }
-
-  mutable std::mutex mutex_;
-  std::unordered_map<int64_t, std::vector<void*>> free_;
-  MemoryStats stats_;
 };
 
-/// Memory in use by tensors on the CPU, its peak, and what is reserved from the system.
-inline MemoryStats memory_stats() { return CachingAllocator::cpu().stats(); }
+/// The process-wide allocator of the CPU.
+class CachingAllocator : public BlockCache<HostMemory> {
+ public:
+  /// Never destroyed, so that tensors with static lifetime may be freed at exit.
+  static CachingAllocator& cpu() {
+    static CachingAllocator* instance = new CachingAllocator;
+    return *instance;
+  }
+};
+
+/// Memory in use by tensors on a device (the CPU unless one is given), its peak, and what is reserved from the system.
+inline MemoryStats memory_stats(Device device = {}) {
+  if constexpr (kWithCuda)
+    if (device.is_cuda()) return cuda::memory_stats(device);
+  return CachingAllocator::cpu().stats();
+}
 /// Starts a new measurement of MemoryStats::peak.
-inline void reset_peak_memory() { CachingAllocator::cpu().reset_peak(); }
+inline void reset_peak_memory(Device device = {}) {
+  if constexpr (kWithCuda)
+    if (device.is_cuda()) return cuda::reset_peak_memory(device);
+  CachingAllocator::cpu().reset_peak();
+}
 /// Returns cached, unused blocks to the system.
-inline void empty_cache() { CachingAllocator::cpu().empty_cache(); }
+inline void empty_cache(Device device = {}) {
+  if constexpr (kWithCuda)
+    if (device.is_cuda()) return cuda::empty_cache(device);
+  CachingAllocator::cpu().empty_cache();
+}
 
 /// A block of memory shared by the tensors that view it.
 class Storage {

@@ -157,14 +157,14 @@ inline void convolve_direct(const float* in, const float* weight, float* out, co
 ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
   if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0 || detail::use_eigen()) return {};
   if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0) {
-    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels, (side + 2) * (side + 2)).size});
+    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels, (side + 2) * (side + 2)).size}, float32, Device{});
     detail::winograd_filters(weight.data<float>(), s, side, false, u.data<float>());
     return u;
   }
   if (inference_precision() == bfloat16 && detail::bf16_convolves(s))
     return detail::bf16_packed(weight.data<float>(), s.depth(), s.out_channels, s.depth());
   const detail::PackedPanels filters(s.out_channels, s.depth());
-  Tensor packed = empty({filters.size()});
+  Tensor packed = empty({filters.size()}, float32, Device{});
   filters.pack(true, weight.data<float>(), s.depth(), packed.data<float>());
   return packed;
 }

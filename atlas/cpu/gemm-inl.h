@@ -99,7 +99,7 @@ ATLAS_INLINE Tensor packed_weight(const Tensor& weight) {
   if (inference_precision() == bfloat16 && weight.strides()[1] == 1)
     return detail::bf16_packed(weight.data<float>(), weight.strides()[0], weight.size(0), weight.size(1));
   const detail::PackedPanels right(weight.size(0), weight.size(1));
-  Tensor packed = empty({right.size()});
+  Tensor packed = empty({right.size()}, float32, Device{});
   const MatrixLayout layout = matrix_layout(weight);
   right.pack(!layout.transposed, weight.data<float>(), layout.ld, packed.data<float>());
   return packed;

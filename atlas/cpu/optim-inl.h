@@ -1,5 +1,4 @@
-// CPU bodies of the optimiser kernels. Coefficients are worked out in float64 once and used in the tensor's type, as
-// PyTorch does; each loop is one that the compiler vectorises.
+// CPU bodies of the optimiser kernels; each loop is one that the compiler vectorises.
 #pragma once
 
 #include <algorithm>
@@ -35,124 +34,86 @@ double squares(const T* x, int64_t n) {
   return total;
 }
 
-/// Adam's coefficients in the type of the tensor.
-template <class T>
-struct AdamCoefficients {
-  explicit AdamCoefficients(const AdamStep& s)
-      : b1(static_cast<T>(s.beta1)),
-        c1(static_cast<T>(1 - s.beta1)),
-        b2(static_cast<T>(s.beta2)),
-        c2(static_cast<T>(1 - s.beta2)),
-        correction1(static_cast<T>(1 - std::pow(s.beta1, static_cast<double>(s.step)))),
-        root2(static_cast<T>(std::sqrt(1 - std::pow(s.beta2, static_cast<double>(s.step))))),
-        eps(static_cast<T>(s.eps)),
-        decay(static_cast<T>(s.weight_decay)),
-        scale(static_cast<T>(s.gradient_scale)) {}
-  T b1, c1, b2, c2, correction1, root2, eps, decay, scale;
-};
-
 // The loops stand in functions of their own: `__restrict` arguments and coefficients by value let them vectorise
 // without run-time checks for overlap.
 
 template <class T>
-void sgd_row(int64_t n, T* __restrict w, const T* __restrict g, T lr, T decay) {
-  for (int64_t i = 0; i < n; ++i) w[i] -= lr * (g[i] + decay * w[i]);
+void sgd_row(int64_t n, T* __restrict w, const T* __restrict g, const SgdCoefficients<T> c) {
+  for (int64_t i = 0; i < n; ++i) c.plain(w[i], g[i]);
 }
 template <class T>
-void momentum_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict b, T lr, T decay, T momentum) {
-  for (int64_t i = 0; i < n; ++i) {
-    b[i] = momentum * b[i] + (g[i] + decay * w[i]);
-    w[i] -= lr * b[i];
-  }
+void momentum_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict b, const SgdCoefficients<T> c) {
+  for (int64_t i = 0; i < n; ++i) c.heavy_ball(w[i], g[i], b[i]);
 }
 template <class T>
-void nesterov_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict b, T lr, T decay, T momentum) {
-  for (int64_t i = 0; i < n; ++i) {
-    const T d = g[i] + decay * w[i];
-    b[i] = momentum * b[i] + d;
-    w[i] -= lr * (d + momentum * b[i]);
-  }
+void nesterov_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict b, const SgdCoefficients<T> c) {
+  for (int64_t i = 0; i < n; ++i) c.nesterov(w[i], g[i], b[i]);
 }
-/// `keep` is AdamW's 1 - lr decay, `coupled` Adam's decay, `rate` the learning rate over m's bias correction.
 template <class T>
 void adam_row(int64_t n, T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v,
-              const AdamCoefficients<T> c, T keep, T coupled, T rate) {
-  for (int64_t i = 0; i < n; ++i) {
-    const T d = c.scale * g[i] + coupled * w[i];
-    m[i] = c.b1 * m[i] + c.c1 * d;
-    v[i] = c.b2 * v[i] + c.c2 * d * d;
-    w[i] = keep * w[i] - rate * m[i] / (std::sqrt(v[i]) / c.root2 + c.eps);
-  }
-}
-template <class T>
-T lamb_direction(const AdamCoefficients<T>& c, T w, T m, T v) {
-  return m / c.correction1 / (std::sqrt(v) / c.root2 + c.eps) + c.decay * w;
+              const AdamCoefficients<T> c) {
+  for (int64_t i = 0; i < n; ++i) c.adam(w[i], g[i], m[i], v[i]);
 }
 template <class T>
 void lamb_moments_row(int64_t n, const T* __restrict w, const T* __restrict g, T* __restrict m, T* __restrict v,
                       T* __restrict d, const AdamCoefficients<T> c) {
   for (int64_t i = 0; i < n; ++i) {
-    const T gi = c.scale * g[i];
-    m[i] = c.b1 * m[i] + c.c1 * gi;
-    v[i] = c.b2 * v[i] + c.c2 * gi * gi;
-    d[i] = lamb_direction(c, w[i], m[i], v[i]);
+    c.moments(c.scale * g[i], m[i], v[i]);
+    d[i] = c.lamb_direction(w[i], m[i], v[i]);
   }
 }
 template <class T>
 void lamb_update_row(int64_t n, T* __restrict w, const T* __restrict m, const T* __restrict v,
                      const AdamCoefficients<T> c, T rate) {
-  for (int64_t i = 0; i < n; ++i) w[i] -= rate * lamb_direction(c, w[i], m[i], v[i]);
+  for (int64_t i = 0; i < n; ++i) w[i] -= rate * c.lamb_direction(w[i], m[i], v[i]);
 }
 template <class T>
 void ema_row(int64_t n, T* __restrict average, const T* __restrict x, T keep, T take) {
-  for (int64_t i = 0; i < n; ++i) average[i] = keep * average[i] + take * x[i];
+  for (int64_t i = 0; i < n; ++i) ema_step(average[i], x[i], keep, take);
 }
 
 }  // namespace optim_detail
 
-ATLAS_INLINE void sgd_update(Tensor& p, const Tensor& g, Tensor& buffer, const SgdStep& s) {
-  visit_float(p, "SGD", [&](auto tag) {
+ATLAS_INLINE void sgd_update(ParameterUpdate& u, const SgdStep& s) {
+  visit_float(u.p, "SGD", [&](auto tag) {
     using T = decltype(tag);
-    const T lr = static_cast<T>(s.lr), momentum = static_cast<T>(s.momentum), decay = static_cast<T>(s.weight_decay);
-    T* w = p.data<T>();
-    const T* gr = g.data<T>();
-    T* b = s.momentum != 0 ? buffer.data<T>() : nullptr;
-    parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
+    const SgdCoefficients<T> c(s, u.lr, u.weight_decay);
+    T* w = u.p.data<T>();
+    const T* gr = u.g.data<T>();
+    T* b = s.momentum != 0 ? u.first.data<T>() : nullptr;
+    parallel_for(u.p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
       if (b == nullptr)
-        optim_detail::sgd_row(end - at, w + at, gr + at, lr, decay);
+        optim_detail::sgd_row(end - at, w + at, gr + at, c);
       else if (s.nesterov)
-        optim_detail::nesterov_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
+        optim_detail::nesterov_row(end - at, w + at, gr + at, b + at, c);
       else
-        optim_detail::momentum_row(end - at, w + at, gr + at, b + at, lr, decay, momentum);
+        optim_detail::momentum_row(end - at, w + at, gr + at, b + at, c);
     });
   });
 }
 
-ATLAS_INLINE void adam_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, const AdamStep& s) {
-  visit_float(p, "Adam", [&](auto tag) {
+ATLAS_INLINE void adam_update(ParameterUpdate& u, const AdamStep& s) {
+  visit_float(u.p, "Adam", [&](auto tag) {
     using T = decltype(tag);
-    const optim_detail::AdamCoefficients<T> c(s);
-    const T keep = static_cast<T>(s.decoupled ? 1 - s.lr * s.weight_decay : 1);
-    const T coupled = static_cast<T>(s.decoupled ? 0 : s.weight_decay);
-    const T rate = static_cast<T>(s.lr / (1 - std::pow(s.beta1, static_cast<double>(s.step))));
-    T* w = p.data<T>();
-    const T* gr = g.data<T>();
-    T *mm = m.data<T>(), *vv = v.data<T>();
-    parallel_for(p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
-      optim_detail::adam_row(end - at, w + at, gr + at, mm + at, vv + at, c, keep, coupled, rate);
+    const AdamCoefficients<T> c(s, u.lr, u.weight_decay, u.step);
+    T* w = u.p.data<T>();
+    const T* gr = u.g.data<T>();
+    T *mm = u.first.data<T>(), *vv = u.second.data<T>();
+    parallel_for(u.p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
+      optim_detail::adam_row(end - at, w + at, gr + at, mm + at, vv + at, c);
     });
   });
 }
 
-ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, const AdamStep& s) {
-  visit_float(p, "LAMB", [&](auto tag) {
+ATLAS_INLINE void lamb_update(ParameterUpdate& u, const AdamStep& s) {
+  visit_float(u.p, "LAMB", [&](auto tag) {
     using T = decltype(tag);
     using optim_detail::kBlock, optim_detail::kGrain;
-    const optim_detail::AdamCoefficients<T> c(s);
-    const int64_t n = p.numel();
-    T* w = p.data<T>();
-    const T* gr = g.data<T>();
-    T *mm = m.data<T>(), *vv = v.data<T>();
+    const AdamCoefficients<T> c(s, u.lr, u.weight_decay, u.step);
+    const int64_t n = u.p.numel();
+    T* w = u.p.data<T>();
+    const T* gr = u.g.data<T>();
+    T *mm = u.first.data<T>(), *vv = u.second.data<T>();
 
     // First pass: the moments, and per piece the squares of weight and direction. The direction itself is not stored:
     // the second pass works it out again, which costs less than a scratch tensor's traffic.
@@ -175,8 +136,7 @@ ATLAS_INLINE void lamb_update(Tensor& p, const Tensor& g, Tensor& m, Tensor& v, 
       ww += sums[2 * i];
       dd += sums[2 * i + 1];
     }
-    const double trust = s.weight_decay != 0 && ww > 0 && dd > 0 ? std::sqrt(ww) / std::sqrt(dd) : 1;
-    const T rate = static_cast<T>(s.lr * trust);
+    const T rate = static_cast<T>(u.lr * lamb_trust(ww, dd, u.weight_decay != 0));
     parallel_for(n, kGrain, [&](int64_t at, int64_t end) {
       optim_detail::lamb_update_row(end - at, w + at, mm + at, vv + at, c, rate);
     });

@@ -15,12 +15,6 @@ namespace detail {
 
 inline constexpr int64_t kOrderTile = 64;  // columns walked together
 
-/// True when a ranks before b: NaN first, then by size. (a != a is false for integers.)
-template <class T>
-bool larger(T a, T b) {
-  return (a > b) | ((a != a) & (b == b));
-}
-
 /// Calls f(offset, width) for tiles of neighbouring columns: x + offset is the tile's first element, columns follow it.
 template <class F>
 void for_each_tile(int64_t outer, int64_t n, int64_t inner, const F& f) {
@@ -52,7 +46,7 @@ ATLAS_INLINE void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tens
       for (int64_t k = 1; k < n; ++k) {
         row += inner;
         for (int64_t i = 0; i < width; ++i) {
-          const bool better = detail::larger(row[i], best[i]);
+          const bool better = ranks_before(row[i], best[i]);
           best[i] = better ? row[i] : best[i];
           at[i] = better ? k : at[i];
         }
@@ -74,7 +68,7 @@ ATLAS_INLINE void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& va
         const T* row = from + o * n;
         std::iota(order, order + n, int64_t{0});
         std::partial_sort(order, order + k, order + n, [row](int64_t a, int64_t b) {
-          return detail::larger(row[a], row[b]) || (!detail::larger(row[b], row[a]) && a < b);
+          return ranks_before(row[a], row[b]) || (!ranks_before(row[b], row[a]) && a < b);
         });
         for (int64_t j = 0; j < k; ++j) {
           at[o * k + j] = order[j];

@@ -3,12 +3,10 @@
 // float64.
 #pragma once
 
-#include <limits>
-#include <type_traits>
-
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
 #include "atlas/kernels/reduce.h"
+#include "atlas/kernels/reducers.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
@@ -16,39 +14,6 @@ namespace detail {
 
 inline constexpr int64_t kReducePiece = 16384;  // elements of a piece of a row
 inline constexpr int64_t kReduceTile = 256;  // columns whose accumulators fit the first cache and the registers' reach
-
-template <class T>
-struct SumOf {
-  using Acc = std::conditional_t<std::is_floating_point_v<T>, double, int64_t>;
-  using Out = std::conditional_t<std::is_floating_point_v<T>, T, int64_t>;
-  double scale;
-  static Acc init() { return 0; }
-  static Acc add(Acc a, T x) { return a + static_cast<Acc>(x); }
-  static Acc merge(Acc a, Acc b) { return a + b; }
-  Out finish(Acc a) const {
-    if constexpr (std::is_floating_point_v<T>)
-      return static_cast<T>(a * scale);
-    else
-      return a;
-  }
-};
-
-template <class F, class T>
-struct ExtremeOf {
-  using Acc = T;
-  using Out = T;
-  static constexpr bool kMax = std::is_same_v<F, functors::Maximum>;
-  using Limits = std::numeric_limits<T>;
-  static T init() {
-    if constexpr (Limits::has_infinity)
-      return kMax ? -Limits::infinity() : Limits::infinity();
-    else
-      return kMax ? Limits::lowest() : Limits::max();
-  }
-  static T add(T a, T x) { return F{}.forward(a, x); }
-  static T merge(T a, T b) { return F{}.forward(a, b); }
-  static T finish(T a) { return a; }
-};
 
 /// Reduces n neighbours, in 16 interleaved lanes that vectorise.
 template <class R, class T>
@@ -152,7 +117,7 @@ void reduce_axis(R r, const Tensor& x, int64_t n, int64_t inner, Tensor& y, T) {
 }  // namespace detail
 
 ATLAS_INLINE void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale, Tensor& y) {
-  const auto run = [&](auto tag) { detail::reduce_axis(detail::SumOf<decltype(tag)>{scale}, x, n, inner, y, tag); };
+  const auto run = [&](auto tag) { detail::reduce_axis(SumOf<decltype(tag)>{scale}, x, n, inner, y, tag); };
   if (x.dtype() == boolean)
     run(bool{});
   else
@@ -162,7 +127,7 @@ ATLAS_INLINE void sum_forward(const Tensor& x, int64_t n, int64_t inner, double 
 template <class F>
 void extreme_forward(F, const Tensor& x, int64_t n, int64_t inner, Tensor& y) {
   visit_number(x, F::kName,
-               [&](auto tag) { detail::reduce_axis(detail::ExtremeOf<F, decltype(tag)>{}, x, n, inner, y, tag); });
+               [&](auto tag) { detail::reduce_axis(ExtremeOf<F, decltype(tag)>{}, x, n, inner, y, tag); });
 }
 
 #ifdef ATLAS_COMPILED_LIB

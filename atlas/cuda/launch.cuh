@@ -30,6 +30,8 @@ namespace atlas::inline ATLAS_ABI::cuda {
 #if !ATLAS_CUDA_EMULATE
 /// The stream of `device`, on which everything runs; makes the device current.
 cudaStream_t stream(Device device);
+/// The device that stream() was asked for last, by any thread; -1 before the first.
+int last_device();
 /// Raises `[op] CUDA: text` unless `status` is success. In debug builds check_launch() also waits for the kernel.
 void check_status(cudaError_t status, const char* op);
 void check_launch(Device device, const char* op);
@@ -58,10 +60,15 @@ template <class... Parameters, class... Arguments>
 void launch(const Launch& l, void (*kernel)(Parameters...), Arguments... arguments) {
   if (l.grid.x == 0 || l.grid.y == 0 || l.grid.z == 0) return;
 #if ATLAS_CUDA_EMULATE
-  emulate::run(l.op, l.grid, l.block, l.shared, l.alone, [&] { kernel(Parameters(arguments)...); });
+  const auto run = [=] {
+    emulate::run(l.op, l.grid, l.block, l.shared, l.alone, [&] { kernel(Parameters(arguments)...); });
+  };
+  if (emulate::recording()) return emulate::record(run);
+  run();
 #else
   const cudaStream_t on = stream(l.device);
-  if (l.shared > 48 * 1024)
+  // A kernel has 48 KiB without asking, together with what it declares itself (16 KiB at most).
+  if (l.shared > 32 * 1024)
     check_status(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(l.shared)),
                  l.op);
@@ -137,7 +144,14 @@ __host__ __device__ Compute<T> load(const T& x) {
 }
 template <class T>
 __host__ __device__ T store(Compute<T> x) {
-  return static_cast<T>(x);
+#ifdef __CUDA_ARCH__
+  if constexpr (std::is_same_v<T, bf16>) {  // one instruction, which rounds as the constructor does
+    T y;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+    return y;
+  } else
+#endif
+    return static_cast<T>(x);
 }
 
 /// Calls f(T{}) for the float types that CUDA computes with: float32, float64 and bfloat16.

@@ -1,7 +1,9 @@
 // Random transforms of one image: flip, pad-and-crop, random resized crop, colour jitter, random erasing.
 #pragma once
 
+#include <optional>
 #include <type_traits>
+#include <utility>
 
 #include "atlas/data/transform.h"
 
@@ -42,6 +44,11 @@ struct PadAndCrop {
   int64_t height = 0, width = 0;  ///< of the result; 0 = the image's own
   Tensor operator()(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "PadAndCrop");
+    const auto [top, left] = sample(x, rng);
+    return crop(x, top, left, height > 0 ? height : x.shape()[0], width > 0 ? width : x.shape()[1]);
+  }
+  /// The place of the piece in the image: it may begin above and to the left of it.
+  std::pair<int64_t, int64_t> sample(const Tensor& x, Rng& rng) const {
     check(padding >= 0 && height >= 0 && width >= 0, "PadAndCrop", "needs padding and size >= 0, got {} and {} x {}",
           padding, height, width);
     const int64_t h = height > 0 ? height : x.shape()[0], w = width > 0 ? width : x.shape()[1];
@@ -49,7 +56,7 @@ struct PadAndCrop {
     check(room_y >= 0 && room_x >= 0, "PadAndCrop",
           "{} with {} pixels of padding is smaller than {} x {} (more padding?)", describe(x), padding, h, w);
     const int64_t top = rng.below(room_y + 1), left = rng.below(room_x + 1);
-    return crop(x, top - padding, left - padding, h, w);
+    return {top - padding, left - padding};
   }
 };
 
@@ -160,26 +167,36 @@ struct RandomErasing {
 
   Tensor operator()(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "RandomErasing");
-    if (!rng.chance(p)) return x;
     const int64_t h = x.shape()[0], w = x.shape()[1], channels = x.shape()[2];
+    const auto box = sample(h, w, rng);
+    if (!box) return x;
+    Tensor y = copy_of(x);
+    for (int64_t row = box->top; row < box->top + box->height; ++row) {
+      const int64_t at = (row * w + box->left) * channels, n = box->width * channels;
+      if (y.dtype() == uint8) {
+        for (int64_t i = 0; i < n; ++i) y.data<uint8_t>()[at + i] = static_cast<uint8_t>(rng.bits() >> 24);
+      } else {
+        for (int64_t i = 0; i < n; ++i) y.data<float>()[at + i] = static_cast<float>(rng.normal());
+      }
+    }
+    return y;
+  }
+
+  struct Box {
+    int64_t top, left, height, width;
+  };
+  /// The rectangle of an h x w image to erase, if one is.
+  std::optional<Box> sample(int64_t h, int64_t w, Rng& rng) const {
+    if (!rng.chance(p)) return {};
     for (int attempt = 0; attempt < 10; ++attempt) {
       const double target = static_cast<double>(h) * static_cast<double>(w) * rng.uniform(scale[0], scale[1]);
       const double r = std::exp(rng.uniform(std::log(ratio[0]), std::log(ratio[1])));
       const int64_t eh = std::llround(std::sqrt(target * r)), ew = std::llround(std::sqrt(target / r));
       if (eh < 1 || ew < 1 || eh >= h || ew >= w) continue;
-      const int64_t top = rng.below(h - eh + 1), left = rng.below(w - ew + 1);
-      Tensor y = copy_of(x);
-      for (int64_t row = top; row < top + eh; ++row) {
-        const int64_t at = (row * w + left) * channels, n = ew * channels;
-        if (y.dtype() == uint8) {
-          for (int64_t i = 0; i < n; ++i) y.data<uint8_t>()[at + i] = static_cast<uint8_t>(rng.bits() >> 24);
-        } else {
-          for (int64_t i = 0; i < n; ++i) y.data<float>()[at + i] = static_cast<float>(rng.normal());
-        }
-      }
-      return y;
+      const int64_t top = rng.below(h - eh + 1);
+      return Box{top, rng.below(w - ew + 1), eh, ew};
     }
-    return x;
+    return {};
   }
 };
 

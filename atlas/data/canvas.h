@@ -23,7 +23,7 @@ class Canvas {
   Canvas(int64_t width, int64_t height, Colour background = kWhite) : width_(width), height_(height) {
     check(width > 0 && height > 0 && width <= 32768 && height <= 32768, "canvas",
           "needs a size in 1..32768, got {} x {}", width, height);
-    image_ = empty({height, width, 3}, uint8);
+    image_ = empty({height, width, 3}, uint8, Device{});
     rectangle(0, 0, width, height, background);
   }
   int64_t width() const { return width_; }

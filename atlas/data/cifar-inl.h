@@ -51,7 +51,7 @@ inline std::shared_ptr<const TensorDataset> cifar_files(const std::string& name,
     contents.push_back(read_file(paths.back()));
     images += count_cifar(contents.back().size(), paths.back(), classes);
   }
-  Tensor pixels = empty({images, 32, 32, 3}, uint8);
+  Tensor pixels = empty({images, 32, 32, 3}, uint8, Device{});
   std::vector<int64_t> labels;
   for (size_t f = 0; f < contents.size(); ++f)
     unpack_cifar(contents[f], paths[f], classes, pixels.data<uint8_t>() + labels.size() * 32 * 32 * 3, labels);
@@ -62,7 +62,7 @@ inline std::shared_ptr<const TensorDataset> cifar_files(const std::string& name,
 
 ATLAS_INLINE CifarRecords parse_cifar(std::span<const uint8_t> bytes, const std::string& name, int64_t classes) {
   check(classes == 10 || classes == 100, "cifar", "there are versions of 10 and of 100 classes, asked for {}", classes);
-  CifarRecords records{empty({detail::count_cifar(bytes.size(), name, classes), 32, 32, 3}, uint8), {}};
+  CifarRecords records{empty({detail::count_cifar(bytes.size(), name, classes), 32, 32, 3}, uint8, Device{}), {}};
   detail::unpack_cifar(bytes, name, classes, records.images.data<uint8_t>(), records.labels);
   return records;
 }

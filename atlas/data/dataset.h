@@ -82,7 +82,7 @@ class TensorDataset : public Dataset {
   Sample get(int64_t index) const override {
     check_index(index);
     const Shape& s = images_.shape();
-    Tensor image = empty({s[1], s[2], 3}, uint8);
+    Tensor image = empty({s[1], s[2], 3}, uint8, Device{});
     const int64_t pixels = s[1] * s[2], stride = pixels * (s.size() == 4 ? 3 : 1);
     const uint8_t* from = images_.data<uint8_t>() + index * stride;
     uint8_t* to = image.data<uint8_t>();

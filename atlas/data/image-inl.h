@@ -97,7 +97,7 @@ ATLAS_INLINE Tensor oriented(const Tensor& image, int orientation) {
       start = w - 1, down = -1, right = w;
       break;
   }
-  Tensor y = empty({out_h, out_w, 3}, uint8);
+  Tensor y = empty({out_h, out_w, 3}, uint8, Device{});
   const uint8_t* from = image.data<uint8_t>();
   uint8_t* to = y.data<uint8_t>();
   for (int64_t row = 0; row < out_h; ++row) {
@@ -133,7 +133,7 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
         "{}: decoded to {} x {} pixels of {} channels, its header says {} x {}", name, w, h, channels, info.width,
         info.height);
 
-  Tensor image = empty({h, w, 3}, uint8);
+  Tensor image = empty({h, w, 3}, uint8, Device{});
   const int64_t n = int64_t{h} * w;
   const uint8_t* from = pixels.get();
   uint8_t* to = image.data<uint8_t>();

@@ -94,7 +94,7 @@ inline bool decode_rows(JpegDecoder& d, std::span<const uint8_t> bytes, int64_t 
 
 /// The pixels as stored: uint8 [height,width,3]; what the size is, inspect_image() said.
 inline Tensor decode_jpeg(std::span<const uint8_t> bytes, const std::string& name, int64_t width, int64_t height) {
-  Tensor image = empty({height, width, 3}, uint8);
+  Tensor image = empty({height, width, 3}, uint8, Device{});
   std::vector<uint8_t> row(static_cast<size_t>(4 * width));
   const auto decoder = std::make_unique<JpegDecoder>();
   const bool done = decode_rows(*decoder, bytes, width, height, row.data(), image.data<uint8_t>());

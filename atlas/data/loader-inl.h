@@ -10,10 +10,22 @@
 #include <thread>
 
 #include "atlas/autograd/node.h"
+#include "atlas/core/cuda_async.h"
 #include "atlas/core/parallel.h"
 #include "atlas/data/loader.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::data {
+
+namespace detail {
+/// A tensor on the host for a part of a batch.
+inline Tensor batch_memory(const Shape& shape, DType dtype, bool pinned) {
+  if (!pinned) return empty(shape, dtype, Device{});
+  const int64_t bytes = shape.numel() * item_size(dtype);
+  void* p = cuda::allocate_pinned(bytes);
+  return from_blob(p, shape, dtype, [p, bytes] { cuda::deallocate_pinned(p, bytes); });
+}
+}  // namespace detail
 
 struct Loader::State {
   using Order = std::shared_ptr<const std::vector<int64_t>>;
@@ -39,13 +51,15 @@ struct Loader::State {
   std::vector<std::thread> threads;
 
   /// One image, ready for the batch, and its label; an undefined image is to be left out.
-  Sample prepare(int64_t index, int64_t epoch_number) const {
+  /// @param plan  gets the device's part, when there is one
+  Sample prepare(int64_t index, int64_t epoch_number, ImageAugment& plan) const {
     Sample sample = dataset->get(index);
     if (!sample.image) return sample;
     check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes",
           sample.label, dataset->num_classes());
     Rng rng(options.seed, Purpose::sample, epoch_number, index);
     sample.image = as_image(transform ? transform(sample.image, rng) : sample.image, "loader");
+    if (options.on_device) plan = options.on_device->plan(sample.image, rng);
     check(sample.image.shape()[2] == 3, "loader", "needs three channels, got {}", describe(sample.image));
     return sample;
   }
@@ -57,21 +71,32 @@ struct Loader::State {
     batch.epoch = epoch_number;
     batch.number = number;
     std::vector<int64_t> labels;
+    std::vector<ImageAugment> plans;
     Shape size;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t index = all[static_cast<size_t>(i)];
       try {
-        const Sample sample = prepare(index, epoch_number);
+        ImageAugment plan;
+        const Sample sample = prepare(index, epoch_number, plan);
         if (!sample.image) continue;
         const Shape& s = sample.image.shape();
         if (labels.empty()) {
           size = s;
-          batch.images = empty({end - begin, s[0], s[1], s[2]});
+          const DType dtype = options.on_device ? uint8 : float32;
+          batch.images = detail::batch_memory({end - begin, s[0], s[1], s[2]}, dtype, options.pinned);
         }
         check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)",
               s.str(), size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
         // Straight into the batch, so that it is written once.
         const int64_t n = sample.image.numel();
+        if (options.on_device) {
+          std::memcpy(batch.images.data<uint8_t>() + std::ssize(labels) * n, sample.image.raw(),
+                      static_cast<size_t>(n));
+          plans.push_back(plan);
+          labels.push_back(sample.label);
+          batch.indices.push_back(index);
+          continue;
+        }
         float* to = batch.images.data<float>() + static_cast<int64_t>(labels.size()) * n;
         if (sample.image.dtype() == float32) {
           std::memcpy(to, sample.image.raw(), static_cast<size_t>(n) * sizeof(float));
@@ -92,11 +117,26 @@ struct Loader::State {
     if (count == 0) return batch;
     if (count < end - begin)
       batch.images = raw_view(batch.images, {count, size[0], size[1], size[2]}, batch.images.strides(), 0);
-    batch.labels = empty({count}, int64);
+    batch.labels = detail::batch_memory({count}, int64, options.pinned);
     std::copy(labels.begin(), labels.end(), batch.labels.data<int64_t>());
-    if (options.mix.soft_targets()) {
+    MixPlan mix;
+    if (options.on_device) {
+      Rng rng(options.seed, Purpose::mix, epoch_number, number);
+      mix = plan_mix(options.mix, options.on_device->height, options.on_device->width, rng);
+      batch.plan = options.on_device->plan(mix);
+      batch.plans = detail::batch_memory({count, static_cast<int64_t>(sizeof(ImageAugment))}, uint8, options.pinned);
+      std::memcpy(batch.plans.raw(), plans.data(), plans.size() * sizeof(ImageAugment));
+    }
+    if (options.on_device && options.mix.soft_targets()) {
+      batch.targets = mixed_targets(batch.labels, dataset->num_classes(), mix.lambda, options.mix.label_smoothing);
+    } else if (options.mix.soft_targets()) {
       Rng rng(options.seed, Purpose::mix, epoch_number, number);
       batch.targets = mix_batch(batch.images, batch.labels, dataset->num_classes(), options.mix, rng);
+    }
+    if (batch.targets && options.pinned) {
+      Tensor targets = detail::batch_memory(batch.targets.shape(), float32, true);
+      copy_elements(targets, batch.targets);
+      batch.targets = targets;
     }
     return batch;
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "atlas/data/dataset.h"
+#include "atlas/data/device_augment.h"
 #include "atlas/data/mix.h"
 #include "atlas/data/transform.h"
 
@@ -14,9 +15,11 @@ namespace atlas::inline ATLAS_ABI::data {
 
 /// What the model gets.
 struct Batch {
-  Tensor images;                 ///< float32 [B,H,W,3]
+  Tensor images;                 ///< float32 [B,H,W,3]; uint8 before the device's part of the pipeline
   Tensor labels;                 ///< int64 [B]
   Tensor targets;                ///< float32 [B,classes] when mixed or smoothed, else undefined
+  Tensor plans;                  ///< that part, for each image (DeviceAugment), or undefined; see finish()
+  BatchAugment plan{};           ///< and for all
   std::vector<int64_t> indices;  ///< position of each image in the data set
   int64_t epoch = 0;
   int64_t number = 0;  ///< of this batch in its epoch; batch `number + 1` comes next
@@ -30,7 +33,18 @@ struct LoaderOptions {
   int prefetch = 4;        ///< batches that may be finished or in work ahead of the one handed out
   uint64_t seed = 0;
   MixOptions mix{};
+  /// Set: images are what `transform` gives, in bytes, and the rest of the pipeline is left to the device (Feed does
+  /// it, or finish()).
+  std::shared_ptr<const DeviceAugment> on_device{};
+  bool pinned = false;  ///< batches lie in memory that a CUDA device copies from by itself (Feed)
 };
+
+/// Does the device's part of the pipeline, where the batch is.
+inline void finish(Batch& batch, const DeviceAugment& augment) {
+  if (!batch.plans) return;
+  batch.images = augment_images(batch.images, batch.plans, batch.plan, augment.height, augment.width);
+  batch.plans = Tensor();
+}
 
 /// Hands out the batches of an epoch.
 ///

@@ -37,7 +37,7 @@ inline void validate(const MixOptions& o) {
 inline Tensor mixed_targets(const Tensor& labels, int64_t classes, double lambda, double smoothing) {
   const int64_t batch = labels.numel();
   const int64_t* y = labels.data<int64_t>();
-  Tensor targets = empty({batch, classes});
+  Tensor targets = empty({batch, classes}, float32, Device{});
   float* t = targets.data<float>();
   std::fill(t, t + batch * classes, static_cast<float>(smoothing / static_cast<double>(classes)));
   for (int64_t i = 0; i < batch; ++i) {
@@ -65,47 +65,59 @@ inline void mixup_(Tensor& images, double lambda) {
   }
 }
 
-/// Swaps one rectangle between image i and image B-1-i, in place.
-///
-/// The rectangle has sides sqrt(1 - lambda) of the image's and a uniform centre, cut off at the borders.
-/// @param images float32 [B,H,W,C], contiguous
-/// @return the part of each image that stayed: lambda corrected for the cut
-inline double cutmix_(Tensor& images, double lambda, Rng& rng) {
-  const Shape& s = images.shape();
-  const int64_t batch = s[0], height = s[1], width = s[2], channels = s[3];
-  if (height == 0 || width == 0) return 1;
+/// How one batch is mixed.
+struct MixPlan {
+  enum class Kind : uint8_t { none, mixup, cutmix };
+  Kind kind = Kind::none;
+  double lambda = 1;                                 ///< share of the image itself, in the targets too
+  int64_t top = 0, left = 0, bottom = 0, right = 0;  ///< the rectangle of CutMix
+};
+
+/// The rectangle of CutMix: sides sqrt(1 - lambda) of the image's and a uniform centre, cut off at the borders. Lambda
+/// of the plan is corrected for the cut.
+inline MixPlan cutmix_plan(int64_t height, int64_t width, double lambda, Rng& rng) {
+  if (height == 0 || width == 0) return {MixPlan::Kind::cutmix};
   const double side = std::sqrt(std::clamp(1 - lambda, 0.0, 1.0));
   const int64_t half_h = static_cast<int64_t>(side * static_cast<double>(height)) / 2;
   const int64_t half_w = static_cast<int64_t>(side * static_cast<double>(width)) / 2;
   const int64_t cy = rng.below(height), cx = rng.below(width);
   const int64_t top = std::max<int64_t>(cy - half_h, 0), bottom = std::min(cy + half_h, height);
   const int64_t left = std::max<int64_t>(cx - half_w, 0), right = std::min(cx + half_w, width);
-  const int64_t n = height * width * channels;
+  const double stays = 1 - static_cast<double>((bottom - top) * (right - left)) / static_cast<double>(height * width);
+  return {MixPlan::Kind::cutmix, stays, top, left, bottom, right};
+}
+
+/// Swaps the plan's rectangle between image i and image B-1-i, in place.
+/// @param images float32 [B,H,W,C], contiguous
+inline void cutmix_(Tensor& images, const MixPlan& plan) {
+  const Shape& s = images.shape();
+  const int64_t batch = s[0], width = s[2], channels = s[3], n = s[1] * width * channels;
   for (int64_t i = 0; i < batch / 2; ++i) {
-    for (int64_t y = top; y < bottom; ++y) {
-      float* a = images.data<float>() + i * n + (y * width + left) * channels;
-      float* b = images.data<float>() + (batch - 1 - i) * n + (y * width + left) * channels;
-      std::swap_ranges(a, a + (right - left) * channels, b);
+    for (int64_t y = plan.top; y < plan.bottom; ++y) {
+      float* a = images.data<float>() + i * n + (y * width + plan.left) * channels;
+      float* b = images.data<float>() + (batch - 1 - i) * n + (y * width + plan.left) * channels;
+      std::swap_ranges(a, a + (plan.right - plan.left) * channels, b);
     }
   }
-  return 1 - static_cast<double>((bottom - top) * (right - left)) / static_cast<double>(height * width);
+}
+
+/// What is drawn for a batch of images of height x width.
+inline MixPlan plan_mix(const MixOptions& options, int64_t height, int64_t width, Rng& rng) {
+  if (!((options.mixup > 0 || options.cutmix > 0) && rng.chance(options.probability))) return {};
+  const bool cut = options.cutmix > 0 && (options.mixup <= 0 || rng.chance(options.switch_to_cutmix));
+  const double a = cut ? options.cutmix : options.mixup;
+  const double lambda = rng.beta(a, a);
+  return cut ? cutmix_plan(height, width, lambda, rng) : MixPlan{MixPlan::Kind::mixup, lambda};
 }
 
 /// Mixes a batch in place as `options` say, one lambda per batch, and gives its soft targets.
 /// @param images float32 [B,H,W,C], contiguous; changed in place    @param labels int64 [B]
 /// @return float32 [B,classes]
 inline Tensor mix_batch(Tensor& images, const Tensor& labels, int64_t classes, const MixOptions& options, Rng& rng) {
-  double lambda = 1;
-  if ((options.mixup > 0 || options.cutmix > 0) && rng.chance(options.probability)) {
-    const bool cut = options.cutmix > 0 && (options.mixup <= 0 || rng.chance(options.switch_to_cutmix));
-    const double a = cut ? options.cutmix : options.mixup;
-    lambda = rng.beta(a, a);
-    if (cut)
-      lambda = cutmix_(images, lambda, rng);
-    else
-      mixup_(images, lambda);
-  }
-  return mixed_targets(labels, classes, lambda, options.label_smoothing);
+  const MixPlan plan = plan_mix(options, images.shape()[1], images.shape()[2], rng);
+  if (plan.kind == MixPlan::Kind::cutmix) cutmix_(images, plan);
+  if (plan.kind == MixPlan::Kind::mixup) mixup_(images, plan.lambda);
+  return mixed_targets(labels, classes, plan.lambda, options.label_smoothing);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -126,7 +126,7 @@ ATLAS_INLINE Tensor parse_idx(std::span<const uint8_t> bytes, const std::string&
   check(static_cast<uint64_t>(count) <= in.bound(), "read_idx",
         "{}: declares {} = {} bytes, but the file can hold at most {} (cut short or damaged?)", name, shape.str(),
         count, in.bound());
-  Tensor y = empty(shape, uint8);
+  Tensor y = empty(shape, uint8, Device{});
   const size_t read = count > 0 ? in.read(y.data<uint8_t>(), static_cast<size_t>(count)) : 0;
   check(read == static_cast<size_t>(count), "read_idx", "{}: cut short: {} elements after the header, expected {} = {}",
         name, read, shape.str(), count);

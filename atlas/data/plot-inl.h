@@ -200,7 +200,7 @@ ATLAS_INLINE Tensor enlarged(const Tensor& image, int64_t factor) {
   check(x.dtype() == uint8 && x.shape()[2] == 3, "enlarged", "needs a uint8 image [H,W,3], got {}", describe(image));
   check(factor >= 1 && factor <= 1024, "enlarged", "factor must lie in 1..1024, got {}", factor);
   const int64_t h = x.shape()[0], w = x.shape()[1];
-  Tensor y = empty({h * factor, w * factor, 3}, uint8);
+  Tensor y = empty({h * factor, w * factor, 3}, uint8, Device{});
   uint8_t* to = y.data<uint8_t>();
   for (int64_t row = 0; row < h * factor; ++row) {
     const uint8_t* from = x.data<uint8_t>() + row / factor * w * 3;

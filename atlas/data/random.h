@@ -75,6 +75,15 @@ class Rng {
     return x + y > 0 ? x / (x + y) : (chance(a / (a + b)) ? 1.0 : 0.0);
   }
 
+  /// Where the next 32 bits come from: a word of a Philox block.
+  struct Place {
+    uint64_t seed, stream, counter, word;
+  };
+  Place place() const {
+    if (used_ == 4) return {seed_, stream_, counter_, 0};
+    return {seed_, stream_, counter_ - 1, static_cast<uint64_t>(used_)};
+  }
+
  private:
   uint64_t seed_, stream_, counter_;
   Philox block_{0, 0, 0};

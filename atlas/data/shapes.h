@@ -34,7 +34,7 @@ class Shapes : public Dataset {
     const double cx = rng.uniform(radius, side - radius), cy = rng.uniform(radius, side - radius);
     const double turn = rng.uniform(-0.35, 0.35), cosine = std::cos(turn), sine = std::sin(turn);
     const double soft = 1.0 / radius;  // one pixel of blur at the edge
-    Tensor image = empty({side_, side_, 3}, uint8);
+    Tensor image = empty({side_, side_, 3}, uint8, Device{});
     uint8_t* p = image.data<uint8_t>();
     for (int64_t y = 0; y < side_; ++y) {
       for (int64_t x = 0; x < side_; ++x, p += 3) {

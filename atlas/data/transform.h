@@ -44,7 +44,7 @@ inline Tensor as_image(const Tensor& image, std::string_view op) {
 inline Tensor to_float(const Tensor& image) {
   const Tensor x = as_image(image, "to_float");
   if (x.dtype() == float32) return x;
-  Tensor y = empty(x.shape());
+  Tensor y = empty(x.shape(), float32, Device{});
   const uint8_t* from = x.data<uint8_t>();
   float* to = y.data<float>();
   const int64_t n = x.numel();
@@ -58,7 +58,7 @@ inline Tensor crop(const Tensor& image, int64_t top, int64_t left, int64_t heigh
   const Tensor x = as_image(image, "crop");
   check(height > 0 && width > 0, "crop", "needs a size of at least 1 x 1, got {} x {}", height, width);
   const int64_t h = x.shape()[0], w = x.shape()[1], pixel = x.shape()[2] * item_size(x.dtype());
-  Tensor y = empty({height, width, x.shape()[2]}, x.dtype());
+  Tensor y = empty({height, width, x.shape()[2]}, x.dtype(), Device{});
   const int64_t x0 = std::clamp<int64_t>(left, 0, w), x1 = std::clamp<int64_t>(left + width, x0, w);
   const int64_t y0 = std::clamp<int64_t>(top, 0, h), y1 = std::clamp<int64_t>(top + height, y0, h);
   char* to = static_cast<char*>(y.raw());
@@ -133,7 +133,7 @@ struct Normalise {
     check(x.shape()[2] == 3, "Normalise", "needs three channels, got {}", describe(x));
     check(std[0] > 0 && std[1] > 0 && std[2] > 0, "Normalise", "std must be > 0, got {}, {}, {}", std[0], std[1],
           std[2]);
-    Tensor y = empty(x.shape());
+    Tensor y = empty(x.shape(), float32, Device{});
     if (x.dtype() == uint8)
       apply(x.data<uint8_t>(), y.data<float>(), x.numel(), 1.0f / 255.0f);
     else

@@ -90,16 +90,16 @@ inline void save_checkpoint(const std::string& path, const Checkpoint& c) {
   detail::add_prefixed(all, "ema.", c.ema);
   detail::add_prefixed(all, "extra.", c.extra);
   const auto counter = [&](const char* name, int64_t value) {
-    Tensor t = empty({}, int64);
+    Tensor t = empty({}, int64, Device{});
     *t.data<int64_t>() = value;
     all[name] = t;
   };
   counter("counters.epoch", c.epoch);
   counter("counters.step", c.step);
-  Tensor best = empty({}, float64);
+  Tensor best = empty({}, float64, Device{});
   *best.data<double>() = c.best_metric;
   all["counters.best_metric"] = best;
-  Tensor rng = empty({2}, int64);
+  Tensor rng = empty({2}, int64, Device{});
   rng.data<int64_t>()[0] = std::bit_cast<int64_t>(c.generator.seed);
   rng.data<int64_t>()[1] = std::bit_cast<int64_t>(c.generator.stream);
   all["rng"] = rng;

@@ -89,7 +89,7 @@ inline Tensor elements(Bytes raw, const ElementType& type, const Shape& shape,
     t.impl().storage->set_mapped_file();
     return t;
   }
-  Tensor t = empty(shape, type.becomes);
+  Tensor t = empty(shape, type.becomes, Device{});
   if (t.numel() == 0) return t;
   if (type.plain()) {
     std::memcpy(t.raw(), raw.data(), raw.size());

@@ -64,6 +64,12 @@ inline FormulaRule formula_rule(std::string_view name, const Shape& shape) {
 /// axes.
 inline void formula_fill(Tensor& t, std::string_view name, const FormulaRule& rule) {
   check(t.dim() <= 4, "formula", "'{}' has more than four axes: {}", name, describe(t));
+  if (t.device().is_cuda()) {
+    Tensor host = empty(t.shape(), t.dtype(), Device{});
+    formula_fill(host, name, rule);
+    copy_elements(t, host);
+    return t.bump_version();
+  }
   int64_t n[4] = {1, 1, 1, 1}, step[4] = {0, 0, 0, 0};
   for (int i = 0; i < t.dim(); ++i) {
     n[4 - t.dim() + i] = t.shape()[i];

@@ -86,7 +86,7 @@ class NpyWriter {
     }
     check(*row_ == row && dtype_ == x.dtype(), "npy", "{}: rows are {}{}, got {}", path_, name(dtype_), row_->str(),
           describe(rows));
-    const Tensor flat = x.is_contiguous() ? x : copy_of(x);
+    const Tensor flat = on_host(x);
     write({static_cast<const char*>(flat.raw()), static_cast<size_t>(flat.numel() * item_size(dtype_))});
     count_ += x.size(0);
   }

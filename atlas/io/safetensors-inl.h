@@ -238,7 +238,7 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
     file.write(&length, 8);
     file.write(text.data(), length);
     for (const auto& [name, t] : order) {
-      const Tensor flat = t.is_contiguous() ? t.detach() : copy_of(t);
+      const Tensor flat = on_host(t);
       file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
     }
     file.flush_and_close();

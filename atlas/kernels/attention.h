@@ -47,18 +47,26 @@ inline double attention_flops(const Tensor& q, const std::vector<KeyValue>& sour
   return per_score * static_cast<double>(q.numel()) * keys;
 }
 
+/// on_cuda() of all operands.
+template <class... Tensors>
+bool attention_on_cuda(const Tensor& q, const std::vector<KeyValue>& sources, const Tensors&... others) {
+  for (const KeyValue& s : sources) on_cuda("attention", q, s.k, s.v, s.masked);
+  return on_cuda("attention", q, others...);
+}
+
 inline void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
                               Tensor& lse) {
   const ProfileScope profile("attention", attention_flops(q, sources, 4), q, y);
   if constexpr (kWithCuda)
-    if (on_cuda("attention", q, y)) return cuda::attention_forward(q, sources, scale, y, lse);
+    if (attention_on_cuda(q, sources, y, lse)) return cuda::attention_forward(q, sources, scale, y, lse);
   cpu::attention_forward(q, sources, scale, y, lse);
 }
 inline void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
                                const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads) {
   const ProfileScope profile("attention backward", attention_flops(q, sources, 10), q, y);
   if constexpr (kWithCuda)
-    if (on_cuda("attention", q, y)) return cuda::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
+    if (attention_on_cuda(q, sources, y, lse, dy))
+      return cuda::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
   cpu::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
 }
 

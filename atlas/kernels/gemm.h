@@ -76,6 +76,11 @@ ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out);
 namespace cuda {  // the same, in atlas/cuda/*.cu
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
 void column_sums(const Tensor& x, Tensor& out);
+
+/// Whether products of float32 may round their operands to TF32 (10 bits of mantissa), several times faster. Default:
+/// no.
+void set_tf32(bool allowed);
+bool tf32();
 }  // namespace cuda
 
 namespace kernels {

@@ -7,6 +7,12 @@
 
 namespace atlas::inline ATLAS_ABI {
 
+/// True when a ranks before b: NaN first, then by size. (a != a is false for integers.)
+template <class T>
+ATLAS_HOST_DEVICE bool ranks_before(T a, T b) {
+  return (a > b) | ((a != a) & (b == b));
+}
+
 namespace cpu {
 void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index);
 void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index);

@@ -32,14 +32,16 @@ inline void scan_forward(const ScanTensors& in, Tensor& y) {
   const ProfileScope profile("selective_scan", 9.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u, in.delta,
                              y);
   if constexpr (kWithCuda)
-    if (on_cuda("selective_scan", in.u, in.delta, y)) return cuda::scan_forward(in, y);
+    if (on_cuda("selective_scan", in.u, in.delta, in.a, in.b, in.c, in.d, in.delta_bias, y))
+      return cuda::scan_forward(in, y);
   cpu::scan_forward(in, y);
 }
 inline void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads) {
   const ProfileScope profile("selective_scan backward", 25.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u,
                              in.delta, dy);
   if constexpr (kWithCuda)
-    if (on_cuda("selective_scan", in.u, in.delta, dy)) return cuda::scan_backward(in, dy, grads);
+    if (on_cuda("selective_scan", in.u, in.delta, in.a, in.b, in.c, in.d, in.delta_bias, dy))
+      return cuda::scan_backward(in, dy, grads);
   cpu::scan_backward(in, dy, grads);
 }
 

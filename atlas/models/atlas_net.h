@@ -31,21 +31,26 @@ class AtlasWindowPosition : public Module {
   }
   /// @param x  [windows, height · width, C]; the result has its shape
   Tensor add_to(const Tensor& x, int64_t height, int64_t width) const {
-    const Tensor table =
-        table_.get({first_.weight, first_.bias, last_.weight},
-                   [&] { return projector(coordinates(height, width).to(x.dtype()).to(x.device())); }, {height, width});
+    const Tensor table = table_.get({first_.weight, first_.bias, last_.weight},
+                                    [&] { return projector(coordinates(height, width, x)); }, {height, width});
     return x + table;
   }
 
   Sequential projector;
 
  private:
+  /// [height · width, 2], of the weights' type and on the device of x.
+  Tensor coordinates(int64_t height, int64_t width, const Tensor& x) const {
+    const DType dtype = first_.weight.dtype();
+    return constants_.get(x.device(), {height, width, static_cast<int64_t>(dtype)},
+                          [&] { return coordinates(height, width).to(dtype); });
+  }
   /// float64 [height · width, 2]; the middle of a window is at 0, and so is an axis of one token.
   static Tensor coordinates(int64_t height, int64_t width) {
     const auto scaled = [](int64_t i, int64_t side) {
       return static_cast<double>(i - side / 2) / static_cast<double>(std::max<int64_t>(side / 2, 1));
     };
-    Tensor t = empty({height * width, 2}, float64);
+    Tensor t = empty({height * width, 2}, float64, Device{});
     double* at = t.data<double>();
     for (int64_t i = 0; i < height * width; ++i) {
       *at++ = scaled(i / width, height);
@@ -56,6 +61,7 @@ class AtlasWindowPosition : public Module {
 
   const Linear &first_, &last_;
   Derived<Tensor> table_;
+  ConstantCache constants_;
 };
 
 /// Projections of one scale's attention.
@@ -266,13 +272,15 @@ class AtlasNet : public Classifier {
   int64_t image_size() const override { return config_.image; }
   const AtlasConfig& config() const { return config_; }
   /// How images of a size are cut in the first macro stage.
-  AtlasPyramid pyramid(int64_t height, int64_t width) const {
+  AtlasPyramid pyramid(int64_t height, int64_t width, Device device = {}) const {
     return {(height + config_.patch - 1) / config_.patch,
             (width + config_.patch - 1) / config_.patch,
             config_.window,
             config_.ratio,
             scales_,
-            config_.patch};
+            config_.patch,
+            &constants_,
+            device};
   }
 
   ModuleList<AtlasMacroStage> atlas_models;
@@ -282,7 +290,7 @@ class AtlasNet : public Classifier {
  private:
   AtlasPyramid pyramid(const Tensor& images) const {
     check_images(images, fc.weight, "AtlasNet");
-    return pyramid(images.size(1), images.size(2));
+    return pyramid(images.size(1), images.size(2), images.device());
   }
   /// forward_features(), and the maps of all scales when `maps` is given.
   std::vector<Tensor> tokens(const Tensor& images, std::vector<Tensor>* maps) const {
@@ -290,7 +298,7 @@ class AtlasNet : public Classifier {
     std::vector<Tensor> x = run(images, scales, maps);
     for (size_t s = 0; s < x.size(); ++s) {
       if (maps != nullptr) maps->push_back(detail::to_map(x[s], scales[s]));
-      x[s] = detail::real_tokens(x[s], scales[s], scales.padding(s));
+      x[s] = detail::real_tokens(x[s], scales, s);
     }
     return x;
   }
@@ -316,6 +324,7 @@ class AtlasNet : public Classifier {
 
   AtlasConfig config_;
   size_t scales_;  // of the first macro stage
+  ConstantCache constants_;
 };
 
 }  // namespace atlas::inline ATLAS_ABI::models

@@ -7,6 +7,7 @@
 
 #include "atlas/models/atlas_config.h"
 #include "atlas/nn/attention_probe.h"
+#include "atlas/nn/constants.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/window.h"
@@ -27,8 +28,11 @@ class AtlasPyramid {
   /// @param height, width  of the finest map, in tokens
   /// @param count          number of scales
   /// @param stride         pixels of the image per token of the finest map
-  AtlasPyramid(int64_t height, int64_t width, int64_t window, int64_t ratio, size_t count, int64_t stride)
-      : ratio_(ratio) {
+  /// @param constants      keeps masks and index tables between passes; null: they are made anew
+  /// @param device         of the images
+  AtlasPyramid(int64_t height, int64_t width, int64_t window, int64_t ratio, size_t count, int64_t stride,
+               const ConstantCache* constants = nullptr, Device device = {})
+      : ratio_(ratio), constants_(constants), device_(device) {
     scales_ = published(height, width, window, ratio, count);
     const int64_t several = (window + ratio - 1) / ratio * ratio;  // coarse tokens never straddle two of these
     for (int64_t h = height, w = width; scales_.size() < count;) {
@@ -39,7 +43,10 @@ class AtlasPyramid {
       w = (w + ratio - 1) / ratio;
     }
     for (size_t s = 0; s < count; ++s, stride *= ratio) {
-      masks_.push_back(scales_[s].padded() ? padding_of(scales_[s]) : Tensor());
+      const WindowLayout& l = scales_[s];
+      masks_.push_back(
+          l.padded() ? constant({0, l.height, l.width, l.window_height, l.window_width}, [&] { return padding_of(l); })
+                     : Tensor());
       strides_.push_back(stride);
     }
   }
@@ -69,6 +76,12 @@ class AtlasPyramid {
   TokenPlace place(size_t s, const WindowLayout& layout) const { return {layout, strides_[first_ + s], first_ + s}; }
   TokenPlace place(size_t s) const { return place(s, (*this)[s]); }
 
+  /// A tensor that depends on `key` alone, on the device of the images (see ConstantCache).
+  template <class F>
+  Tensor constant(const std::vector<int64_t>& key, F&& make) const {
+    return constants_ != nullptr ? constants_->get(device_, key, make) : Tensor(make()).to(device_);
+  }
+
   /// Forgets the finest scale.
   void drop_finest() { ++first_; }
 
@@ -84,7 +97,7 @@ class AtlasPyramid {
     return layouts;
   }
   static Tensor padding_of(const WindowLayout& l) {
-    Tensor mask = empty({l.windows(), l.pixels()}, boolean);
+    Tensor mask = empty({l.windows(), l.pixels()}, boolean, Device{});
     bool* at = mask.data<bool>();
     for (int64_t i = 0; i < l.windows(); ++i)
       for (int64_t j = 0; j < l.pixels(); ++j)
@@ -94,6 +107,8 @@ class AtlasPyramid {
   }
 
   int64_t ratio_;
+  const ConstantCache* constants_;
+  Device device_;
   size_t first_ = 0;  // scales that were dropped
   std::vector<WindowLayout> scales_;
   std::vector<Tensor> masks_;
@@ -133,27 +148,37 @@ inline Tensor pool_windows(const Tensor& windows, const WindowLayout& from, cons
   return regroup(max_pool2d(maps, ratio).reshape({windows.size(0), h * w, windows.size(2)}),
                  {to.height, to.width, h, w}, to);
 }
-/// Tokens [B, L, C] of a scale in the order of its windows, without padding.
-inline Tensor real_tokens(const Tensor& windows, const WindowLayout& l, const Tensor& padding) {
+/// Tokens [B, L, C] of scale s in the order of its windows, without padding.
+inline Tensor real_tokens(const Tensor& windows, const AtlasPyramid& pyramid, size_t s) {
+  const WindowLayout& l = pyramid[s];
   const Tensor all = windows.reshape({windows.size(0) / l.windows(), -1, windows.size(2)});
-  if (!padding) return all;
-  std::vector<int64_t> real;
-  for (int64_t i = 0; i < padding.numel(); ++i)
-    if (!padding.data<bool>()[i]) real.push_back(i);
-  return index_select(all, 1, from_vector(real, {static_cast<int64_t>(real.size())}));
+  if (!l.padded()) return all;
+  const Tensor index = pyramid.constant({1, l.height, l.width, l.window_height, l.window_width}, [&] {
+    const Tensor padding = on_host(pyramid.padding(s));
+    std::vector<int64_t> real;
+    for (int64_t i = 0; i < padding.numel(); ++i)
+      if (!padding.data<bool>()[i]) real.push_back(i);
+    return from_vector(real);
+  });
+  return index_select(all, 1, index);
 }
 /// What the windows of scale s read of the coarser scale t.
 inline KeyValue read_coarser(const AtlasPyramid& pyramid, size_t s, size_t t, const KeyValue& coarser) {
   const int64_t n = pyramid[s].windows(), m = pyramid[t].windows();
   if (n % m == 0) return coarser;  // attention() finds the window itself
   const int64_t batch = coarser.k.size(0) / m;
-  const std::vector<int64_t> read = pyramid.read_by(s, t);
-  std::vector<int64_t> all;
-  for (int64_t b = 0; b < batch; ++b)
-    for (const int64_t i : read) all.push_back(b * m + i);
-  const Tensor index = from_vector(all, {batch * n});
+  const auto table = [&](int64_t images) {
+    return pyramid.constant({2, n, m, images}, [&] {
+      const std::vector<int64_t> read = pyramid.read_by(s, t);
+      std::vector<int64_t> all;
+      for (int64_t b = 0; b < images; ++b)
+        for (const int64_t i : read) all.push_back(b * m + i);
+      return from_vector(all);
+    });
+  };
+  const Tensor index = table(batch);
   return {index_select(coarser.k, 0, index), index_select(coarser.v, 0, index),
-          coarser.masked ? index_select(coarser.masked, 0, from_vector(read, {n})) : Tensor()};
+          coarser.masked ? index_select(coarser.masked, 0, table(1)) : Tensor()};
 }
 
 }  // namespace detail

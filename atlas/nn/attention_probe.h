@@ -132,7 +132,7 @@ class AttentionRecorder {
       if (path == paths_.end()) return;
       const NoGrad off;
       record.layer = path->second;
-      record.probabilities = attention_probabilities(q, sources);
+      record.probabilities = on_host(attention_probabilities(q, sources));
       records_.push_back(std::move(record));
     };
     before_ = std::exchange(detail::attention_observer(), &observe_);

@@ -14,9 +14,9 @@ namespace detail {
 /// Filters as the kernels read them for images of one size, kept while nothing changes.
 class PackedFilters {
  public:
-  /// Undefined while gradients are recorded, and where packing would not pay.
+  /// Undefined while gradients are recorded, on CUDA devices, and where packing would not pay.
   Tensor get(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) const {
-    if (!inference_mode()) {
+    if (!inference_mode() || x.device().is_cuda()) {
       packed_.clear();
       return {};
     }

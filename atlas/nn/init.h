@@ -58,21 +58,23 @@ inline void constant_(Tensor& t, double value) {
 
 /// Uniform in [low, high).
 inline void uniform_(Tensor& t, double low, double high) {
-  if (!detail::skip_init()) detail::initialise(t, uniform(t.shape(), low, high));
+  if (!detail::skip_init())
+    detail::initialise(t, uniform(t.shape(), low, high, float32, default_generator(), Device{}));
 }
 
 /// Normal with the given mean and standard deviation.
 inline void normal_(Tensor& t, double mean = 0, double std = 1) {
   if (detail::skip_init()) return;
-  Tensor values = randn(t.shape());
+  Tensor values = randn(t.shape(), float32, default_generator(), Device{});
   scale_elements(values, std);
-  if (mean != 0) add_elements(values, full({}, mean), 1);
+  if (mean != 0) add_elements(values, full({}, mean, float32, Device{}), 1);
   detail::initialise(t, values);
 }
 
 /// Normal with mean 0 and standard deviation `std`, conditioned on lying in [low, high].
 inline void trunc_normal_(Tensor& t, double std = 1, double low = -2, double high = 2) {
-  if (!detail::skip_init()) detail::initialise(t, trunc_normal(t.shape(), std, low, high));
+  if (!detail::skip_init())
+    detail::initialise(t, trunc_normal(t.shape(), std, low, high, float32, default_generator(), Device{}));
 }
 
 /// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a: slope of a leaky ReLU after).

@@ -34,6 +34,7 @@ class Linear : public Module {
       packed_.clear();
       return activate(linear(x, weight, bias), activation);
     }
+    if (x.device().is_cuda()) return linear(x, weight, bias, {.activation = activation});
     const int64_t rows = x.numel() / std::max<int64_t>(1, x.size(-1));
     const Tensor packed = packed_.get(
         {weight}, [&] { return kernels::packed_weight(weight.detach(), rows); },

@@ -36,9 +36,10 @@ class MambaMixer : public Module {
         half_(dim / 2),
         d_state_(d_state),
         dt_rank_((dim + 15) / 16) {
-    A_log = empty({half_, d_state});
+    Tensor decay = empty({half_, d_state}, float32, Device{});
     for (int64_t i = 0; i < half_; ++i)
-      for (int64_t n = 0; n < d_state; ++n) A_log.at<float>({i, n}) = std::log(static_cast<float>(n + 1));
+      for (int64_t n = 0; n < d_state; ++n) decay.at<float>({i, n}) = std::log(static_cast<float>(n + 1));
+    A_log = detail::on_device(decay, default_device());
     D = empty({half_});
     constant_(D, 1);
     register_parameter("A_log", A_log);

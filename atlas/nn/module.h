@@ -100,6 +100,12 @@ class Module {
     return *this;
   }
 
+  /// Where its first parameter is; the CPU when it has none.
+  Device device() const {
+    const std::vector<Tensor> all = parameters();
+    return all.empty() ? Device{} : all.front().device();
+  }
+
   /// Parameters and buffers of the whole tree: a module's own first, then its children's in the order of registration.
   std::vector<StateEntry> state_entries() const {
     std::vector<StateEntry> all;

@@ -5,6 +5,7 @@
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/norm.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -55,8 +56,9 @@ class BatchNorm2d : public Module {
   Tensor activated(const Tensor& x, Activation activation) const {
     Tensor y = batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_, activation);
     if (training() && !is_recomputing()) {
+      // Not read: a device would have to be waited for.
       Tensor count = num_batches_tracked;
-      count.fill_(static_cast<double>(count.item<int64_t>() + 1));
+      count.add_(full({}, 1, count.dtype(), count.device()));
     }
     return y;
   }

@@ -1,6 +1,7 @@
 // Arithmetic with broadcasting: + - * /, maximum, minimum, and sum_to, which undoes broadcasting in gradients.
 //
-// Shapes broadcast as in NumPy; operands have one dtype and one device; a C++ number takes the tensor's dtype.
+// Shapes broadcast as in NumPy; operands have one dtype and one device (on CUDA devices bfloat16 and float32 give
+// float32); a C++ number takes the tensor's dtype.
 #pragma once
 
 #include <cmath>
@@ -34,6 +35,7 @@ inline Tensor sum_to(const Tensor& x, const Shape& shape) {
 /// @return a tensor of the broadcast shape
 /// @throws Error when dtypes or devices differ or shapes do not broadcast; so do all functions of two tensors here
 inline Tensor add(const Tensor& a, const Tensor& b) {
+  if (detail::widens(a, b)) return add(to(a, float32), to(b, float32));
   Tensor y = detail::binary(functors::Add{}, "add", a, b);
   return record("add", y, {a, b},
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
@@ -53,6 +55,7 @@ inline Tensor add(const Tensor& a, Tensor&& b) {
 
 /// a - b.   da = dy, db = -dy
 inline Tensor sub(const Tensor& a, const Tensor& b) {
+  if (detail::widens(a, b)) return sub(to(a, float32), to(b, float32));
   Tensor y = detail::binary(functors::Sub{}, "sub", a, b);
   return record("sub", y, {a, b},
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
@@ -62,6 +65,7 @@ inline Tensor sub(const Tensor& a, const Tensor& b) {
 
 /// a b, element by element.   da = dy b, db = dy a
 inline Tensor mul(const Tensor& a, const Tensor& b) {
+  if (detail::widens(a, b)) return mul(to(a, float32), to(b, float32));
   Tensor y = detail::binary(functors::Mul{}, "mul", a, b);
   if (!needs_record({a, b})) return y;
   // Each operand is kept only for the gradient of the other.
@@ -75,6 +79,7 @@ inline Tensor mul(const Tensor& a, const Tensor& b) {
 
 /// a / b (float32 and float64).   da = dy / b, db = -dy (a / b) / b
 inline Tensor div(const Tensor& a, const Tensor& b) {
+  if (detail::widens(a, b)) return div(to(a, float32), to(b, float32));
   Tensor y = detail::binary(functors::Div{}, "div", a, b);
   if (!needs_record({a, b})) return y;
   return record(
@@ -91,6 +96,7 @@ namespace detail {
 /// maximum(a, b), or minimum: the gradient goes to the chosen operand, by halves on a tie.
 template <class F>
 Tensor extreme_of_two(F f, const Tensor& a, const Tensor& b) {
+  if (widens(a, b)) return extreme_of_two(f, to(a, float32), to(b, float32));
   Tensor y = binary(f, F::kName, a, b);
   if (!needs_record({a, b})) return y;
   return record(F::kName, y, {a, b},

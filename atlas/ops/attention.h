@@ -66,6 +66,15 @@ inline double attention_scale(const Tensor& q, double scale) {
 /// @return [B,L,heads,D], contiguous; zero where there is no key at all
 /// @throws Error when shapes, dtypes or devices do not fit.
 inline Tensor attention(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
+  if (detail::autocasts(q)) {
+    bool all = q.dtype() == bfloat16;
+    for (const KeyValue& s : sources) all = all && s.k.dtype() == bfloat16 && s.v.dtype() == bfloat16;
+    if (!all) {
+      std::vector<KeyValue> narrowed;
+      for (const KeyValue& s : sources) narrowed.push_back({detail::narrow(s.k), detail::narrow(s.v), s.masked});
+      return attention(detail::narrow(q), narrowed, scale);
+    }
+  }
   detail::check_attention(q, sources);
   scale = detail::attention_scale(q, scale);
   const Tensor query = detail::rows_of_heads(q);
@@ -78,7 +87,7 @@ inline Tensor attention(const Tensor& q, const std::vector<KeyValue>& sources, d
     need_kv = need_kv || s.k.requires_grad() || s.v.requires_grad();
   }
   Tensor y = empty(q.shape(), q.dtype(), q.device());
-  Tensor lse = empty({q.size(0), q.size(2), q.size(1)}, q.dtype(), q.device());
+  Tensor lse = empty({q.size(0), q.size(2), q.size(1)}, statistics_dtype(q), q.device());
   kernels::attention_forward(query, kv, scale, y, lse);
 
   std::vector<Saved> saved;

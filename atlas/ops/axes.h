@@ -106,7 +106,7 @@ inline Tensor raw_sum(const Tensor& x, const AxisMask& mask, const Shape& shape,
 /// Largest or smallest (F) over the axes of the mask, likewise. @throws Error when there is nothing to choose from.
 template <class F>
 Tensor raw_extreme(F f, const char* op, const Tensor& x, const AxisMask& mask, const Shape& shape) {
-  visit_number(x, op, [](auto) {});
+  if (!computes_as_float(x)) visit_number(x, op, [](auto) {});
   if (x.numel() == 0) {
     check(shape.numel() == 0, op, "{} has no elements along the reduced axes to choose from", describe(x));
     return empty(shape, x.dtype(), x.device());

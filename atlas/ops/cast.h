@@ -5,6 +5,16 @@
 
 namespace atlas::inline ATLAS_ABI {
 
+namespace detail {
+/// x with another element type, outside the graph; x itself when it has that type already.
+inline Tensor copy_as(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  Tensor y = empty(x.shape(), dtype, x.device());
+  copy_elements(y, x);
+  return y;
+}
+}  // namespace detail
+
 /// y = x with elements in row-major order without gaps; x itself when it is so already.
 /// @param x  any shape and dtype
 /// @return a tensor of the same shape and dtype
@@ -28,8 +38,7 @@ inline Tensor clone(const Tensor& x) {
 /// @param x  any shape and dtype
 inline Tensor to(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
-  Tensor y = empty(x.shape(), dtype, x.device());
-  copy_elements(y, x);
+  Tensor y = detail::copy_as(x, dtype);
   if (!is_floating(dtype)) return y;
   return record("to", std::move(y), {x}, [from = x.dtype()](const Tensor& dy) { return Grads{to(dy, from)}; });
 }

@@ -1,12 +1,18 @@
 // Comparisons with broadcasting; results are boolean tensors and carry no gradient.
 #pragma once
 
-#include "atlas/autograd/node.h"
 #include "atlas/kernels/binary.h"
+#include "atlas/ops/cast.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
+
+/// Whether one of a and b is bfloat16 and the other float32, on a CUDA device: both then work as float32.
+inline bool widens(const Tensor& a, const Tensor& b) {
+  return a && b && a.dtype() != b.dtype() && a.device().is_cuda() && b.device().is_cuda() &&
+         (a.dtype() == bfloat16 || b.dtype() == bfloat16) && (a.dtype() == float32 || b.dtype() == float32);
+}
 
 /// @throws Error naming `op` when a and b are not both defined, of one dtype and on one device.
 inline void check_operands(const char* op, const Tensor& a, const Tensor& b) {
@@ -28,6 +34,7 @@ inline void check_number(const char* op, const Tensor& a, double s) {
 /// y = f(a, b) with broadcasting, outside the graph.
 template <class F>
 Tensor binary(F f, const char* op, const Tensor& a, const Tensor& b) {
+  if (widens(a, b)) return binary(f, op, copy_as(a, float32), copy_as(b, float32));
   check_operands(op, a, b);
   Tensor y = empty(broadcast_shapes(a, b, op), F::kCompares ? boolean : a.dtype(), a.device());
   kernels::binary_forward(f, a, b, y);

@@ -70,8 +70,8 @@ inline Conv2dShape conv2d_shape(const Tensor& x, const Tensor& weight, const Con
 }
 
 /// dy [..., C] -> db [C]
-inline Tensor bias_gradient(const Tensor& dy) {
-  Tensor db = empty({dy.size(-1)}, dy.dtype(), dy.device());
+inline Tensor bias_gradient(const Tensor& dy, DType dtype) {
+  Tensor db = empty({dy.size(-1)}, dtype, dy.device());
   kernels::column_sums(rows_view(dy), db);
   return db;
 }
@@ -80,32 +80,43 @@ inline Tensor as_matrix(const Tensor& t, int64_t rows, int64_t columns) {
   return raw_view(t, {rows, columns}, {columns, 1}, t.offset());
 }
 
+/// Filters and bias of a convolution: the parameters, and the same as the kernels read them, in x's type.
+struct Filters {
+  Tensor weight, bias, w, b;
+  Filters(const Tensor& weight_given, const Tensor& bias_given, bool narrowed)
+      : weight(weight_given),
+        bias(bias_given),
+        w(narrowed ? narrow_weight(weight) : weight),
+        b(narrowed ? narrow_weight(bias) : bias) {}
+};
+
 /// conv2d with one filter per channel, given [C, KH * KW] weights; the kernels want them tap by tap.
-inline Tensor depthwise_conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dShape& s) {
+inline Tensor depthwise_conv2d(const Tensor& x, const Filters& f, const Conv2dShape& s) {
   const int64_t channels = s.in_channels, count = s.kernel[0] * s.kernel[1];
   const Tensor in = contiguous_copy(x);
-  const Tensor taps = copy_of(swap_last_axes(as_matrix(contiguous_copy(weight), channels, count)));
+  const Tensor taps = copy_of(swap_last_axes(as_matrix(contiguous_copy(f.w), channels, count)));
   Tensor y = empty({s.batch, s.out[0], s.out[1], channels}, x.dtype(), x.device());
-  kernels::depthwise_forward(in, taps, contiguous_copy(bias), y, s);
-  const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
-  return record("conv2d", y, {x, weight, bias},
-                [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? taps : Tensor(), "conv2d"), need_x,
-                 need_w, need_b, s, shape_w = weight.shape(), channels, count](const Tensor& dy) {
-                  const Tensor g = contiguous_copy(dy);
-                  Grads grads(3);
-                  if (need_x) {
-                    grads[0] = empty({s.batch, s.in[0], s.in[1], channels}, g.dtype(), g.device());
-                    kernels::depthwise_backward_input(g, sw(), grads[0], s);
-                  }
-                  if (need_w) {
-                    Tensor dtaps = empty({count, channels}, g.dtype(), g.device());
-                    kernels::depthwise_backward_weight(sx(), g, dtaps, s);
-                    const Tensor dw = copy_of(swap_last_axes(dtaps));
-                    grads[1] = raw_view(dw, shape_w, contiguous_strides(shape_w), 0);
-                  }
-                  if (need_b) grads[2] = bias_gradient(g);
-                  return grads;
-                });
+  kernels::depthwise_forward(in, taps, contiguous_copy(f.b), y, s);
+  const bool need_x = x.requires_grad(), need_w = f.weight.requires_grad(), need_b = f.bias.requires_grad();
+  return record(
+      "conv2d", y, {x, f.weight, f.bias},
+      [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? taps : Tensor(), "conv2d"), need_x, need_w,
+       need_b, s, shape_w = f.weight.shape(), channels, count, dtype = f.weight.dtype()](const Tensor& dy) {
+        const Tensor g = contiguous_copy(dy);
+        Grads grads(3);
+        if (need_x) {
+          grads[0] = empty({s.batch, s.in[0], s.in[1], channels}, g.dtype(), g.device());
+          kernels::depthwise_backward_input(g, sw(), grads[0], s);
+        }
+        if (need_w) {
+          Tensor dtaps = empty({count, channels}, dtype, g.device());
+          kernels::depthwise_backward_weight(sx(), g, dtaps, s);
+          const Tensor dw = copy_of(swap_last_axes(dtaps));
+          grads[1] = raw_view(dw, shape_w, contiguous_strides(shape_w), 0);
+        }
+        if (need_b) grads[2] = bias_gradient(g, dtype);
+        return grads;
+      });
 }
 
 }  // namespace detail
@@ -114,27 +125,31 @@ inline Tensor depthwise_conv2d(const Tensor& x, const Tensor& weight, const Tens
 /// y[b,oh,ow,o] = bias[o] + sum over kh, kw, i of x[b, oh stride + kh dilation - padding, (same for w), i]
 /// weight[o,kh,kw,i], where x is zero outside the image and o reads the channels of its own group.
 ///
-/// @param x        float32 or float64, [B,H,W,I]
+/// @param given    x: float32 or float64, [B,H,W,I]
 /// @param weight   same dtype, [O,KH,KW,I/groups]
 /// @param bias     same dtype, [O], or undefined for none
-/// @param fused    what else is done to y, only where nothing is recorded, and not for one filter per channel
+/// @param fused_given  what else is done to y, only where nothing is recorded, and not for one filter per channel
 /// @return [B,OH,OW,O] with OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1 rounded down, OW likewise
 /// @throws Error when shapes, dtypes or devices do not fit, or the kernel is larger than the padded image.
-inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Conv2dOptions& options = {},
-                     const Fused& fused = {}) {
-  const Conv2dShape s = detail::conv2d_shape(x, weight, options);
-  detail::check_bias(bias, x, s.out_channels, "conv2d");
+inline Tensor conv2d(const Tensor& given, const Tensor& weight, const Tensor& bias = {},
+                     const Conv2dOptions& options = {}, const Fused& fused_given = {}) {
+  const bool narrowed = detail::autocasts(given);
+  const Tensor x = narrowed ? detail::narrow(given) : given;
+  const detail::Filters f(weight, bias, narrowed);
+  const Fused fused = narrowed ? detail::fused_as(fused_given, bfloat16) : fused_given;
+  const Conv2dShape s = detail::conv2d_shape(x, f.w, options);
+  detail::check_bias(f.b, x, s.out_channels, "conv2d");
   check(!s.depthwise() || fused.empty(), "conv2d", "nothing can be fused with one filter per channel");
-  if (s.depthwise()) return detail::depthwise_conv2d(x, weight, bias, s);
-  const Tensor in = detail::contiguous_copy(x), w = detail::contiguous_copy(weight);
+  if (s.depthwise()) return detail::depthwise_conv2d(x, f, s);
+  const Tensor in = detail::contiguous_copy(x), w = detail::contiguous_copy(f.w);
   Tensor y = empty({s.batch, s.out[0], s.out[1], s.out_channels}, x.dtype(), x.device());
   detail::check_fused(fused, y, "conv2d");
-  kernels::conv2d_forward(in, w, detail::contiguous_copy(bias), y, s, fused);
+  kernels::conv2d_forward(in, w, detail::contiguous_copy(f.b), y, s, fused);
   if (!fused.empty()) return y;
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record("conv2d", y, {x, weight, bias},
                 [sx = Saved(need_w ? in : Tensor(), "conv2d"), sw = Saved(need_x ? w : Tensor(), "conv2d"), need_x,
-                 need_w, need_b, s, shape_w = weight.shape()](const Tensor& dy) {
+                 need_w, need_b, s, shape_w = weight.shape(), dtype = weight.dtype()](const Tensor& dy) {
                   const Tensor g = detail::contiguous_copy(dy);
                   Grads grads(3);
                   if (need_x) {  // dx = dy convolved with the flipped filters
@@ -142,10 +157,10 @@ inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias =
                     kernels::conv2d_backward_input(g, sw(), grads[0], s);
                   }
                   if (need_w) {  // dW[o,k] = sum over pixels of dy[pixel,o] x[pixel at tap k]
-                    grads[1] = empty(shape_w, g.dtype(), g.device());
+                    grads[1] = empty(shape_w, dtype, g.device());
                     kernels::conv2d_backward_weight(sx(), g, grads[1], s);
                   }
-                  if (need_b) grads[2] = detail::bias_gradient(g);
+                  if (need_b) grads[2] = detail::bias_gradient(g, dtype);
                   return grads;
                 });
 }
@@ -153,21 +168,24 @@ inline Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias =
 /// Depthwise convolution along a sequence with "same" zero padding (K - 1 in all, of which floor((K - 1) / 2) in
 /// front): y[b,l,c] = bias[c] + sum over k of x[b, l + k - floor((K - 1) / 2), c] weight[k,c].
 ///
-/// @param x       float32 or float64, [B,L,C]; a view whose channels are contiguous is read in place
+/// @param given   x: float32 or float64, [B,L,C]; a view whose channels are contiguous is read in place
 /// @param weight  same dtype, [K,C], K >= 1
 /// @param bias    same dtype, [C], or undefined for none
 /// @return [B,L,C]
 /// @throws Error when shapes, dtypes or devices do not fit.
-inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tensor& bias = {}) {
+inline Tensor conv1d_depthwise(const Tensor& given, const Tensor& weight, const Tensor& bias = {}) {
+  const bool narrowed = detail::autocasts(given);
+  const Tensor x = narrowed ? detail::narrow(given) : given;
+  const detail::Filters f(weight, bias, narrowed);
   check(x.dim() == 3, "conv1d_depthwise", "needs x[B,L,C], got {}", describe(x));
   check(weight.dim() == 2 && weight.size(0) >= 1, "conv1d_depthwise", "needs weight[K,C] with K >= 1, got {}",
         describe(weight));
-  detail::check_same_kind(x, weight, "conv1d_depthwise", "x", "weight");
+  detail::check_same_kind(x, f.w, "conv1d_depthwise", "x", "weight");
   const int64_t channels = x.size(2);
   check(weight.size(1) == channels, "conv1d_depthwise", "channels differ: x {} axis 2 = {}, weight {} axis 1 = {}{}",
         describe(x), channels, describe(weight), weight.size(1),
         weight.size(0) == channels ? " (weight is [K,C]: transpose it?)" : "");
-  detail::check_bias(bias, x, channels, "conv1d_depthwise");
+  detail::check_bias(f.b, x, channels, "conv1d_depthwise");
   Conv2dShape s;
   s.batch = x.size(0);
   s.in_channels = s.out_channels = channels;
@@ -180,15 +198,15 @@ inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tens
     const Tensor u = t.size(2) > 1 && t.strides()[2] != 1 ? copy_of(t) : t;
     return raw_view(u, {u.size(0), 1, u.size(1), u.size(2)}, {u.strides()[0], 0, u.strides()[1], 1}, u.offset());
   };
-  const Tensor in = as_image(x), taps = detail::contiguous_copy(weight);
+  const Tensor in = as_image(x), taps = detail::contiguous_copy(f.w);
   Tensor y = empty(x.shape(), x.dtype(), x.device());
   Tensor image = as_image(y);
-  kernels::depthwise_forward(in, taps, detail::contiguous_copy(bias), image, s);
+  kernels::depthwise_forward(in, taps, detail::contiguous_copy(f.b), image, s);
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
   return record(
       "conv1d_depthwise", y, {x, weight, bias},
       [sx = Saved(need_w ? in : Tensor(), "conv1d_depthwise"), sw = Saved(need_x ? taps : Tensor(), "conv1d_depthwise"),
-       need_x, need_w, need_b, s, shape = x.shape(), as_image](const Tensor& dy) {
+       need_x, need_w, need_b, s, shape = x.shape(), as_image, dtype = weight.dtype()](const Tensor& dy) {
         const Tensor g = as_image(dy);
         Grads grads(3);
         if (need_x) {
@@ -197,10 +215,10 @@ inline Tensor conv1d_depthwise(const Tensor& x, const Tensor& weight, const Tens
           kernels::depthwise_backward_input(g, sw(), dx, s);
         }
         if (need_w) {
-          grads[1] = empty({s.kernel[1], s.in_channels}, g.dtype(), g.device());
+          grads[1] = empty({s.kernel[1], s.in_channels}, dtype, g.device());
           kernels::depthwise_backward_weight(sx(), g, grads[1], s);
         }
-        if (need_b) grads[2] = detail::bias_gradient(dy);
+        if (need_b) grads[2] = detail::bias_gradient(dy, dtype);
         return grads;
       });
 }

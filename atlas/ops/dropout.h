@@ -16,7 +16,7 @@ namespace dropout_detail {
 template <class Kernel>
 Tensor apply(const char* op, const Tensor& x, double p, bool training, Generator& g, const Kernel& kernel) {
   check(p >= 0 && p <= 1, op, "p is {}, needs a probability in [0, 1]", p);
-  visit_float(x, op, [](auto) {});
+  check_float(x, op);
   if (!training || p == 0) return x;
   const Tensor in = x.contiguous();
   Tensor y = empty_like(in);

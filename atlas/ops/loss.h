@@ -24,8 +24,10 @@ namespace atlas::inline ATLAS_ABI {
 /// Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7.
 inline Tensor cross_entropy(const Tensor& logits, const Tensor& target, double label_smoothing = 0) {
   const char* op = "cross_entropy";
+  if (logits.dtype() == bfloat16 && logits.device().is_cuda())
+    return cross_entropy(to(logits, float32), target, label_smoothing);
   check(logits.dim() == 2, op, "logits need two axes [B, C], got {}", describe(logits));
-  visit_float(logits, op, [](auto) {});
+  check_float(logits, op);
   const int64_t rows = logits.shape()[0], classes = logits.shape()[1];
   check(rows > 0, op, "the mean over an empty batch is undefined: logits {} axis 0 = 0", describe(logits));
   check(classes > 0, op, "needs at least one class: logits {} axis 1 = 0", describe(logits));

@@ -1,6 +1,7 @@
 // matmul (batched, broadcast) and linear, with their gradients.
 #pragma once
 
+#include "atlas/autograd/autocast.h"
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/gemm.h"
 #include "atlas/ops/arithmetic.h"
@@ -86,6 +87,14 @@ inline Tensor multiply(Tensor a, Tensor b) {
   return c;
 }
 
+/// x in bfloat16 when it is float32; its gradient comes back in float32.
+inline Tensor narrow(const Tensor& x) { return x.dtype() == float32 ? to(x, bfloat16) : x; }
+/// The residual in the type of y.
+inline Fused fused_as(Fused fused, DType dtype) {
+  if (fused.residual) fused.residual = copy_as(fused.residual, dtype);
+  return fused;
+}
+
 /// What is fused leaves no trace in the graph, and is read as it lies.
 inline void check_fused(const Fused& fused, const Tensor& y, const char* op) {
   check(fused.empty() || !grad_enabled(), op, "activations and residuals are fused in inference only: use NoGrad");
@@ -96,13 +105,12 @@ inline void check_fused(const Fused& fused, const Tensor& y, const char* op) {
 }
 
 inline void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const char* name_a, const char* name_b) {
-  if (a.dtype() == b.dtype() && a.device() == b.device() && (a.dtype() == float32 || a.dtype() == float64)) return;
+  if (a.dtype() == b.dtype() && a.device() == b.device() && computes_as_float(a)) return;
   check(a.dtype() == b.dtype(), op, "dtypes differ: {} {}, {} {} (convert one with .to(...))", name_a, describe(a),
         name_b, describe(b));
-  check(a.device() == b.device(), op, "devices differ: {} {} on {}, {} {} on {} (move one with .to(...))", name_a,
-        describe(a), a.device().str(), name_b, describe(b), b.device().str());
-  check(a.dtype() == float32 || a.dtype() == float64, op, "needs float32 or float64, got {} {} (convert with .to(...))",
-        name_a, describe(a));
+  check(a.device() == b.device(), op, "operands are on different devices: {} {}, {} {} (move one with .to(...))",
+        name_a, describe(a), name_b, describe(b));
+  check(computes_as_float(a), op, "needs float32 or float64, got {} {} (convert with .to(...))", name_a, describe(a));
 }
 
 }  // namespace detail
@@ -119,6 +127,8 @@ inline void check_same_kind(const Tensor& a, const Tensor& b, const char* op, co
 inline Tensor matmul(const Tensor& a, const Tensor& b) {
   check(a.dim() >= 1 && b.dim() >= 1, "matmul", "needs operands of at least one axis: a {}, b {}", describe(a),
         describe(b));
+  if (detail::autocasts(a) && (a.dtype() == float32 || b.dtype() == float32))
+    return matmul(detail::narrow(a), detail::narrow(b));
   detail::check_same_kind(a, b, "matmul", "a", "b");
   const int inner_b = std::max(b.dim() - 2, 0);
   check(a.size(-1) == b.shape()[inner_b], "matmul", "inner dimensions differ: a {} axis {} = {}, b {} axis {} = {}{}",
@@ -163,6 +173,57 @@ inline Tensor matmul(const Tensor& a, const Tensor& b) {
       });
 }
 
+namespace detail {
+
+/// linear() that reads its weight and bias as `w_read` and `b_read`, which are they or the same in x's type.
+inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& w_read,
+                             const Tensor& b_read, const Fused& fused) {
+  check(weight.dim() == 2, "linear", "needs weight[out, in], got {}", describe(weight));
+  check_same_kind(x, w_read, "linear", "x", "weight");
+  check(x.size(-1) == weight.size(1), "linear", "input features differ: x {} axis {} = {}, weight {} axis 1 = {}{}",
+        describe(x), x.dim() - 1, x.size(-1), describe(weight), weight.size(1),
+        x.size(-1) == weight.size(0) ? " (weight is [out, in]: transpose it?)" : "");
+  if (bias) {
+    check_same_kind(x, b_read, "linear", "x", "bias");
+    check(bias.dim() == 1 && bias.size(0) == weight.size(0), "linear", "bias {} does not fit weight {} (needs [{}])",
+          describe(bias), describe(weight), weight.size(0));
+  }
+  const int64_t out = weight.size(0);
+  const Tensor rows = rows_view(x), w = gemm_operand(w_read);
+  Shape shape = x.shape();
+  shape[x.dim() - 1] = out;
+  Tensor y = empty(shape, x.dtype(), x.device());
+  Tensor flat = raw_view(y, {rows.shape()[0], out}, {out, 1}, 0);
+  check_fused(fused, y, "linear");
+  kernels::matmul(rows, swap_last_axes(w), b_read && !b_read.is_contiguous() ? copy_of(b_read) : b_read, flat, fused);
+  if (!fused.empty()) return y;
+
+  const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
+  const Tensor kept = try_rows_view(x) ? x : rows;  // x itself knows whether it can be computed again
+  return record("linear", y, {x, weight, bias},
+                [sx = Saved(need_w ? kept : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x,
+                 need_w, need_b, shape_x = x.shape(), out, dtype = weight.dtype()](const Tensor& dy) {
+                  const Tensor dr = rows_view(dy);
+                  Grads grads(3);
+                  if (need_x) {  // dx = dy W
+                    grads[0] = empty(shape_x, dy.dtype(), dy.device());
+                    Tensor dx = raw_view(grads[0], {dr.shape()[0], shape_x.back()}, {shape_x.back(), 1}, 0);
+                    kernels::matmul(dr, sw(), {}, dx);
+                  }
+                  if (need_w) {  // dW = dyᵀ x
+                    grads[1] = empty({out, shape_x.back()}, dtype, dy.device());
+                    kernels::matmul(swap_last_axes(dr), rows_view(sx()), {}, grads[1]);
+                  }
+                  if (need_b) {  // db = the sum of dy over all rows
+                    grads[2] = empty({out}, dtype, dy.device());
+                    kernels::column_sums(dr, grads[2]);
+                  }
+                  return grads;
+                });
+}
+
+}  // namespace detail
+
 /// Affine map of the last axis: y = x Wᵀ + b.
 ///
 /// @param x       float32 or float64, [..., in]
@@ -173,48 +234,10 @@ inline Tensor matmul(const Tensor& a, const Tensor& b) {
 /// @throws Error when dtypes or devices differ, a length does not fit, or something fused would have to be recorded.
 inline Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Fused& fused = {}) {
   check(x.dim() >= 1, "linear", "needs x[..., in], got {}", describe(x));
-  check(weight.dim() == 2, "linear", "needs weight[out, in], got {}", describe(weight));
-  detail::check_same_kind(x, weight, "linear", "x", "weight");
-  check(x.size(-1) == weight.size(1), "linear", "input features differ: x {} axis {} = {}, weight {} axis 1 = {}{}",
-        describe(x), x.dim() - 1, x.size(-1), describe(weight), weight.size(1),
-        x.size(-1) == weight.size(0) ? " (weight is [out, in]: transpose it?)" : "");
-  if (bias) {
-    detail::check_same_kind(x, bias, "linear", "x", "bias");
-    check(bias.dim() == 1 && bias.size(0) == weight.size(0), "linear", "bias {} does not fit weight {} (needs [{}])",
-          describe(bias), describe(weight), weight.size(0));
-  }
-  const int64_t out = weight.size(0);
-  const Tensor rows = detail::rows_view(x), w = detail::gemm_operand(weight);
-  Shape shape = x.shape();
-  shape[x.dim() - 1] = out;
-  Tensor y = empty(shape, x.dtype(), x.device());
-  Tensor flat = raw_view(y, {rows.shape()[0], out}, {out, 1}, 0);
-  detail::check_fused(fused, y, "linear");
-  kernels::matmul(rows, detail::swap_last_axes(w), bias && !bias.is_contiguous() ? copy_of(bias) : bias, flat, fused);
-  if (!fused.empty()) return y;
-
-  const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
-  const Tensor kept = detail::try_rows_view(x) ? x : rows;  // x itself knows whether it can be computed again
-  return record("linear", y, {x, weight, bias},
-                [sx = Saved(need_w ? kept : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x,
-                 need_w, need_b, shape_x = x.shape(), out](const Tensor& dy) {
-                  const Tensor dr = detail::rows_view(dy);
-                  Grads grads(3);
-                  if (need_x) {  // dx = dy W
-                    grads[0] = empty(shape_x, dy.dtype(), dy.device());
-                    Tensor dx = raw_view(grads[0], {dr.shape()[0], shape_x.back()}, {shape_x.back(), 1}, 0);
-                    kernels::matmul(dr, sw(), {}, dx);
-                  }
-                  if (need_w) {  // dW = dyᵀ x
-                    grads[1] = empty({out, shape_x.back()}, dy.dtype(), dy.device());
-                    kernels::matmul(detail::swap_last_axes(dr), detail::rows_view(sx()), {}, grads[1]);
-                  }
-                  if (need_b) {  // db = the sum of dy over all rows
-                    grads[2] = empty({out}, dy.dtype(), dy.device());
-                    kernels::column_sums(dr, grads[2]);
-                  }
-                  return grads;
-                });
+  if (detail::autocasts(x))
+    return detail::linear_reading(detail::narrow(x), weight, bias, detail::narrow_weight(weight),
+                                  detail::narrow_weight(bias), detail::fused_as(fused, bfloat16));
+  return detail::linear_reading(x, weight, bias, weight, bias, fused);
 }
 
 }  // namespace atlas::inline ATLAS_ABI

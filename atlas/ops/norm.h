@@ -13,18 +13,36 @@ namespace atlas::inline ATLAS_ABI {
 namespace norm_detail {
 
 /// `t`, or a constant vector when it is absent. Checks that it fits the last axis of x.
-inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, const char* what, double absent) {
+inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, const char* what, double absent,
+                             DType absent_dtype) {
   const int64_t channels = x.shape().back();
-  if (!t) return empty({channels}, x.dtype(), x.device()).fill_(absent);
-  check(t.dim() == 1 && t.shape()[0] == channels && t.dtype() == x.dtype() && t.device() == x.device(), op,
-        "{} {} does not fit x {}: needs {}[{}], the last axis of x", what, describe(t), describe(x), name(x.dtype()),
-        channels);
+  if (!t) return empty({channels}, absent_dtype, x.device()).fill_(absent);
+  check(t.dim() == 1 && t.shape()[0] == channels && (t.dtype() == x.dtype() || t.dtype() == statistics_dtype(x)) &&
+            t.device() == x.device(),
+        op, "{} {} does not fit x {}: needs {}[{}], the last axis of x", what, describe(t), describe(x),
+        name(x.dtype()), channels);
   return t.contiguous();
 }
 
+/// Weight and bias of one type: x's, or float32 beside a bfloat16 x.
+struct Affine {
+  Tensor weight, bias;
+  Affine(const Tensor& w, const Tensor& b, const Tensor& x, const char* op) {
+    const DType dtype = w ? w.dtype() : b ? b.dtype() : statistics_dtype(x);
+    weight = channel_vector(w, x, op, "weight", 1, dtype);
+    bias = detail::copy_as(channel_vector(b, x, op, "bias", 0, dtype), dtype);
+  }
+  /// The gradients as the parameters want them; none for those that are absent.
+  static Grads grads(Tensor dx, const Tensor& dw, const Tensor& db, std::array<DType, 2> dtype,
+                     std::array<bool, 2> given) {
+    return {std::move(dx), given[0] ? detail::copy_as(dw, dtype[0]) : Tensor(),
+            given[1] ? detail::copy_as(db, dtype[1]) : Tensor()};
+  }
+};
+
 inline void check_input(const Tensor& x, const char* op) {
   check(x.dim() >= 1, op, "x needs at least one axis (channels last), got {}", describe(x));
-  visit_float(x, op, [](auto) {});
+  check_float(x, op);
 }
 
 }  // namespace norm_detail
@@ -32,7 +50,8 @@ inline void check_input(const Tensor& x, const char* op) {
 /// Layer normalisation over the last axis.
 ///
 /// y = (x - mean) / sqrt(var + eps) * weight + bias, with mean and biased variance of each row.
-/// @param x       float32 or float64 [..., C]
+/// @param x       float32, float64 or (on CUDA devices) bfloat16 [..., C]; weight and bias may be float32 beside
+/// bfloat16
 /// @param weight  [C]; undefined means ones
 /// @param bias    [C]; undefined means zeros
 /// @param eps     added to the variance
@@ -41,25 +60,25 @@ inline void check_input(const Tensor& x, const char* op) {
 /// Ba, Kiros, Hinton, "Layer Normalization", 2016, equation 4.
 inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
   norm_detail::check_input(x, "layer_norm");
-  const Tensor w = norm_detail::channel_vector(weight, x, "layer_norm", "weight", 1);
-  const Tensor b = norm_detail::channel_vector(bias, x, "layer_norm", "bias", 0);
+  const auto [w, b] = norm_detail::Affine(weight, bias, x, "layer_norm");
   const Tensor rows = x.contiguous();
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
-  Tensor y = empty_like(rows), mean = empty({count}, x.dtype(), x.device()), rstd = empty_like(mean);
+  Tensor y = empty_like(rows), mean = empty({count}, statistics_dtype(x), x.device()), rstd = empty_like(mean);
   kernels::layer_norm_forward(rows, w, b, eps, y, mean, rstd);
   if (!needs_record({x, weight, bias})) return y;
   const Saved sx(rows, "layer_norm"), sw(w, "layer_norm"), sb(b, "layer_norm");
   y = record("layer_norm", y, {x, weight, bias},
              [sx, sw, mean = Saved(mean, "layer_norm"), rstd = Saved(rstd, "layer_norm"),
-              affine = std::array{weight.defined(), bias.defined()}](const Tensor& dy) {
+              affine = std::array{weight.defined(), bias.defined()},
+              dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}](const Tensor& dy) {
                // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy.
                // Overwrites.
                Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
                kernels::layer_norm_backward(sx(), sw(), mean(), rstd(), dy.contiguous(), dx, dw, db);
-               return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+               return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
              });
   return recomputable(y, sx, [sx, sw, sb, eps, count] {
-    Tensor again = empty_like(sx()), m = empty({count}, again.dtype(), again.device()), r = empty_like(m);
+    Tensor again = empty_like(sx()), m = empty({count}, statistics_dtype(again), again.device()), r = empty_like(m);
     kernels::layer_norm_forward(sx(), sw(), sb(), eps, again, m, r);
     return again;
   });
@@ -82,8 +101,7 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
 /// @param activation    applied to the result
 /// @return [..., C]
 /// @throws Error for vectors that are not [C] of x's dtype, one running statistic without the other, and a single value
-/// per
-///         channel in training, whose variance is undefined.
+///         per channel in training, whose variance is undefined.
 /// Ioffe, Szegedy, "Batch Normalization", 2015, algorithm 1.
 inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
                          const Tensor& running_var, bool training, double momentum = 0.1, double eps = 1e-5,
@@ -91,13 +109,13 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   norm_detail::check_input(x, "batch_norm");
   if (activation != Activation::none && x.device().is_cuda())
     return activate(batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps), activation);
-  const Tensor w = norm_detail::channel_vector(weight, x, "batch_norm", "weight", 1);
-  const Tensor b = norm_detail::channel_vector(bias, x, "batch_norm", "bias", 0);
+  const auto [w, b] = norm_detail::Affine(weight, bias, x, "batch_norm");
   check(running_mean.defined() == running_var.defined(), "batch_norm",
         "give both running statistics or none: mean {}, var {}", describe(running_mean), describe(running_var));
   const bool has_running = running_mean.defined();
-  Tensor mean = norm_detail::channel_vector(running_mean, x, "batch_norm", "running_mean", 0);
-  Tensor var = norm_detail::channel_vector(running_var, x, "batch_norm", "running_var", 1);
+  const DType statistics = statistics_dtype(x);
+  Tensor mean = norm_detail::channel_vector(running_mean, x, "batch_norm", "running_mean", 0, statistics);
+  Tensor var = norm_detail::channel_vector(running_var, x, "batch_norm", "running_var", 1, statistics);
   const Tensor rows = x.contiguous();
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
 
@@ -106,17 +124,18 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
     check(count > 1, "batch_norm",
           "expected more than 1 value per channel when training, got {} (use a larger batch or image, or eval())",
           describe(x));
-    mean = empty({channels}, x.dtype(), x.device());
+    mean = empty({channels}, statistics, x.device());
     var = empty_like(mean);
     kernels::batch_norm_statistics(rows, mean, var);
     if (training && has_running && !is_recomputing()) {
       const NoGrad off;
       const double n = static_cast<double>(count);
-      Tensor(running_mean).mul_(1 - momentum).add_(mean, momentum);
-      Tensor(running_var).mul_(1 - momentum).add_(var, momentum * n / (n - 1));
+      Tensor(running_mean).mul_(1 - momentum).add_(detail::copy_as(mean, running_mean.dtype()), momentum);
+      Tensor(running_var).mul_(1 - momentum).add_(detail::copy_as(var, running_var.dtype()), momentum * n / (n - 1));
     }
   } else {
-    mean = copy_of(mean);  // a later update of the running statistics must not reach this graph
+    var = detail::copy_as(var, statistics);
+    mean = copy_of(detail::copy_as(mean, statistics));  // a later update of running_mean must not reach this graph
   }
   Tensor rstd, y = empty_like(rows);
   {
@@ -128,14 +147,15 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   const Saved sx(rows, "batch_norm"), sm(mean, "batch_norm"), sr(rstd, "batch_norm"), sw(w, "batch_norm"),
       sb(b, "batch_norm");
   y = record("batch_norm", y, {x, weight, bias},
-             [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()}, batch_statistics,
+             [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()},
+              dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}, batch_statistics,
               activation](const Tensor& dy) {
                // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
                // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
                Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
                kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics,
                                             dx, dw, db);
-               return Grads{dx, affine[0] ? dw : Tensor(), affine[1] ? db : Tensor()};
+               return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
              });
   return recomputable(y, sx, [sx, sm, sr, sw, sb, activation] {
     Tensor again = empty_like(sx());

@@ -19,7 +19,7 @@ namespace pool_detail {
 inline PoolWindow checked(const char* op, const Tensor& x, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
                           std::array<int64_t, 2> padding) {
   check(x.dim() == 4, op, "x needs four axes [B, H, W, C], got {}", describe(x));
-  visit_float(x, op, [](auto) {});
+  check_float(x, op);
   constexpr int64_t most = int64_t{1} << 30;  // keeps sums and products far from overflow
   for (size_t a = 0; a < 2; ++a) {
     const int axis = static_cast<int>(a) + 1;
@@ -59,7 +59,7 @@ inline ResampleTaps adaptive_taps(int64_t in, int64_t out) {
 
 inline void check_adaptive(const Tensor& x, int64_t height, int64_t width) {
   check(x.dim() == 4, "adaptive_avg_pool2d", "x needs four axes [B, H, W, C], got {}", describe(x));
-  visit_float(x, "adaptive_avg_pool2d", [](auto) {});
+  check_float(x, "adaptive_avg_pool2d");
   check(height >= 1 && width >= 1 && height < (int64_t{1} << 30) && width < (int64_t{1} << 30), "adaptive_avg_pool2d",
         "the new size is {} x {}, needs at least 1 x 1", height, width);
   check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "adaptive_avg_pool2d", "x {} has no pixels", describe(x));

@@ -26,7 +26,7 @@ inline Tensor sum(const Tensor& x, const Shape& axes = {}, bool keepdim = false)
 /// @return as sum(); the mean of nothing is NaN
 inline Tensor mean(const Tensor& x, const Shape& axes = {}, bool keepdim = false) {
   check(x.defined(), "mean", "the operand is undefined");
-  visit_float(x, "mean", [](auto) {});
+  check_float(x, "mean");
   const detail::AxisMask mask = detail::axis_mask(axes, x, "mean");
   const double scale = 1.0 / static_cast<double>(detail::reduced_count(x.shape(), mask));
   return record("mean", detail::raw_sum(x, mask, detail::reduced_shape(x.shape(), mask, keepdim), scale), {x},
@@ -82,7 +82,7 @@ inline Tensor min(const Tensor& x, const Shape& axes = {}, bool keepdim = false)
 /// @return x's shape without the axes; NaN when n - 1 (or n) is not positive
 inline Tensor var(const Tensor& x, const Shape& axes = {}, bool keepdim = false, bool unbiased = true) {
   check(x.defined(), "var", "the operand is undefined");
-  visit_float(x, "var", [](auto) {});
+  check_float(x, "var");
   const detail::AxisMask mask = detail::axis_mask(axes, x, "var");
   const int64_t freedom = detail::reduced_count(x.shape(), mask) - (unbiased ? 1 : 0);
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(freedom, 0));

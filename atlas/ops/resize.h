@@ -108,18 +108,19 @@ inline Tensor resample(const char* op, const Tensor& x, ResampleTaps rows, Resam
 }
 
 /// The weights of one axis as a matrix [out, in].
-inline Tensor dense(const ResampleTaps& taps, int64_t in, DType dtype) {
-  Tensor m = zeros({taps.size(), in}, float64);
+inline Tensor dense(const ResampleTaps& taps, int64_t in, DType dtype, Device device) {
+  Tensor m = zeros({taps.size(), in}, float64, Device{});
   for (int64_t i = 0; i < taps.size(); ++i)
     for (int64_t k = 0; k < taps.count[static_cast<size_t>(i)]; ++k)
       m.at<double>({i, taps.begin[static_cast<size_t>(i)] + k}) =
           taps.weight[static_cast<size_t>(taps.first[static_cast<size_t>(i)] + k)];
-  return m.to(dtype);
+  return m.to(dtype).to(device);
 }
 
 /// resample from plain ops: two matrix products.
 inline Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns) {
-  const Tensor r = dense(rows, x.shape()[1], x.dtype()), c = dense(columns, x.shape()[2], x.dtype());
+  const Tensor r = dense(rows, x.shape()[1], x.dtype(), x.device()),
+               c = dense(columns, x.shape()[2], x.dtype(), x.device());
   const Tensor planes = x.permute({0, 3, 1, 2});  // [B, C, H, W]
   return matmul(matmul(r, planes), c.transpose(0, 1)).permute({0, 2, 3, 1});
 }
@@ -129,7 +130,7 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
   check(height >= 1 && width >= 1, "resize", "the new size is {} x {}, needs at least 1 x 1", height, width);
   check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "resize", "x {} has no pixels to resize from", describe(x));
   check(!antialias || mode != Interpolation::nearest, "resize", "antialias needs bilinear or bicubic interpolation");
-  check(x.dtype() == float32 || x.dtype() == float64 || x.dtype() == uint8, "resize",
+  check(computes_as_float(x) || x.dtype() == uint8, "resize",
         "needs float32, float64 or uint8, got {} (convert with .to(atlas::float32))", describe(x));
 }
 

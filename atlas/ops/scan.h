@@ -20,7 +20,9 @@ inline void check_scan(const ScanTensors& s) {
   check(s.a.dim() == 2, "selective_scan", "needs A[D,N], got {}", describe(s.a));
   const Shape channels{s.u.size(2)}, states{s.u.size(0), s.u.size(1), s.a.size(1)};
   const auto fits = [&](const char* name, const Tensor& t, const Shape& shape, const char* letters) {
-    check_same_kind(s.u, t, "selective_scan", "u", name);
+    // What all tokens share stays float32 beside bfloat16 tokens.
+    const bool shared = t && t.dim() < 3 && s.u.dtype() == bfloat16 && t.dtype() == float32;
+    if (!shared) check_same_kind(s.u, t, "selective_scan", "u", name);
     check(t.shape() == shape, "selective_scan", "needs {}[{}] = {}{} for u {} and A {}, got {}", name, letters, name,
           shape, describe(s.u), describe(s.a), describe(t));
   };
@@ -55,7 +57,13 @@ inline Tensor rows_of_sequence(const Tensor& t) {
 /// @throws Error when shapes, dtypes or devices do not fit.
 inline Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
                              const Tensor& D, const Tensor& delta_bias) {
+  if (detail::autocasts(u) &&
+      (u.dtype() == float32 || delta.dtype() == float32 || B.dtype() == float32 || C.dtype() == float32))
+    return selective_scan(detail::narrow(u), detail::narrow(delta), A, detail::narrow(B), detail::narrow(C), D,
+                          delta_bias);
   detail::check_scan({u, delta, A, B, C, D, delta_bias});
+  if (u.dtype() == bfloat16 && (A.dtype() == bfloat16 || D.dtype() == bfloat16 || delta_bias.dtype() == bfloat16))
+    return selective_scan(u, delta, to(A, float32), B, C, to(D, float32), to(delta_bias, float32));
   const auto whole = [](const Tensor& t) { return t.is_contiguous() ? t.detach() : copy_of(t); };
   const ScanTensors in{detail::rows_of_sequence(u),
                        detail::rows_of_sequence(delta),

@@ -14,7 +14,7 @@ namespace softmax_detail {
 
 inline Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarithm) {
   const AxisView view(x.shape(), normalize_axis(axis, x, op));
-  visit_float(x, op, [](auto) {});
+  check_float(x, op);
   const Tensor in = x.contiguous();
   Tensor y = empty_like(in);
   kernels::softmax_forward(in, view, logarithm, y);

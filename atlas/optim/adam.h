@@ -38,9 +38,8 @@ class Adam : public Optimizer {
         decoupled_(decoupled) {
     detail::check_betas(name, options.beta1, options.beta2, options.eps);
   }
-  void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) override {
-    kernels::adam_update(value, g, state.slots[0], state.slots[1],
-                         {lr, options_.beta1, options_.beta2, options_.eps, weight_decay, decoupled_, 1, state.step});
+  void update(std::vector<ParameterUpdate>& list) override {
+    kernels::adam_update(list, {options_.beta1, options_.beta2, options_.eps, decoupled_, 1});
   }
 
  private:

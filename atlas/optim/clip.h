@@ -9,14 +9,37 @@
 
 namespace atlas::inline ATLAS_ABI {
 
+namespace detail {
+/// The gradients that there are.
+inline std::vector<Tensor> gradients(const std::vector<Tensor>& parameters) {
+  std::vector<Tensor> all;
+  for (const Tensor& p : parameters)
+    if (const Tensor g = p.grad(); g) all.push_back(g);
+  return all;
+}
+inline double norm_of(std::vector<Tensor> tensors) {
+  for (Tensor& t : tensors)
+    if (!t.is_contiguous()) t = copy_of(t);
+  return std::sqrt(kernels::sum_of_squares(std::span<const Tensor>(tensors)));
+}
+inline void scale(const std::vector<Tensor>& tensors, double factor) {
+  const NoGrad off;
+  std::vector<Tensor> whole;
+  for (Tensor t : tensors) {
+    if (t.is_contiguous()) {
+      t.bump_version();
+      whole.push_back(t);
+    } else {
+      t.mul_(factor);
+    }
+  }
+  kernels::scale(whole, factor);
+}
+}  // namespace detail
+
 /// The 2-norm of all gradients as one vector, summed in float64. Parameters without gradient count as zero.
 inline double grad_norm(const std::vector<Tensor>& parameters) {
-  double total = 0;
-  for (const Tensor& p : parameters) {
-    const Tensor g = p.grad();
-    if (g) total += kernels::sum_of_squares(g.is_contiguous() ? g : copy_of(g));
-  }
-  return std::sqrt(total);
+  return detail::norm_of(detail::gradients(parameters));
 }
 
 /// Scales all gradients by min(1, max_norm / (norm + 1e-6)), in place (Pascanu et al., ICML 2013).
@@ -24,12 +47,9 @@ inline double grad_norm(const std::vector<Tensor>& parameters) {
 /// @return the norm before clipping; when it is NaN or infinite, so are the gradients
 inline double clip_grad_norm(const std::vector<Tensor>& parameters, double max_norm) {
   check(max_norm > 0, "clip_grad_norm", "max_norm must be above 0, got {}", max_norm);
-  const double norm = grad_norm(parameters), factor = max_norm / (norm + 1e-6);
-  NoGrad off;
-  if (!(factor >= 1)) {
-    for (const Tensor& p : parameters)
-      if (Tensor g = p.grad(); g) g.mul_(factor);
-  }
+  const std::vector<Tensor> all = detail::gradients(parameters);
+  const double norm = detail::norm_of(all), factor = max_norm / (norm + 1e-6);
+  if (!(factor >= 1)) detail::scale(all, factor);
   return norm;
 }
 /// The same over all parameters of an optimiser.

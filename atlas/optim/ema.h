@@ -50,13 +50,16 @@ class Ema {
     const double t = static_cast<double>(++updates_);
     const double decay = options_.ramp ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
     NoGrad off;
+    std::vector<TensorPair> pairs;
     for (Entry& e : entries_) {
+      detail::follow(e.average, e.value);
       if (is_floating(e.value.dtype()))
-        kernels::ema_update(e.average, e.value, decay);
+        pairs.push_back({e.average, e.value});
       else
         e.average.copy_(e.value);
       e.average.bump_version();
     }
+    kernels::ema_update(pairs, decay);
   }
   int64_t updates() const { return updates_; }
 
@@ -87,7 +90,7 @@ class Ema {
   StateDict state_dict() const {
     StateDict dict;
     for (const Entry& e : entries_) dict[e.name] = e.average;
-    Tensor n = empty({}, int64);
+    Tensor n = empty({}, int64, Device{});
     *n.data<int64_t>() = updates_;
     dict[kUpdates] = n;
     return dict;
@@ -113,13 +116,16 @@ class Ema {
     return all;
   }
   void exchange() {
+    // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
+    // version.
+    std::vector<TensorPair> pairs;
     for (Entry& e : entries_) {
-      // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
-      // version.
-      kernels::swap_values(e.value, e.average);
+      detail::follow(e.average, e.value);
+      pairs.push_back({e.value, e.average});
       e.value.bump_version();
       e.average.bump_version();
     }
+    kernels::swap_values(pairs);
   }
 
   EmaOptions options_;

@@ -39,9 +39,8 @@ class LAMB : public Optimizer {
     scale_ = 1;
     if (options_.max_grad_norm > 0) scale_ = 1 / std::max(1.0, grad_norm(parameters()) / options_.max_grad_norm);
   }
-  void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) override {
-    kernels::lamb_update(value, g, state.slots[0], state.slots[1],
-                         {lr, options_.beta1, options_.beta2, options_.eps, weight_decay, true, scale_, state.step});
+  void update(std::vector<ParameterUpdate>& list) override {
+    kernels::lamb_update(list, {options_.beta1, options_.beta2, options_.eps, true, scale_});
   }
 
  private:

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "atlas/autograd/node.h"
+#include "atlas/kernels/optim.h"
 #include "atlas/nn/state.h"
 #include "atlas/tensor/memory.h"
 
@@ -81,8 +82,17 @@ inline void load_tensors(const StateDict& from, StateDict to, std::string_view o
   for (auto& [name, t] : to) t.copy_(from.at(name));
 }
 
+/// Moves `state` to where the parameter has been moved to.
+inline void follow(Tensor& state, const Tensor& parameter) {
+  if (state.device() == parameter.device()) [[likely]]
+    return;
+  Tensor moved = empty(state.shape(), state.dtype(), parameter.device());
+  copy_elements(moved, state);
+  state = moved;
+}
+
 inline Tensor scalar(DType dtype, double value) {
-  Tensor t = empty({}, dtype);
+  Tensor t = empty({}, dtype, Device{});
   fill_elements(t, value);
   return t;
 }
@@ -91,7 +101,7 @@ inline Tensor scalar(DType dtype, double value) {
 /// Base of the optimisers.
 ///
 /// A step changes the parameters from their grad(); a parameter without gradient is left alone. The state (moments,
-/// step counts) has the dtype and device of its parameter.
+/// step counts) has the dtype and device of its parameter, and follows it when a module is moved.
 ///
 /// Example: `AdamW optimizer(decay_groups(model, 0.05), {.lr = 1e-3});`
 /// then per batch: `optimizer.zero_grad(); loss.backward(); optimizer.step();`
@@ -106,18 +116,20 @@ class Optimizer {
   void step() {
     NoGrad off;
     before_step();
+    std::vector<ParameterUpdate> updates;
     size_t at = 0;
     for (const ParameterGroup& group : groups_) {
       for (const Parameter& p : group.parameters) {
         State& state = states_[at++];
-        Tensor g = gradient(p);
+        const Tensor g = gradient(p);
         if (!g) continue;
-        ++state.step;
-        Tensor value = p.value;
-        update(value, g, state, lr_ * group.lr_scale, group.weight_decay);
-        value.bump_version();
+        for (Tensor& slot : state.slots) detail::follow(slot, p.value);
+        const auto slot = [&](size_t k) { return k < state.slots.size() ? state.slots[k] : Tensor(); };
+        updates.push_back({p.value, g, slot(0), slot(1), lr_ * group.lr_scale, group.weight_decay, ++state.step});
       }
     }
+    update(updates);
+    for (ParameterUpdate& u : updates) u.p.bump_version();
   }
   /// Drops the gradients of all parameters.
   void zero_grad() {
@@ -149,7 +161,7 @@ class Optimizer {
       for (const Parameter& p : group.parameters) {
         const State& state = states_[at++];
         for (size_t k = 0; k < slots_.size(); ++k) dict[p.name + "." + slots_[k]] = state.slots[k];
-        Tensor step = empty({}, int64);
+        Tensor step = empty({}, int64, Device{});
         *step.data<int64_t>() = state.step;
         dict[p.name + ".step"] = step;
       }
@@ -200,8 +212,8 @@ class Optimizer {
 
   /// Work over all gradients before the first update of a step.
   virtual void before_step() {}
-  /// Changes `value` by gradient `g` (both contiguous). `state.step` counts this update already.
-  virtual void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) = 0;
+  /// Changes the parameters of the list (everything in it is contiguous).
+  virtual void update(std::vector<ParameterUpdate>& list) = 0;
 
   /// The parameter's gradient, contiguous; undefined when there is none.
   Tensor gradient(const Parameter& p) const {

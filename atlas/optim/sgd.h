@@ -30,10 +30,8 @@ class SGD : public Optimizer {
   }
 
  protected:
-  void update(Tensor& value, const Tensor& g, State& state, double lr, double weight_decay) override {
-    Tensor none;
-    kernels::sgd_update(value, g, state.slots.empty() ? none : state.slots[0],
-                        {lr, options_.momentum, weight_decay, options_.nesterov});
+  void update(std::vector<ParameterUpdate>& list) override {
+    kernels::sgd_update(list, {options_.momentum, options_.nesterov});
   }
 
  private:

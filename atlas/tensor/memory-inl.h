@@ -75,14 +75,17 @@ ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
 }
 
 ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
-  if constexpr (kWithCuda)
-    if (on_cuda("fill", dst)) return cuda::fill_elements(dst, value);
-  const StridedLoop<1> loop(dst.shape(), {dst.strides()});
   visit_any(dst.dtype(), [&](auto tag) {
     using T = decltype(tag);
     if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
       check(static_cast<double>(convert<T>(value)) == std::trunc(value), "fill", "{} is outside the range of {}", value,
             name(dst.dtype()));
+  });
+  if constexpr (kWithCuda)
+    if (on_cuda("fill", dst)) return cuda::fill_elements(dst, value);
+  const StridedLoop<1> loop(dst.shape(), {dst.strides()});
+  visit_any(dst.dtype(), [&](auto tag) {
+    using T = decltype(tag);
     T* y = dst.data<T>();
     const T v = convert<T>(value);
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {

@@ -2,6 +2,8 @@
 // conversions stand on.
 #pragma once
 
+#include <vector>
+
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -41,6 +43,31 @@ ATLAS_INLINE void sum_to_elements(Tensor& dst, const Tensor& src);
 /// A contiguous copy outside the graph, even when `t` is contiguous already.
 inline Tensor copy_of(const Tensor& t) {
   Tensor y = empty_like(t);
+  copy_elements(y, t);
+  return y;
+}
+
+namespace detail {
+/// t itself where it is on `device`, else a contiguous copy there, outside the graph.
+inline Tensor on_device(const Tensor& t, Device device) {
+  if (t.device() == device) return t;
+  Tensor there = empty(t.shape(), t.dtype(), device);
+  copy_elements(there, t);
+  return there;
+}
+}  // namespace detail
+
+/// The elements of a tensor on any device, in row-major order. @throws Error when T is not the element type.
+template <class T>
+std::vector<T> to_vector(const Tensor& t) {
+  const Tensor host = detail::on_device(t.is_contiguous() ? t : copy_of(t), Device{});
+  const T* p = host.data<T>();
+  return std::vector<T>(p, p + host.numel());
+}
+/// `t` contiguous on the CPU, outside the graph; t itself when it is so already. Waits for the device.
+inline Tensor on_host(const Tensor& t) {
+  if (!t.device().is_cuda() && t.is_contiguous()) return t.detach();
+  Tensor y = empty(t.shape(), t.dtype(), Device{});
   copy_elements(y, t);
   return y;
 }

@@ -6,7 +6,7 @@
 #include <ostream>
 #include <string>
 
-#include "atlas/tensor/tensor.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -140,8 +140,12 @@ class TensorPrinter {
 /// small numbers switch all to scientific notation; "requires_grad" and the device follow where they apply.
 inline std::string to_string(const Tensor& t, const PrintOptions& options = {}) {
   if (!t) return "undefined";
-  check(!t.device().is_cuda(), "to_string", "{} has to be moved to the CPU to be printed", describe(t));
-  std::string s = detail::TensorPrinter(t, options).text() + " " + describe(t).str();
+  Tensor host = t;
+  if (t.device().is_cuda()) {
+    host = empty(t.shape(), t.dtype(), Device{});
+    copy_elements(host, t);
+  }
+  std::string s = detail::TensorPrinter(host, options).text() + " " + describe(t).str();
   if (t.requires_grad()) s += " requires_grad";
   return s;
 }

@@ -59,6 +59,10 @@ class StridedLoop {
     if (numel_ != 0) rows(0, numel_ / shape_.back(), f);
   }
 
+  /// The merged axes, and operand k's steps along them.
+  const Shape& lengths() const { return shape_; }
+  const Shape& strides(int k) const { return stride_[at(k)]; }
+
   /// Where element `i` of the row-major order is, in each operand.
   Offsets offsets(int64_t i) const {
     Offsets o{};

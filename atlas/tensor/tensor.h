@@ -77,17 +77,29 @@ class Tensor {
   /// Pointer to the first element, untyped.
   void* raw() const { return static_cast<char*>(impl().storage->data()) + impl().offset * item_size(dtype()); }
 
-  /// The only element of a one-element tensor, converted to T. @throws Error when there are more or none.
+  /// The only element of a one-element tensor, converted to T; waits for the device. @throws Error when there are more
+  /// or none.
   template <class T = double>
   T item() const {
     check(numel() == 1, "item", "needs a tensor of one element, got shape {}", shape());
-    return visit_any(dtype(), [&](auto tag) { return convert<T>(*data<decltype(tag)>()); });
+    return visit_any(dtype(), [&](auto tag) {
+      auto value = tag;
+      if constexpr (kWithCuda)
+        if (device().is_cuda()) {
+          cuda::copy_bytes(&value, Device{}, raw(), device(), sizeof value);
+          return convert<T>(value);
+        }
+      return convert<T>(*data<decltype(tag)>());
+    });
   }
   /// The element at an index, by reference: x.at<float>({2, 0}). Negative indices count from the end.
-  /// @throws Error for a wrong type, a wrong number of indices or an index out of range.
+  /// @throws Error for a wrong type, a wrong number of indices, an index out of range, or a tensor that is not on the
+  /// CPU.
   template <class T>
   T& at(std::initializer_list<int64_t> index) const {
     check(static_cast<int>(index.size()) == dim(), "at", "{} indices for a tensor of shape {}", index.size(), shape());
+    check(!device().is_cuda(), "at",
+          "the tensor is on {}, where the host cannot read an element (use x.to(Device{{}}))", device().str());
     int64_t where = 0;
     int axis = 0;
     for (int64_t i : index) {
@@ -160,11 +172,11 @@ class Tensor {
 /// What describe() returns: text that is made when it is read. Lives as long as the tensor it is about.
 struct Description {
   const Tensor& tensor;
-  /// "float32[2,3]" or "float32[2,3] on cuda:0"; "undefined" for an undefined tensor.
+  /// "float32[2,3]", with " on cuda:0" where that is not the default device; "undefined" for an undefined tensor.
   std::string str() const {
     if (!tensor) return "undefined";
     std::string s = std::string(name(tensor.dtype())) + tensor.shape().str();
-    return tensor.device().is_cuda() ? s + " on " + tensor.device().str() : s;
+    return tensor.device() != default_device() ? s + " on " + tensor.device().str() : s;
   }
   operator std::string() const { return str(); }
 };
@@ -173,7 +185,7 @@ struct Description {
 inline Description describe(const Tensor& t) { return {t}; }
 
 /// A fresh uninitialised contiguous tensor.
-inline Tensor empty(const Shape& shape, DType dtype = float32, Device device = {}) {
+inline Tensor empty(const Shape& shape, DType dtype = float32, Device device = default_device()) {
   int64_t bytes = 0;
   check(!__builtin_mul_overflow(shape.numel(), item_size(dtype), &bytes), "empty", "the size of {} overflows 64 bits",
         shape);
@@ -252,6 +264,18 @@ decltype(auto) visit_float(const Tensor& x, std::string_view op, F&& f) {
         "needs float32 or float64, got {} (convert with .to(atlas::float32))", describe(x));
   return visit_float(x.dtype(), op, std::forward<F>(f));
 }
+
+/// Whether float ops compute with x: float32 and float64 everywhere, bfloat16 (in float32 inside) on CUDA devices.
+inline bool computes_as_float(const Tensor& x) {
+  return x.dtype() == float32 || x.dtype() == float64 || (x.dtype() == bfloat16 && x.device().is_cuda());
+}
+/// @throws Error naming `op` unless it is so.
+inline void check_float(const Tensor& x, std::string_view op) {
+  check(x.defined(), op, "the operand is undefined");
+  check(computes_as_float(x), op, "needs float32 or float64, got {} (convert with .to(atlas::float32))", describe(x));
+}
+/// The type of statistics and states beside x: float32 for bfloat16, else x's own.
+inline DType statistics_dtype(const Tensor& x) { return x.dtype() == bfloat16 ? float32 : x.dtype(); }
 
 /// visit_number() of x's dtype, with x in the error.
 template <class F>

@@ -219,7 +219,7 @@ inline PanelRow mambavision_row(const AttentionRecord& record, const AttentionPi
   PanelRow row{heading(record.layer, false), q.stride, {}};
   const HeatMap own = heat_map(record.read_by(0, o.y / q.stride, o.x / q.stride)[0], o.head);
   row.panels.push_back({{own}, {0}, true, {{"read by the patch (red)"}, {"window: " + window_text(own), 0}}});
-  HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width})};
+  HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width}, float32, Device{})};
   const double tokens = static_cast<double>(all.share.numel());
   for (int64_t r = 0; r < q.layout.height; ++r) {
     for (int64_t c = 0; c < q.layout.width; ++c) {
@@ -303,7 +303,7 @@ ATLAS_INLINE Tensor attention_picture(models::Classifier& model, const Tensor& i
   const NoGrad off;
   AttentionRecorder recorder(
       model, [&](const std::string& layer) { return std::find(wanted.begin(), wanted.end(), layer) != wanted.end(); });
-  model(input.unsqueeze(0));
+  model(input.unsqueeze(0).to(model.device()));
   std::vector<detail::PanelRow> rows;
   for (const AttentionRecord& record : recorder.records())
     if (record.pass != "up") rows.push_back(atlas ? detail::atlas_row(record, o) : detail::mambavision_row(record, o));

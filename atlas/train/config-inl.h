@@ -99,6 +99,7 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   };
   one_of(c.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
   one_of(c.schedule, "schedule", {"cosine", "multistep", "constant"});
+  one_of(c.precision, "precision", {"float32", "bf16"});
   one_of(c.crop, "crop", {"pad", "random-resized", "none"});
   need(c.threads <= 4096, "threads", c.threads, "at most 4096");
   need(c.workers <= 256, "workers", c.workers, "at most 256");

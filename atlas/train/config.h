@@ -75,6 +75,7 @@ struct TrainConfig {
   int64_t threads = 0;
   int64_t workers = 1;
   int64_t checkpoint_steps = 0;
+  std::string precision = "float32";
 };
 
 /// Calls visit(name, field, help) for every setting, in the order of the help text. `name` is the JSON key; the command
@@ -144,6 +145,9 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("seed", c.seed, "seed of weights, order, augmentation and dropout");
   visit("threads", c.threads, "threads for computing (0 = all cores); results do not depend on it");
   visit("workers", c.workers, "threads that read and augment images (0 = none); results do not depend on it");
+  visit("precision", c.precision,
+        "float32, or bf16: products, convolutions, attention and scans in bfloat16 (on CUDA devices; weights and their "
+        "updates stay float32)");
   visit("checkpoint_steps", c.checkpoint_steps, "also save a checkpoint every this many updates (0 = once per epoch)");
 }
 

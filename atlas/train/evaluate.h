@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "atlas/data/loader.h"
+#include "atlas/data/feed.h"
 #include "atlas/data/plot.h"
 #include "atlas/models/classifier.h"
 #include "atlas/ops/loss.h"
@@ -31,16 +31,18 @@ Evaluation evaluate(models::Classifier& model, data::Loader& loader, Progress& p
   const bool training = model.training();
   model.eval();
   Evaluation result(model.num_classes());
-  loader.start_epoch(0);
-  for (data::Batch batch; !stop() && loader.next(batch);) {
-    const Tensor logits = model(batch.images);
-    result.loss.add(cross_entropy(logits, batch.labels).item(), static_cast<double>(batch.labels.numel()));
-    result.accuracy.add(logits, batch.labels);
-    result.confusion.add(logits, batch.labels);
+  data::Feed feed(loader, model.device());
+  feed.start_epoch(0);
+  for (data::Batch batch; !stop() && feed.next(batch);) {
+    // The batch is small after the model: the numbers are made on the host, which waits once for all of them.
+    const Tensor logits = on_host(model(batch.images).to(float32)), labels = on_host(batch.labels);
+    result.loss.add(cross_entropy(logits, labels).item(), static_cast<double>(labels.numel()));
+    result.accuracy.add(logits, labels);
+    result.confusion.add(logits, labels);
     const Tensor best = argmax(logits, 1);
     for (size_t i = 0; i < batch.indices.size(); ++i) {
       result.indices.push_back(batch.indices[i]);
-      result.labels.push_back(batch.labels.at<int64_t>({static_cast<int64_t>(i)}));
+      result.labels.push_back(labels.at<int64_t>({static_cast<int64_t>(i)}));
       result.predictions.push_back(best.at<int64_t>({static_cast<int64_t>(i)}));
     }
     progress.update(

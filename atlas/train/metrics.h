@@ -44,7 +44,7 @@ void for_each_row(std::string_view op, const Tensor& logits, const Tensor& targe
              (is_floating(target.dtype()) && target.dim() == 2 && target.size(1) == classes)),
         op, "needs targets int64[{}] or soft ones [{},{}], got {}", rows, rows, classes, describe(target));
   // Float64 holds every class number and every float exactly.
-  Tensor x = empty(logits.shape(), float64), t = empty(target.shape(), float64);
+  Tensor x = empty(logits.shape(), float64, Device{}), t = empty(target.shape(), float64, Device{});
   copy_elements(x, logits);
   copy_elements(t, target);
   for (int64_t b = 0; b < rows; ++b) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "atlas/data/augment.h"
 #include "atlas/data/loader.h"
@@ -66,6 +67,21 @@ inline data::Transform train_transform(const TrainConfig& c) {
   steps.push_back(normalisation_of(c));
   if (c.erase > 0) steps.push_back(data::RandomErasing{c.erase});
   return data::Compose{std::move(steps)};
+}
+
+/// The same pipeline cut in two: the host's part of training images, and what is left to the device.
+inline std::pair<data::Transform, data::DeviceAugment> split_train_transform(const TrainConfig& c) {
+  const FitImage fit{c.image_size, c.eval_crop, c.crop == "pad"};
+  data::Transform host = fit;
+  if (c.crop == "random-resized") host = data::RandomResizedCrop{c.image_size, c.image_size, {c.min_crop_scale, 1.0}};
+  return {host,
+          {.height = c.image_size,
+           .width = c.image_size,
+           .padding = c.crop == "pad" ? c.crop_padding : -1,
+           .flip = c.flip,
+           .jitter = c.color_jitter,
+           .normalise = normalisation_of(c),
+           .erase = c.erase}};
 }
 
 /// The transforms of test images.

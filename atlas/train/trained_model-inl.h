@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "atlas/core/select_device.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
@@ -49,7 +50,7 @@ ATLAS_INLINE Tensor TrainedModel::classify(const Tensor& image) const {
   NoGrad off;
   data::Rng rng(0, data::Purpose::sample, 0, 0);
   const Tensor x = data::to_float(transform(image, rng));
-  return softmax((*model)(x.unsqueeze(0))).select(0, 0);
+  return on_host(softmax((*model)(x.unsqueeze(0).to(device)).to(float32))).select(0, 0);
 }
 
 namespace detail {
@@ -84,6 +85,7 @@ ATLAS_INLINE void read_image_size(const std::string& text, data::EvaluationSetti
 
 ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   constexpr const char* op = "model";
+  const Device device = select_device(source.device);
   const bool own = !source.checkpoint.empty();
   check(own != !source.model.empty(), op, "{}",
         own ? "--checkpoint says which model it is: leave --model out"
@@ -125,6 +127,8 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   } else if (!own) {
     for (int64_t i = 0; i < t.model->num_classes(); ++i) t.classes.push_back(fmt::format("class {}", i));
   }
+  t.device = device;
+  t.model->to(device);
   return t;
 }
 
@@ -145,7 +149,7 @@ ATLAS_INLINE std::vector<std::string> read_class_names(const std::string& path, 
 }
 
 ATLAS_INLINE std::vector<Guess> best_guesses(const Tensor& probabilities, int64_t count) {
-  const auto [values, classes] = topk(probabilities, std::min(count, probabilities.size(0)), 0);
+  const auto [values, classes] = topk(on_host(probabilities), std::min(count, probabilities.size(0)), 0);
   std::vector<Guess> guesses;
   for (int64_t i = 0; i < values.size(0); ++i)
     guesses.push_back({classes.at<int64_t>({i}), static_cast<double>(values.at<float>({i}))});

@@ -17,10 +17,11 @@ struct TrainedModel {
   TrainConfig config;                         ///< of the run; for published weights just the model's name and options
   std::vector<std::string> classes;           ///< one name for each logit
   std::unique_ptr<models::Classifier> model;  ///< in inference mode, with the averaged weights when the run kept them
+  Device device;                              ///< where the model is, and images have to be
   data::Transform transform;                  ///< from a uint8 image [H,W,3] to what the model was tested on
   std::string notes;                          ///< what loading left out, one line; mostly empty
 
-  /// Class probabilities of one picture.   uint8 [H,W,3] -> float32 [classes]
+  /// Class probabilities of one picture, on the CPU.   uint8 [H,W,3] -> float32 [classes]
   Tensor classify(const Tensor& image) const;
 };
 
@@ -39,6 +40,7 @@ struct ModelSource {
   std::string precision;
   double crop = 0;
   bool ema = false;
+  std::string device = "auto";
 };
 
 /// Calls visit(option, field, help) for every field.
@@ -56,6 +58,7 @@ void for_each_option(Source& s, Visitor&& visit) {
         "pixels to resize to: 384, 640x480 (width x height), or native for pictures as they are; default: the model's "
         "own");
   visit("--crop", s.crop, "share of the resized picture's side that the centre crop keeps; 0: as published");
+  visit("--device", s.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there");
   visit("--ema", s.ema, "take the averaged weights of the file in --weights, where it has them");
 }
 

@@ -11,12 +11,15 @@
 #include <optional>
 #include <span>
 
-#include "atlas/autograd/backward.h"
+#include "atlas/autograd/autocast.h"
 #include "atlas/core/profile.h"
+#include "atlas/core/select_device.h"
+#include "atlas/data/feed.h"
 #include "atlas/io/checkpoint.h"
-#include "atlas/nn/finite_guard.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/ema.h"
+#include "atlas/train/curves.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/evaluate.h"
 #include "atlas/train/interrupt.h"
 #include "atlas/train/log.h"
@@ -24,55 +27,30 @@
 #include "atlas/train/run_folder.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
+#include "atlas/train/step.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
 namespace detail {
 
-inline std::vector<double> column(const std::vector<LogRow>& rows, const std::string& name) {
-  std::vector<double> values;
-  for (const LogRow& row : rows)
-    for (const auto& [key, value] : row)
-      if (key == name)
-        values.push_back(std::visit(
-            [](const auto& v) -> double {
-              if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>)
-                return static_cast<double>(v);
-              else
-                return std::nan("");
-            },
-            value));
-  return values;
-}
-
-/// Loss and accuracy over the epochs, one chart above the other.
-inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) {
-  const std::vector<double> epochs = column(rows, "epoch");
-  const auto percent = [&](const char* name) {
-    std::vector<double> v = column(rows, name);
-    for (double& x : v) x *= 100;
-    return v;
-  };
-  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training,
-                         std::vector<double> test) {
-    data::ChartOptions o;
-    o.title = name;
-    o.x_label = "epoch";
-    o.y_label = y_label;
-    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}},
-                            o);
-  };
-  return data::stack_pictures(
-      {chart(title + ": loss", "cross-entropy", column(rows, "train_loss"), column(rows, "test_loss")),
-       chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
-}
-
 /// One training run, from the first to the last line it prints.
 class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : c_((train::validate(config), config)), o_(options), schedule_(make_schedule(c_)) {
+    device_ = select_device(o_.device);
+    check(c_.precision == "float32" || device_.is_cuda(), "precision",
+          "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
+    check(o_.augment == "auto" || o_.augment == "host" || o_.augment == "device", "augment",
+          "'{}' is unknown; there are auto, host and device", o_.augment);
+    check(!o_.cuda_graph || c_.accumulate == 1, "cuda-graph",
+          "accumulate = {}: gradients of several batches are not added up in a graph; use a larger batch_size",
+          c_.accumulate);
+    check(!o_.cuda_graph || o_.profile.empty(), "cuda-graph",
+          "kernels of a graph are not profiled one by one: leave --profile or --cuda-graph out");
+    check(!o_.cuda_graph || device_.is_cuda(), "cuda-graph", "a step can only be captured on a CUDA device, not on {}",
+          device_.str());
     if (!o_.profile.empty()) profile_program(o_.profile);
     if (c_.threads > 0) set_num_threads(static_cast<int>(c_.threads));
     manual_seed(static_cast<uint64_t>(c_.seed));
@@ -82,9 +60,23 @@ class Run {
     std::string left_out;
     if (fresh && !c_.weights.empty()) left_out = load_weights(*model_, c_.weights, {.head = c_.keep_head});
     freeze_parts(*model_, c_.freeze);
-    train_loader_ = std::make_unique<data::Loader>(sets_.train, train_loader_options(c_), train_transform(c_));
-    test_loader_ = std::make_unique<data::Loader>(sets_.test, test_loader_options(c_), test_transform(c_));
+    model_->to(device_);
+    data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
+    training.pinned = testing.pinned = device_.is_cuda();
+    data::Transform transform = train_transform(c_);
+    if (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda())) {
+      auto [host, rest] = split_train_transform(c_);
+      transform = host;
+      training.on_device = std::make_shared<const data::DeviceAugment>(rest);
+    }
+    train_loader_ = std::make_unique<data::Loader>(sets_.train, training, transform);
+    feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
+    test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, test_transform(c_));
     optimizer_ = make_optimizer(c_, *model_);
+    step_of_ =
+        std::make_unique<GradientStep>(*model_, *optimizer_,
+                                       StepOptions{device_, c_.batch_size, c_.accumulate, c_.precision == "bf16",
+                                                   o_.cuda_graph, [this](const StepResult& r) { check_loss(r); }});
     if (c_.ema > 0) ema_ = std::make_unique<Ema>(*model_, EmaOptions{.decay = c_.ema, .ramp = true});
     updates_per_epoch_ = train_loader_->batches() / c_.accumulate;
     prepare();
@@ -189,7 +181,7 @@ class Run {
     now.epoch = epoch_;
     now.step = step_;
     now.best_metric = best_;
-    Tensor state = empty({4}, float64);
+    Tensor state = empty({4}, float64, Device{});
     const double values[4] = {static_cast<double>(batches_done), train_loss_sum_, train_right_, train_images_};
     std::copy(values, values + 4, state.data<double>());
     now.extra["epoch_so_far"] = state;
@@ -197,9 +189,10 @@ class Run {
   }
 
   void print_header() const {
-    fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {} threads\n", c_.model,
+    fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model,
                static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(),
-               sets_.test->size(), sets_.train->num_classes(), num_threads());
+               sets_.test->size(), sets_.train->num_classes(),
+               describe_place(device_) + (c_.precision == "bf16" ? ", bf16" : ""));
     if (!o_.eval_only) {
       fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_,
                  c_.batch_size, c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr,
@@ -213,13 +206,13 @@ class Run {
   bool train_epoch() {
     const int64_t batches = updates_per_epoch_ * c_.accumulate;
     Progress bar(fmt::format("epoch {:>{}}/{}", epoch_ + 1, digits(), c_.epochs), batches, {}, first_batch_);
-    train_loader_->start_epoch(epoch_, first_batch_);
+    feed_->start_epoch(epoch_, first_batch_);
     started_ = std::chrono::steady_clock::now();
     const double before = train_images_;
-    for (data::Batch batch; train_loader_->next(batch) && batch.number < batches;) {
+    for (data::Batch batch; feed_->next(batch) && batch.number < batches;) {
       train_batch(batch);
-      bar.update(batch.number + 1, {.loss = train_loss_sum_ / train_images_,
-                                    .accuracy = train_right_ / train_images_,
+      bar.update(batch.number + 1, {.loss = train_loss_sum_ / std::max(train_images_, 1.0),
+                                    .accuracy = train_right_ / std::max(train_images_, 1.0),
                                     .images = static_cast<int64_t>(train_images_ - before)});
       if ((batch.number + 1) % c_.accumulate != 0) continue;
       update(batch.number / c_.accumulate);
@@ -236,25 +229,27 @@ class Run {
   }
 
   void train_batch(const data::Batch& batch) {
-    const Tensor& target = batch.targets ? batch.targets : batch.labels;
-    const Generator generator = default_generator();
-    const Tensor logits = (*model_)(batch.images);
-    const Tensor loss = cross_entropy(logits, target);
-    const double value = loss.item();
-    if (!std::isfinite(value)) {
-      default_generator() = generator;
-      explain_bad_loss(batch.images, value);
+    done_.push_back((*step_of_)(batch));
+    if (!device_.is_cuda()) count_results();
+  }
+  void check_loss(const StepResult& r) {
+    const double value = r.loss.item();
+    if (std::isfinite(value)) return;
+    default_generator() = r.generator;
+    explain_bad_loss(r.images, value);
+  }
+  /// Losses and hits of the batches since the last call.
+  void count_results() {
+    for (const StepResult& r : done_) {
+      if (device_.is_cuda()) check_loss(r);
+      Accuracy accuracy;
+      accuracy.add(r.logits, r.target);
+      const auto images = static_cast<double>(accuracy.count());
+      train_loss_sum_ += r.loss.item() * images;
+      train_right_ += std::round(accuracy.top1() * images);
+      train_images_ += images;
     }
-    if (c_.accumulate == 1)
-      backward(loss);
-    else
-      backward(loss, full({}, 1.0 / static_cast<double>(c_.accumulate), loss.dtype()));
-    Accuracy accuracy;
-    accuracy.add(logits, target);
-    const auto images = static_cast<double>(accuracy.count());
-    train_loss_sum_ += value * images;
-    train_right_ += std::round(accuracy.top1() * images);
-    train_images_ += images;
+    done_.clear();
   }
 
   /// One optimiser update, the `index`-th of this epoch.
@@ -262,10 +257,11 @@ class Run {
     const double lr = schedule_.lr(epoch_ * updates_per_epoch_ + index, updates_per_epoch_);
     const double norm =
         c_.clip_norm > 0 ? clip_grad_norm(*optimizer_, c_.clip_norm) : grad_norm(optimizer_->parameters());
+    count_results();  // the device has been waited for
     if (!std::isfinite(norm)) explain_bad_gradient(lr);
     optimizer_->set_lr(lr);
     optimizer_->step();
-    optimizer_->zero_grad();
+    step_of_->forget_gradients();
     if (ema_) ema_->update();
     ++step_;
   }
@@ -283,36 +279,24 @@ class Run {
     return schedule_.lr(std::min(step_, c_.epochs * updates_per_epoch_ - 1), updates_per_epoch_);
   }
   [[noreturn]] void explain_bad_loss(const Tensor& images, double value) {
-    // The same pass once more, looking at every module: the generator was set back, so dropout draws the same numbers.
-    std::string culprit;
-    {
-      NoGrad off;
-      FiniteGuard guard(*model_);
-      (*model_)(images);
-      culprit = guard.first_bad();
-    }
-    const bool input = !all_finite(images);
     throw TrainingStopped(
         fmt::format("[train] the loss became {} {} The first output that is not finite is that of {}.",
                     std::isnan(value) ? "NaN" : "infinite", where_it_stopped(present_lr()),
-                    input             ? "the data loader (the images themselves)"
-                    : culprit.empty() ? "the loss itself"
-                                      : "module '" + culprit + "'"));
+                    first_that_is_not_finite(*model_, images, c_.precision == "bf16")));
   }
   [[noreturn]] void explain_bad_gradient(double lr) {
-    std::string name = "?";
-    for (const auto& [key, parameter] : model_->named_parameters())
-      if (parameter.grad() && !all_finite(parameter.grad())) name = key;  // the last one is the first in backward order
     throw TrainingStopped(
         fmt::format("[train] a gradient is not finite {} The loss was finite; the parameter nearest to it with a bad "
                     "gradient is '{}'.",
-                    where_it_stopped(lr), name));
+                    where_it_stopped(lr), nearest_bad_gradient(*model_)));
   }
 
   Evaluation evaluate_now(const std::string& label) {
     std::optional<Ema::Swapped> averaged;
     if (ema_) averaged.emplace(ema_->swap());
     Progress bar(label, test_loader_->batches());
+    std::optional<Autocast> mixed;
+    if (c_.precision == "bf16") mixed.emplace();
     Evaluation result = evaluate(*model_, *test_loader_, bar, [&] { return interrupt_.requested(); });
     check(result.accuracy.count() > 0 || interrupt_.requested(), "train",
           "none of the {} test images of {} could be read", sets_.test->size(), c_.data);
@@ -333,7 +317,7 @@ class Run {
                  {"test_top5", test.accuracy.top5()},
                  {"images_per_second", images_per_second_},
                  {"seconds", seconds},
-                 {"peak_memory_mib", static_cast<double>(memory_stats().peak) / (1 << 20)}});
+                 {"peak_memory_mib", static_cast<double>(memory_stats_of(device_).peak) / (1 << 20)}});
     train_loss_sum_ = train_right_ = train_images_ = 0;
     const bool better = test.accuracy.top1() > best_;
     if (better) best_ = test.accuracy.top1();
@@ -375,12 +359,16 @@ class Run {
 
   TrainConfig c_;
   RunOptions o_;
+  Device device_;
+  std::vector<StepResult> done_;  // batches whose results were not read yet
   Schedule schedule_;
   InterruptGuard interrupt_;
   data::DataPair sets_;
   std::unique_ptr<models::Classifier> model_;
   std::unique_ptr<data::Loader> train_loader_, test_loader_;
+  std::unique_ptr<data::Feed> feed_;
   std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<GradientStep> step_of_;
   std::unique_ptr<Ema> ema_;
   std::unique_ptr<RunLog> log_;
   std::string loaded_;  // the checkpoint this run came from

@@ -24,10 +24,9 @@ Tensor plus(const Tensor& a, const Tensor& b) {
 /// y = a * b elementwise; saves both.
 Tensor times(const Tensor& a, const Tensor& b) {
   const auto product = [](const Tensor& p, const Tensor& q) {
-    Tensor y = copy_of(p);
-    const Tensor c = copy_of(q);
-    for (int64_t i = 0; i < y.numel(); ++i) y.data<float>()[i] *= c.data<float>()[i];
-    return y;
+    std::vector<float> y = to_vector<float>(p), c = to_vector<float>(q);
+    for (size_t i = 0; i < y.size(); ++i) y[i] *= c[i];
+    return from_vector(y, p.shape());
   };
   return record("times", product(a, b), {a, b},
                 [product, a = Saved(a, "times"), b = Saved(b, "times")](const Tensor& dy) {
@@ -67,12 +66,12 @@ TEST_CASE("shared gradients are never changed in place") {
   Tensor a = leaf(1, {2}), b = leaf(1, {2});
   const Tensor seed = ones({2});
   backward(plus(plus(a, b), a), seed);  // plus hands the same dy to both sides
-  CHECK(seed.at<float>({0}) == 1);
-  CHECK(a.grad().at<float>({1}) == 2);
-  CHECK(b.grad().at<float>({1}) == 1);
+  CHECK(seed[0].item<float>() == 1);
+  CHECK(a.grad()[1].item<float>() == 2);
+  CHECK(b.grad()[1].item<float>() == 1);
   a.grad().fill_(100);
-  CHECK(b.grad().at<float>({0}) == 1);
-  CHECK(seed.at<float>({1}) == 1);
+  CHECK(b.grad()[0].item<float>() == 1);
+  CHECK(seed[1].item<float>() == 1);
 }
 
 TEST_CASE("hooks see the accumulated gradient, once per pass, and may replace it") {
@@ -122,7 +121,7 @@ TEST_CASE("a saved tensor that was changed in place is found out, through views 
   CHECK_THROWS_WITH_AS(a.fill_(1),
                        doctest::Contains("[fill_] changing float32[2] in place would invalidate its gradient"), Error);
   const NoGrad off;
-  CHECK(a.fill_(1).at<float>({0}) == 1);
+  CHECK(a.fill_(1)[0].item<float>() == 1);
 }
 
 TEST_CASE("a second backward through a freed graph is an error; keep_graph allows it") {
@@ -176,18 +175,18 @@ TEST_CASE("a chain of 100,000 ops runs backward and is destroyed without recursi
   Tensor y = x;
   for (int i = 0; i < 100000; ++i) y = plus(scaled(y, 0.5), scaled(y, 0.5));
   y = Tensor();  // destroyed without having been used
-  const int64_t before = memory_stats().current;
+  const int64_t before = memory_stats(default_device()).current;
   { const Tensor z = times(x, x); }
-  CHECK(memory_stats().current == before);
+  CHECK(memory_stats(default_device()).current == before);
 }
 
 TEST_CASE("backward frees saved tensors") {
   Tensor x = leaf(1, {1000});
-  const int64_t before = memory_stats().current;
+  const int64_t before = memory_stats(default_device()).current;
   const Tensor y = times(scaled(x, 2), scaled(x, 3));
-  CHECK(memory_stats().current > before + 3 * 4000);
+  CHECK(memory_stats(default_device()).current > before + 3 * 4000);
   backward(y, ones({1000}));
-  CHECK(memory_stats().current < before + 3 * 4096);  // y and the gradient
+  CHECK(memory_stats(default_device()).current < before + 3 * 4096);  // y and the gradient
 }
 
 TEST_CASE("the result of a cheap op is computed again in backward instead of kept") {
@@ -201,17 +200,17 @@ TEST_CASE("the result of a cheap op is computed again in backward instead of kep
     });
   };
   const Tensor x = leaf(2, {kCount}), w = leaf(5, {kCount});
-  const int64_t before = memory_stats().current;
+  const int64_t before = memory_stats(default_device()).current;
   Tensor y = times(cheap(x), w);
-  CHECK(memory_stats().current <= before + kBytes);  // y; neither 3 x nor copies of x and w
+  CHECK(memory_stats(default_device()).current <= before + kBytes);  // y; neither 3 x nor copies of x and w
   CHECK(again == 0);
   const Tensor seed = ones({kCount});
   backward(y, seed, true);
   CHECK(again == 1);
-  CHECK(x.grad().at<float>({7}) == 15);
-  CHECK(w.grad().at<float>({7}) == 6);
+  CHECK(x.grad()[7].item() == 15);
+  CHECK(w.grad()[7].item() == 6);
   backward(y, seed);
-  CHECK(w.grad().at<float>({7}) == 12);
+  CHECK(w.grad()[7].item() == 12);
   y = Tensor();
 
   // Of two cheap ops in a row, the second has nothing in memory to start from: its result is kept.
@@ -219,14 +218,14 @@ TEST_CASE("the result of a cheap op is computed again in backward instead of kep
   y = times(cheap(cheap(x)), w);
   backward(y, seed);
   CHECK(again == 0);  // cheap() itself saved x for recomputation only
-  CHECK(w.grad().at<float>({7}) == 12 + 18);
+  CHECK(w.grad()[7].item() == 12 + 18);
 
   // Small tensors are kept.
   again = 0;
   const Tensor a = leaf(2, {100}), b = leaf(5, {100});
   backward(times(cheap(a), b), ones({100}));
   CHECK(again == 0);
-  CHECK(b.grad().at<float>({7}) == 6);
+  CHECK(b.grad()[7].item() == 6);
 
   // What it starts from must not have changed meanwhile.
   Tensor z = times(cheap(x), w);

@@ -12,17 +12,16 @@ namespace {
 /// y = a * b elementwise, float64; saves both.
 Tensor times(const Tensor& a, const Tensor& b) {
   const auto product = [](const Tensor& p, const Tensor& q) {
-    Tensor y = copy_of(p);
-    const Tensor c = copy_of(q);
-    for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] *= c.data<double>()[i];
-    return y;
+    std::vector<double> y = to_vector<double>(p), c = to_vector<double>(q);
+    for (size_t i = 0; i < y.size(); ++i) y[i] *= c[i];
+    return from_vector(y, p.shape());
   };
   return record("times", product(a, b), {a, b},
                 [product, a = Saved(a, "times"), b = Saved(b, "times")](const Tensor& dy) {
                   return Grads{product(dy, b()), product(dy, a())};
                 });
 }
-std::vector<double> values(const Tensor& t) { return {t.data<double>(), t.data<double>() + t.numel()}; }
+std::vector<double> values(const Tensor& t) { return to_vector<double>(t); }
 }  // namespace
 
 TEST_CASE("gradients, values and random numbers are those of the plain run") {
@@ -58,7 +57,7 @@ TEST_CASE("only captured parameters need gradients; grad mode off; errors pass")
   w.set_requires_grad();
   const Tensor x = full({3}, 5, float64);
   backward(checkpoint([&](const Tensor& a) { return times(a, w); }, x), ones({3}, float64));
-  CHECK(w.grad().at<double>({0}) == 5);
+  CHECK(w.grad()[0].item<double>() == 5);
   {
     const NoGrad off;
     CHECK_FALSE(checkpoint([&](const Tensor& a) { return times(a, w); }, x).requires_grad());
@@ -90,12 +89,12 @@ TEST_CASE("peak memory: blocks of a chain keep only their inputs") {
   };
   const auto peak = [&](bool with) {
     x.zero_grad();
-    reset_peak_memory();
-    const int64_t start = memory_stats().current;
+    reset_peak_memory(default_device());
+    const int64_t start = memory_stats(default_device()).current;
     Tensor y = x;
     for (int i = 0; i < 8; ++i) y = with ? checkpoint(block, y) : block(y);
     backward(y, ones_like(y));
-    return memory_stats().peak - start;
+    return memory_stats(default_device()).peak - start;
   };
   const int64_t plain = peak(false), less = peak(true);
   CHECK(plain > 100 * n * 8);

@@ -11,14 +11,14 @@ namespace {
 using Inputs = std::vector<Tensor>;
 /// y = x^2 with dx = factor * x * dy; `flat` reads dy as if it were contiguous.
 Tensor square_with(const Tensor& x, double factor, bool flat = false) {
-  const Tensor c = copy_of(x);
-  Tensor y = empty_like(c);
-  for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] = c.data<double>()[i] * c.data<double>()[i];
-  return record("square", std::move(y), {x}, [=, saved = Saved(x, "square")](const Tensor& dy) {
-    const Tensor g = flat ? dy : contiguous(dy), v = contiguous(saved());
-    Tensor dx = empty_like(v);
-    for (int64_t i = 0; i < dx.numel(); ++i) dx.data<double>()[i] = factor * v.data<double>()[i] * g.data<double>()[i];
-    return Grads{dx};
+  std::vector<double> y = to_vector<double>(x);
+  for (double& e : y) e *= e;
+  return record("square", from_vector(y, x.shape()), {x}, [=, saved = Saved(x, "square")](const Tensor& dy) {
+    const Shape strides = contiguous_strides(dy.shape());
+    const auto g = to_vector<double>(flat ? raw_view(dy, dy.shape(), strides, dy.offset()) : dy);
+    std::vector<double> dx = to_vector<double>(saved());
+    for (size_t i = 0; i < dx.size(); ++i) dx[i] *= factor * g[i];
+    return Grads{from_vector(dx, dy.shape())};
   });
 }
 }  // namespace
@@ -31,7 +31,7 @@ TEST_CASE("right gradients pass; inputs stay as they were") {
   CHECK(r.max_difference < 1e-6);
   CHECK_FALSE(x.requires_grad());
   for (int64_t i = 0; i < 4; ++i)
-    for (int64_t j = 0; j < 3; ++j) CHECK(x.at<double>({i, j}) == before.at<double>({i, j}));
+    for (int64_t j = 0; j < 3; ++j) CHECK(x[i][j].item<double>() == before[i][j].item<double>());
   GradcheckOptions few;
   few.max_elements = 5;
   CHECK(gradcheck([](const Inputs& v) { return square_with(v[0], 2); }, {randn({1000}, float64)}, few).checked == 5);

@@ -1,4 +1,5 @@
 // 16-bit floats against their definitions, over all 65536 patterns; conversions between element types.
+// ctest-device: cpu
 #include "atlas/core/dtype.h"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
 // The float32 functions against the standard library in float64: error in units in the last place, and special values.
+// ctest-device: cpu
 #include "atlas/core/math.h"
 
 #include <doctest/doctest.h>

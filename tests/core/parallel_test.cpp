@@ -1,4 +1,5 @@
 // The thread pool: every index once, exceptions, nesting, resizing, several callers.
+// ctest-device: cpu
 #include "atlas/core/parallel.h"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
 // Philox against the known answers published with Random123, and the generator's streams.
+// ctest-device: cpu
 #include "atlas/core/rng.h"
 
 #include <doctest/doctest.h>

@@ -1,9 +1,11 @@
 // Shapes: overflow, broadcasting, axes; devices by name.
+// ctest-device: cpu
 #include "atlas/core/shape.h"
 
 #include <doctest/doctest.h>
 
 #include "atlas/core/device.h"
+#include "atlas/ops/shape.h"
 
 using namespace atlas;
 

@@ -82,6 +82,63 @@ TEST_CASE("zero bytes need no block; absurd sizes and absent devices are errors"
   CHECK(memory_stats().current == start);
 }
 
+namespace {
+/// Memory of a device with room for `left` bytes; blocks are numbered, not real.
+struct SmallMemory {
+  int64_t* left;
+  void* take(int64_t size) {
+    if (size > *left) return nullptr;
+    *left -= size;
+    return reinterpret_cast<void*>(static_cast<uintptr_t>(*left) + 1);
+  }
+  void give(void*, int64_t size) { *left += size; }
+  void mark_used(void*, int64_t, int64_t) {}
+  std::string shortage() const { return bytes_text(*left) + " free"; }
+};
+}  // namespace
+
+TEST_CASE("a device that is full: cached blocks are given back first, then the error says what there is") {
+  int64_t left = 10000;
+  BlockCache<SmallMemory> cache(SmallMemory{&left});
+  void* a = cache.allocate(4096);
+  cache.deallocate(cache.allocate(4000), 4000);
+  CHECK(left == 10000 - 2 * 4096);
+  CHECK(cache.stats().reserved == 2 * 4096);
+  void* b = cache.allocate(5000);  // the second block had to go
+  CHECK(cache.stats().reserved == 4096 + 5120);
+  CHECK(cache.stats().current == 4096 + 5120);
+  CHECK(cache.stats().system_calls == 3);
+  CHECK_THROWS_WITH_AS(
+      cache.allocate(3 << 20),
+      "[allocate] out of memory: wanted 3.00 MiB with 9.00 KiB in use and nothing cached; 784 bytes free", Error);
+  CHECK(cache.stats().current == 4096 + 5120);  // and everything works on
+  cache.deallocate(a, 4096);
+  CHECK(cache.allocate(4090) == a);
+  cache.deallocate(b, 5000);
+  cache.empty_cache();
+  CHECK(left == 10000 - 4096);
+  CHECK(cache.stats().peak == 4096 + 5120);
+}
+
+TEST_CASE("sizes as text") {
+  CHECK(bytes_text(0) == "0 bytes");
+  CHECK(bytes_text(1023) == "1023 bytes");
+  CHECK(bytes_text(1536) == "1.50 KiB");
+  CHECK(bytes_text(int64_t{79} << 30) == "79.00 GiB");
+  CHECK(bytes_text(int64_t{5} << 50) == "5120.00 TiB");
+}
+
+TEST_CASE("the default device") {
+  const Device before = default_device();
+  set_default_device(Device{});
+  CHECK(default_device() == Device{});
+  if (!kWithCuda)
+    CHECK_THROWS_WITH_AS(set_default_device(Device::parse("cuda:1")),
+                         doctest::Contains("this build of atlas has no CUDA"), Error);
+  CHECK(default_device() == Device{});
+  set_default_device(before);
+}
+
 TEST_CASE("versions count changes; borrowed memory is given back once") {
   Storage s(64, Device{});
   CHECK(s.version() == 0);

@@ -57,7 +57,7 @@ TEST_CASE("a pyramid: other maps get padding, and the coarsest scale is one wind
   for (size_t s = 1; s < 3; ++s) CHECK(p.over_finer(s).windows() == p[s - 1].windows());
   REQUIRE(p.padding(0).shape() == Shape{3 * 5, 256});
   int64_t real = 0;
-  for (int64_t i = 0; i < p.padding(0).numel(); ++i) real += p.padding(0).data<bool>()[i] ? 0 : 1;
+  for (const bool padded : to_vector<bool>(p.padding(0))) real += padded ? 0 : 1;
   CHECK(real == 37 * 70);
   CHECK_FALSE(p.padding(2).defined());
   CHECK(p.read_by(0, 1).front() == 0);
@@ -77,7 +77,7 @@ TEST_CASE("a pyramid: other maps get padding, and the coarsest scale is one wind
 TEST_CASE("what padding holds does not matter") {
   manual_seed(1);
   const AtlasBlock block(small_config(), 3, 0);
-  const AtlasPyramid scales(13, 9, 4, 2, 3, 4);
+  const AtlasPyramid scales(13, 9, 4, 2, 3, 4, nullptr, default_device());
   std::vector<Tensor> x, huge;
   for (size_t s = 0; s < 3; ++s) {
     const Tensor windows = models::detail::to_windows(randn({2, scales[s].height, scales[s].width, 8}), scales[s]);
@@ -139,7 +139,7 @@ TEST_CASE("gradients of a block with padding by finite differences") {
   c.window = 2;
   AtlasBlock block(c, 3, 0);
   block.to(float64);
-  const AtlasPyramid scales(5, 3, 2, 2, 3, 4);
+  const AtlasPyramid scales(5, 3, 2, 2, 3, 4, nullptr, default_device());
   CHECK(scales[0].windows() == 6);
   CHECK(scales[1].windows() == 2);
   std::vector<Tensor> maps;

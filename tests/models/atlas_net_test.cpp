@@ -106,7 +106,7 @@ TEST_CASE("tokens of a map go into windows and back, and pooling does not care h
   const Tensor map = randn({2, 16, 16, 3});
   const Tensor windows = detail::to_windows(map, fine);
   CHECK(windows.shape() == Shape{32, 16, 3});
-  CHECK(windows.at<float>({16 + 4 * 2 + 3, 4 * 1 + 2, 1}) == map.at<float>({1, 2 * 4 + 1, 3 * 4 + 2, 1}));
+  CHECK(windows[16 + 4 * 2 + 3][4 * 1 + 2][1].item<float>() == map[1][2 * 4 + 1][3 * 4 + 2][1].item<float>());
   CHECK(golden::largest_difference(detail::to_map(windows, fine), map) == 0);
   CHECK(golden::largest_difference(detail::regroup(windows, fine, other), detail::to_windows(map, other)) == 0);
   const Tensor pooled = detail::to_windows(max_pool2d(map, 2), coarse);

@@ -11,6 +11,7 @@
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
 #include "tests/source_dir.h"
@@ -20,7 +21,9 @@ namespace golden {
 using namespace atlas;
 
 inline io::SafetensorsFile load(const std::string& name) {
-  return io::load_safetensors(test::source_dir() + "/tests/golden/" + name + ".safetensors");
+  io::SafetensorsFile file = io::load_safetensors(test::source_dir() + "/tests/golden/" + name + ".safetensors");
+  for (auto& [entry, t] : file.tensors) t = t.to(default_device());
+  return file;
 }
 /// The weights that a file carries, under their own names.
 inline StateDict state_of(const io::SafetensorsFile& file) {

@@ -38,7 +38,7 @@ TEST_CASE("layer scale adds the published gammas") {
     CAPTURE(name);
     CHECK(file.tensors.contains("grad." + name));
   }
-  CHECK(model->state_dict().at("levels.3.blocks.1.gamma_2").at<float>({0}) == 0.5f);
+  CHECK(model->state_dict().at("levels.3.blocks.1.gamma_2")[0].item<float>() == 0.5f);
 }
 
 TEST_CASE("maps have strides 4, 8, 16 and 32 and odd images are padded") {

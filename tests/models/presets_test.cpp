@@ -1,3 +1,4 @@
+// ctest-device: cpu
 #include "atlas/models/presets.h"
 
 #include <algorithm>

@@ -69,10 +69,10 @@ TEST_CASE("a derived value is computed once, and again for every kind of change"
   CHECK(get().is(first));
   CHECK(computed == 1);
   w.fill_(3);  // changed in place
-  CHECK(get().at<float>({0}) == 4);
+  CHECK(get()[0].item<float>() == 4);
   CHECK(computed == 2);
   w.detach().add_(ones({4}));  // through another handle
-  CHECK(get().at<float>({0}) == 5);
+  CHECK(get()[0].item<float>() == 5);
   w = w.to(float64);  // converted
   CHECK(get().dtype() == float64);
   other = other.transpose(0, 1);  // another view of the same memory
@@ -88,12 +88,13 @@ TEST_CASE("a derived value is computed once, and again for every kind of change"
   for (int i = 0; i < 10; ++i) {  // memory that is freed and handed out again is not taken for the old
     w = Tensor();
     w = full({4}, i);
-    CHECK(get().at<float>({0}) == static_cast<float>(i + 1));
+    CHECK(get()[0].item<float>() == static_cast<float>(i + 1));
   }
-  w.at<float>({0}) = 100;  // not noticed until it is said
-  CHECK(get().at<float>({0}) != 101);
+  Tensor element = raw_view(w, {}, {}, 0);
+  fill_elements(element, 100);  // not noticed until it is said
+  CHECK(get()[0].item<float>() != 101);
   w.bump_version();
-  CHECK(get().at<float>({0}) == 101);
+  CHECK(get()[0].item<float>() == 101);
 }
 
 TEST_CASE("while gradients are recorded nothing is kept") {
@@ -113,7 +114,7 @@ TEST_CASE("while gradients are recorded nothing is kept") {
   }
   CHECK(get().requires_grad());
   backward(sum(get()));
-  CHECK(w.grad().at<float>({0}) == 2);
+  CHECK(w.grad()[0].item<float>() == 2);
   CHECK(computed == 3);
 }
 

@@ -1,4 +1,5 @@
 // Inference in bfloat16: products against rounded operands, on every instruction set; models against float32.
+// ctest-device: cpu
 #include "atlas/core/precision.h"
 
 #include <doctest/doctest.h>

@@ -5,6 +5,7 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "random_input.h"
 
 using namespace atlas;
@@ -142,10 +143,10 @@ TEST_CASE("masked keys are not read, whatever they hold, and get no gradient") {
     // Two images of three windows each; whole blocks of the long source are masked, and all keys of the short one.
     Tensor q = random({6, 5, 2, 4}, 1, dtype), k = random({6, 7, 2, 4}, 2, dtype), v = random({6, 7, 2, 4}, 3, dtype),
            far = random({2, 1100, 2, 4}, 4, dtype), none = random({1, 3, 2, 4}, 5, dtype);
-    Tensor mask = empty({3, 7}, boolean), far_mask = empty({1, 1100}, boolean), all = empty({1, 3}, boolean);
-    for (int64_t i = 0; i < mask.numel(); ++i) mask.data<bool>()[i] = i % 3 == 1;
-    for (int64_t i = 0; i < 1100; ++i) far_mask.data<bool>()[i] = i < 1090;
-    all.fill_(1);
+    std::vector<uint8_t> thirds;
+    for (int i = 0; i < 21; ++i) thirds.push_back(i % 3 == 1 ? 1 : 0);
+    const Tensor mask = from_vector(thirds, {3, 7}).to(boolean), far_mask = lt(arange(1100), 1090).reshape({1, 1100}),
+                 all = ones({1, 3}, boolean);
     const std::vector<KeyValue> sources{{none, none, all}, {far, far, far_mask}, {k, v, mask}};
     for (Tensor* t : {&q, &k, &v, &far, &none}) t->set_requires_grad();
     const Tensor y = attention(q, sources), want = attention_reference(q, sources);

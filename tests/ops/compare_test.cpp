@@ -16,8 +16,7 @@ namespace {
 /// "1011": a boolean tensor as text.
 std::string bits(const Tensor& t) {
   std::string s;
-  const Tensor c = copy_of(t);
-  for (int64_t i = 0; i < c.numel(); ++i) s += c.data<bool>()[i] ? '1' : '0';
+  for (const bool b : to_vector<bool>(t)) s += b ? '1' : '0';
   return s;
 }
 
@@ -69,10 +68,11 @@ TEST_CASE("many elements in parallel") {
   const Tensor a = test::random({200, 333}, 1, float32), b = test::random({333}, 2, float32);
   CHECK(test::same_for_any_threads([&] { return std::vector<Tensor>{lt(a, b), ge(b, a)}; }));
   int64_t below = 0;
-  const Tensor y = lt(a, b);
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const bool want = a.data<float>()[i] < b.data<float>()[i % 333];
-    REQUIRE(y.data<bool>()[i] == want);
+  const auto y = to_vector<bool>(lt(a, b));
+  const auto p = to_vector<float>(a), q = to_vector<float>(b);
+  for (size_t i = 0; i < p.size(); ++i) {
+    const bool want = p[i] < q[i % 333];
+    REQUIRE(y[i] == want);
     below += want;
   }
   CHECK(below > 0);

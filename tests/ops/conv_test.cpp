@@ -5,12 +5,14 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "random_input.h"
 
 using namespace atlas;
 using test::difference;
 using test::error_of;
+using test::on_cpu;
 using test::random;
 using test::scattered;
 
@@ -36,14 +38,15 @@ void for_each_product(const Shape& x, const Shape& w, const Shape& y, const Conv
             }
 }
 
-/// The convolution in float64, from contiguous tensors.
-Tensor naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dOptions& o) {
+/// The convolution in float64, on the CPU.
+Tensor naive(const Tensor& input, const Tensor& filters, const Tensor& bias_or_none, const Conv2dOptions& o) {
+  const Tensor x = on_cpu(input), w = on_cpu(filters), bias = bias_or_none ? on_cpu(bias_or_none) : Tensor();
   const auto length = [&](int axis) {
     return (x.size(axis) + 2 * o.padding[axis - 1] - o.dilation[axis - 1] * (w.size(axis) - 1) - 1) /
                o.stride[axis - 1] +
            1;
   };
-  Tensor y = empty({x.size(0), length(1), length(2), w.size(0)}, float64);
+  Tensor y = empty({x.size(0), length(1), length(2), w.size(0)}, float64, Device{});
   double* to = y.data<double>();
   for (int64_t i = 0; i < y.numel(); ++i) to[i] = bias ? bias.data<double>()[i % w.size(0)] : 0;
   const double *px = x.data<double>(), *pw = w.data<double>();
@@ -53,8 +56,11 @@ Tensor naive(const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dO
 }
 
 /// Its gradients with respect to x, w and the bias.
-std::vector<Tensor> naive_gradients(const Tensor& x, const Tensor& w, const Tensor& dy, const Conv2dOptions& o) {
-  std::vector<Tensor> d = {zeros(x.shape(), float64), zeros(w.shape(), float64), zeros({w.size(0)}, float64)};
+std::vector<Tensor> naive_gradients(const Tensor& input, const Tensor& filters, const Tensor& seed,
+                                    const Conv2dOptions& o) {
+  const Tensor x = on_cpu(input), w = on_cpu(filters), dy = on_cpu(seed);
+  std::vector<Tensor> d = {zeros(x.shape(), float64, Device{}), zeros(w.shape(), float64, Device{}),
+                           zeros({w.size(0)}, float64, Device{})};
   double *dx = d[0].data<double>(), *dw = d[1].data<double>(), *db = d[2].data<double>();
   const double *px = x.data<double>(), *pw = w.data<double>(), *pdy = dy.data<double>();
   for_each_product(x.shape(), w.shape(), dy.shape(), o, [&](int64_t i, int64_t j, int64_t k) {
@@ -132,7 +138,7 @@ TEST_CASE("conv2d of empty tensors") {
   CHECK(conv2d(empty({1, 5, 5, 3}), empty({0, 3, 3, 3})).shape() == Shape({1, 3, 3, 0}));
   const Tensor b = random({4}, 1, float32);
   const Tensor y = conv2d(empty({1, 2, 2, 0}), empty({4, 1, 1, 0}), b);
-  for (int64_t i = 0; i < 4; ++i) CHECK(y.at<float>({0, 1, 1, i}) == b.at<float>({i}));
+  for (int64_t i = 0; i < 4; ++i) CHECK(y[0][1][1][i].item() == b[i].item());
   Tensor x = empty({0, 5, 5, 3}), w = random({4, 3, 3, 3}, 2, float32);
   w.set_requires_grad();
   const auto grads = grad({conv2d(x, w)}, {w});
@@ -156,14 +162,15 @@ TEST_CASE("conv1d_depthwise equals the definition, with gradients") {
   for (int64_t K : {1, 2, 3, 4, 7})
     for (int64_t L : {1, 2, 5, 40}) {
       const Tensor x = random({2, L, 19}, 1), w = random({K, 19}, 2), b = random({19}, 3);
-      Tensor want = empty(x.shape(), float64);
+      const Tensor xs = on_cpu(x), ws = on_cpu(w), bs = on_cpu(b);
+      Tensor want = empty(x.shape(), float64, Device{});
       for (int64_t n = 0; n < 2; ++n)
         for (int64_t l = 0; l < L; ++l)
           for (int64_t c = 0; c < 19; ++c) {
-            double s = b.at<double>({c});
+            double s = bs.at<double>({c});
             for (int64_t k = 0; k < K; ++k) {
               const int64_t from = l + k - (K - 1) / 2;
-              if (from >= 0 && from < L) s += x.at<double>({n, from, c}) * w.at<double>({k, c});
+              if (from >= 0 && from < L) s += xs.at<double>({n, from, c}) * ws.at<double>({k, c});
             }
             want.at<double>({n, l, c}) = s;
           }

@@ -12,7 +12,7 @@ namespace test {
 
 /// scale * sin(step * i + start), i counting in row-major order.
 inline Tensor wave(const Shape& shape, double step, double start = 0, double scale = 1, DType dtype = float64) {
-  Tensor t = empty(shape, float64), y = empty(shape, dtype);
+  Tensor t = empty(shape, float64, Device{}), y = empty(shape, dtype);
   for (int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = scale * std::sin(step * static_cast<double>(i) + start);
   copy_elements(y, t);
   return y;
@@ -20,10 +20,10 @@ inline Tensor wave(const Shape& shape, double step, double start = 0, double sca
 
 /// A float64 tensor of these values.
 inline Tensor table(const std::vector<double>& values, const Shape& shape) {
-  Tensor t = empty(shape, float64);
+  Tensor t = empty(shape, float64, Device{});
   check(static_cast<size_t>(t.numel()) == values.size(), "table", "{} values for {}", values.size(), shape.str());
   std::copy(values.begin(), values.end(), t.data<double>());
-  return t;
+  return on_device(t);
 }
 
 using Op = std::function<Tensor(const std::vector<Tensor>&)>;

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;

@@ -5,6 +5,7 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "random_input.h"
 
 using namespace atlas;
@@ -16,17 +17,16 @@ using test::scattered;
 namespace {
 
 /// Matrices only: c[m, n] in float64.
-Tensor naive(const Tensor& a, const Tensor& b) {
-  Tensor c = empty({a.size(0), b.size(1)}, float64);
+Tensor naive(const Tensor& left, const Tensor& right) {
+  const Tensor a = test::on_cpu(left.to(float64)), b = test::on_cpu(right.to(float64));
+  Tensor c = empty({a.size(0), b.size(1)}, float64, Device{});
   for (int64_t i = 0; i < a.size(0); ++i)
     for (int64_t j = 0; j < b.size(1); ++j) {
       double s = 0;
-      for (int64_t k = 0; k < a.size(1); ++k)
-        s += convert<double>(a.dtype() == float32 ? a.at<float>({i, k}) : a.at<double>({i, k})) *
-             convert<double>(b.dtype() == float32 ? b.at<float>({k, j}) : b.at<double>({k, j}));
+      for (int64_t k = 0; k < a.size(1); ++k) s += a.at<double>({i, k}) * b.at<double>({k, j});
       c.at<double>({i, j}) = s;
     }
-  return c;
+  return test::on_device(c);
 }
 
 Tensor transposed(const Tensor& t) { return copy_of(atlas::detail::swap_last_axes(t)); }

@@ -56,8 +56,8 @@ TEST_CASE("layer_norm: gradient check, composite, shapes") {
 
 TEST_CASE("layer_norm: large means lose no accuracy, threads do not matter") {
   Tensor x = random({50, 200}, 1), w = random({200}, 2), b = random({200}, 3);
-  const Tensor shifted = empty_like(x);
-  for (int64_t i = 0; i < x.numel(); ++i) shifted.data<double>()[i] = x.data<double>()[i] + 1000;
+  Tensor shifted = copy_of(x);
+  shifted.add_(full({}, 1000, float64));
   CHECK(difference(layer_norm(shifted.to(float32), w.to(float32), b.to(float32)), layer_norm(x, w, b)) < 1e-3);
   CHECK(same_for_any_threads([] {
     return with_gradients(layer, {random({700, 96}, 1, float32), random({96}, 2, float32), random({96}, 3, float32)});
@@ -67,7 +67,7 @@ TEST_CASE("layer_norm: large means lose no accuracy, threads do not matter") {
 TEST_CASE("batch_norm: values, gradients and running statistics of PyTorch") {
   const Tensor x = wave({2, 2, 2, 3}, 0.7, 0.3, 2), w = wave({3}, 0.9, 1), b = wave({3}, 1.3, 0.2);
   Tensor mean = wave({3}, 0.5, 0.1), var = wave({3}, 0.4, 0.2);
-  for (int i = 0; i < 3; ++i) var.data<double>()[i] += 1.5;
+  var.add_(full({}, 1.5, float64));
   const Op infer = [m = mean, v = var](const std::vector<Tensor>& in) {
     return batch_norm(in[0], in[1], in[2], m, v, false);
   };
@@ -198,10 +198,9 @@ TEST_CASE("batch_norm: variance is accurate for large means") {
   // 20,000 values of 1000 + z: squares of float32 sums would lose the variance altogether.
   const Tensor z = random({20000, 2}, 1);
   Tensor x = empty(z.shape(), float32), same = empty(z.shape(), float64);
-  for (int64_t i = 0; i < z.numel(); ++i) {
-    x.data<float>()[i] = static_cast<float>(1000 + z.data<double>()[i]);
-    same.data<double>()[i] = static_cast<double>(x.data<float>()[i]);
-  }
+  same.copy_(z).add_(full({}, 1000, float64));
+  x.copy_(same);
+  same.copy_(x);
   Tensor mean = wave({2}, 0, 0, 0, float32), var = copy_of(mean), mean64 = wave({2}, 0, 0, 0), var64 = copy_of(mean64);
   batch_norm(x, {}, {}, mean, var, true, 1.0);
   batch_norm(same, {}, {}, mean64, var64, true, 1.0);

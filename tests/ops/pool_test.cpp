@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;
@@ -72,7 +73,7 @@ TEST_CASE("max_pool2d: gradient of PyTorch, ties go to the first maximum") {
   const std::vector<std::pair<int64_t, double>> places{{2, 0.9049197141},    {10, -0.9961646088}, {11, 1.063671992},
                                                        {20, 0.6569865987},   {26, 0.2228899141},  {27, -0.7676858098},
                                                        {29, -0.06632189735}, {38, -0.9193285257}};
-  for (const auto& [at, value] : places) expected.data<double>()[at] = value;
+  for (const auto& [at, value] : places) expected.flatten()[at].fill_(value);
   CHECK(difference(r[1], expected) < 1e-9);
 
   Tensor zeros_leaf = wave({1, 4, 4, 1}, 0).set_requires_grad();
@@ -83,14 +84,14 @@ TEST_CASE("max_pool2d: gradient of PyTorch, ties go to the first maximum") {
 TEST_CASE("max_pool2d: NaN spreads, minus infinity is a value") {
   for (int64_t i = 0; i < 4; ++i) {
     Tensor x = wave({1, 2, 2, 1}, 1);
-    x.data<double>()[i] = NAN;
+    x.flatten()[i].fill_(NAN);
     CHECK(std::isnan(max_pool2d(x, 2).item()));
   }
   Tensor x = wave({1, 2, 2, 1}, 0);
   x.fill_(-INFINITY);
   x.set_requires_grad();
   const Tensor y = max_pool2d(x, {2, 2}, {1, 1}, {1, 1});
-  CHECK(y.at<double>({0, 1, 1, 0}) == -INFINITY);
+  CHECK(y[0][1][1][0].item<double>() == -INFINITY);
   backward(y, wave({1, 3, 3, 1}, 0, 1.5707963267948966));
   CHECK(difference(x.grad(), table({4, 2, 2, 1}, {1, 2, 2, 1})) < 1e-12);
 }

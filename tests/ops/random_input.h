@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cmath>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "atlas/core/rng.h"
 #include "atlas/tensor/memory.h"
@@ -10,11 +13,23 @@ namespace test {
 
 using namespace atlas;
 
+/// A contiguous copy on the CPU, where tests read elements.
+inline Tensor on_cpu(const Tensor& t) {
+  Tensor y = empty(t.shape(), t.dtype(), Device{});
+  copy_elements(y, t);
+  return y;
+}
+/// A tensor that was filled on the CPU, on the device that is tested.
+inline Tensor on_device(const Tensor& t) {
+  Tensor y = empty(t.shape(), t.dtype());
+  copy_elements(y, t);
+  return y;
+}
+
 /// Standard normal values that depend on (seed, index) alone.
 inline Tensor random(const Shape& shape, uint64_t seed, DType dtype = float64) {
-  Tensor t = empty(shape, float64);
+  Tensor t = empty(shape, float64, Device{});
   for (int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = Philox(seed, 0, static_cast<uint64_t>(i)).normal();
-  if (dtype == float64) return t;
   Tensor y = empty(shape, dtype);
   copy_elements(y, t);
   return y;
@@ -23,7 +38,7 @@ inline Tensor random(const Shape& shape, uint64_t seed, DType dtype = float64) {
 /// The same values in another memory layout: the first two axes swapped in memory, with gaps.
 inline Tensor scattered(const Tensor& t) {
   if (t.dim() < 2) {
-    Tensor wide = empty({t.numel(), 3}, t.dtype());
+    Tensor wide = empty({t.numel(), 3}, t.dtype(), t.device());
     Tensor view = raw_view(wide, t.shape(), t.dim() == 0 ? Shape{} : Shape{3}, 0);
     copy_elements(view, t);
     return view;
@@ -31,7 +46,7 @@ inline Tensor scattered(const Tensor& t) {
   Shape swapped = t.shape();
   std::swap(swapped[0], swapped[1]);
   swapped[t.dim() - 1] += t.dim() > 2 ? 2 : 0;
-  Tensor memory = empty(swapped, t.dtype());
+  Tensor memory = empty(swapped, t.dtype(), t.device());
   Shape strides = memory.strides();
   std::swap(strides[0], strides[1]);
   Tensor view = raw_view(memory, t.shape(), strides, 0);
@@ -42,7 +57,7 @@ inline Tensor scattered(const Tensor& t) {
 /// Largest |a - b| / (1 + |b|); infinite when the shapes differ.
 inline double difference(const Tensor& a, const Tensor& b) {
   if (!(a.shape() == b.shape())) return INFINITY;
-  Tensor x = empty(a.shape(), float64), y = empty(b.shape(), float64);
+  Tensor x = empty(a.shape(), float64, Device{}), y = empty(b.shape(), float64, Device{});
   copy_elements(x, a);
   copy_elements(y, b);
   double worst = 0;
@@ -55,7 +70,7 @@ inline double difference(const Tensor& a, const Tensor& b) {
 
 /// True when both hold the same bits.
 inline bool same_bits(const Tensor& a, const Tensor& b) {
-  const Tensor x = copy_of(a), y = copy_of(b);
+  const Tensor x = on_cpu(a), y = on_cpu(b);
   return x.shape() == y.shape() && x.dtype() == y.dtype() &&
          (x.numel() == 0 || std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0);
 }
@@ -76,15 +91,19 @@ bool same_for_any_threads(const F& f) {
   return same;
 }
 
-/// The text of the error that f raises; empty when it raises none.
+/// The text of the error that f raises; empty when it raises none. CUDA devices take bfloat16 beside the other floats:
+/// texts are given as the CPU's are.
 template <class F>
 std::string error_of(const F& f) {
+  std::string text;
   try {
     f();
   } catch (const Error& e) {
-    return e.what();
+    text = e.what();
   }
-  return "";
+  for (const auto& [cuda, cpu] : {std::pair{"float32, bfloat16 or", "float32 or"}, {"float32, bfloat16, ", "float32, "}})
+    if (const size_t at = text.find(cuda); at != std::string::npos) text.replace(at, std::string_view(cuda).size(), cpu);
+  return text;
 }
 
 }  // namespace test

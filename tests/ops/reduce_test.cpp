@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "random_input.h"
 
 using namespace atlas;
@@ -26,7 +27,7 @@ std::vector<std::vector<double>> groups(const Tensor& x, const Shape& axes) {
   Shape kept;
   for (int i = 0; i < x.dim(); ++i) kept.push_back(reduced[static_cast<size_t>(i)] ? 1 : x.shape()[i]);
   std::vector<std::vector<double>> result(static_cast<size_t>(kept.numel()));
-  Tensor flat = empty(x.shape(), float64);
+  Tensor flat = empty(x.shape(), float64, Device{});
   copy_elements(flat, x);
   for (int64_t i = 0; i < x.numel(); ++i) {
     int64_t rest = i, at = 0, step = 1;
@@ -67,10 +68,9 @@ const Reduction kReductions[] = {
 };
 
 Tensor naive(const Reduction& r, const Tensor& x, const Shape& axes, const Shape& shape) {
-  Tensor y = empty(shape, float64);
-  const auto all = groups(x, axes);
-  for (size_t i = 0; i < all.size(); ++i) y.data<double>()[i] = r.reference(all[i]);
-  return y;
+  std::vector<double> y;
+  for (const auto& group : groups(x, axes)) y.push_back(r.reference(group));
+  return from_vector(y, shape);
 }
 
 /// Every subset of n axes; none stands for all, so the empty one appears as {}.
@@ -96,9 +96,9 @@ TEST_CASE("all subsets of axes, contiguous and not, float32 and float64") {
         CAPTURE(shape.str());
         CAPTURE(axes.str());
         const Tensor y = r.op(x, axes, false), want = naive(r, x, axes, y.shape());
-        const bool undefined = want.numel() > 0 && std::isnan(want.data<double>()[0]);  // var of one element
+        const bool undefined = want.numel() > 0 && std::isnan(to_vector<double>(want)[0]);  // var of one element
         if (undefined) {
-          CHECK(std::isnan(y.data<double>()[0]));
+          CHECK(std::isnan(to_vector<double>(y)[0]));
           continue;
         }
         CHECK(difference(y, want) < 1e-13);
@@ -155,7 +155,7 @@ TEST_CASE("nothing to reduce") {
   CHECK(sum(zeros({0}, boolean)).dtype() == int64);
   CHECK(sum(zeros({2, 0, 3}), {1}, true).shape() == Shape{2, 1, 3});
   CHECK(std::isnan(mean(zeros({0})).item()));
-  CHECK(std::isnan(mean(zeros({0, 2}), {0}).at<float>({1})));
+  CHECK(std::isnan(mean(zeros({0, 2}), {0})[1].item<float>()));
   CHECK(std::isnan(var(zeros({0})).item()));
   CHECK(std::isnan(var(zeros({1})).item()));
   CHECK(var(zeros({1}), {}, false, false).item() == 0);
@@ -171,11 +171,11 @@ TEST_CASE("nothing to reduce") {
 
 TEST_CASE("NaN and infinity") {
   for (int64_t at : {0, 5, 39}) {
-    const Tensor x = random({40}, 2, float32);
-    x.data<float>()[at] = NAN;
+    Tensor x = random({40}, 2, float32);
+    x[at].fill_(NAN);
     for (const Reduction& r : kReductions) CHECK(std::isnan(r.op(x, {}, false).item()));
-    CHECK(std::isnan(max(detail::view_as(x, {10, 4}), {0}).data<float>()[at % 4]));
-    CHECK(!std::isnan(max(detail::view_as(x, {10, 4}), {0}).data<float>()[(at + 1) % 4]));
+    CHECK(std::isnan(max(detail::view_as(x, {10, 4}), {0})[at % 4].item()));
+    CHECK(!std::isnan(max(detail::view_as(x, {10, 4}), {0})[(at + 1) % 4].item()));
   }
   CHECK(max(full({50}, -INFINITY)).item() == -INFINITY);
   CHECK(min(full({50}, INFINITY)).item() == INFINITY);
@@ -228,8 +228,8 @@ TEST_CASE("errors") {
         "[mean] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { var(zeros({2}, int64)); }).find("[var] needs float32 or float64") == 0);
   CHECK(error_of([] {
-          sum(zeros({2}, bfloat16));
-        }).find("[sum] needs float32, float64, int64 or uint8, got bfloat16") == 0);
+          sum(zeros({2}, float16));
+        }).find("[sum] needs float32, float64, int64 or uint8, got float16") == 0);
   CHECK(error_of([] {
           max(zeros({0, 3}), {0});
         }) == "[max] float32[0,3] has no elements along the reduced axes to choose from");

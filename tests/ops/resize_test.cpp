@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;
@@ -158,7 +159,7 @@ TEST_CASE("resize: nearest picks PyTorch's pixels") {
   for (const Pick& p : {Pick{7, 49, 5047}, {49, 7, 784}, {10, 3, 24}, {3, 10, 72}, {224, 100, 744160}, {5, 10, 150}}) {
     const Tensor y = resize(arange(p.in, float64).reshape({1, 1, p.in, 1}), 1, p.out, kNearest);
     double sum = 0;
-    for (int64_t k = 0; k < p.out; ++k) sum += static_cast<double>(k + 1) * y.at<double>({0, 0, k, 0});
+    for (int64_t k = 0; k < p.out; ++k) sum += static_cast<double>(k + 1) * y[0][0][k][0].item<double>();
     CAPTURE(p.in);
     CHECK(sum == static_cast<double>(p.sum));
   }
@@ -197,19 +198,19 @@ TEST_CASE("resize: the same size changes nothing, constants stay constant") {
 }
 
 TEST_CASE("resize: uint8 images are rounded and clamped") {
-  Tensor x = empty({1, 5, 6, 1}, uint8);
-  for (int64_t i = 0; i < 30; ++i) x.data<uint8_t>()[i] = static_cast<uint8_t>(i * 37 % 256);
+  std::vector<uint8_t> pixels;
+  for (int i = 0; i < 30; ++i) pixels.push_back(static_cast<uint8_t>(i * 37 % 256));
+  const Tensor x = from_vector(pixels, {1, 5, 6, 1});
   const auto same = [](const Tensor& t, const std::vector<uint8_t>& expected) {
-    return t.dtype() == uint8 && std::equal(expected.begin(), expected.end(), t.data<uint8_t>());
+    return to_vector<uint8_t>(t) == expected;
   };
   CHECK(same(resize(x, 3, 4, kBilinear, true), {68, 51, 105, 157, 181, 96, 58, 103, 148, 188, 108, 50}));
   CHECK(same(resize(x, 3, 4, kBicubic, true), {66, 39, 109, 162, 194, 93, 44, 106, 146, 204, 103, 42}));
   // Bicubic overshoots at an edge: 0 and 255 stay 0 and 255.
-  Tensor edge = empty({1, 1, 4, 1}, uint8);
-  for (int64_t i = 0; i < 4; ++i) edge.data<uint8_t>()[i] = i < 2 ? 0 : 255;
+  const Tensor edge = from_vector<uint8_t>({0, 0, 255, 255}, {1, 1, 4, 1});
   const Tensor wide = resize(edge, 1, 16, kBicubic);
-  CHECK(wide.at<uint8_t>({0, 0, 5, 0}) == 0);
-  CHECK(wide.at<uint8_t>({0, 0, 10, 0}) == 255);
+  CHECK(wide[0][0][5][0].item<uint8_t>() == 0);
+  CHECK(wide[0][0][10][0].item<uint8_t>() == 255);
   CHECK(same_bits(resize(edge, 1, 4, kBilinear), edge));
 }
 

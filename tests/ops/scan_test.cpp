@@ -19,10 +19,10 @@ namespace {
 
 /// u, delta, A, B, C, D, delta_bias; A is negative as in a model.
 std::vector<Tensor> operands(int64_t B, int64_t L, int64_t D, int64_t N, DType dtype) {
-  Tensor a = random({D, N}, 3);
-  for (int64_t i = 0; i < a.numel(); ++i) a.data<double>()[i] = -std::exp(a.data<double>()[i]);
-  Tensor a_cast = empty(a.shape(), dtype);
-  copy_elements(a_cast, a);
+  std::vector<double> a = to_vector<double>(random({D, N}, 3));
+  for (double& v : a) v = -std::exp(v);
+  Tensor a_cast = empty({D, N}, dtype);
+  copy_elements(a_cast, from_vector(a, {D, N}));
   return {random({B, L, D}, 1, dtype), random({B, L, D}, 2, dtype), a_cast,
           random({B, L, N}, 4, dtype), random({B, L, N}, 5, dtype), random({D}, 6, dtype),
           random({D}, 7, dtype)};
@@ -77,7 +77,7 @@ TEST_CASE("selective_scan stays finite for extreme steps") {
   auto in = operands(1, 40, 16, 4, float32);
   in[1].mul_(60);
   const Tensor y = scan(in);
-  for (int64_t i = 0; i < y.numel(); ++i) CHECK(std::isfinite(y.data<float>()[i]));
+  for (const float v : to_vector<float>(y)) CHECK(std::isfinite(v));
   CHECK(difference(y, reference(in)) < 2e-5);
 }
 

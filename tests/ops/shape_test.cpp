@@ -11,10 +11,7 @@ using namespace atlas;
 
 namespace {
 Tensor count(const Shape& shape) { return reshape(arange(shape.numel()), shape); }
-std::vector<int64_t> values(const Tensor& t) {
-  const Tensor c = contiguous(t);
-  return {c.data<int64_t>(), c.data<int64_t>() + c.numel()};
-}
+std::vector<int64_t> values(const Tensor& t) { return to_vector<int64_t>(t); }
 bool shares(const Tensor& a, const Tensor& b) { return a.impl().storage == b.impl().storage; }
 using Ints = std::vector<int64_t>;
 }  // namespace
@@ -139,7 +136,7 @@ TEST_CASE("casts: contiguous, clone, to") {
   CHECK(transpose(x, 0, 1).contiguous().is_contiguous());
   CHECK_FALSE(shares(clone(x), x));
   CHECK(x.to(int64).is(x));
-  CHECK(x.to(Device{}).is(x));
+  CHECK(x.to(default_device()).is(x));
   CHECK(values(from_vector<float>({-1.5f, 2.9f}).to(int64)) == Ints{-1, 2});
   CHECK(x.transpose(0, 1).to(bfloat16)[2][1].item() == 5);
   if (!kWithCuda)
@@ -150,7 +147,7 @@ TEST_CASE("casts: contiguous, clone, to") {
   Tensor through = f.to(bfloat16).to(float64);
   backward(through, full({2}, 3, float64));
   CHECK(f.grad().dtype() == float32);
-  CHECK(f.grad().at<float>({1}) == 3);
+  CHECK(f.grad()[1].item<float>() == 3);
 }
 
 TEST_CASE("gradients of views, contiguous or not, with axes of length 0 and 1") {

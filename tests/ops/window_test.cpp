@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "tests/ops/formula_input.h"
 
@@ -26,7 +27,7 @@ TEST_CASE("window_partition: order of windows and pixels, zero padding") {
   const Tensor w = window_partition(arange(1, 10).reshape({1, 3, 3, 1}), 2);
   CHECK(w.shape() == Shape{4, 4, 1});
   const std::vector<int64_t> expected{1, 2, 4, 5, 3, 0, 6, 0, 7, 8, 0, 0, 9, 0, 0, 0};
-  CHECK(std::equal(expected.begin(), expected.end(), w.data<int64_t>()));
+  CHECK(to_vector<int64_t>(w) == expected);
 }
 
 TEST_CASE("window: inverse, composites and gradients, any size") {
@@ -93,10 +94,10 @@ TEST_CASE("windows need not be square") {
   const WindowLayout l{5, 7, 2, 3};
   const Tensor w = window_partition(map, l);
   CHECK(w.shape() == Shape{2 * 3 * 3, 6, 3});
-  CHECK(w.at<double>({9 + 3 + 1, 5, 2}) == map.at<double>({1, 3, 5, 2}));
-  CHECK(w.at<double>({8, 1, 0}) == 0);  // beyond the last column
+  CHECK(w[9 + 3 + 1][5][2].item<double>() == map[1][3][5][2].item<double>());
+  CHECK(w[8][1][0].item<double>() == 0);  // beyond the last column
   const Tensor back = window_reverse(w, l, 2);
-  CHECK(std::equal(back.data<double>(), back.data<double>() + back.numel(), map.data<double>()));
+  CHECK(same_bits(back, map));
   CHECK_NOTHROW(gradcheck([=](const std::vector<Tensor>& in) { return window_partition(in[0], l); }, {map}));
   CHECK_NOTHROW(gradcheck([=](const std::vector<Tensor>& in) { return window_reverse(in[0], l, 2); }, {w}));
   CHECK_THROWS_WITH_AS(window_partition(map, WindowLayout{5, 6, 2, 3}),

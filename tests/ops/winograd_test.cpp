@@ -1,5 +1,6 @@
 // The fast 3x3 convolution against float64 sums: every instruction set, both sizes of tiles, odd sizes, errors, thread
 // counts, its switch, and when it is chosen.
+// ctest-device: cpu
 #include "atlas/cpu/winograd.h"
 
 #include <doctest/doctest.h>
@@ -10,6 +11,7 @@
 #include "atlas/ops/cast.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/shape.h"
 #include "random_input.h"
 
 using namespace atlas;
@@ -19,7 +21,7 @@ namespace {
 
 /// |a - b| / |b| in 2-norms.
 double relative_error(const Tensor& a, const Tensor& b) {
-  const Tensor x = a.to(float64), y = b.to(float64);
+  const Tensor x = test::on_cpu(a.to(float64)), y = test::on_cpu(b.to(float64));
   double e = 0, n = 0;
   for (int64_t i = 0; i < x.numel(); ++i) {
     const double d = x.data<double>()[i] - y.data<double>()[i];

@@ -1,4 +1,5 @@
 // Learning rates of the published recipes at the epochs that matter.
+// ctest-device: cpu
 #include "atlas/optim/schedule.h"
 
 #include <doctest/doctest.h>

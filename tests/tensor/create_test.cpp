@@ -7,14 +7,14 @@
 #include <limits>
 
 #include "atlas/ops/cast.h"
+#include "atlas/ops/shape.h"
 
 using namespace atlas;
 
 namespace {
 template <class T>
 std::vector<T> values(const Tensor& t) {
-  const Tensor c = contiguous(t);
-  return std::vector<T>(c.data<T>(), c.data<T>() + c.numel());
+  return to_vector<T>(t);
 }
 }  // namespace
 
@@ -53,8 +53,8 @@ TEST_CASE("arange") {
 
 TEST_CASE("linspace") {
   CHECK(values<float>(linspace(0, 1, 5)) == std::vector<float>{0, 0.25f, 0.5f, 0.75f, 1});
-  CHECK(linspace(0.1, 0.7, 13, float64).at<double>({12}) == 0.7);
-  CHECK(linspace(0.1, 0.7, 13, float64).at<double>({0}) == 0.1);
+  CHECK(linspace(0.1, 0.7, 13, float64)[12].item<double>() == 0.7);
+  CHECK(linspace(0.1, 0.7, 13, float64)[0].item<double>() == 0.1);
   CHECK(values<float>(linspace(3, 9, 1)) == std::vector<float>{3});
   CHECK(linspace(3, 9, 0).numel() == 0);
   CHECK(values<int64_t>(linspace(0, 10, 3, int64)) == std::vector<int64_t>{0, 5, 10});
@@ -77,8 +77,8 @@ TEST_CASE("random numbers depend on seed and order of calls, not on threads or s
   CHECK(values<double>(one[1]) == values<double>(three[1]));
   CHECK(values<float>(one[2]) == values<float>(three[2]));
   CHECK(values<double>(one[3]) == values<double>(three[3]));
-  CHECK(one[0].at<float>({1, 5}) == Philox(42, 0, 1005).uniform(0));
-  CHECK(one[1].at<double>({77}) == Philox(42, 1, 77).normal());
+  CHECK(one[0][1][5].item<float>() == Philox(42, 0, 1005).uniform(0));
+  CHECK(one[1][77].item<double>() == Philox(42, 1, 77).normal());
   manual_seed(5);
   const Tensor a = randn({10}), b = randn({10});
   manual_seed(5);
@@ -135,7 +135,7 @@ TEST_CASE("trunc_normal: bounds, moments, tails") {
 TEST_CASE("from_vector copies, from_blob does not") {
   const Tensor v = from_vector<bool>({true, false, true});
   CHECK(v.dtype() == boolean);
-  CHECK(v.at<bool>({2}));
+  CHECK(v[2].item<bool>());
   CHECK(from_vector(std::vector<int64_t>{}, {0, 4}).numel() == 0);
   CHECK_THROWS_WITH_AS(from_vector<float>({1, 2, 3}, {2, 2}),
                        "[from_vector] 3 values for shape [2,2], which has 4 elements", Error);
@@ -151,7 +151,7 @@ TEST_CASE("from_vector copies, from_blob does not") {
     CHECK(data[3] == 40);
     CHECK(released == 0);
     data[0] = 10;
-    CHECK(outer.at<double>({0, 0}) == 10);
+    CHECK(outer[0][0].item<double>() == 10);
   }
   CHECK(released == 1);
   CHECK_THROWS_WITH_AS(from_blob(nullptr, {2}, float32), "[from_blob] null pointer for float32[2]", Error);

@@ -3,16 +3,22 @@
 //   models                                        a default list of small runs
 //   models --model mambavision-t --image-size 224 --batch 8 --mode both --threads 2
 //   models --model atlas-s --batch 1 --mode inference      what folding and keeping gain, both ways in turn
+//   models --model atlas-b --image-size 1024 --batch 32 --device cuda --precision bf16 --cuda-graph
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 
+#include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
 #include "atlas/core/precision.h"
+#include "atlas/core/cuda_graph.h"
 #include "atlas/core/profile.h"
+#include "atlas/core/select_device.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/loss.h"
 #include "atlas/optim/adam.h"
@@ -27,15 +33,48 @@ struct Timing {
   double median = 0, best = 0;  // seconds
 };
 
+/// Where and how models run.
+struct Place {
+  Device device;
+  bool bf16 = false, graph = false;
+  /// Waits until the device has done everything.
+  void wait() const {
+    if constexpr (kWithCuda)
+      if (device.is_cuda()) cuda::synchronize(device);
+  }
+  MemoryStats memory() const {
+    if constexpr (kWithCuda)
+      if (device.is_cuda()) return cuda::memory_stats(device);
+    return memory_stats();
+  }
+  void forget_peak() const {
+    if constexpr (kWithCuda)
+      if (device.is_cuda()) return cuda::reset_peak_memory(device);
+    reset_peak_memory();
+  }
+};
+Place place;
+
+/// `step` as a graph of the device when that is wanted, after it has run without one.
+std::function<void()> in_graph(std::function<void()> step) {
+  if (!place.graph) return step;
+  for (int i = 0; i < 3; ++i) step();
+  const auto graph = std::make_shared<cuda::Graph>(place.device);
+  graph->capture(step);
+  return [graph] { graph->replay(); };
+}
+
 /// Runs f once to warm up, then at least `runs` times and `seconds` long.
 template <class F>
 Timing measure(F&& f, int runs, double seconds) {
   f();
+  place.wait();
   std::vector<double> times;
   double total = 0;
   while (static_cast<int>(times.size()) < runs || total < seconds) {
     const auto start = Clock::now();
     f();
+    place.wait();
     times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
     total += times.back();
   }
@@ -43,8 +82,26 @@ Timing measure(F&& f, int runs, double seconds) {
   return {times[times.size() / 2], times.front()};
 }
 
+/// Seconds that kernels of one op take in a step, gradients included: by profile, of the device where that is a GPU.
+double seconds_of(const std::string& op, const std::function<void()>& step) {
+  constexpr int kSteps = 3;
+  start_profile();
+  for (int i = 0; i < kSteps; ++i) step();
+  double total = 0;
+  for (const ProfileRecord& r : profile_records())
+    if (std::string(r.op).find(op) != std::string::npos) total += r.time;
+  stop_profile();
+  return total / kSteps;
+}
+std::string left_out;  // an op whose time is taken off
+Timing without(Timing t, const std::function<void()>& step) {
+  if (left_out.empty()) return t;
+  const double part = seconds_of(left_out, step);
+  return {t.median - part, t.best - part};
+}
+
 void report(const std::string& model, int64_t size, int64_t batch, const char* mode, Timing t) {
-  const double peak = static_cast<double>(memory_stats().peak) / (1 << 20);
+  const double peak = static_cast<double>(place.memory().peak) / (1 << 20);
   std::printf("%-16s %5lld px  batch %3lld  %-8s  %9.1f ms median  %9.1f ms best  %9.2f images/s  %8.0f MiB peak\n",
               model.c_str(), static_cast<long long>(size), static_cast<long long>(batch), mode, t.median * 1e3,
               t.best * 1e3, static_cast<double>(batch) / t.median, peak);
@@ -57,6 +114,7 @@ double forward_seconds(const models::Classifier& model, const Tensor& images, bo
   if (layer_by_layer) detail::module_observer() = &nobody;
   const auto start = Clock::now();
   model(images);
+  place.wait();
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   detail::module_observer() = nullptr;
   return seconds;
@@ -66,20 +124,20 @@ double forward_seconds(const models::Classifier& model, const Tensor& images, bo
 /// dropped by every pass layer by layer, so each side has a model.
 void compare_inference(const std::string& name, int64_t size, int64_t batch, int runs, double seconds) {
   const NoGrad off;
-  const Tensor images = randn({batch, size, size, 3});
+  const Tensor images = randn({batch, size, size, 3}).to(place.device);
   std::vector<double> times[2], ratios;
   int64_t activations[2], kept[2];
   std::unique_ptr<models::Classifier> both[2];
   for (const size_t plain : {0, 1}) {
     both[plain] = models::make_model(name, {.image_size = size, .num_classes = 100});
-    both[plain]->eval();
+    both[plain]->to(place.device).eval();
     forward_seconds(*both[plain], images, true);  // scratch memory of the kernels stays
-    const int64_t before = memory_stats().current;
+    const int64_t before = place.memory().current;
     for (int i = 0; i < 2; ++i) forward_seconds(*both[plain], images, plain == 1);  // packed weights stay from then on
-    kept[plain] = memory_stats().current - before;
-    reset_peak_memory();
+    kept[plain] = place.memory().current - before;
+    place.forget_peak();
     forward_seconds(*both[plain], images, plain == 1);
-    activations[plain] = memory_stats().peak - memory_stats().current;
+    activations[plain] = place.memory().peak - place.memory().current;
   }
   for (double total = 0; static_cast<int>(ratios.size()) < runs || total < seconds;) {
     for (const size_t plain : {0, 1}) {
@@ -105,35 +163,49 @@ void compare_inference(const std::string& name, int64_t size, int64_t batch, int
 void run(const std::string& name, int64_t size, int64_t batch, const std::string& mode, int runs, double seconds) {
   if (mode == "inference") return compare_inference(name, size, batch, runs, seconds);
   const auto model = models::make_model(name, {.image_size = size, .num_classes = 100});
-  const Tensor images = randn({batch, size, size, 3});
+  model->to(place.device);
+  const Tensor images = randn({batch, size, size, 3}).to(place.device);
   if (mode != "train") {
     model->eval();
-    reset_peak_memory();
-    NoGrad off;
-    report(name, size, batch, "forward", measure([&] { (*model)(images); }, runs, seconds));
+    place.forget_peak();
+    const NoGrad off;
+    const auto step = in_graph([&] {
+      std::optional<Autocast> mixed;
+      if (place.bf16) mixed.emplace();
+      (*model)(images);
+    });
+    report(name, size, batch, "forward", without(measure(step, runs, seconds), step));
   }
   if (mode != "forward") {
     model->train();
     AdamW optimizer(decay_groups(*model, 0.05), {.lr = 1e-4});
-    Tensor labels = zeros({batch}, int64);
-    for (int64_t i = 0; i < batch; ++i) labels.at<int64_t>({i}) = i % 100;
-    reset_peak_memory();
-    report(name, size, batch, "training",
-           measure(
-               [&] {
-                 const Tensor loss = cross_entropy((*model)(images), labels, 0.1);
-                 loss.backward();
-                 optimizer.step();
-                 optimizer.zero_grad();
-               },
-               runs, seconds));
+    std::vector<int64_t> classes;
+    for (int64_t i = 0; i < batch; ++i) classes.push_back(i % 100);
+    const Tensor labels = from_vector(classes).to(place.device);
+    place.forget_peak();
+    // The update is not part of a graph, as in the train program.
+    const auto gradients = in_graph([&] {
+      optimizer.zero_grad();
+      Tensor loss;
+      {
+        std::optional<Autocast> mixed;
+        if (place.bf16) mixed.emplace();
+        loss = cross_entropy((*model)(images), labels, 0.1);
+      }
+      loss.backward();
+    });
+    const std::function<void()> step = [&] {
+      gradients();
+      optimizer.step();
+    };
+    report(name, size, batch, "training", without(measure(step, runs, seconds), step));
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string model, profile, mode = "both", precision = "float32";
+  std::string model, profile, mode = "both", device = "cpu", precision = "float32";
   int64_t size = 224, batch = 8;
   int threads = 0, runs = 3;
   double seconds = 1;
@@ -143,8 +215,13 @@ int main(int argc, char** argv) {
   app.add_option("--image-size", size, "side of the images in pixels")->check(CLI::Range(8, 16384));
   app.add_option("--batch", batch, "images per step")->check(CLI::Range(1, 1 << 16));
   app.add_option("--mode", mode, "what to time")->check(CLI::IsMember({"forward", "train", "both", "inference"}));
+  app.add_option("--device", device, "where to compute: cpu, cuda, cuda:N or auto");
+  app.add_option("--precision", precision,
+                 "float32, or bf16: heavy ops in bfloat16 (on the CPU the products of forward passes)")
+      ->check(CLI::IsMember({"float32", "bf16"}));
+  app.add_option("--leave-out", left_out, "take off the time of kernels whose name holds this, such as selective_scan");
+  app.add_flag("--cuda-graph", place.graph, "record forward (and backward) once and replay it, on CUDA devices");
   app.add_option("--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
-  app.add_option("--precision", precision, "of products in forward passes: float32 or bf16");
   app.add_option("--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
   app.add_option("--seconds", seconds, "least time measured")->check(CLI::Range(0.0, 3600.0));
@@ -157,9 +234,20 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    set_inference_precision(parse_precision(precision));
     if (threads > 0) set_num_threads(threads);
-    std::printf("%d threads\n", num_threads());
+    place.device = select_device(device);
+    place.bf16 = place.device.is_cuda() && precision == "bf16";
+    if (!place.device.is_cuda()) set_inference_precision(parse_precision(precision));
+    check(place.device.is_cuda() || !place.graph, "models", "--cuda-graph is for CUDA devices");
+    check(left_out.empty() || !place.graph, "models",
+          "kernels of a graph are not timed one by one: --leave-out goes without it");
+    if (place.device.is_cuda()) {
+      if constexpr (kWithCuda)
+        std::printf("%s, %s%s\n", cuda::describe_device(place.device).c_str(), precision.c_str(),
+                    place.graph ? ", in a graph" : "");
+    } else {
+      std::printf("%d threads\n", num_threads());
+    }
     if (!model.empty()) {
       run(model, size, batch, mode, runs, seconds);
     } else {

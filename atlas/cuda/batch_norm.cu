@@ -1,0 +1,264 @@
+// Batch norm on CUDA: channels-last, so a block has some neighbouring channels and a stretch of rows, a thread one pack
+// of channels and every few rows of the stretch. Sums of blocks go to memory and are combined in order by a second
+// kernel. Sums are kept in float64: the kernels wait for memory, not for these additions.
+#include "atlas/cuda/rows.cuh"
+#include "atlas/kernels/norm.h"
+
+namespace atlas::inline ATLAS_ABI::cuda {
+
+namespace {
+
+constexpr int64_t kBlocks = 132 * 4;  // enough to keep every multiprocessor busy
+
+// Per block and channel: mean and squared deviations from it, of rows counted from the block's first row's value, which
+// is near the mean: no digits cancel.
+template <class T, int N>
+__global__ void statistics_kernel(View<const T> x, int64_t rows, int64_t channels, int64_t rows_per_block,
+                                  View<double> partial) {
+  using A = Compute<T>;
+  const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
+  const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
+  const bool inside = c < channels;
+  A shift[N];
+  double sums[2 * N] = {};
+  if (inside) {
+    load_values<N>(x, begin * channels + c, shift);
+#pragma unroll 4
+    for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
+      A v[N];
+      load_values<N>(x, r * channels + c, v);
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        const double d = static_cast<double>(v[j] - shift[j]);
+        sums[j] += d;
+        sums[N + j] += d * d;
+      }
+    }
+  }
+  sum_tile_rows(sums, shared_memory<double>());
+  if (!inside || threadIdx.y != 0) return;
+  const double n = static_cast<double>(end - begin);
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    const double d = sums[j] / n;
+    partial[int64_t{blockIdx.x} * 2 * channels + c + j] = static_cast<double>(shift[j]) + d;
+    partial[(int64_t{blockIdx.x} * 2 + 1) * channels + c + j] = sums[N + j] - sums[j] * d;
+  }
+}
+
+// With n_p rows of mean m_p and squared deviations M_p from it in piece p: mean m = sum n_p m_p / n, and variance
+// (sum M_p + n_p (m_p - m)^2) / n.
+template <class A>
+__global__ void merge_statistics_kernel(View<const double> partial, int64_t pieces, int64_t rows,
+                                        int64_t rows_per_block, int64_t channels, View<A> mean, View<A> var) {
+  __shared__ double strands[2][8][kWarp];
+  const int64_t c = int64_t{blockIdx.x} * kWarp + threadIdx.x, end = c < channels ? pieces : 0;
+  const auto count = [&](int64_t p) { return static_cast<double>(min(rows_per_block, rows - p * rows_per_block)); };
+  const auto of_strands = [&](int which, double mine) {
+    strands[which][threadIdx.y][threadIdx.x] = mine;
+    __syncthreads();
+    double sum = 0;
+    for (int s = 0; s < 8; ++s) sum += strands[which][s][threadIdx.x];
+    return sum / static_cast<double>(rows);
+  };
+  double sum = 0, squares = 0;
+#pragma unroll 4
+  for (int64_t p = threadIdx.y; p < end; p += 8) sum += count(p) * partial[p * 2 * channels + c];
+  const double m = of_strands(0, sum);
+#pragma unroll 4
+  for (int64_t p = threadIdx.y; p < end; p += 8) {
+    const double d = partial[p * 2 * channels + c] - m;
+    squares += partial[(p * 2 + 1) * channels + c] + count(p) * d * d;
+  }
+  const double v = of_strands(1, squares);
+  if (threadIdx.y == 0 && c < channels) {
+    mean[c] = static_cast<A>(m);
+    var[c] = static_cast<A>(v);
+  }
+}
+
+template <class T, int N>
+__global__ void normalize_kernel(View<const T> x, View<const Compute<T>> mean, View<const Compute<T>> rstd,
+                                 Vector<T> weight, Vector<T> bias, int64_t rows, int64_t channels,
+                                 int64_t rows_per_block, View<T> y) {
+  using A = Compute<T>;
+  const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
+  if (c >= channels) return;
+  const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
+  A m[N], scale[N], w[N], b[N];
+  load_values<N>(mean, c, m);
+  load_values<N>(rstd, c, scale);
+  weight.get(c, w);
+  bias.get(c, b);
+#pragma unroll
+  for (int j = 0; j < N; ++j) scale[j] *= w[j];
+#pragma unroll 4
+  for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
+    A v[N];
+    load_values<N>(x, r * channels + c, v);
+#pragma unroll
+    for (int j = 0; j < N; ++j) v[j] = (v[j] - m[j]) * scale[j] + b[j];
+    store_values<N>(y, r * channels + c, v);
+  }
+}
+
+// Per block and channel: Σ dy (x - mean) and Σ dy. In float64, as where the mean of dy is all there is of it (a global
+// average follows), dx is what the sums leave.
+template <class T, int N>
+__global__ void backward_sums_kernel(View<const T> x, View<const Compute<T>> mean, View<const T> dy, int64_t rows,
+                                     int64_t channels, int64_t rows_per_block, View<double> partial) {
+  using A = Compute<T>;
+  const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
+  const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
+  const bool inside = c < channels;
+  double sums[2 * N] = {};
+  if (inside) {
+    A m[N];
+    load_values<N>(mean, c, m);
+#pragma unroll 4
+    for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
+      A v[N], d[N];
+      load_values<N>(x, r * channels + c, v);
+      load_values<N>(dy, r * channels + c, d);
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        sums[j] += static_cast<double>(d[j] * (v[j] - m[j]));
+        sums[N + j] += static_cast<double>(d[j]);
+      }
+    }
+  }
+  sum_tile_rows(sums, shared_memory<double>());
+  if (!inside || threadIdx.y != 0) return;
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    partial[int64_t{blockIdx.x} * 2 * channels + c + j] = sums[j];
+    partial[(int64_t{blockIdx.x} * 2 + 1) * channels + c + j] = sums[N + j];
+  }
+}
+
+/// For sum_partials: the sums become dweight and dbias, and the factors of dx = a (dy - <dy>) + k (x - mean), which lie
+/// in `factors` [2][channels] as k / a and <dy>. `scale` is 1 / rows, or 0 for constant statistics.
+template <class T>
+struct BackwardFactors {
+  using A = Compute<T>;
+  View<const A> rstd;
+  Vector<T> dweight, dbias;
+  View<A> factors;
+  double scale;
+  int64_t channels;
+  __device__ void put(int64_t c, double sum) const {
+    if (c < channels) {
+      const A s = rstd[c], dw = static_cast<A>(sum) * s;
+      dweight.set(c, dw);
+      factors[c] = -s * dw * static_cast<A>(scale);
+    } else {
+      dbias.set(c - channels, static_cast<A>(sum));
+      factors[c] = static_cast<A>(sum * scale);
+    }
+  }
+};
+
+template <class T, int N>
+__global__ void backward_kernel(View<const T> x, View<const Compute<T>> mean, View<const Compute<T>> rstd,
+                                Vector<T> weight, View<const Compute<T>> factors, View<const T> dy, int64_t rows,
+                                int64_t channels, int64_t rows_per_block, View<T> dx) {
+  using A = Compute<T>;
+  const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
+  if (c >= channels) return;
+  const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
+  A m[N], a[N], k[N], mean_dy[N], w[N];
+  load_values<N>(mean, c, m);
+  load_values<N>(rstd, c, a);
+  weight.get(c, w);
+  load_values<N>(factors, c, k);
+  load_values<N>(factors, channels + c, mean_dy);
+#pragma unroll
+  for (int j = 0; j < N; ++j) {
+    a[j] *= w[j];
+    k[j] *= a[j];
+  }
+#pragma unroll 2
+  for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
+    A v[N], d[N];
+    load_values<N>(x, r * channels + c, v);
+    load_values<N>(dy, r * channels + c, d);
+#pragma unroll
+    for (int j = 0; j < N; ++j) d[j] = a[j] * (d[j] - mean_dy[j]) + k[j] * (v[j] - m[j]);
+    store_values<N>(dx, r * channels + c, d);
+  }
+}
+
+int64_t rows_of(const Tensor& x, int64_t channels) { return channels == 0 ? 0 : x.numel() / channels; }
+
+}  // namespace
+
+void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
+  const int64_t channels = mean.numel(), rows = rows_of(x, channels);
+  if (rows == 0) return;
+  visit_cuda_float(x, "batch_norm", [&](auto tag) {
+    using T = decltype(tag);
+    using A = Compute<T>;
+    visit_pack<T>(pack_width<T>(channels, x), [&](auto pack) {
+      constexpr int N = pack;
+      const ColumnTiles tiles(rows, channels / N, kBlocks, 8);
+      const int64_t pieces = tiles.grid.x, size = pieces * 2 * channels;
+      double* partial = workspace<double>(x.device(), size);
+      launch({x.device(), "batch_norm statistics", tiles.grid, tiles.block, ColumnTiles::kThreads * 2 * N * 8},
+             statistics_kernel<T, N>, view<const T>(x), rows, channels, tiles.rows_per_block,
+             View<double>(partial, size));
+      launch({x.device(), "batch_norm statistics", dim3(static_cast<unsigned>((channels + kWarp - 1) / kWarp)),
+              dim3(kWarp, 8)},
+             merge_statistics_kernel<A>, View<const double>(partial, size), pieces, rows, tiles.rows_per_block,
+             channels, view<A>(mean), view<A>(var));
+    });
+  });
+}
+
+void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                        const Tensor& bias, Tensor& y) {
+  const int64_t channels = mean.numel(), rows = rows_of(x, channels);
+  if (rows == 0) return;
+  visit_cuda_float(x, "batch_norm", [&](auto tag) {
+    using T = decltype(tag);
+    using A = Compute<T>;
+    visit_pack<T>(pack_width<T>(channels, x, mean, rstd, weight, bias, y), [&](auto pack) {
+      constexpr int N = pack;
+      const ColumnTiles tiles(rows, channels / N, 4 * kBlocks, 4);
+      launch({x.device(), "batch_norm", tiles.grid, tiles.block, 0, true}, normalize_kernel<T, N>, view<const T>(x),
+             view<const A>(mean), view<const A>(rstd), Vector<T>(weight), Vector<T>(bias), rows, channels,
+             tiles.rows_per_block, view<T>(y));
+    });
+  });
+}
+
+// dbias = Σ dy, dweight = Σ dy xhat, dx = weight rstd (dy - <dy> - xhat <dy xhat>); with constant statistics the two
+// means vanish from dx.
+void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                         const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+  const int64_t channels = mean.numel(), rows = rows_of(x, channels);
+  if (channels == 0) return;
+  const char* op = "batch_norm backward";
+  visit_cuda_float(x, "batch_norm", [&](auto tag) {
+    using T = decltype(tag);
+    using A = Compute<T>;
+    visit_pack<T>(pack_width<T>(channels, x, mean, rstd, weight, dy, dx), [&](auto pack) {
+      constexpr int N = pack;
+      const ColumnTiles tiles(rows, channels / N, kBlocks, 8), wide(rows, channels / N, 4 * kBlocks, 4);
+      const int64_t pieces = tiles.grid.x, size = pieces * 2 * channels;
+      double* partial = workspace<double>(x.device(), size);
+      A* factors = workspace<A>(x.device(), 2 * channels, 1);
+      launch({x.device(), op, tiles.grid, tiles.block, ColumnTiles::kThreads * 2 * N * 8}, backward_sums_kernel<T, N>,
+             view<const T>(x), view<const A>(mean), view<const T>(dy), rows, channels, tiles.rows_per_block,
+             View<double>(partial, size));
+      sum_partials(
+          x.device(), op, partial, pieces, 2 * channels,
+          BackwardFactors<T>{view<const A>(rstd), Vector<T>(dweight), Vector<T>(dbias), View<A>(factors, 2 * channels),
+                             batch_statistics && rows > 0 ? 1 / static_cast<double>(rows) : 0, channels});
+      launch({x.device(), op, wide.grid, wide.block, 0, true}, backward_kernel<T, N>, view<const T>(x),
+             view<const A>(mean), view<const A>(rstd), Vector<T>(weight), View<const A>(factors, 2 * channels),
+             view<const T>(dy), rows, channels, wide.rows_per_block, view<T>(dx));
+    });
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::cuda

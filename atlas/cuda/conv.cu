@@ -1,0 +1,210 @@
+// Convolution: who computes what, and the plain kernels, which take any type, any groups and any dilation.
+#include "atlas/cuda/conv.cuh"
+#include "atlas/cuda/gemm.cuh"
+#include "atlas/cuda/product.cuh"
+
+namespace atlas::inline ATLAS_ABI::cuda {
+
+namespace {
+
+/// The gathered pixels as a matrix: pixels by (tap, channel). As the left operand of a product pixels lie across and
+/// taps along the sum; as the right one it is the other way round.
+template <class T, bool kPixelsAcross>
+struct PatchOperand {
+  View<const T> elements;
+  Gather g;
+
+  struct Pixel {
+    int64_t image;  // its first element, of this group
+    int h, w;
+  };
+  struct Tap {
+    int h, w, channel;
+  };
+  __device__ bool contiguous_sum() const { return kPixelsAcross; }
+  __device__ int64_t select(int64_t group) const { return group * g.count; }
+  __device__ auto outer(int64_t begin, int64_t i) const {
+    if constexpr (kPixelsAcross)
+      return pixel(begin, i);
+    else
+      return tap(begin, i);
+  }
+  __device__ auto inner(int64_t k) const {
+    if constexpr (kPixelsAcross)
+      return tap(0, k);
+    else
+      return pixel(0, k);
+  }
+  __device__ Pixel pixel(int64_t begin, int64_t i) const {
+    const unsigned at = static_cast<unsigned>(i), w_grid = static_cast<unsigned>(g.w.grid);
+    const unsigned h_grid = static_cast<unsigned>(g.h.grid), col = at % w_grid, line = at / w_grid;
+    return {begin + int64_t{line / h_grid} * g.h.source * g.w.source * g.channels,
+            static_cast<int>(line % h_grid) * g.h.mult + g.h.offset, static_cast<int>(col) * g.w.mult + g.w.offset};
+  }
+  __device__ Tap tap(int64_t begin, int64_t k) const {
+    const unsigned at = static_cast<unsigned>(k), count = static_cast<unsigned>(g.count);
+    const unsigned taps_w = static_cast<unsigned>(g.w.taps), both = at / count;
+    return {static_cast<int>(both / taps_w) * g.h.step, static_cast<int>(both % taps_w) * g.w.step,
+            static_cast<int>(begin) + static_cast<int>(at % count)};
+  }
+  __device__ Compute<T> load(const Pixel& p, const Tap& t) const {
+    const int h = p.h + t.h, w = p.w + t.w;
+    if (h < 0 || h >= g.h.source || w < 0 || w >= g.w.source) return 0;
+    return cuda::load(elements[p.image + (int64_t{h} * g.w.source + w) * g.channels + t.channel]);
+  }
+  __device__ Compute<T> load(const Tap& t, const Pixel& p) const { return load(p, t); }
+};
+
+/// Filters [O,KH,KW,I/groups] as the right operand of a gather: (tap, channel) along the sum.
+template <class T>
+struct FilterOperand {
+  View<const T> elements;
+  Gather g;
+  int kernel_w;
+  int64_t outer_step, channel_step, tap_step, group_step;  // steps of the column, the summed channel, a tap, a group
+
+  __device__ bool contiguous_sum() const { return channel_step == 1; }
+  __device__ int64_t select(int64_t group) const { return group * group_step; }
+  __device__ int64_t outer(int64_t begin, int64_t j) const { return begin + j * outer_step; }
+  __device__ int64_t inner(int64_t k) const {
+    const unsigned at = static_cast<unsigned>(k), count = static_cast<unsigned>(g.count);
+    const unsigned taps_w = static_cast<unsigned>(g.w.taps), both = at / count;
+    const int h = g.h.first + static_cast<int>(both / taps_w) * g.h.tap_step;
+    const int w = g.w.first + static_cast<int>(both % taps_w) * g.w.tap_step;
+    return int64_t{h * kernel_w + w} * tap_step + int64_t{at % count} * channel_step;
+  }
+  __device__ Compute<T> load(int64_t j, int64_t k) const { return cuda::load(elements[j + k]); }
+};
+
+/// Finished results at the gather's targets; problems are groups of n channels.
+template <class T>
+struct StorePixels {
+  View<T> to;
+  Epilogue<T> finish;
+  Gather g;
+  int64_t channels, n;
+  struct Row {
+    int64_t at, column;
+  };
+  __device__ Row row(int64_t group, int64_t, int64_t i) const {
+    return {g.target(static_cast<unsigned>(i)) * channels + group * n, group * n};
+  }
+  __device__ void put(Row row, int64_t j, Compute<T> v) const {
+    to[row.at + j] = store<T>(finish(v, row.column + j, row.at + j));
+  }
+};
+
+/// Kernels count pixels and taps in 32 bits.
+void check_sizes(const Conv2dShape& s) {
+  constexpr int64_t kMost = (int64_t{1} << 31) - 1;
+  check(s.in_pixels() <= kMost && s.out_pixels() <= kMost && s.depth() <= kMost &&
+            s.group_out() * s.kernel[0] * s.kernel[1] <= kMost && std::max(s.padding[0], s.padding[1]) <= kMost / 2,
+        "conv2d", "{} images of {} x {} pixels are too many for one call on CUDA (at most 2^31 pixels)", s.batch,
+        s.in[0], s.in[1]);
+}
+
+/// A convolution of one tap and no stride: rows of pixels times a matrix.
+Gemm pointwise(Device device, DType dtype, const Conv2dShape& s) {
+  return {.device = device,
+          .dtype = dtype,
+          .result = dtype,
+          .op = "conv2d",
+          .m = s.out_pixels(),
+          .n = s.out_channels,
+          .k = s.in_channels,
+          .lda = s.in_channels,
+          .ldb = s.in_channels};
+}
+
+}  // namespace
+
+void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
+                    const Fused& fused) {
+  if (y.numel() == 0) return;
+  check_sizes(s);
+  if (s.pointwise()) {
+    Gemm g = pointwise(x.device(), x.dtype(), s);
+    g.trans_b = true;
+    g.a = x.raw();
+    g.b = weight.raw();
+    g.c = y.raw();
+    g.bias = bias ? bias.raw() : nullptr;
+    g.residual = fused.residual ? fused.residual.raw() : nullptr;
+    g.activation = fused.activation;
+    return gemm(g);
+  }
+  if (x.dtype() == DType::bfloat16 && conv_mma_forward(x, weight, y, s, epilogue_of<bf16>(bias, fused))) return;
+  visit_cuda_float(x, "conv2d", [&](auto tag) {
+    using T = decltype(tag);
+    const Gather g = forward_gather(s);
+    const FilterOperand<T> filters{
+        view<const T>(weight), g, static_cast<int>(s.kernel[1]), s.depth(), 1, s.group_in(), s.group_out() * s.depth()};
+    const StorePixels<T> to{view<T>(y), epilogue_of<T>(bias, fused), g, s.out_channels, s.group_out()};
+    plain_product<T, std::is_same_v<T, float>>(x.device(), "conv2d", {g.pixels(), s.group_out(), g.depth(), s.groups},
+                                               PatchOperand<T, true>{view<const T>(x), g}, filters, to);
+  });
+}
+
+void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
+  if (dx.numel() == 0) return;
+  check_sizes(s);
+  if (s.pointwise()) {
+    Gemm g = pointwise(dy.device(), dy.dtype(), s);
+    std::swap(g.n, g.k);
+    g.lda = s.out_channels;
+    g.a = dy.raw();
+    g.b = weight.raw();
+    g.c = dx.raw();
+    return gemm(g);
+  }
+  if (dy.dtype() == DType::bfloat16 && conv_mma_backward_input(dy, weight, dx, s)) return;
+  visit_cuda_float(dy, "conv2d", [&](auto tag) {
+    using T = decltype(tag);
+    for (const Gather& g : backward_gathers(s)) {
+      const FilterOperand<T> filters{
+          view<const T>(weight),    g, static_cast<int>(s.kernel[1]), 1, s.depth(), s.group_in(),
+          s.group_out() * s.depth()};
+      const StorePixels<T> to{view<T>(dx), {}, g, s.in_channels, s.group_in()};
+      plain_product<T, std::is_same_v<T, float>>(dy.device(), "conv2d", {g.pixels(), s.group_in(), g.depth(), s.groups},
+                                                 PatchOperand<T, true>{view<const T>(dy), g}, filters, to);
+    }
+  });
+}
+
+// dW[o, (tap, i)] = sum over pixels of dy[pixel, o] x[pixel at tap, i]: slices of the pixels have their own sums.
+void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
+  if (dweight.numel() == 0) return;
+  check_sizes(s);
+  if (s.pointwise()) {
+    Gemm g = pointwise(x.device(), x.dtype(), s);
+    g.trans_a = true;
+    g.m = s.out_channels;
+    g.n = s.in_channels;
+    g.k = s.out_pixels();
+    g.lda = s.out_channels;
+    g.a = dy.raw();
+    g.b = x.raw();
+    g.c = dweight.raw();
+    g.result = dweight.dtype();
+    return gemm(g);
+  }
+  if (x.dtype() == DType::bfloat16 && s.out_pixels() > 0 && conv_mma_backward_weight(x, dy, dweight, s)) return;
+  visit_cuda_float(x, "conv2d", [&](auto tag) {
+    using T = decltype(tag);
+    const Gather g = forward_gather(s);
+    const int64_t m = s.group_out(), n = s.depth(), count = dweight.numel();
+    // Enough slices of at least 256 pixels for some blocks on each multiprocessor of a large card.
+    const int64_t tiles = ((m + 63) / 64) * ((n + 63) / 64) * s.groups;
+    ProductSize size{m, n, g.pixels(), s.groups};
+    size.slices = std::max<int64_t>(1, std::min({g.pixels() / 256, 1056 / tiles, (int64_t{256} << 20) / (count * 8)}));
+    Compute<T>* partial = workspace<Compute<T>>(x.device(), size.slices * count);
+    MatrixOperand<T> left{view<const T>(dy), 1, s.out_channels, 1};
+    left.size[0] = s.groups;
+    left.step[0] = m;
+    const StorePartial<Compute<T>> to{{partial, size.slices * count}, s.groups, m, n};
+    plain_product<T>(x.device(), "conv2d", size, left, PatchOperand<T, false>{view<const T>(x), g}, to);
+    sum_slices(x.device(), "conv2d", partial, size.slices, dweight);
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::cuda

@@ -1,0 +1,57 @@
+// The curves of a run: loss and accuracy over its epochs, from the rows of its log.
+#pragma once
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "atlas/data/plot.h"
+#include "atlas/train/log.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+namespace detail {
+
+inline std::vector<double> column(const std::vector<LogRow>& rows, const std::string& name) {
+  std::vector<double> values;
+  for (const LogRow& row : rows)
+    for (const auto& [key, value] : row)
+      if (key == name)
+        values.push_back(std::visit(
+            [](const auto& v) -> double {
+              if constexpr (std::is_arithmetic_v<std::decay_t<decltype(v)>>)
+                return static_cast<double>(v);
+              else
+                return std::nan("");
+            },
+            value));
+  return values;
+}
+
+}  // namespace detail
+
+/// Loss and accuracy over the epochs, one chart above the other.
+inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) {
+  const std::vector<double> epochs = detail::column(rows, "epoch");
+  const auto percent = [&](const char* name) {
+    std::vector<double> v = detail::column(rows, name);
+    for (double& x : v) x *= 100;
+    return v;
+  };
+  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training,
+                         std::vector<double> test) {
+    data::ChartOptions o;
+    o.title = name;
+    o.x_label = "epoch";
+    o.y_label = y_label;
+    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}},
+                            o);
+  };
+  return data::stack_pictures(
+      {chart(title + ": loss", "cross-entropy", detail::column(rows, "train_loss"), detail::column(rows, "test_loss")),
+       chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train

@@ -1,0 +1,33 @@
+// Where numbers that are not finite come from.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "atlas/autograd/autocast.h"
+#include "atlas/models/classifier.h"
+#include "atlas/nn/finite_guard.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+/// The first part of a training step that is not finite, in words: the same pass once more, looking at every module.
+/// The generator should be as it was before the pass, so that dropout draws the same numbers.
+inline std::string first_that_is_not_finite(models::Classifier& model, const Tensor& images, bool bf16) {
+  if (!all_finite(images)) return "the data loader (the images themselves)";
+  const NoGrad off;
+  std::optional<Autocast> mixed;
+  if (bf16) mixed.emplace();
+  FiniteGuard guard(model);
+  model(images);
+  return guard.first_bad().empty() ? "the loss itself" : "module '" + guard.first_bad() + "'";
+}
+
+/// The parameter nearest to the loss whose gradient is not finite.
+inline std::string nearest_bad_gradient(const Module& model) {
+  std::string name = "?";
+  for (const auto& [key, parameter] : model.named_parameters())
+    if (parameter.grad() && !all_finite(parameter.grad())) name = key;  // the last one is the first in backward order
+  return name;
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train

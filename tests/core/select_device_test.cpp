@@ -1,0 +1,34 @@
+// Devices by name.
+#include "atlas/core/select_device.h"
+
+#include <doctest/doctest.h>
+
+using namespace atlas;
+
+namespace {
+std::string message_of(const char* text) {
+  try {
+    select_device(text);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+}  // namespace
+
+TEST_CASE("Names of devices") {
+  CHECK(select_device("cpu") == Device{});
+  CHECK(message_of("gpu") == "[device] 'gpu' is no device; use cpu, cuda or cuda:N");
+  CHECK(message_of("cuda:-1") == "[device] 'cuda:-1' is no device; use cpu, cuda or cuda:N");
+  int count = 0;
+  if constexpr (kWithCuda) count = cuda::device_count();
+  CHECK(select_device("auto").is_cuda() == (count > 0));
+  if (count > 0) {
+    CHECK(select_device("cuda") == Device{DeviceType::cuda, 0});
+    CHECK(message_of("cuda:99").find("cuda:99 is not there") != std::string::npos);
+  } else if (!kWithCuda) {
+    CHECK(message_of("cuda:1") ==
+          "[device] cuda:1 was asked for, but this build of atlas has no CUDA: configure with -DATLAS_CUDA=ON, or use "
+          "cpu");
+  }
+}

@@ -1,0 +1,77 @@
+// Batches on their way to a device: all of them arrive, and what the device does to pictures is what the host does.
+#include "atlas/data/feed.h"
+
+#include <doctest/doctest.h>
+
+#include "atlas/core/cuda.h"
+#include "atlas/data/open.h"
+#include "atlas/train/pipeline.h"
+
+using namespace atlas;
+using namespace atlas::data;
+
+namespace {
+
+constexpr Device kDevice{DeviceType::cuda, 0};
+
+double apart(const Tensor& a, const Tensor& b) {
+  const std::vector<float> x = to_vector<float>(a), y = to_vector<float>(b);
+  REQUIRE(x.size() == y.size());
+  double most = 0;
+  for (size_t i = 0; i < x.size(); ++i) most = std::max(most, static_cast<double>(std::abs(x[i] - y[i])));
+  return most;
+}
+
+}  // namespace
+
+TEST_CASE("The device's part of the pipeline makes the host's pictures") {
+  train::TrainConfig c;
+  c.data = "shapes:20";
+  c.image_size = 16;
+  c.crop_padding = 2;
+  c.erase = 0.6;
+  c.mixup = 0.4;
+  c.cutmix = 1;
+  c.label_smoothing = 0.1;
+  const DatasetPtr set = train::spread(open_data(c.data, {}).train, 21);
+  LoaderOptions options{.batch_size = 7, .shuffle = true, .seed = 5, .mix = train::train_loader_options(c).mix};
+  Loader host(set, options, train::train_transform(c));
+  const auto [transform, rest] = train::split_train_transform(c);
+  options.on_device = std::make_shared<const DeviceAugment>(rest);
+  options.pinned = true;
+  options.workers = 2;
+  Loader split(set, options, transform);
+  Feed feed(split, kDevice);
+  for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    host.start_epoch(epoch);
+    feed.start_epoch(epoch);
+    Batch want, got;
+    while (host.next(want)) {
+      REQUIRE(feed.next(got));
+      CHECK(got.images.device() == kDevice);
+      CHECK(got.indices == want.indices);
+      CHECK(apart(got.images, want.images) < 2e-5);
+      CHECK(apart(got.targets, want.targets) < 1e-6);
+      CHECK(to_vector<int64_t>(got.labels) == to_vector<int64_t>(want.labels));
+    }
+    CHECK_FALSE(feed.next(got));
+  }
+}
+
+TEST_CASE("A feed goes on after an epoch that was left, and with a last batch that is smaller") {
+  const DatasetPtr set = train::spread(open_data("shapes:16", {}).test, 22);
+  Loader plain(set, {.batch_size = 5}, {}), travelling(set, {.batch_size = 5, .workers = 1, .pinned = true}, {});
+  Feed feed(travelling, kDevice);
+  for (const int64_t first : {0, 3, 0, 1}) {
+    plain.start_epoch(0, first);
+    feed.start_epoch(0, first);
+    int64_t seen = 0;
+    for (Batch want, got; plain.next(want); ++seen) {
+      REQUIRE(feed.next(got));
+      CHECK(apart(got.images, want.images) == 0);
+      CHECK(to_vector<int64_t>(got.labels) == to_vector<int64_t>(want.labels));
+      if (first == 0 && seen == 1) break;
+    }
+    CHECK(seen > 0);
+  }
+}

@@ -1,0 +1,96 @@
+// The pipeline cut between host and device makes the pictures of the pipeline on the host; the feed hands out batches.
+#include "atlas/data/device_augment.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "atlas/data/feed.h"
+#include "atlas/train/pipeline.h"
+#include "tests/data/data_test.h"
+
+using namespace atlas;
+using namespace atlas::data;
+using atlas_test::message_of;
+
+namespace {
+
+/// Largest difference of two tensors, on the host.
+double apart(const Tensor& a, const Tensor& b) {
+  const Tensor x = on_host(a), y = on_host(b);
+  REQUIRE(x.shape() == y.shape());
+  double most = 0;
+  for (int64_t i = 0; i < x.numel(); ++i)
+    most = std::max(most, std::abs(static_cast<double>(x.data<float>()[i]) - static_cast<double>(y.data<float>()[i])));
+  return most;
+}
+
+train::TrainConfig settings(const std::string& crop, double jitter) {
+  train::TrainConfig c;
+  c.data = "shapes:24";
+  c.image_size = 20;
+  c.crop = crop;
+  c.crop_padding = 3;
+  c.color_jitter = jitter;
+  c.erase = 0.6;
+  c.mixup = 0.4;
+  c.cutmix = 1;
+  c.mix_prob = 0.7;
+  c.label_smoothing = 0.1;
+  return c;
+}
+
+/// The same batches from both pipelines. (tests/cuda/feed_test.cpp does it on a device.)
+void compare(const train::TrainConfig& c) {
+  const DatasetPtr set = train::spread(data::open_data(c.data, {}).train, 45);
+  LoaderOptions options{.batch_size = 9, .shuffle = true, .seed = 5, .mix = train::train_loader_options(c).mix};
+  Loader host(set, options, train::train_transform(c));
+  const auto [transform, rest] = train::split_train_transform(c);
+  options.on_device = std::make_shared<const DeviceAugment>(rest);
+  options.workers = 2;
+  Loader split(set, options, transform);
+  Feed feed(split, Device{});
+  int64_t batches = 0;
+  for (int64_t epoch = 0; epoch < 2; ++epoch) {
+    host.start_epoch(epoch);
+    feed.start_epoch(epoch);
+    for (Batch want, got; host.next(want); ++batches) {
+      REQUIRE(feed.next(got));
+      CHECK(got.indices == want.indices);
+      CHECK(got.number == want.number);
+      // A jittered byte may fall on the other side of a half: one step of 255, divided by the deviation.
+      CHECK(apart(got.images, want.images) < (c.color_jitter > 0 ? 0.02 : 2e-5));
+      CHECK(apart(got.targets, want.targets) < 1e-6);
+    }
+    Batch none;
+    CHECK_FALSE(feed.next(none));
+  }
+  CHECK(batches == 10);
+}
+
+}  // namespace
+
+TEST_CASE("A pipeline cut between host and device gives the same pictures") {
+  for (const char* crop : {"pad", "random-resized", "none"}) compare(settings(crop, 0));
+  compare(settings("pad", 0.4));
+}
+
+TEST_CASE("Noise is that of the host's sequence wherever it begins") {
+  for (int before = 0; before < 9; ++before) {
+    Rng rng(3, Purpose::sample, 1, 7);
+    for (int i = 0; i < before; ++i) rng.bits();
+    const Rng::Place place = rng.place();
+    const ImageAugment a{.seed = place.seed, .stream = place.stream, .counter = place.counter, .word = place.word};
+    for (int64_t n = 0; n < 5; ++n) CHECK(augment::noise(a, n) == rng.normal());
+  }
+}
+
+TEST_CASE("Images that do not fit are named") {
+  Rng rng(0, Purpose::sample, 0, 0);
+  Tensor image = zeros({8, 9, 3}, uint8);
+  CHECK(message_of([&] { DeviceAugment{.height = 8, .width = 8}.plan(image, rng); }) ==
+        "[DeviceAugment] needs images of 8 x 8, got uint8[8,9,3]");
+  Tensor floats = zeros({8, 8, 3});
+  CHECK(message_of([&] { DeviceAugment{.height = 8, .width = 8}.plan(floats, rng); }) ==
+        "[DeviceAugment] needs uint8 images [H,W,3], got float32[8,8,3]");
+}
