@@ -20,6 +20,7 @@
 #include "atlas/data/image_folder.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/join.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/run_folder.h"
@@ -101,7 +102,7 @@ int run(const Settings& s) {
         s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
         "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
     if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
-    for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows));
+    for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows.to(atlas::float32)));
     for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
     for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
     done += static_cast<int64_t>(batch.indices.size());

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "atlas/autograd/node.h"
+#include "atlas/core/precision.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -22,6 +23,10 @@ class AutocastState {
   }
   /// `t`, a float32 weight, in bfloat16, outside the graph; converted once for each change of its memory.
   Tensor narrowed(const Tensor& t) {
+    if (depth == 0 && entries_.size() >= purge_at_) {  // no guard ends that would do it
+      end(false);
+      purge_at_ = 2 * entries_.size() + 64;
+    }
     Entry& e = entries_[t.impl().storage.get()];
     const bool same = !e.storage.expired() && e.version == t.impl().storage->version() && e.offset == t.offset() &&
                       e.narrow.shape() == t.shape() && e.strides == t.strides();
@@ -52,12 +57,14 @@ class AutocastState {
     Tensor narrow;
   };
   std::unordered_map<const Storage*, Entry> entries_;
+  size_t purge_at_ = 64;
 };
 
-/// True when an op on x is to run in bfloat16.
+/// True when an op on x is to run in bfloat16: under a guard, or where nothing is recorded and inference_precision() is
+/// bfloat16.
 inline bool autocasts(const Tensor& x) {
-  return x.device().is_cuda() && AutocastState::get().dtype == bfloat16 &&
-         (x.dtype() == float32 || x.dtype() == bfloat16);
+  return x.device().is_cuda() && (x.dtype() == float32 || x.dtype() == bfloat16) &&
+         (AutocastState::get().dtype == bfloat16 || (inference_precision() == bfloat16 && !grad_enabled()));
 }
 /// A weight as such an op reads it, outside the graph: its gradient is made in the weight's own type.
 inline Tensor narrow_weight(const Tensor& t) {

@@ -23,7 +23,8 @@ inline DType inference_precision() { return detail::inference_precision_in_use()
 /// they are packed) and the activations they read to 8 bits of mantissa and add up in float32, where no gradient is
 /// recorded. Everything else stays float32: tensors, norms, attention, the scan, 3x3 convolutions that Winograd makes
 /// faster. Logits move by some 1e-2 of their size. Fast on CPUs with AVX512_BF16; others give the same numbers up to
-/// rounding, slower than in float32. Results do not depend on the number of threads.
+/// rounding, slower than in float32. Results do not depend on the number of threads. On CUDA devices it is as if such
+/// passes ran under Autocast: tensors become bfloat16 too.
 /// @param precision  float32 or bfloat16
 /// @throws Error for another type.
 inline void set_inference_precision(DType precision) {

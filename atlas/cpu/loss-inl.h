@@ -8,6 +8,7 @@
 #include "atlas/core/workspace.h"
 #include "atlas/cpu/row_reduce.h"
 #include "atlas/kernels/loss.h"
+#include "atlas/kernels/loss_step.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
@@ -25,7 +26,7 @@ ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& targ
     const T *xp = logits.data<T>(), *soft = labels == nullptr ? target.data<T>() : nullptr;
     T* stats = statistics.data<T>();
     T* row_loss = workspace<T>(rows);
-    const T keep = static_cast<T>(1 - smoothing), spread = static_cast<T>(smoothing / static_cast<double>(classes));
+    const CrossEntropy<T> ce(smoothing, classes);
     parallel_for(rows, std::max<int64_t>(1, 8192 / classes), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const T* x = xp + r * classes;
@@ -33,15 +34,14 @@ ATLAS_INLINE void cross_entropy_forward(const Tensor& logits, const Tensor& targ
         const T log_sum = math::log(row_sum<T>(classes, [&](int64_t i) { return math::exp(x[i] - top); }));
         stats[2 * r] = top;
         stats[2 * r + 1] = log_sum;
-        // -log softmax_i = log_sum - (x_i - top)
         if (labels != nullptr) {
-          row_loss[r] = keep * (log_sum - (x[labels[r]] - top));
-          if (spread != T(0))
-            row_loss[r] += spread * row_sum<T>(classes, [&](int64_t i) { return log_sum - (x[i] - top); });
+          row_loss[r] = ce.keep * ce.surprise(x[labels[r]], top, log_sum);
+          if (ce.spread != T(0))
+            row_loss[r] += ce.spread * row_sum<T>(classes, [&](int64_t i) { return ce.surprise(x[i], top, log_sum); });
         } else {
           const T* t = soft + r * classes;
           row_loss[r] =
-              row_sum<T>(classes, [&](int64_t i) { return (keep * t[i] + spread) * (log_sum - (x[i] - top)); });
+              row_sum<T>(classes, [&](int64_t i) { return ce.weight(t[i]) * ce.surprise(x[i], top, log_sum); });
         }
       }
     });
@@ -61,7 +61,7 @@ ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& tar
     const T *xp = logits.data<T>(), *stats = statistics.data<T>(),
             *soft = labels == nullptr ? target.data<T>() : nullptr;
     T* dxp = dlogits.data<T>();
-    const T keep = static_cast<T>(1 - smoothing), spread = static_cast<T>(smoothing / static_cast<double>(classes));
+    const CrossEntropy<T> ce(smoothing, classes);
     const T scale = *dloss.data<T>() / static_cast<T>(rows);
     parallel_for(rows, std::max<int64_t>(1, 8192 / classes), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
@@ -69,13 +69,13 @@ ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& tar
         T* __restrict dx = dxp + r * classes;
         const T top = stats[2 * r], log_sum = stats[2 * r + 1];
         if (labels != nullptr) {
-          for (int64_t i = 0; i < classes; ++i) dx[i] = scale * (math::exp(x[i] - top - log_sum) - spread);
-          dx[labels[r]] -= scale * keep;
+          for (int64_t i = 0; i < classes; ++i) dx[i] = scale * ce.gradient(x[i], top, log_sum, T(1), ce.spread);
+          dx[labels[r]] -= scale * ce.keep;
         } else {
           const T* t = soft + r * classes;
-          const T weight = row_sum<T>(classes, [&](int64_t i) { return keep * t[i] + spread; });
+          const T total = row_sum<T>(classes, [&](int64_t i) { return ce.weight(t[i]); });
           for (int64_t i = 0; i < classes; ++i)
-            dx[i] = scale * (weight * math::exp(x[i] - top - log_sum) - (keep * t[i] + spread));
+            dx[i] = scale * ce.gradient(x[i], top, log_sum, total, ce.weight(t[i]));
         }
       }
     });
@@ -90,13 +90,14 @@ ATLAS_INLINE void cross_entropy_target_backward(const Tensor& logits, const Tens
     using T = decltype(tag);
     const T *xp = logits.data<T>(), *stats = statistics.data<T>();
     T* dtp = dtarget.data<T>();
-    const T scale = static_cast<T>(1 - smoothing) * *dloss.data<T>() / static_cast<T>(rows);
+    const CrossEntropy<T> ce(smoothing, classes);
+    const T scale = ce.keep * *dloss.data<T>() / static_cast<T>(rows);
     parallel_for(rows, std::max<int64_t>(1, 8192 / classes), [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         const T* x = xp + r * classes;
         T* __restrict dt = dtp + r * classes;
         const T top = stats[2 * r], log_sum = stats[2 * r + 1];
-        for (int64_t i = 0; i < classes; ++i) dt[i] = scale * (log_sum - (x[i] - top));
+        for (int64_t i = 0; i < classes; ++i) dt[i] = scale * ce.surprise(x[i], top, log_sum);
       }
     });
   });

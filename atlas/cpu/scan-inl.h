@@ -10,6 +10,7 @@
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
 #include "atlas/kernels/scan.h"
+#include "atlas/kernels/scan_step.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
@@ -98,7 +99,7 @@ Lanes<T> scan_advance(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes
     T* __restrict state = h + n * kScanLanes;
     const T bn = b[n], cn = c[n];
     for (int64_t j = 0; j < kScanLanes; ++j) {
-      const T now = math::exp(dt.v[j] * a[j]) * state[j] + drive.v[j] * bn;
+      const T now = scan_advance_state(math::exp(dt.v[j] * a[j]), state[j], drive.v[j], bn);
       state[j] = now;
       sum.v[j] += cn * now;
     }
@@ -119,7 +120,7 @@ void scan_record(const ScanBlock<T>& block, const Lanes<T>& dt, const Lanes<T>& 
     for (int64_t j = 0; j < kScanLanes; ++j) {
       const T e = math::exp(dt.v[j] * a[j]);
       keep[j] = e;
-      to[j] = e * from[j] + drive.v[j] * bn;
+      to[j] = scan_advance_state(e, from[j], drive.v[j], bn);
     }
   }
 }
@@ -244,19 +245,12 @@ class ScanBackward {
                          const T* __restrict a, T bn, T cn, const T* __restrict dt, const T* __restrict drive,
                          const T* __restrict dy, T* __restrict db, T* __restrict dc, T* __restrict carry,
                          T* __restrict da, T* __restrict from_exponent, T* __restrict from_drive) {
-    for (int64_t j = 0; j < lanes; ++j) {
-      const T g = carry[j] + dy[j] * cn, back = g * decay[j], s = back * h0[j];
-      dc[j] += dy[j] * h1[j];
-      db[j] += g * drive[j];
-      da[j] += s * dt[j];
-      from_exponent[j] += s * a[j];
-      from_drive[j] += g * bn;
-      carry[j] = back;
-    }
+    for (int64_t j = 0; j < lanes; ++j)
+      scan_state_backward(h0[j], h1[j], decay[j], a[j], bn, cn, dt[j], drive[j], dy[j], carry[j], da[j], db[j], dc[j],
+                          from_exponent[j], from_drive[j]);
   }
 
-  // With g = dL/dh_t = carry + dy C:  dC += dy h_t,  dB += g d u,  the exponent d A gets s = g exp(d A) h_{t-1}:  dA +=
-  // s d, dd += s A + g u B,  du += g d B,  and exp(d A) g is carried to step t - 1.
+  // scan_state_backward() for every state; then dd = from_exponent + u from_drive and du = d from_drive + D dy.
   void step(const ScanBlock<T>& block, int64_t b, int64_t t, int64_t k, T* carry, T* sums) {
     const int64_t vector = states_ * lanes;
     const Lanes<T> u(us_.at(b, t) + block.channel, block.width), dy(dys_.at(b, t) + block.channel, block.width);

@@ -13,6 +13,7 @@
 
 #include "atlas/nn/module.h"
 #include "atlas/ops/attention.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/window.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -132,7 +133,7 @@ class AttentionRecorder {
       if (path == paths_.end()) return;
       const NoGrad off;
       record.layer = path->second;
-      record.probabilities = on_host(attention_probabilities(q, sources));
+      record.probabilities = on_host(attention_probabilities(q, sources).to(statistics_dtype(q)));
       records_.push_back(std::move(record));
     };
     before_ = std::exchange(detail::attention_observer(), &observe_);

@@ -169,6 +169,21 @@ TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in flo
               {normal({3, 8}), normal({5, 8})});
 }
 
+TEST_CASE("Inference in bfloat16 needs no guard, and leaves what is recorded alone") {
+  if (!have_device()) return;
+  const Tensor x = normal({5, 12}), w = normal({7, 12}), there = x.to(kDevice);
+  Tensor weight = w.to(kDevice).clone().set_requires_grad();
+  const InferencePrecision fast(bfloat16);
+  CHECK(linear(there, weight).dtype() == float32);
+  const NoGrad off;
+  for (int i = 0; i < 200; ++i) linear(there, weight.clone());  // weights that come and go do not pile up
+  const int64_t before = memory_stats(kDevice).current;
+  for (int i = 0; i < 200; ++i) linear(there, weight.clone());
+  CHECK(memory_stats(kDevice).current < before + 200 * 7 * 12 * 2);
+  CHECK(linear(there, weight).dtype() == bfloat16);
+  CHECK(apart(linear(there, weight), linear(x, w)) < 0.01);
+}
+
 TEST_CASE("A weight is converted once under a guard, and again when it has changed") {
   if (!have_device()) return;
   const Tensor x = ones({1, 4}).to(kDevice);
