@@ -74,7 +74,8 @@ int run(const Settings& s) {
   feed.start_epoch(0);
   for (data::Batch batch; feed.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
     const auto before = Clock::now();
-    const atlas::Tensor probabilities = atlas::on_host(atlas::softmax((*trained.model)(batch.images).to(atlas::float32)));
+    const atlas::Tensor probabilities =
+        atlas::on_host(atlas::softmax((*trained.model)(batch.images).to(atlas::float32)));
     computing += seconds_since(before);
     bar.clear();
     print_unread();

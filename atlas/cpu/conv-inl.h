@@ -157,7 +157,8 @@ inline void convolve_direct(const float* in, const float* weight, float* out, co
 ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
   if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0 || detail::use_eigen()) return {};
   if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0) {
-    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels, (side + 2) * (side + 2)).size}, float32, Device{});
+    Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels, (side + 2) * (side + 2)).size}, float32,
+                     Device{});
     detail::winograd_filters(weight.data<float>(), s, side, false, u.data<float>());
     return u;
   }

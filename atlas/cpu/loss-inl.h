@@ -74,8 +74,7 @@ ATLAS_INLINE void cross_entropy_backward(const Tensor& logits, const Tensor& tar
         } else {
           const T* t = soft + r * classes;
           const T total = row_sum<T>(classes, [&](int64_t i) { return ce.weight(t[i]); });
-          for (int64_t i = 0; i < classes; ++i)
-            dx[i] = scale * ce.gradient(x[i], top, log_sum, total, ce.weight(t[i]));
+          for (int64_t i = 0; i < classes; ++i) dx[i] = scale * ce.gradient(x[i], top, log_sum, total, ce.weight(t[i]));
         }
       }
     });

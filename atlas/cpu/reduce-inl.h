@@ -126,8 +126,7 @@ ATLAS_INLINE void sum_forward(const Tensor& x, int64_t n, int64_t inner, double 
 
 template <class F>
 void extreme_forward(F, const Tensor& x, int64_t n, int64_t inner, Tensor& y) {
-  visit_number(x, F::kName,
-               [&](auto tag) { detail::reduce_axis(ExtremeOf<F, decltype(tag)>{}, x, n, inner, y, tag); });
+  visit_number(x, F::kName, [&](auto tag) { detail::reduce_axis(ExtremeOf<F, decltype(tag)>{}, x, n, inner, y, tag); });
 }
 
 #ifdef ATLAS_COMPILED_LIB

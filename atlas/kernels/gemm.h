@@ -65,8 +65,8 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
 /// A residual or packed right side (of packed_weight()) is for a single product only.
 ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
 
-/// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set and inference_precision(); undefined where that
-/// is not how it is done.
+/// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set and inference_precision(); undefined where
+/// that is not how it is done.
 ATLAS_INLINE Tensor packed_weight(const Tensor& weight);
 
 /// out[C] = sum over the rows of x[rows, C], whose rows may be apart but are contiguous.

@@ -146,17 +146,17 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   if (!needs_record({x, weight, bias})) return y;
   const Saved sx(rows, "batch_norm"), sm(mean, "batch_norm"), sr(rstd, "batch_norm"), sw(w, "batch_norm"),
       sb(b, "batch_norm");
-  y = record("batch_norm", y, {x, weight, bias},
-             [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()},
-              dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}, batch_statistics,
-              activation](const Tensor& dy) {
-               // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
-               // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
-               Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
-               kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics,
-                                            dx, dw, db);
-               return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
-             });
+  y = record(
+      "batch_norm", y, {x, weight, bias},
+      [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()},
+       dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}, batch_statistics, activation](const Tensor& dy) {
+        // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
+        // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
+        Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
+        kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics, dx,
+                                     dw, db);
+        return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
+      });
   return recomputable(y, sx, [sx, sm, sr, sw, sb, activation] {
     Tensor again = empty_like(sx());
     kernels::batch_norm_forward(sx(), sm(), sr(), sw(), sb(), activation, again);

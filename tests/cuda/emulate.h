@@ -30,7 +30,6 @@
 #define __align__(n) __attribute__((aligned(n)))
 
 // ---- Vector types
-// ----------------------------------------------------------------------------------------------------
 #define ATLAS_EMULATE_VECTORS(T, name, align2, align4)               \
   struct alignas(align2) name##2 {                                   \
     T x, y;                                                          \
@@ -64,7 +63,6 @@ extern dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;
 
 // ---- Launching and meeting
-// -------------------------------------------------------------------------------------------
 namespace emulate {
 
 /// What run() calls for each thread.
@@ -211,7 +209,6 @@ inline void __threadfence_block() {}
 [[noreturn]] inline void __trap() { emulate::fail_thread("__trap"); }
 
 // ---- Atomics: one thread of the host runs all of a kernel
-// ------------------------------------------------------------
 template <class T>
 using AtomicValue = std::type_identity_t<T>;
 template <class T, class F>
@@ -253,7 +250,6 @@ inline unsigned atomicInc(unsigned* p, unsigned limit) {
 }
 
 // ---- Intrinsics and CUDA's math
-// --------------------------------------------------------------------------------------
 template <class A, class B>
 constexpr std::common_type_t<A, B> min(A a, B b) {
   using T = std::common_type_t<A, B>;

@@ -134,4 +134,3 @@ TEST_CASE("a divisor divides as the operator does") {
       if (n <= 0x7fffffffu) CHECK(by(n) == n / d);
   }
 }
-

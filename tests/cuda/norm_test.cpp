@@ -58,9 +58,10 @@ void compare_batch_norm(int64_t rows, int64_t channels, DType dtype, DType param
   kernels::batch_norm_forward(x.host, m.host, rstd.host, w.host, b.host, Activation::none, y.host);
   kernels::batch_norm_forward(x.device, m.device, rstd.device, w.device, b.device, Activation::none, y.device);
   CHECK(difference(y) < tolerance(dtype));
-  kernels::batch_norm_backward(x.host, m.host, rstd.host, w.host, b.host, Activation::none, dy.host, batch_statistics, dx.host, dw.host, db.host);
-  kernels::batch_norm_backward(x.device, m.device, rstd.device, w.device, b.device, Activation::none, dy.device, batch_statistics, dx.device,
-                               dw.device, db.device);
+  kernels::batch_norm_backward(x.host, m.host, rstd.host, w.host, b.host, Activation::none, dy.host, batch_statistics,
+                               dx.host, dw.host, db.host);
+  kernels::batch_norm_backward(x.device, m.device, rstd.device, w.device, b.device, Activation::none, dy.device,
+                               batch_statistics, dx.device, dw.device, db.device);
   CHECK(difference(dx) < tolerance(dtype));
   CHECK(difference(dw) < tolerance(parameters, 1e-4));
   CHECK(difference(db) < tolerance(parameters, 1e-4));

@@ -1,10 +1,10 @@
 // The selective scan on CUDA against the CPU: numbers of states and channels that fill the threads of a block or not,
 // bfloat16 with float32 parameters, strided operands.
 #include "atlas/kernels/scan.h"
-#include "atlas/ops/shape.h"
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/shape.h"
 #include "device_input.h"
 
 using namespace test;
@@ -57,6 +57,8 @@ TEST_CASE("the selective scan equals the CPU's for every number of states") {
   for (const DType dtype : kFloats) {
     for (const int64_t states : {1, 8, 11, 16, 32}) compare(2, 21, 40, states, dtype);
     compare(1, 1, 1, 1, dtype);
+    compare(1, 9, 192, 8, dtype);  // the most shared memory
+    compare(1, 9, 96, 16, dtype);
     compare(2, 8, 300, 8, dtype);   // several blocks of channels
     compare(1, 9, 130, 41, dtype);  // states in two goes, with different numbers of blocks
     compare(5, 3, 64, 16, dtype);

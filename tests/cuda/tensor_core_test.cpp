@@ -242,8 +242,8 @@ TEST_CASE("matrix products, sums of columns") {
       for (const Activation f : {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh}) {
         Tensor c = empty({m, n}, float32, Device{}), c16 = unwritten({m, n});
         cpu::matmul(view(a, trans_a), view(b, trans_b), bias, c, {.activation = f, .residual = residual});
-        cuda::matmul(view(on_gpu(a, bfloat16), trans_a), view(on_gpu(b, bfloat16), trans_b),
-                     on_gpu(bias, bfloat16), c16, {.activation = f, .residual = on_gpu(residual, bfloat16)});
+        cuda::matmul(view(on_gpu(a, bfloat16), trans_a), view(on_gpu(b, bfloat16), trans_b), on_gpu(bias, bfloat16),
+                     c16, {.activation = f, .residual = on_gpu(residual, bfloat16)});
         CHECK(relative_error(c16, c) < kTwice);
       }
       Tensor c = empty({m, n}, float32, Device{}), c32 = unwritten({m, n}, float32);

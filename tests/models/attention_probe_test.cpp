@@ -96,7 +96,8 @@ TEST_CASE("recorded probabilities give the layer's output") {
   const Tensor y = layer(x);
   REQUIRE(recorder.records().size() == 1);
   const Tensor v = layer.qkv(x).reshape({2, 5, 3, 2, 4}).select(2, 2).permute({0, 2, 1, 3});
-  const Tensor mixed = matmul(recorder.records()[0].probabilities.to(v.device()), v).permute({0, 2, 1, 3}).reshape({2, 5, 8});
+  const Tensor mixed =
+      matmul(recorder.records()[0].probabilities.to(v.device()), v).permute({0, 2, 1, 3}).reshape({2, 5, 8});
   CHECK(golden::largest_difference(layer.proj(mixed), y) < 1e-6);
   CHECK(recorder.records()[0].queries.layout == WindowLayout{1, 5, 1, 5});
 }

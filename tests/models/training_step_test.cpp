@@ -57,7 +57,8 @@ TEST_CASE("a training step after the first two asks the system for no memory") {
     for (int i = 0; i < 3; ++i) trained.step();
     const MemoryStats after = memory_stats(default_device());
     if (default_device().is_cuda()) {
-      CHECK(after.system_calls <= before.system_calls + 3);  // lists of gradients for the optimiser, of which 32 are kept
+      CHECK(after.system_calls <=
+            before.system_calls + 3);  // lists of gradients for the optimiser, of which 32 are kept
       continue;
     }
     CHECK(after.system_calls == before.system_calls);

@@ -101,8 +101,10 @@ std::string error_of(const F& f) {
   } catch (const Error& e) {
     text = e.what();
   }
-  for (const auto& [cuda, cpu] : {std::pair{"float32, bfloat16 or", "float32 or"}, {"float32, bfloat16, ", "float32, "}})
-    if (const size_t at = text.find(cuda); at != std::string::npos) text.replace(at, std::string_view(cuda).size(), cpu);
+  for (const auto& [cuda, cpu] :
+       {std::pair{"float32, bfloat16 or", "float32 or"}, {"float32, bfloat16, ", "float32, "}})
+    if (const size_t at = text.find(cuda); at != std::string::npos)
+      text.replace(at, std::string_view(cuda).size(), cpu);
   return text;
 }
 

@@ -227,9 +227,8 @@ TEST_CASE("errors") {
   CHECK(error_of([] { mean(zeros({2}, int64)); }) ==
         "[mean] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { var(zeros({2}, int64)); }).find("[var] needs float32 or float64") == 0);
-  CHECK(error_of([] {
-          sum(zeros({2}, float16));
-        }).find("[sum] needs float32, float64, int64 or uint8, got float16") == 0);
+  CHECK(error_of([] { sum(zeros({2}, float16)); }).find("[sum] needs float32, float64, int64 or uint8, got float16") ==
+        0);
   CHECK(error_of([] {
           max(zeros({0, 3}), {0});
         }) == "[max] float32[0,3] has no elements along the reduced axes to choose from");

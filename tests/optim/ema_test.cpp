@@ -1,8 +1,9 @@
 // The moving average: its values, swapping in and out, its state.
-#include "atlas/ops/shape.h"
 #include "atlas/optim/ema.h"
 
 #include <doctest/doctest.h>
+
+#include "atlas/ops/shape.h"
 
 using namespace atlas;
 using doctest::Approx;

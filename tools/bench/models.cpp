@@ -15,8 +15,8 @@
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
-#include "atlas/core/precision.h"
 #include "atlas/core/cuda_graph.h"
+#include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/select_device.h"
 #include "atlas/models/presets.h"
