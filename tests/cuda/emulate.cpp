@@ -28,7 +28,6 @@ namespace emulate {
 namespace {
 
 // ---- Fibers: a stack and the place where it goes on
-
 #ifdef ATLAS_EMULATE_ASM
 // Keeps the registers that a call keeps; ucontext would also make two system calls.
 extern "C" void atlas_emulate_switch(void** from, void* to);
@@ -97,7 +96,6 @@ void switch_fiber(Fiber& from, Fiber& to, [[maybe_unused]] bool for_good = false
 }
 
 // ---- The block that runs
-
 enum class State : unsigned char { ready, at_barrier, in_warp, done };
 
 struct Thread {

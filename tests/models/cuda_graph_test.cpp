@@ -17,25 +17,14 @@
 #include "atlas/ops/loss.h"
 #include "atlas/optim/sgd.h"
 #include "atlas/tensor/create.h"
+#include "tests/cuda_device.h"
 
 using namespace atlas;
+using test::have_device;
+using test::kDevice;
+using test::message_of;
 
 namespace {
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool have_device() {
-  if constexpr (kWithCuda) return cuda::device_count() > 0;
-  return false;
-}
-constexpr Device kDevice{DeviceType::cuda, 0};
 
 /// A few training steps, plain or from a graph; the loss of each, and a weight in the end.
 std::vector<double> train(const char* name, bool graph, bool bf16) {

@@ -19,26 +19,14 @@
 #include "atlas/ops/scan.h"
 #include "atlas/optim/adam.h"
 #include "atlas/tensor/create.h"
+#include "tests/cuda_device.h"
 
 using namespace atlas;
+using test::have_device;
+using test::kDevice;
+using test::message_of;
 
 namespace {
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-
-bool have_device() {
-  if constexpr (kWithCuda) return cuda::device_count() > 0;
-  return false;
-}
-constexpr Device kDevice{DeviceType::cuda, 0};
 
 /// Normal numbers on the CPU, whatever the default device is.
 Tensor normal(const Shape& shape) { return randn(shape, float32, default_generator(), Device{}); }

@@ -7,17 +7,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failures=0
 
-# expect TEXT COMMAND...: status 2 and one line on stderr that holds TEXT.
-expect() {
-  local text=$1 status=0
-  shift
-  "$@" >"$work/out" 2>"$work/err" || status=$?
-  if [ $status -ne 2 ] || ! grep -qF -- "$text" "$work/err" || [ "$(wc -l <"$work/err")" -ne 1 ]; then
-    echo "FAILED: $* : status $status, expected 2 and one line with '$text', got:" >&2
-    cat "$work/err" >&2
-    failures=$((failures + 1))
-  fi
-}
+# shellcheck source=tests/expect.sh
+source "$ATLAS_SOURCE_DIR/tests/expect.sh"
 
 expect "name a part" tools/gpu/check.sh
 expect "unknown part or option 'everything'" tools/gpu/check.sh everything

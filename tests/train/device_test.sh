@@ -8,17 +8,8 @@ trap 'rm -rf "$work"' EXIT
 failures=0
 small=(--data shapes:32 --limit-train 64 --limit-test 32 --batch-size 16 --epochs 1 --workers 0)
 
-# expect TEXT PROGRAM ARGUMENT...: status 2 and one line on stderr that holds TEXT.
-expect() {
-  local text=$1 status=0
-  shift
-  "$@" >"$work/out" 2>"$work/err" || status=$?
-  if [ $status -ne 2 ] || ! grep -qF -- "$text" "$work/err" || [ "$(wc -l <"$work/err")" -ne 1 ]; then
-    echo "FAILED: $* : status $status, expected 2 and one line with '$text', got:" >&2
-    cat "$work/err" >&2
-    failures=$((failures + 1))
-  fi
-}
+# shellcheck source=tests/expect.sh
+source "$ATLAS_SOURCE_DIR/tests/expect.sh"
 
 expect "'gpu' is no device" "$bin/train" "${small[@]}" --out "$work/a" --device gpu
 expect "cuda:99" "$bin/train" "${small[@]}" --out "$work/a" --device cuda:99
