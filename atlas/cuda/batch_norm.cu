@@ -1,6 +1,7 @@
 // Batch norm on CUDA: channels-last, so a block has some neighbouring channels and a stretch of rows, a thread one pack
 // of channels and every few rows of the stretch. Sums of blocks go to memory and are combined in order by a second
 // kernel. Sums are kept in float64: the kernels wait for memory, not for these additions.
+#include "atlas/cuda/epilogue.cuh"
 #include "atlas/cuda/rows.cuh"
 #include "atlas/kernels/norm.h"
 
@@ -77,35 +78,66 @@ __global__ void merge_statistics_kernel(View<const double> partial, int64_t piec
   }
 }
 
+/// What is done to an image, per channel: z = (x - mean) rstd weight + bias, then y = activation(z).
+template <class T>
+struct Normalization {
+  View<const Compute<T>> mean, rstd;
+  Vector<T> weight, bias;
+  Activation activation;
+
+  Normalization(const Tensor& m, const Tensor& r, const Tensor& w, const Tensor& b, Activation f)
+      : mean(view<const Compute<T>>(m)), rstd(view<const Compute<T>>(r)), weight(w), bias(b), activation(f) {}
+};
+
+/// The same for N channels of a thread, in registers.
 template <class T, int N>
-__global__ void normalize_kernel(View<const T> x, View<const Compute<T>> mean, View<const Compute<T>> rstd,
-                                 Vector<T> weight, Vector<T> bias, int64_t rows, int64_t channels,
+struct ChannelNormalization {
+  using A = Compute<T>;
+  A mean[N], scale[N], bias[N];
+  Activation activation;
+
+  __device__ ChannelNormalization(const Normalization<T>& from, int64_t c) : activation(from.activation) {
+    A w[N];
+    load_values<N>(from.mean, c, mean);
+    load_values<N>(from.rstd, c, scale);
+    from.weight.get(c, w);
+    from.bias.get(c, bias);
+#pragma unroll
+    for (int j = 0; j < N; ++j) scale[j] *= w[j];
+  }
+  __device__ A before_activation(int j, A x) const { return (x - mean[j]) * scale[j] + bias[j]; }
+  __device__ A value(int j, A x) const {
+    const A z = before_activation(j, x);
+    return activation == Activation::none ? z : activate(activation, z);
+  }
+  /// dz = dy activation'(z)
+  __device__ A gradient(int j, A x, A dy) const {
+    return activation == Activation::none ? dy : dy * activation_derivative(activation, before_activation(j, x));
+  }
+};
+
+template <class T, int N>
+__global__ void normalize_kernel(View<const T> x, Normalization<T> norm, int64_t rows, int64_t channels,
                                  int64_t rows_per_block, View<T> y) {
   using A = Compute<T>;
   const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
   if (c >= channels) return;
   const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
-  A m[N], scale[N], w[N], b[N];
-  load_values<N>(mean, c, m);
-  load_values<N>(rstd, c, scale);
-  weight.get(c, w);
-  bias.get(c, b);
-#pragma unroll
-  for (int j = 0; j < N; ++j) scale[j] *= w[j];
+  const ChannelNormalization<T, N> at(norm, c);
 #pragma unroll 4
   for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
     A v[N];
     load_values<N>(x, r * channels + c, v);
 #pragma unroll
-    for (int j = 0; j < N; ++j) v[j] = (v[j] - m[j]) * scale[j] + b[j];
+    for (int j = 0; j < N; ++j) v[j] = at.value(j, v[j]);
     store_values<N>(y, r * channels + c, v);
   }
 }
 
-// Per block and channel: Σ dy (x - mean) and Σ dy. In float64, as where the mean of dy is all there is of it (a global
+// Per block and channel: Σ dz (x - mean) and Σ dz. In float64, as where the mean of dz is all there is of it (a global
 // average follows), dx is what the sums leave.
 template <class T, int N>
-__global__ void backward_sums_kernel(View<const T> x, View<const Compute<T>> mean, View<const T> dy, int64_t rows,
+__global__ void backward_sums_kernel(View<const T> x, Normalization<T> norm, View<const T> dy, int64_t rows,
                                      int64_t channels, int64_t rows_per_block, View<double> partial) {
   using A = Compute<T>;
   const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
@@ -113,8 +145,7 @@ __global__ void backward_sums_kernel(View<const T> x, View<const Compute<T>> mea
   const bool inside = c < channels;
   double sums[2 * N] = {};
   if (inside) {
-    A m[N];
-    load_values<N>(mean, c, m);
+    const ChannelNormalization<T, N> at(norm, c);
 #pragma unroll 4
     for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
       A v[N], d[N];
@@ -122,8 +153,9 @@ __global__ void backward_sums_kernel(View<const T> x, View<const Compute<T>> mea
       load_values<N>(dy, r * channels + c, d);
 #pragma unroll
       for (int j = 0; j < N; ++j) {
-        sums[j] += static_cast<double>(d[j] * (v[j] - m[j]));
-        sums[N + j] += static_cast<double>(d[j]);
+        const A dz = at.gradient(j, v[j], d[j]);
+        sums[j] += static_cast<double>(dz * (v[j] - at.mean[j]));
+        sums[N + j] += static_cast<double>(dz);
       }
     }
   }
@@ -136,8 +168,8 @@ __global__ void backward_sums_kernel(View<const T> x, View<const Compute<T>> mea
   }
 }
 
-/// For sum_partials: the sums become dweight and dbias, and the factors of dx = a (dy - <dy>) + k (x - mean), which lie
-/// in `factors` [2][channels] as k / a and <dy>. `scale` is 1 / rows, or 0 for constant statistics.
+/// For sum_partials: the sums become dweight and dbias, and the factors of dx = a (dz - <dz>) + k (x - mean), which lie
+/// in `factors` [2][channels] as k / a and <dz>. `scale` is 1 / rows, or 0 for constant statistics.
 template <class T>
 struct BackwardFactors {
   using A = Compute<T>;
@@ -159,31 +191,26 @@ struct BackwardFactors {
 };
 
 template <class T, int N>
-__global__ void backward_kernel(View<const T> x, View<const Compute<T>> mean, View<const Compute<T>> rstd,
-                                Vector<T> weight, View<const Compute<T>> factors, View<const T> dy, int64_t rows,
-                                int64_t channels, int64_t rows_per_block, View<T> dx) {
+__global__ void backward_kernel(View<const T> x, Normalization<T> norm, View<const Compute<T>> factors,
+                                View<const T> dy, int64_t rows, int64_t channels, int64_t rows_per_block, View<T> dx) {
   using A = Compute<T>;
   const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
   if (c >= channels) return;
   const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
-  A m[N], a[N], k[N], mean_dy[N], w[N];
-  load_values<N>(mean, c, m);
-  load_values<N>(rstd, c, a);
-  weight.get(c, w);
+  const ChannelNormalization<T, N> at(norm, c);
+  A k[N], mean_dz[N];
   load_values<N>(factors, c, k);
-  load_values<N>(factors, channels + c, mean_dy);
+  load_values<N>(factors, channels + c, mean_dz);
 #pragma unroll
-  for (int j = 0; j < N; ++j) {
-    a[j] *= w[j];
-    k[j] *= a[j];
-  }
+  for (int j = 0; j < N; ++j) k[j] *= at.scale[j];
 #pragma unroll 2
   for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
     A v[N], d[N];
     load_values<N>(x, r * channels + c, v);
     load_values<N>(dy, r * channels + c, d);
 #pragma unroll
-    for (int j = 0; j < N; ++j) d[j] = a[j] * (d[j] - mean_dy[j]) + k[j] * (v[j] - m[j]);
+    for (int j = 0; j < N; ++j)
+      d[j] = at.scale[j] * (at.gradient(j, v[j], d[j]) - mean_dz[j]) + k[j] * (v[j] - at.mean[j]);
     store_values<N>(dx, r * channels + c, d);
   }
 }
@@ -215,48 +242,47 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
 }
 
 void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                        const Tensor& bias, Tensor& y) {
+                        const Tensor& bias, Activation activation, Tensor& y) {
   const int64_t channels = mean.numel(), rows = rows_of(x, channels);
   if (rows == 0) return;
   visit_cuda_float(x, "batch_norm", [&](auto tag) {
     using T = decltype(tag);
-    using A = Compute<T>;
     visit_pack<T>(pack_width<T>(channels, x, mean, rstd, weight, bias, y), [&](auto pack) {
       constexpr int N = pack;
       const ColumnTiles tiles(rows, channels / N, 4 * kBlocks, 4);
       launch({x.device(), "batch_norm", tiles.grid, tiles.block, 0, true}, normalize_kernel<T, N>, view<const T>(x),
-             view<const A>(mean), view<const A>(rstd), Vector<T>(weight), Vector<T>(bias), rows, channels,
-             tiles.rows_per_block, view<T>(y));
+             Normalization<T>(mean, rstd, weight, bias, activation), rows, channels, tiles.rows_per_block, view<T>(y));
     });
   });
 }
 
-// dbias = Σ dy, dweight = Σ dy xhat, dx = weight rstd (dy - <dy> - xhat <dy xhat>); with constant statistics the two
-// means vanish from dx.
+// With dz = dy activation'(z): dbias = Σ dz, dweight = Σ dz xhat, dx = weight rstd (dz - <dz> - xhat <dz xhat>); with
+// constant statistics the two means vanish from dx.
 void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                         const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+                         const Tensor& bias, Activation activation, const Tensor& dy, bool batch_statistics, Tensor& dx,
+                         Tensor& dweight, Tensor& dbias) {
   const int64_t channels = mean.numel(), rows = rows_of(x, channels);
   if (channels == 0) return;
   const char* op = "batch_norm backward";
   visit_cuda_float(x, "batch_norm", [&](auto tag) {
     using T = decltype(tag);
     using A = Compute<T>;
-    visit_pack<T>(pack_width<T>(channels, x, mean, rstd, weight, dy, dx), [&](auto pack) {
+    visit_pack<T>(pack_width<T>(channels, x, mean, rstd, weight, bias, dy, dx), [&](auto pack) {
       constexpr int N = pack;
       const ColumnTiles tiles(rows, channels / N, kBlocks, 8), wide(rows, channels / N, 4 * kBlocks, 4);
       const int64_t pieces = tiles.grid.x, size = pieces * 2 * channels;
       double* partial = workspace<double>(x.device(), size);
       A* factors = workspace<A>(x.device(), 2 * channels, 1);
+      const Normalization<T> norm(mean, rstd, weight, bias, activation);
       launch({x.device(), op, tiles.grid, tiles.block, ColumnTiles::kThreads * 2 * N * 8}, backward_sums_kernel<T, N>,
-             view<const T>(x), view<const A>(mean), view<const T>(dy), rows, channels, tiles.rows_per_block,
+             view<const T>(x), norm, view<const T>(dy), rows, channels, tiles.rows_per_block,
              View<double>(partial, size));
       sum_partials(
           x.device(), op, partial, pieces, 2 * channels,
           BackwardFactors<T>{view<const A>(rstd), Vector<T>(dweight), Vector<T>(dbias), View<A>(factors, 2 * channels),
                              batch_statistics && rows > 0 ? 1 / static_cast<double>(rows) : 0, channels});
-      launch({x.device(), op, wide.grid, wide.block, 0, true}, backward_kernel<T, N>, view<const T>(x),
-             view<const A>(mean), view<const A>(rstd), Vector<T>(weight), View<const A>(factors, 2 * channels),
-             view<const T>(dy), rows, channels, wide.rows_per_block, view<T>(dx));
+      launch({x.device(), op, wide.grid, wide.block, 0, true}, backward_kernel<T, N>, view<const T>(x), norm,
+             View<const A>(factors, 2 * channels), view<const T>(dy), rows, channels, wide.rows_per_block, view<T>(dx));
     });
   });
 }

@@ -26,6 +26,24 @@ __device__ __attribute__((noinline)) C activate(Activation f, C x) {
   return x;
 }
 
+/// f'(x), for the same.
+template <class C>
+__device__ __attribute__((noinline)) C activation_derivative(Activation f, C x) {
+  switch (f) {
+    case Activation::relu:
+      return functors::Relu{}.derivative(x);  // from x or from the result: the sign is the same
+    case Activation::gelu:
+      return functors::Gelu{}.derivative(x);
+    case Activation::gelu_tanh:
+      return functors::GeluTanh{}.derivative(x);
+    case Activation::silu:
+      return functors::Silu{}.derivative(x);
+    case Activation::none:
+      break;
+  }
+  return C(1);
+}
+
 /// y = activation(v + bias[column]) + residual[index], of which each part may be missing.
 template <class T>
 struct Epilogue {

@@ -28,9 +28,10 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& me
                          const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias);
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var);
 void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                        const Tensor& bias, Tensor& y);
+                        const Tensor& bias, Activation activation, Tensor& y);
 void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                         const Tensor& dy, bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias);
+                         const Tensor& bias, Activation activation, const Tensor& dy, bool batch_statistics, Tensor& dx,
+                         Tensor& dweight, Tensor& dbias);
 }  // namespace cuda
 
 namespace kernels {
@@ -62,15 +63,13 @@ inline void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
   cpu::batch_norm_statistics(x, mean, var);
 }
 
-/// y = activation((x - mean) rstd weight + bias) per channel. @throws Error for an activation on CUDA devices.
+/// y = activation((x - mean) rstd weight + bias) per channel.
 inline void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                const Tensor& bias, Activation activation, Tensor& y) {
   const ProfileScope profile("batch_norm", 0, x, mean, rstd, weight, bias, y);
   if constexpr (kWithCuda)
-    if (on_cuda("batch_norm", x, mean, rstd, weight, bias, y)) {
-      check(activation == Activation::none, "batch_norm", "CUDA's kernel has no activation");
-      return cuda::batch_norm_forward(x, mean, rstd, weight, bias, y);
-    }
+    if (on_cuda("batch_norm", x, mean, rstd, weight, bias, y))
+      return cuda::batch_norm_forward(x, mean, rstd, weight, bias, activation, y);
   cpu::batch_norm_forward(x, mean, rstd, weight, bias, activation, y);
 }
 
@@ -80,10 +79,9 @@ inline void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tenso
                                 Tensor& dx, Tensor& dweight, Tensor& dbias) {
   const ProfileScope profile("batch_norm backward", 0, x, mean, rstd, weight, dy, dx, dweight, dbias);
   if constexpr (kWithCuda)
-    if (on_cuda("batch_norm", x, mean, rstd, weight, dy, dx, dweight, dbias)) {
-      check(activation == Activation::none, "batch_norm", "CUDA's kernel has no activation");
-      return cuda::batch_norm_backward(x, mean, rstd, weight, dy, batch_statistics, dx, dweight, dbias);
-    }
+    if (on_cuda("batch_norm", x, mean, rstd, weight, bias, dy, dx, dweight, dbias))
+      return cuda::batch_norm_backward(x, mean, rstd, weight, bias, activation, dy, batch_statistics, dx, dweight,
+                                       dbias);
   cpu::batch_norm_backward(x, mean, rstd, weight, bias, activation, dy, batch_statistics, dx, dweight, dbias);
 }
 

@@ -107,8 +107,6 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
                          const Tensor& running_var, bool training, double momentum = 0.1, double eps = 1e-5,
                          Activation activation = Activation::none) {
   norm_detail::check_input(x, "batch_norm");
-  if (activation != Activation::none && x.device().is_cuda())
-    return activate(batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps), activation);
   const auto [w, b] = norm_detail::Affine(weight, bias, x, "batch_norm");
   check(running_mean.defined() == running_var.defined(), "batch_norm",
         "give both running statistics or none: mean {}, var {}", describe(running_mean), describe(running_var));

@@ -37,10 +37,12 @@ void compare_layer_norm(int64_t rows, int64_t channels, DType dtype, DType param
   CHECK(difference(db) < tolerance(parameters, 1e-4));
 }
 
-void compare_batch_norm(int64_t rows, int64_t channels, DType dtype, DType parameters, bool batch_statistics) {
+void compare_batch_norm(int64_t rows, int64_t channels, DType dtype, DType parameters, bool batch_statistics,
+                        Activation f = Activation::none) {
   CAPTURE(rows);
   CAPTURE(channels);
   CAPTURE(name(dtype));
+  CAPTURE(static_cast<int>(f));
   const DType wide = host_type(dtype);
   const Operand x = operand({rows, channels}, 1, dtype, 2, 30), dy = operand({rows, channels}, 2, dtype, 1, 0.5);
   const Operand w = operand({channels}, 3, parameters), b = operand({channels}, 4, parameters);
@@ -55,13 +57,13 @@ void compare_batch_norm(int64_t rows, int64_t channels, DType dtype, DType param
   const Operand rstd(r, wide), m(mean.host, wide);
   Operand y = output(x.host.shape(), dtype), dx = output(x.host.shape(), dtype);
   Operand dw = output({channels}, parameters), db = output({channels}, parameters);
-  kernels::batch_norm_forward(x.host, m.host, rstd.host, w.host, b.host, Activation::none, y.host);
-  kernels::batch_norm_forward(x.device, m.device, rstd.device, w.device, b.device, Activation::none, y.device);
+  kernels::batch_norm_forward(x.host, m.host, rstd.host, w.host, b.host, f, y.host);
+  kernels::batch_norm_forward(x.device, m.device, rstd.device, w.device, b.device, f, y.device);
   CHECK(difference(y) < tolerance(dtype));
-  kernels::batch_norm_backward(x.host, m.host, rstd.host, w.host, b.host, Activation::none, dy.host, batch_statistics,
-                               dx.host, dw.host, db.host);
-  kernels::batch_norm_backward(x.device, m.device, rstd.device, w.device, b.device, Activation::none, dy.device,
-                               batch_statistics, dx.device, dw.device, db.device);
+  kernels::batch_norm_backward(x.host, m.host, rstd.host, w.host, b.host, f, dy.host, batch_statistics, dx.host,
+                               dw.host, db.host);
+  kernels::batch_norm_backward(x.device, m.device, rstd.device, w.device, b.device, f, dy.device, batch_statistics,
+                               dx.device, dw.device, db.device);
   CHECK(difference(dx) < tolerance(dtype));
   CHECK(difference(dw) < tolerance(parameters, 1e-4));
   CHECK(difference(db) < tolerance(parameters, 1e-4));
@@ -88,6 +90,8 @@ TEST_CASE("batch norm equals the CPU's, with few and with many rows and channels
       compare_batch_norm(2, 3, dtype, host_type(dtype), batch_statistics);
       compare_batch_norm(700, 20, dtype, host_type(dtype), batch_statistics);
       compare_batch_norm(30, 1568, dtype, host_type(dtype), batch_statistics);
+      for (const Activation f : {Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::silu})
+        compare_batch_norm(300, 20, dtype, host_type(dtype), batch_statistics, f);
     }
   }
   compare_batch_norm(6000, 4, float32, float32, true);
