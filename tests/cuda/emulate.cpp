@@ -386,15 +386,6 @@ int block_barrier(bool value, Site site) {
   return barrier_count;
 }
 
-unsigned live_lanes() {
-  const int first = running / 32 * 32;
-  unsigned mask = 0;
-  for (int k = 0; k < 32 && first + k < thread_count; ++k)
-    if (running_alone ? first + k == running : threads[static_cast<size_t>(first + k)].state != State::done)
-      mask |= 1u << k;
-  return mask;
-}
-
 int lane() { return running % 32; }
 
 }  // namespace emulate

@@ -10,13 +10,13 @@
 // out of reach outside kernels and copies. Bodies: emulate.cpp.
 #pragma once
 
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <functional>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #define __global__
@@ -29,29 +29,17 @@
 #define __grid_constant__
 #define __align__(n) __attribute__((aligned(n)))
 
-// ---- Vector types
-#define ATLAS_EMULATE_VECTORS(T, name, align2, align4)               \
-  struct alignas(align2) name##2 {                                   \
-    T x, y;                                                          \
-  };                                                                 \
-  struct name##3 {                                                   \
-    T x, y, z;                                                       \
-  };                                                                 \
-  struct alignas(align4) name##4 {                                   \
-    T x, y, z, w;                                                    \
-  };                                                                 \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }         \
-  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
-  inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
-ATLAS_EMULATE_VECTORS(float, float, 8, 16)
-ATLAS_EMULATE_VECTORS(double, double, 16, 16)
-ATLAS_EMULATE_VECTORS(int, int, 8, 16)
-ATLAS_EMULATE_VECTORS(unsigned, uint, 8, 16)
-ATLAS_EMULATE_VECTORS(unsigned char, uchar, 2, 4)
-ATLAS_EMULATE_VECTORS(unsigned short, ushort, 4, 8)
-ATLAS_EMULATE_VECTORS(long long, longlong, 16, 16)
-ATLAS_EMULATE_VECTORS(unsigned long long, ulonglong, 16, 16)
-#undef ATLAS_EMULATE_VECTORS
+// ---- Vector types that kernels use
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct uint3 {
+  unsigned x, y, z;
+};
+inline float2 make_float2(float x, float y) { return {x, y}; }
 
 struct dim3 {
   unsigned x, y, z;
@@ -60,7 +48,6 @@ struct dim3 {
 
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
-inline constexpr int warpSize = 32;
 
 // ---- Launching and meeting
 namespace emulate {
@@ -100,8 +87,6 @@ inline void warp_exchange(const void* mine, size_t bytes, void* all, const char*
 }
 /// A barrier of the block; returns how many threads gave a true value.
 int block_barrier(bool value, Site site);
-/// Lanes of this warp that have not returned from the kernel.
-unsigned live_lanes();
 /// This thread's place in its warp.
 int lane();
 
@@ -151,12 +136,6 @@ T warp_fold(unsigned mask, T v, Site site, F f) {
 #define ATLAS_EMULATE_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 inline void __syncthreads(ATLAS_EMULATE_SITE) { emulate::block_barrier(false, {"__syncthreads", file, line}); }
-inline int __syncthreads_or(int v, ATLAS_EMULATE_SITE) {
-  return emulate::block_barrier(v != 0, {"__syncthreads_or", file, line}) != 0;
-}
-inline int __syncthreads_and(int v, ATLAS_EMULATE_SITE) {
-  return emulate::block_barrier(v == 0, {"__syncthreads_and", file, line}) == 0;
-}
 inline int __syncthreads_count(int v, ATLAS_EMULATE_SITE) {
   return emulate::block_barrier(v != 0, {"__syncthreads_count", file, line});
 }
@@ -188,65 +167,17 @@ inline unsigned __ballot_sync(unsigned mask, int v, ATLAS_EMULATE_SITE) {
   const unsigned bit = v != 0 ? 1u << emulate::lane() : 0u;
   return emulate::warp_fold(mask, bit, {"__ballot_sync", file, line}, [](unsigned a, unsigned b) { return a | b; });
 }
-inline int __any_sync(unsigned mask, int v, ATLAS_EMULATE_SITE) { return __ballot_sync(mask, v, file, line) != 0; }
-inline int __all_sync(unsigned mask, int v, ATLAS_EMULATE_SITE) { return __ballot_sync(mask, v, file, line) == mask; }
-inline unsigned __activemask() { return emulate::live_lanes(); }
 template <class T>
 T __reduce_add_sync(unsigned mask, T v, ATLAS_EMULATE_SITE) {
   return emulate::warp_fold(mask, v, {"__reduce_add_sync", file, line}, [](T a, T b) { return a + b; });
 }
-template <class T>
-T __reduce_max_sync(unsigned mask, T v, ATLAS_EMULATE_SITE) {
-  return emulate::warp_fold(mask, v, {"__reduce_max_sync", file, line}, [](T a, T b) { return a > b ? a : b; });
-}
-template <class T>
-T __reduce_min_sync(unsigned mask, T v, ATLAS_EMULATE_SITE) {
-  return emulate::warp_fold(mask, v, {"__reduce_min_sync", file, line}, [](T a, T b) { return a < b ? a : b; });
-}
 #undef ATLAS_EMULATE_SITE
-inline void __threadfence() {}
-inline void __threadfence_block() {}
 [[noreturn]] inline void __trap() { emulate::fail_thread("__trap"); }
 
 // ---- Atomics: one thread of the host runs all of a kernel
 template <class T>
-using AtomicValue = std::type_identity_t<T>;
-template <class T, class F>
-T atlas_emulate_atomic(T* p, F f) {
-  const T old = *p;
-  *p = f(old);
-  return old;
-}
-template <class T>
-T atomicAdd(T* p, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [v](T old) { return static_cast<T>(old + v); });
-}
-template <class T>
-T atomicMax(T* p, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [v](T old) { return v > old ? v : old; });
-}
-template <class T>
-T atomicMin(T* p, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [v](T old) { return v < old ? v : old; });
-}
-template <class T>
-T atomicOr(T* p, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [v](T old) { return old | v; });
-}
-template <class T>
-T atomicAnd(T* p, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [v](T old) { return old & v; });
-}
-template <class T>
-T atomicExch(T* p, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [v](T) { return v; });
-}
-template <class T>
-T atomicCAS(T* p, AtomicValue<T> expected, AtomicValue<T> v) {
-  return atlas_emulate_atomic(p, [=](T old) { return old == expected ? v : old; });
-}
-inline unsigned atomicInc(unsigned* p, unsigned limit) {
-  return atlas_emulate_atomic(p, [limit](unsigned old) { return old >= limit ? 0u : old + 1u; });
+T atomicExch(T* p, std::type_identity_t<T> v) {
+  return std::exchange(*p, v);
 }
 
 // ---- Intrinsics and CUDA's math
@@ -260,45 +191,6 @@ constexpr std::common_type_t<A, B> max(A a, B b) {
   using T = std::common_type_t<A, B>;
   return static_cast<T>(a) < static_cast<T>(b) ? static_cast<T>(b) : static_cast<T>(a);
 }
-template <class T>
-T __ldg(const T* p) {
-  return *p;
-}
-template <class T>
-T __ldcs(const T* p) {
-  return *p;
-}
-template <class T>
-T __ldcg(const T* p) {
-  return *p;
-}
-template <class T>
-void __stcs(T* p, std::type_identity_t<T> v) {
-  *p = v;
-}
-template <class T>
-void __stcg(T* p, std::type_identity_t<T> v) {
-  *p = v;
-}
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
-inline float __expf(float x) { return std::exp(x); }
-inline float __exp2f(float x) { return std::exp2(x); }
-inline float __logf(float x) { return std::log(x); }
-inline float __log2f(float x) { return std::log2(x); }
-inline float __powf(float x, float y) { return std::pow(x, y); }
 inline float __fdividef(float x, float y) { return x / y; }
-inline float __fmaf_rn(float a, float b, float c) { return std::fma(a, b, c); }
-inline float __frcp_rn(float x) { return 1.0f / x; }
-inline float __frsqrt_rn(float x) { return 1.0f / std::sqrt(x); }
-inline float __saturatef(float x) { return x > 1.0f ? 1.0f : x > 0.0f ? x : 0.0f; }
-inline unsigned __float_as_uint(float x) { return std::bit_cast<unsigned>(x); }
-inline float __uint_as_float(unsigned x) { return std::bit_cast<float>(x); }
-inline int __float_as_int(float x) { return std::bit_cast<int>(x); }
-inline float __int_as_float(int x) { return std::bit_cast<float>(x); }
-inline long long __double_as_longlong(double x) { return std::bit_cast<long long>(x); }
-inline double __longlong_as_double(long long x) { return std::bit_cast<double>(x); }
-inline int __popc(unsigned x) { return std::popcount(x); }
-inline int __clz(int x) { return std::countl_zero(static_cast<unsigned>(x)); }
-inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>((uint64_t{a} * b) >> 32); }
