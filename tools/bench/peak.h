@@ -23,7 +23,6 @@ constexpr int kChains = 12;  // independent, so that latency is hidden: 4 or 5 c
     for (int i = 0; i < kChains; ++i) sum[i] = a * static_cast<float>(i);                 \
     for (int64_t r = 0; r < rounds; ++r) {                                                \
       _Pragma("GCC unroll 12") for (int i = 0; i < kChains; ++i) sum[i] = sum[i] * a + b; \
-      asm volatile("" ::: "memory");                                                      \
     }                                                                                     \
     Vector all{};                                                                         \
     for (int i = 0; i < kChains; ++i) all += sum[i];                                      \
@@ -39,11 +38,11 @@ ATLAS_BENCH_FMA(fma_portable, , 16)
 }  // namespace detail
 
 /// float32 operations per second of the instruction set in use on all threads, measured for about `seconds`.
-inline double fma_peak(double seconds = 0.02) {
+inline double fma_peak(double seconds = 0.05) {
   using Clock = std::chrono::steady_clock;
   const atlas::CpuIsa isa = atlas::cpu_isa();
   const int64_t lanes = isa == atlas::CpuIsa::avx512 ? 16 : isa == atlas::CpuIsa::avx2 ? 8 : 4;
-  constexpr int64_t rounds = 20'000;  // a tenth of a millisecond: some of the runs are undisturbed
+  constexpr int64_t rounds = 100'000;  // about a tenth of a millisecond a piece: some of the runs are undisturbed
   volatile float seed = 1.0f;
   const int64_t pieces = 2 * atlas::num_threads();
   const auto run = [&] {
