@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
@@ -78,6 +80,18 @@ TEST_CASE("nested loops run, without dead-lock") {
     std::atomic<int64_t> total{0};
     parallel_for(20, 1, [&](int64_t, int64_t) { parallel_for(50, 1, [&](int64_t b, int64_t e) { total += e - b; }); });
     CHECK(total == 1000);
+  }
+}
+
+TEST_CASE("workers that look for work and workers that sleep both find it") {
+  for (int threads : {2, 5}) {  // 5 are more than some machines have: then nobody looks, all sleep at once
+    const Threads t(threads);
+    std::atomic<int64_t> total{0};
+    for (int round = 0; round < 300; ++round) {
+      if (round % 100 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));  // longer than they look
+      parallel_for(8, 1, [&](int64_t b, int64_t e) { total += e - b; });
+    }
+    CHECK(total == 300 * 8);
   }
 }
 
