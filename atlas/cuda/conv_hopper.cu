@@ -1,26 +1,27 @@
 // Convolution on the tensor cores of Hopper (compute capability 9.0a), bfloat16: the implicit GEMM of conv_mma.cu with
 // wgmma, fed by the TMA. Forward with stride 1, and the input gradient.
 //
-// NOT YET RUN ON A GPU: off unless ATLAS_CUDA_WGMMA=1 is in the environment (tools/gpu/PENDING.md has the commands to check
-// and time it). Everything else, and every other device, takes conv_mma.cu. The emulator does not see this file; what is
-// arithmetic in it stands in conv_hopper.cuh and hopper.cuh, and is tested there.
+// NOT YET RUN ON A GPU: off unless ATLAS_CUDA_WGMMA=1 is in the environment (tools/gpu/PENDING.md has the commands to
+// check and time it). Everything else, and every other device, takes conv_mma.cu. The emulator does not see this file;
+// what is arithmetic in it stands in conv_hopper.cuh and hopper.cuh, and is tested there.
 //
-// A block has a box of up to 256 pixels (choose_box()) x kColumns channels. The sum runs over (tap, slice of 64 channels).
-// For one of these chunks the pixels are the same box shifted by the tap: one copy by the TMA, whose zeros outside the
-// tensor are the padding, and the channels behind the last. The filters are one more copy. Both arrive in the layout that
-// wgmma reads (hopper.cuh), pixel r of the box as row r; rows that the box leaves over hold anything, and are not stored.
+// A block has a box of up to 256 pixels (choose_box()) x kColumns channels. The sum runs over (tap, slice of 64
+// channels). For one of these chunks the pixels are the same box shifted by the tap: one copy by the TMA, whose zeros
+// outside the tensor are the padding, and the channels behind the last. The filters are one more copy. Both arrive in
+// the layout that wgmma reads (hopper.cuh), pixel r of the box as row r; rows that the box leaves over hold anything,
+// and are not stored.
 //
-// One thread of the last four warps starts the copies, four chunks ahead at most; two groups of four warps multiply, 128
-// rows each, as two products of 64 rows: a thread has 2 kColumns / 2 sums. A group keeps the products of one chunk in
-// flight while it issues the next: when those of chunk c - 1 are done, each of its warps gives that stage back.
+// One thread of the last four warps starts the copies, four chunks ahead at most; two groups of four warps multiply,
+// 128 rows each, as two products of 64 rows: a thread has 2 kColumns / 2 sums. A group keeps the products of one chunk
+// in flight while it issues the next: when those of chunk c - 1 are done, each of its warps gives that stage back.
 //
-// What it can reach on an H100 (4096 FLOP a clock and multiprocessor, 990 TFLOP/s), for 256 x 192: a chunk is 1536 clocks
-// of tensor core. Shared memory: each of the 16 products reads 64 x 16 and 192 x 16 elements, 8 KiB, and the copies write
-// 56 KiB, together 184 KiB or 1472 clocks at 128 bytes: just hidden. L2: 56 KiB a chunk are 37 bytes a clock and
-// multiprocessor where about 25 to 30 are to be had, a limit of 650 to 750 TFLOP/s. With a tenth lost to the block's
-// beginning and end (nothing overlaps these: one block fills the multiprocessor) and power: 500 to 600 TFLOP/s predicted for
-// 192 and 384 channels. 256 x 128 needs 48 bytes a clock: 400 to 500. Pairs of blocks that share the filters' copies
-// (clusters, multicast) would come next.
+// What it can reach on an H100 (4096 FLOP a clock and multiprocessor, 990 TFLOP/s), for 256 x 192: a chunk is 1536
+// clocks of tensor core. Shared memory: each of the 16 products reads 64 x 16 and 192 x 16 elements, 8 KiB, and the
+// copies write 56 KiB, together 184 KiB or 1472 clocks at 128 bytes: just hidden. L2: 56 KiB a chunk are 37 bytes a
+// clock and multiprocessor where about 25 to 30 are to be had, a limit of 650 to 750 TFLOP/s. With a tenth lost to the
+// block's beginning and end (nothing overlaps these: one block fills the multiprocessor) and power: 500 to 600 TFLOP/s
+// predicted for 192 and 384 channels. 256 x 128 needs 48 bytes a clock: 400 to 500. Pairs of blocks that share the
+// filters' copies (clusters, multicast) would come next.
 #include <cuda.h>
 #include <cudaTypedefs.h>
 
@@ -35,11 +36,6 @@ namespace atlas::inline ATLAS_ABI::cuda {
 namespace {
 
 inline constexpr int kStages = 4, kGroup = 128, kConsumers = 2 * kGroup, kThreads = kConsumers + kGroup;
-inline constexpr int kGroupRows = kBoxPixels / 2;
-inline constexpr uint32_t kPixelBytes = kBoxPixels * kRowBytes;
-
-/// Bytes of a stage: pixels, then filters. Both parts begin at multiples of 1024.
-constexpr uint32_t stage_size(int columns) { return kPixelBytes + static_cast<uint32_t>(columns) * kRowBytes; }
 
 /// y[target of pixel, j] = finish(sum over (tap, channel) of x w) for box and tile of each block.
 template <int kColumns>
@@ -49,7 +45,7 @@ __global__ void __launch_bounds__(kThreads, 1)
                        [[maybe_unused]] const View<bf16> y, [[maybe_unused]] const Epilogue<bf16> finish,
                        [[maybe_unused]] const BoxedGather p) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL  // nothing on others: usable() asks
-  constexpr int kStride = kColumns + 8, kPieces = kColumns / 8;
+  constexpr int kGroupRows = kBoxPixels / 2, kStride = kColumns + 8, kPieces = kColumns / 8;
   __shared__ uint64_t full[kStages], empty[kStages];
   unsigned char* ring = shared_memory<unsigned char>();
   ring += (kSwizzleBytes - shared_address(ring) % kSwizzleBytes) % kSwizzleBytes;
@@ -114,8 +110,8 @@ __global__ void __launch_bounds__(kThreads, 1)
   wgmma_results(sums[0]);
   wgmma_results(sums[1]);
 
-  // Through shared memory, so that whole rows of channels are written: each warp its own 2 x 16 rows, over the ring when
-  // both groups have read it.
+  // Through shared memory, so that whole rows of channels are written: each warp its own 2 x 16 rows, over the ring
+  // when both groups have read it.
   named_barrier<1, kConsumers>();
   bf16* const result = reinterpret_cast<bf16*>(ring);
   const int row0 = group * kGroupRows;
@@ -182,10 +178,10 @@ CUtensorMap tensor_map(const bf16* p, const TensorBox& t) {
   const uint32_t steps[4] = {1, 1, 1, 1};
   for (uint64_t axis = 0, step = sizeof(bf16); axis < 3; ++axis) strides[axis] = step *= t.size[axis];
   CUtensorMap map;
-  const CUresult result = encode_function()(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<uint32_t>(t.rank), const_cast<bf16*>(p), t.size, strides,
-      t.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, static_cast<uint32_t>(t.rank), const_cast<bf16*>(p),
+                        t.size, strides, t.box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   check(result == CUDA_SUCCESS, "conv2d", "cuTensorMapEncodeTiled refuses a tensor of {} axes (error {})", t.rank,
         static_cast<int>(result));
   return map;
@@ -211,8 +207,8 @@ bool usable(Device device) {
     cudaFuncAttributes kernel{};
     stream(device);  // makes the device current
     check_status(cudaFuncGetAttributes(&kernel, reinterpret_cast<const void*>(&conv_hopper_kernel<192>)), "conv2d");
-    // Code for 9.0a alone has the barriers.
-    answer = major == 9 && minor == 0 && kernel.sharedSizeBytes > 0 ? yes : no;
+    // An empty kernel, for other architectures, has a few registers.
+    answer = major == 9 && minor == 0 && kernel.numRegs > 64 ? yes : no;
   }
   return answer.load() == yes;
 }
@@ -230,9 +226,10 @@ void run(Device device, const View<const bf16>& x, const View<const bf16>& w, co
 
 bool conv_hopper(Device device, const View<const bf16>& x, const View<const bf16>& w, const View<bf16>& y,
                  const Epilogue<bf16>& finish, const Gather& g, int n) {
-  if (!wanted() || !hopper_fits(g, n) || !usable(device)) return false;
-  const BoxedGather p(g, n, hopper_width(n));
-  p.width == 128 ? run<128>(device, x, w, y, finish, p) : run<192>(device, x, w, y, finish, p);
+  if (!wanted() || !usable(device)) return false;
+  const std::optional<BoxedGather> p = boxed_gather(g, n);
+  if (!p) return false;
+  p->width == 128 ? run<128>(device, x, w, y, finish, *p) : run<192>(device, x, w, y, finish, *p);
   return true;
 }
 

@@ -1,8 +1,9 @@
-// The arithmetic of conv_hopper.cu: the box of pixels that a block has, what it reads for each tap, and where its results
-// go. It stands apart from the kernel, which no emulation runs, so that tests/cuda/hopper_test.cpp can walk it.
+// The arithmetic of conv_hopper.cu: the box of pixels that a block has, what it reads for each tap, and where its
+// results go. It stands apart from the kernel, which no emulation runs, so that tests/cuda/hopper_test.cpp can walk it.
 #pragma once
 
 #include <limits>
+#include <optional>
 
 #include "atlas/cuda/conv.cuh"
 #include "atlas/cuda/hopper.cuh"
@@ -10,6 +11,10 @@
 namespace atlas::inline ATLAS_ABI::cuda {
 
 inline constexpr int kBoxPixels = 256;  // at most, of a block
+
+// A stage of the ring: a row for each pixel, then one for each filter. All parts begin at multiples of 1024 bytes.
+inline constexpr uint32_t kPixelBytes = kBoxPixels * kRowBytes;
+constexpr uint32_t stage_size(int filters) { return kPixelBytes + static_cast<uint32_t>(filters) * kRowBytes; }
 
 /// Neighbours of a gather's grid, images x h x w of them. A pixel's place in the box: w counts fastest, then h.
 struct PixelBox {
@@ -53,7 +58,7 @@ struct TensorBox {
 struct BoxedGather {
   Gather g;
   PixelBox box;
-  int n, width;                // channels of the result, and those of a tile
+  int n, width;  // channels of the result, and those of a tile
   int columns, boxes_w, boxes_h, boxes_images;
   Divisor by_w, by_h;
 
@@ -84,9 +89,7 @@ struct BoxedGather {
             {kSlice, 1, static_cast<uint32_t>(width), 1}};
   }
   /// What both copies of a stage bring, pixels and channels outside included.
-  __host__ __device__ uint32_t stage_bytes() const {
-    return static_cast<uint32_t>(box.pixels() + width) * kRowBytes;
-  }
+  __host__ __device__ uint32_t stage_bytes() const { return static_cast<uint32_t>(box.pixels() + width) * kRowBytes; }
 
   /// The first of a block's pixels and result channels. Blocks of the same pixels follow one another.
   struct Corner {
@@ -116,15 +119,16 @@ __host__ __device__ inline int source_position(const GatherAxis& axis, int at, i
 /// The width of tiles for n channels that leaves the fewest unused.
 inline int hopper_width(int n) { return parts(n, 128) * 128 < parts(n, 192) * 192 ? 128 : 192; }
 
-/// Whether boxes, slices and tiles fit the gather: neighbours read neighbours, rows begin at multiples of 16 bytes, and
-/// at least two of three multiplications are useful.
-inline bool hopper_fits(const Gather& g, int n) {
-  if (g.h.mult != 1 || g.w.mult != 1 || g.count != g.channels || g.count % 8 != 0 || n % 8 != 0) return false;
-  if (g.pixels() == 0 || g.depth() == 0) return false;
+/// The gather in boxes and tiles, if they fit: neighbours read neighbours, rows begin at multiples of 16 bytes, and at
+/// least two of three multiplications are useful.
+inline std::optional<BoxedGather> boxed_gather(const Gather& g, int n) {
+  if (g.h.mult != 1 || g.w.mult != 1 || g.count != g.channels || g.count % 8 != 0 || n % 8 != 0) return {};
+  if (g.pixels() == 0 || g.depth() == 0) return {};
   const BoxedGather p(g, n, hopper_width(n));
-  const auto useful = static_cast<double>(g.pixels() * g.count) * n;
-  return 1.5 * useful >= static_cast<double>(p.blocks() * kBoxPixels * p.width) * p.slices() * kSlice &&
-         p.blocks() < (int64_t{1} << 31);
+  const int64_t useful = g.pixels() * g.count * n;
+  const int64_t done = p.blocks() * kBoxPixels * p.slices() * kSlice * p.width;
+  if (3 * useful < 2 * done || p.blocks() >= int64_t{1} << 31) return {};
+  return p;
 }
 
 /// Runs it if ATLAS_CUDA_WGMMA=1 in the environment wants that, the device is of compute capability 9.0, and it fits.

@@ -1,7 +1,7 @@
-// What Hopper (compute capability 9.0a) adds to mma.cuh, one function per instruction: boxes of tensors that the TMA copies
-// into shared memory, the barriers that count their bytes, and products of four warps that read both operands there
-// (PTX ISA: "cp.async.bulk.tensor", "mbarrier", "wgmma"). The instructions have no plain twin; what is arithmetic (the
-// descriptor of an operand, the lanes of a result, the ring's phases) is, and tests/cuda/hopper_test.cpp tries it.
+// What Hopper (compute capability 9.0a) adds to mma.cuh, one function per instruction: boxes of tensors that the TMA
+// copies into shared memory, the barriers that count their bytes, and products of four warps that read both operands
+// there (PTX ISA: "cp.async.bulk.tensor", "mbarrier", "wgmma"). The instructions have no plain twin; what is arithmetic
+// (the descriptor of an operand, the lanes of a result, the ring's phases) is, and tests/cuda/hopper_test.cpp tries it.
 #pragma once
 
 #include "atlas/cuda/mma.cuh"
@@ -10,8 +10,9 @@ namespace atlas::inline ATLAS_ABI::cuda {
 
 // ---- Operands in shared memory -------------------------------------------------------------------------------------
 // An operand is a list of rows (pixels, or filters) of 64 bfloat16 along the sum: 128 bytes, eight pieces of 16. In
-// groups of eight rows, 1024 bytes that begin at a multiple of 1024, piece p of row r lies at p ^ (r % 8): the "128-byte
-// swizzle". The TMA writes and wgmma reads it by the address alone, whose bits 4 to 6 are combined with bits 7 to 9.
+// groups of eight rows, 1024 bytes that begin at a multiple of 1024, piece p of row r lies at p ^ (r % 8): the
+// "128-byte swizzle". The TMA writes and wgmma reads it by the address alone, whose bits 4 to 6 are combined with bits
+// 7 to 9.
 inline constexpr int kSlice = 64;  // bfloat16 in a row
 inline constexpr uint32_t kRowBytes = 128, kSwizzleBytes = 1024;
 
@@ -19,7 +20,8 @@ inline constexpr uint32_t kRowBytes = 128, kSwizzleBytes = 1024;
 /// sum, which this swizzle does not use (1); 32 to 45: distance of groups of eight rows / 16; 49 to 51: 0, groups begin
 /// at multiples of 1024; 62 and 63: 1, the swizzle.
 __host__ __device__ constexpr uint64_t operand_descriptor(uint32_t address) {
-  return uint64_t{(address & 0x3ffffu) >> 4} | uint64_t{1} << 16 | uint64_t{kSwizzleBytes >> 4} << 32 | uint64_t{1} << 62;
+  return uint64_t{(address & 0x3ffffu) >> 4} | uint64_t{1} << 16 | uint64_t{kSwizzleBytes >> 4} << 32 |
+         uint64_t{1} << 62;
 }
 /// What to add to a descriptor to go on by `bytes`: 32 for the next 16 of a row, whole groups for other rows.
 __host__ __device__ constexpr uint64_t descriptor_step(uint32_t bytes) { return bytes >> 4; }
@@ -29,10 +31,10 @@ __host__ __device__ constexpr int wgmma_row(int t, int i) { return t / kWarp * 1
 __host__ __device__ constexpr int wgmma_column(int t, int i) { return i / 4 * 8 + t % 4 * 2 + i % 2; }
 
 // ---- A ring of stages ----------------------------------------------------------------------------------------------
-/// The stage whose turn it is, and how often the ring has been gone round, odd or even. The n-th filling of a stage (from
-/// 0) ends phase n of its barrier `full`, which one waits for by the parity of n; phase n of its barrier `empty` ends when
-/// that filling has been read. Whoever fills waits for phase n - 1: for n = 0 the phase before the first, which a new
-/// barrier counts as over.
+/// The stage whose turn it is, and how often the ring has been gone round, odd or even. The n-th filling of a stage
+/// (from 0) ends phase n of its barrier `full`, which one waits for by the parity of n; phase n of its barrier `empty`
+/// ends when that filling has been read. Whoever fills waits for phase n - 1: for n = 0 the phase before the first,
+/// which a new barrier counts as over.
 template <int kStages>
 struct Ring {
   int stage = 0;
@@ -65,11 +67,11 @@ __device__ inline void barrier_arrive_expect(uint64_t* barrier, uint32_t bytes) 
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                : "memory");
 }
-/// Waits for the end of the phase of that parity. What takes many seconds never comes: an error is better than a hang.
+/// Waits for the end of the phase of that parity, for ever if need be: a trap here, which all waits of a kernel would
+/// share, makes ptxas 13.0 forget what registers_grow() gave, and spill.
 __device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
-  const uint32_t at = shared_address(barrier);
-  for (uint32_t tries = 0;; ++tries) {
-    uint32_t over;
+  uint32_t over = 0;
+  while (over == 0)
     asm volatile(
         "{\n"
         ".reg .pred over;\n"
@@ -77,11 +79,8 @@ __device__ inline void barrier_wait(uint64_t* barrier, uint32_t parity) {
         "selp.u32 %0, 1, 0, over;\n"
         "}"
         : "=r"(over)
-        : "r"(at), "r"(parity)
+        : "r"(shared_address(barrier)), "r"(parity)
         : "memory");
-    if (over != 0) return;
-    if (tries == 1u << 27) __trap();
-  }
 }
 /// A barrier of `threads` threads of the block; `id` from 1 on (0 is __syncthreads()).
 template <int kId, int kThreads>
@@ -89,14 +88,13 @@ __device__ inline void named_barrier() {
   asm volatile("bar.sync %0, %1;" ::"n"(kId), "n"(kThreads) : "memory");
 }
 
-// ---- TMA: boxes of tensors, coordinates innermost first; what is outside is zero, and counts as bytes ----------------
-__device__ inline void tma_prefetch(const void* map) {
-  asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
-}
+// ---- TMA: boxes of tensors, coordinates innermost first; what is outside is zero, and counts as bytes
+// ----------------
+__device__ inline void tma_prefetch(const void* map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
 __device__ inline void tma_load(void* shared, const void* map, uint64_t* barrier, int c0, int c1, int c2) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
-          shared_address(shared)),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
+          "r"(shared_address(shared)),
       "l"(map), "r"(shared_address(barrier)), "r"(c0), "r"(c1), "r"(c2)
       : "memory");
 }
@@ -108,7 +106,8 @@ __device__ inline void tma_load(void* shared, const void* map, uint64_t* barrier
       : "memory");
 }
 
-// ---- Products of four warps ------------------------------------------------------------------------------------------
+// ---- Products of four warps
+// ------------------------------------------------------------------------------------------
 /// Registers of this warp's group of four: more for those who multiply, fewer for those who only start copies.
 template <int kRegisters>
 __device__ inline void registers_grow() {
@@ -134,12 +133,12 @@ __device__ inline void wgmma_results(float (&d)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-#define ATLAS_OPERANDS_0_63 \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
+#define ATLAS_OPERANDS_0_63                                                          \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "           \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, " \
   "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define ATLAS_OPERANDS_64_95 \
+#define ATLAS_OPERANDS_64_95                                                         \
   "%64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
   "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
 #define ATLAS_RESULTS_8(d, i)                                                                                 \
