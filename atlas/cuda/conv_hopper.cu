@@ -205,7 +205,7 @@ bool usable(Device device) {
     check_status(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device.index), "conv2d");
     check_status(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device.index), "conv2d");
     cudaFuncAttributes kernel{};
-    stream(device);  // makes the device current
+    stream(device);
     check_status(cudaFuncGetAttributes(&kernel, reinterpret_cast<const void*>(&conv_hopper_kernel<192>)), "conv2d");
     // An empty kernel, for other architectures, has a few registers.
     answer = major == 9 && minor == 0 && kernel.numRegs > 64 ? yes : no;
@@ -218,6 +218,7 @@ void run(Device device, const View<const bf16>& x, const View<const bf16>& w, co
          const Epilogue<bf16>& finish, const BoxedGather& p) {
   constexpr size_t kShared = kStages * stage_size(kColumns) + kSwizzleBytes;
   static_assert(kBoxPixels * (kColumns + 8) * sizeof(bf16) <= kShared - kSwizzleBytes);
+  stream(device);  // makes the device current, for the driver's function
   launch({device, "conv2d", dim3(static_cast<unsigned>(p.blocks())), dim3(kThreads), kShared},
          conv_hopper_kernel<kColumns>, tensor_map(x.p, p.pixels()), tensor_map(w.p, p.filters()), y, finish, p);
 }

@@ -1,7 +1,8 @@
 // What Hopper (compute capability 9.0a) adds to mma.cuh, one function per instruction: boxes of tensors that the TMA
 // copies into shared memory, the barriers that count their bytes, and products of four warps that read both operands
-// there (PTX ISA: "cp.async.bulk.tensor", "mbarrier", "wgmma"). The instructions have no plain twin; what is arithmetic
-// (the descriptor of an operand, the lanes of a result, the ring's phases) is, and tests/cuda/hopper_test.cpp tries it.
+// there (PTX ISA: "cp.async.bulk.tensor", "mbarrier", "wgmma"). The instructions have no plain twin for emulation; what
+// is arithmetic (the descriptor of an operand, the lanes of a result, the ring's phases) is tried by
+// tests/cuda/hopper_test.cpp.
 #pragma once
 
 #include "atlas/cuda/mma.cuh"
@@ -88,8 +89,7 @@ __device__ inline void named_barrier() {
   asm volatile("bar.sync %0, %1;" ::"n"(kId), "n"(kThreads) : "memory");
 }
 
-// ---- TMA: boxes of tensors, coordinates innermost first; what is outside is zero, and counts as bytes
-// ----------------
+// ---- TMA: boxes of tensors, coordinates innermost first. What is outside is zero, and counts as bytes ---------------
 __device__ inline void tma_prefetch(const void* map) { asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory"); }
 __device__ inline void tma_load(void* shared, const void* map, uint64_t* barrier, int c0, int c1, int c2) {
   asm volatile(
@@ -106,8 +106,7 @@ __device__ inline void tma_load(void* shared, const void* map, uint64_t* barrier
       : "memory");
 }
 
-// ---- Products of four warps
-// ------------------------------------------------------------------------------------------
+// ---- Products of four warps -----------------------------------------------------------------------------------------
 /// Registers of this warp's group of four: more for those who multiply, fewer for those who only start copies.
 template <int kRegisters>
 __device__ inline void registers_grow() {

@@ -33,16 +33,16 @@ inline Conv2dShape shape_of(const ConvCase& c) {
 
 /// Convolutions whose forward pass, input gradient or both conv_hopper.cu takes when ATLAS_CUDA_WGMMA=1 wants it.
 inline std::vector<ConvCase> hopper_cases() {
-  return {{5, 7, 7, 128, 192},                                    // boxes of whole images
-          {9, 14, 14, 64, 128},                                   // of lines of several images
-          {1, 16, 15, 160, 128},                                  // channels behind the last slice, and tile
-          {2, 13, 19, 64, 256},                                   // two tiles of channels
-          {1, 23, 11, 64, 192},                                   // one box of odd sides
-          {1, 30, 33, 64, 128},                                   // boxes that reach over the edges
-          {1, 18, 17, 64, 128, {3, 3}, {1, 1}, {0, 0}},           // no padding
-          {1, 16, 16, 64, 128, {5, 3}, {1, 1}, {2, 1}},           // another kernel
+  return {{8, 7, 7, 128, 192},                           // boxes of five images, the last one fuller than the batch
+          {9, 4, 28, 64, 128},                           // of one line of nine images
+          {1, 16, 15, 160, 128},                         // channels behind the last slice, and tile
+          {2, 13, 19, 64, 256},                          // two tiles of channels
+          {1, 23, 11, 64, 192},                          // one box of odd sides
+          {1, 30, 33, 64, 128},                          // boxes that reach over the edges
+          {1, 18, 17, 64, 128, {3, 3}, {1, 1}, {0, 0}},  // no padding
+          {1, 16, 16, 64, 128, {5, 3}, {1, 1}, {2, 1}},  // another kernel
           {1, 16, 16, 128, 128, {3, 3}, {1, 1}, {2, 2}, {2, 2}},  // dilation
-          {1, 31, 32, 128, 64, {3, 3}, {2, 2}}};                  // input gradient in phases
+          {2, 15, 32, 128, 64, {3, 3}, {2, 2}}};                  // input gradient in phases
 }
 
 }  // namespace test

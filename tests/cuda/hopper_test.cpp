@@ -28,7 +28,7 @@ struct SharedMemory {
   float& at(uint32_t address) { return elements[(address ^ (address >> 7 & 7) << 4) / 2]; }
 
   /// cp.async.bulk.tensor, swizzled by 128 bytes; returns the bytes that it counts.
-  uint32_t copy(uint32_t to, const TensorBox& t, const float* from, std::array<int, 4> corner) {
+  uint32_t copy(uint32_t to, const TensorBox& t, const float* from, const int (&corner)[4]) {
     REQUIRE(to % 1024 == 0);
     REQUIRE(t.box[0] * 2 == 128);
     REQUIRE(t.size[0] * 2 % 16 == 0);
@@ -66,7 +66,7 @@ struct SharedMemory {
 };
 
 /// One block of the kernel, its threads one after the other.
-void run_block(const BoxedGather& p, unsigned block, const float* x, const float* w, float* y) {
+void run_block(const BoxedGather& p, unsigned block, const float* x, const float* w, Tensor& y) {
   SharedMemory shared;
   const uint32_t stage = 3 * 1024, columns = static_cast<uint32_t>(p.width);
   REQUIRE(stage + stage_size(p.width) <= 227u << 10);
@@ -95,9 +95,12 @@ void run_block(const BoxedGather& p, unsigned block, const float* x, const float
   for (int row = 0; row < kBoxPixels; ++row) {
     const int64_t pixel = p.target(corner, row);
     for (int c = 0; c < p.width && pixel >= 0 && corner.column + c < p.n; ++c) {
-      float& to = y[pixel * p.n + corner.column + c];
+      const int64_t i = pixel * p.n + corner.column + c;
+      REQUIRE(i < y.numel());
+      float& to = y.data<float>()[i];
       CHECK(std::isnan(to));  // once
       to = sums[static_cast<size_t>(row) * columns + static_cast<size_t>(c)];
+      CHECK(std::isfinite(to));  // no row that the box leaves over
     }
   }
 }
@@ -106,8 +109,7 @@ void run_block(const BoxedGather& p, unsigned block, const float* x, const float
 bool run_gather(const Gather& g, const Tensor& x, const Tensor& w, Tensor& y) {
   const auto p = boxed_gather(g, static_cast<int>(y.size(3)));
   if (!p) return false;
-  for (unsigned block = 0; block < p->blocks(); ++block)
-    run_block(*p, block, x.data<float>(), w.data<float>(), y.data<float>());
+  for (unsigned block = 0; block < p->blocks(); ++block) run_block(*p, block, x.data<float>(), w.data<float>(), y);
   return true;
 }
 
