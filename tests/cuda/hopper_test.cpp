@@ -3,9 +3,10 @@
 // of its barriers.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
-#include <deque>
 #include <random>
+#include <vector>
 
 #include "atlas/cuda/conv_hopper.cuh"
 #include "atlas/kernels/conv.h"
