@@ -5,7 +5,7 @@
 // 32, which pass through a ring of four stages in shared memory: while one is multiplied, three are on their way. A row
 // of a stage is 64 bytes, four pieces of 16; piece p of row r lies at p ^ (r / 2 % 4), so that neither the copies nor
 // ldmatrix meet bank conflicts.
-#include "atlas/cuda/conv.cuh"
+#include "atlas/cuda/conv_hopper.cuh"
 #include "atlas/cuda/mma.cuh"
 
 namespace atlas::inline ATLAS_ABI::cuda {
@@ -313,7 +313,7 @@ void run(Device device, const View<const bf16>& x, const View<const bf16>& w, co
 
 void run(Device device, const View<const bf16>& x, const View<const bf16>& w, const View<bf16>& y,
          const Epilogue<bf16>& finish, const Gather& g, int n) {
-  if (g.pixels() == 0) return;
+  if (g.pixels() == 0 || conv_hopper(device, x, w, y, finish, g, n)) return;
   const int piece = g.count % 8 == 0 ? 8 : g.count % 4 == 0 ? 4 : 1;
   const int width = best_width(n, piece == 1);
   const auto of_width = [&](auto p) {

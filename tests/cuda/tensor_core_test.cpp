@@ -7,42 +7,23 @@
 #include "atlas/kernels/attention.h"
 #include "atlas/kernels/conv.h"
 #include "atlas/kernels/gemm.h"
+#include "conv_case.h"
 #include "device_tensor.h"
 
 using namespace atlas;
+using test::ConvCase;
 using test::from_device;
 using test::on_gpu;
 using test::random;
 using test::relative_error;
 using test::rounded;
+using test::shape_of;
 
 namespace {
 
 // Results are rounded to bfloat16, which alone makes a relative error of about 1.7e-3; where something is rounded in
 // between (probabilities, activations before a residual) there is a little more.
 constexpr double kRounded = 2.2e-3, kTwice = 4e-3;
-
-struct ConvCase {
-  int64_t batch, height, width, in, out;
-  Conv2dShape::Pair kernel{3, 3}, stride{1, 1}, padding{1, 1}, dilation{1, 1};
-  int64_t groups = 1;
-};
-
-Conv2dShape shape_of(const ConvCase& c) {
-  Conv2dShape s;
-  s.batch = c.batch;
-  s.in_channels = c.in;
-  s.out_channels = c.out;
-  s.groups = c.groups;
-  s.in = {c.height, c.width};
-  s.kernel = c.kernel;
-  s.stride = c.stride;
-  s.padding = c.padding;
-  s.dilation = c.dilation;
-  for (size_t i = 0; i < 2; ++i)
-    s.out[i] = (s.in[i] + 2 * s.padding[i] - s.dilation[i] * (s.kernel[i] - 1) - 1) / s.stride[i] + 1;
-  return s;
-}
 
 /// A tensor of NaNs on the device: what is not written shows.
 Tensor unwritten(const Shape& shape, DType dtype = bfloat16) {
@@ -208,6 +189,10 @@ TEST_CASE("convolution over several blocks of pixels and of channels, weight gra
   check_conv({2, 20, 19, 40, 136}, Activation::relu);
   check_conv({3, 24, 16, 8, 200, {3, 3}, {2, 2}}, Activation::relu);
   check_conv({1, 40, 30, 3, 8}, Activation::none);
+}
+
+TEST_CASE("convolution in boxes of pixels and wide tiles of channels") {
+  for (const ConvCase& c : test::hopper_cases()) check_conv(c, Activation::relu);
 }
 
 TEST_CASE("attention for each length of heads") {

@@ -36,6 +36,10 @@ find_package(CUDAToolkit 12.4 REQUIRED)
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL OFF)
 
 file(GLOB atlas_cuda_sources CONFIGURE_DEPENDS atlas/cuda/*.cu)
+# wgmma needs code for 9.0a, from which nothing else would gain.
+if(90 IN_LIST ATLAS_CUDA_ARCHS)
+  set_property(SOURCE atlas/cuda/conv_hopper.cu PROPERTY COMPILE_OPTIONS -gencode=arch=compute_90a,code=sm_90a)
+endif()
 atlas_add_static_library(atlas_cuda cuda ${atlas_sources} ${atlas_cuda_sources})
 target_compile_definitions(atlas_cuda PUBLIC ATLAS_WITH_CUDA=1)
 list(JOIN ATLAS_CUDA_ARCHS ", " archs_text)
