@@ -37,6 +37,7 @@ struct Timing {
 struct Place {
   Device device;
   bool bf16 = false, graph = false;
+  const char* precision() const { return bf16 || inference_precision() == bfloat16 ? "bf16" : "float32"; }
   /// Waits until the device has done everything.
   void wait() const {
     if constexpr (kWithCuda)
@@ -54,6 +55,8 @@ struct Place {
   }
 };
 Place place;
+std::vector<bool> ways_bf16{false}, ways_graph{false};  // what is timed, one after the other
+bool failed = false;
 
 /// `step` as a graph of the device when that is wanted, after it has run without one.
 std::function<void()> in_graph(std::function<void()> step) {
@@ -102,10 +105,21 @@ Timing without(Timing t, const std::function<void()>& step) {
 
 void report(const std::string& model, int64_t size, int64_t batch, const char* mode, Timing t) {
   const double peak = static_cast<double>(place.memory().peak) / (1 << 20);
-  std::printf("%-16s %5lld px  batch %3lld  %-8s  %9.1f ms median  %9.1f ms best  %9.2f images/s  %8.0f MiB peak\n",
-              model.c_str(), static_cast<long long>(size), static_cast<long long>(batch), mode, t.median * 1e3,
-              t.best * 1e3, static_cast<double>(batch) / t.median, peak);
+  std::printf(
+      "%-16s %5lld px  batch %3lld  %-8s  %-8s%s  %10.3f ms median  %10.3f ms best  %9.2f images/s  %8.0f MiB peak\n",
+      model.c_str(), static_cast<long long>(size), static_cast<long long>(batch), mode,
+      place.precision(), place.graph ? " as a graph" : "", t.median * 1e3, t.best * 1e3,
+      static_cast<double>(batch) / t.median, peak);
   std::fflush(stdout);
+}
+
+/// A way that does not fit into memory, say, is a line; the others go on.
+void report_error(const std::string& model, int64_t size, int64_t batch, const char* mode, const Error& e) {
+  std::printf("%-16s %5lld px  batch %3lld  %-8s  %-8s%s  failed\n", model.c_str(), static_cast<long long>(size),
+              static_cast<long long>(batch), mode, place.precision(), place.graph ? " as a graph" : "");
+  std::fflush(stdout);
+  std::cerr << e.what() << '\n';
+  failed = true;
 }
 
 /// One forward pass; `layer_by_layer` as if somebody watched, so that nothing is folded or kept.
@@ -160,21 +174,40 @@ void compare_inference(const std::string& name, int64_t size, int64_t batch, int
   std::fflush(stdout);
 }
 
+/// Calls f for every precision, kernel by kernel and as a graph.
+template <class F>
+void every_way(const std::string& name, int64_t size, int64_t batch, const char* mode, F&& f) {
+  for (const bool bf16 : ways_bf16) {
+    for (const bool graph : ways_graph) {
+      place.bf16 = bf16 && place.device.is_cuda();
+      place.graph = graph;
+      place.forget_peak();
+      try {
+        report(name, size, batch, mode, f());
+      } catch (const Error& e) {
+        report_error(name, size, batch, mode, e);
+      }
+    }
+  }
+}
+
 void run(const std::string& name, int64_t size, int64_t batch, const std::string& mode, int runs, double seconds) {
   if (mode == "inference") return compare_inference(name, size, batch, runs, seconds);
   const auto model = models::make_model(name, {.image_size = size, .num_classes = 100});
   model->to(place.device);
-  const Tensor images = randn({batch, size, size, 3}).to(place.device);
+  // The host makes one image, and the device repeats it.
+  const Tensor images = contiguous(expand(randn({1, size, size, 3}).to(place.device), {batch, size, size, 3}));
   if (mode != "train") {
     model->eval();
-    place.forget_peak();
     const NoGrad off;
-    const auto step = in_graph([&] {
-      std::optional<Autocast> mixed;
-      if (place.bf16) mixed.emplace();
-      (*model)(images);
+    every_way(name, size, batch, "forward", [&] {
+      const auto step = in_graph([&] {
+        std::optional<Autocast> mixed;
+        if (place.bf16) mixed.emplace();
+        (*model)(images);
+      });
+      return without(measure(step, runs, seconds), step);
     });
-    report(name, size, batch, "forward", without(measure(step, runs, seconds), step));
   }
   if (mode != "forward") {
     model->train();
@@ -182,30 +215,31 @@ void run(const std::string& name, int64_t size, int64_t batch, const std::string
     std::vector<int64_t> classes;
     for (int64_t i = 0; i < batch; ++i) classes.push_back(i % 100);
     const Tensor labels = from_vector(classes).to(place.device);
-    place.forget_peak();
-    // The update is not part of a graph, as in the train program.
-    const auto gradients = in_graph([&] {
-      optimizer.zero_grad();
-      Tensor loss;
-      {
-        std::optional<Autocast> mixed;
-        if (place.bf16) mixed.emplace();
-        loss = cross_entropy((*model)(images), labels, 0.1);
-      }
-      loss.backward();
+    every_way(name, size, batch, "training", [&] {
+      // The update is not part of a graph, as in the train program.
+      const auto gradients = in_graph([&] {
+        optimizer.zero_grad();
+        Tensor loss;
+        {
+          std::optional<Autocast> mixed;
+          if (place.bf16) mixed.emplace();
+          loss = cross_entropy((*model)(images), labels, 0.1);
+        }
+        loss.backward();
+      });
+      const std::function<void()> step = [&] {
+        gradients();
+        optimizer.step();
+      };
+      return without(measure(step, runs, seconds), step);
     });
-    const std::function<void()> step = [&] {
-      gradients();
-      optimizer.step();
-    };
-    report(name, size, batch, "training", without(measure(step, runs, seconds), step));
   }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string model, profile, mode = "both", device = "cpu", precision = "float32";
+  std::string model, profile, mode = "both", device = "cpu", precision = "float32", graph = "no";
   int64_t size = 224, batch = 8;
   int threads = 0, runs = 3;
   double seconds = 1;
@@ -217,10 +251,12 @@ int main(int argc, char** argv) {
   app.add_option("--mode", mode, "what to time")->check(CLI::IsMember({"forward", "train", "both", "inference"}));
   app.add_option("--device", device, "where to compute: cpu, cuda, cuda:N or auto");
   app.add_option("--precision", precision,
-                 "float32, or bf16: heavy ops in bfloat16 (on the CPU the products of forward passes)")
-      ->check(CLI::IsMember({"float32", "bf16"}));
+                 "float32, bf16 (heavy ops in bfloat16; on the CPU the products of forward passes), or both in turn")
+      ->check(CLI::IsMember({"float32", "bf16", "both"}));
   app.add_option("--leave-out", left_out, "take off the time of kernels whose name holds this, such as selective_scan");
-  app.add_flag("--cuda-graph", place.graph, "record forward (and backward) once and replay it, on CUDA devices");
+  app.add_flag("--cuda-graph{yes}", graph,
+               "record forward (and backward) once and replay it, on CUDA devices; =both without and with")
+      ->check(CLI::IsMember({"yes", "no", "both"}));
   app.add_option("--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
   app.add_option("--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
@@ -236,15 +272,21 @@ int main(int argc, char** argv) {
   try {
     if (threads > 0) set_num_threads(threads);
     place.device = select_device(device);
-    place.bf16 = place.device.is_cuda() && precision == "bf16";
-    if (!place.device.is_cuda()) set_inference_precision(parse_precision(precision));
-    check(place.device.is_cuda() || !place.graph, "models", "--cuda-graph is for CUDA devices");
-    check(left_out.empty() || !place.graph, "models",
+    check(place.device.is_cuda() || graph == "no", "models", "--cuda-graph is for CUDA devices");
+    check(left_out.empty() || graph == "no", "models",
           "kernels of a graph are not timed one by one: --leave-out goes without it");
+    if (precision == "both") {
+      check(place.device.is_cuda(), "models", "--precision both is for CUDA devices");
+      ways_bf16 = {false, true};
+    } else {
+      ways_bf16 = {precision == "bf16"};
+      if (!place.device.is_cuda()) set_inference_precision(parse_precision(precision));
+    }
+    if (graph == "both") ways_graph = {false, true};
+    if (graph == "yes") ways_graph = {true};
     if (place.device.is_cuda()) {
       if constexpr (kWithCuda)
-        std::printf("%s, %s%s\n", cuda::describe_device(place.device).c_str(), precision.c_str(),
-                    place.graph ? ", in a graph" : "");
+        std::printf("%s\n", cuda::describe_device(place.device).c_str());
     } else {
       std::printf("%d threads\n", num_threads());
     }
@@ -256,7 +298,7 @@ int main(int argc, char** argv) {
       run("atlas-s", 224, 8, mode, runs, seconds);
       run("mambavision-t", 224, 8, mode, runs, seconds);
     }
-    return 0;
+    return failed ? 1 : 0;
   } catch (const atlas::Error& e) {
     std::cerr << e.what() << '\n';
     return 2;

@@ -8,8 +8,8 @@ Usage: tools/gpu/bench.sh [OPTION]... kernels|models
 
   kernels  every heavy kernel: milliseconds, TFLOP/s, GB/s and the share of what the card was measured to reach
   models   Atlas-B at 1024 px (batch 32 and 1), MambaVision-T, B and L2 at 224 px (batch 128): forward and training, float32
-           and bf16, ours (kernel by kernel, and as a CUDA graph) against PyTorch (eager and torch.compile, as shipped and
-           channels-last; the fastest counts)
+           and bf16, ours (kernel by kernel, and as a CUDA graph) against PyTorch (eager, as shipped and channels-last, and
+           torch.compile in the faster of these layouts)
 
 Ends within nine minutes. What was measured is kept in BUILD/bench and not repeated for the same programs: run it again
 until it says that nothing is missing. Every run writes the table of what there is.
@@ -19,6 +19,7 @@ until it says that nothing is missing. Every run writes the table of what there 
   --again         forget what was measured before
   --tiny          small models and shapes, to try the script; nothing is written to RESULTS.md
   --build DIR     build tree (default build/gpu)
+  --limit S       end within S seconds (default 520)
   -h, --help      this text
 
 For MambaVision, mamba_ssm's compiled scan is used where PyTorch can import it. Otherwise everything but the scan is timed, on
@@ -37,14 +38,16 @@ again=no
 tiny=no
 tree=build/gpu
 what=
+limit=520
 while [ $# -gt 0 ]; do
   case $1 in
-    --torch | --case | --build) [ $# -gt 1 ] || fail "$1 needs a value" ;;
+    --torch | --case | --build | --limit) [ $# -gt 1 ] || fail "$1 needs a value" ;;
   esac
   case $1 in
     --torch) torch=$2; shift ;;
     --case) only=$2; shift ;;
     --build) tree=$2; shift ;;
+    --limit) [[ $2 =~ ^[1-9][0-9]*$ ]] || fail "--limit needs a number of seconds"; limit=$2; shift ;;
     --again) again=yes ;;
     --tiny) tiny=yes ;;
     -h | --help) usage; exit 0 ;;
@@ -63,8 +66,9 @@ if [ -z "$torch" ]; then
   torch=none
   ! python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null || torch=python3
 fi
-limit=520
-seconds=2 # least time of one measurement
+scan=none
+[ "$torch" = none ] || ! "$torch" -c 'import mamba_ssm.ops.selective_scan_interface' 2>/dev/null || scan=mamba_ssm
+seconds=1 # least time of one measurement
 [ $tiny = no ] || seconds=0
 kept=$tree/bench
 [ $again = no ] || rm -rf "$kept"
@@ -103,7 +107,7 @@ measure() {
   shift
   [ ! "$file" -nt "$bin/models" ] || return 0
   seconds=$(left)
-  if [ "$seconds" -lt 60 ]; then
+  if [ "$seconds" -lt 20 ]; then
     missing=$((missing + 1))
     return
   fi
@@ -118,67 +122,79 @@ measure() {
 }
 
 time_models() {
-  local cases=() size model side batch mode precision how
+  local cases=() size model side batch mode precision layout
   if [ $tiny = yes ]; then
     cases=("atlas-toy 32 2" "mambavision-toy 32 2")
   else
     cases=("atlas-b 1024 32" "atlas-b 1024 1" "mambavision-t 224 128" "mambavision-b 224 128" "mambavision-l2 224 128")
   fi
-  for size in "${cases[@]}"; do
-    read -r model side batch <<<"$size"
-    for mode in forward train; do
-      for precision in float32 bf16; do
-        local name=$model-$side-b$batch-$mode-$precision
-        [[ -z $only || $name == *"$only"* ]] || continue
-        local at=$kept/models/$name
-        mkdir -p "$at"
-        local ours=("$bin/models" --device cuda --model "$model" --image-size "$side" --batch "$batch" --mode "$mode"
-          --precision "$precision" --seconds "$seconds")
-        measure "$at/ours" "${ours[@]}"
-        measure "$at/graph" "${ours[@]}" --cuda-graph
-        case $model in mambavision*) measure "$at/ours-no-scan" "${ours[@]}" --leave-out selective_scan ;; esac
-        [ "$torch" = none ] || for how in eager compile; do
-          measure "$at/torch-$how" "$torch" tools/gpu/torch_models.py "$model" "$side" "$batch" $mode $precision $how
-        done
-        echo "$name: $(case_lines "$at" | paste -sd ';')"
-      done
+  mkdir -p "$kept/models"
+  for how in ours eager compile; do
+    for size in "${cases[@]}"; do
+      read -r model side batch <<<"$size"
+      local at=$kept/models/$model-$side-b$batch
+      [[ -z $only || $at == *"$only"* ]] || continue
+      case $how in
+        ours)
+          local ours=("$bin/models" --device cuda --model "$model" --image-size "$side" --batch "$batch" --seconds "$seconds" --precision both)
+          measure "$at.ours" "${ours[@]}" --cuda-graph=both
+          [[ $scan == mamba_ssm || $model != mambavision* ]] || measure "$at.no-scan" "${ours[@]}" --leave-out selective_scan
+          ;;
+        eager) [ "$torch" = none ] || measure "$at.eager" "$torch" tools/gpu/torch_models.py "$model" "$side" "$batch" --seconds "$seconds" ;;
+        compile)
+          # Minutes each: one at a time, in the layout that was the faster without.
+          [ "$torch" = none ] || [ ! -s "$at.eager" ] || for mode in forward train; do
+            for precision in bf16 float32; do
+              layout=$(awk -v m=$mode -v p=$precision '$1 == m && $2 == p && $4 != "failed" && (best == "" || $4 < best) { best = $4; split($3, part, "/"); l = part[2] }
+                END { print l }' "$at.eager")
+              [ -z "$layout" ] || measure "$at.$mode-$precision.compile" "$torch" tools/gpu/torch_models.py "$model" "$side" "$batch" \
+                --seconds "$seconds" --how compile --layout "$layout" --mode $mode --precision $precision
+            done
+          done
+          ;;
+      esac
     done
   done
   [ $missing = 0 ] || echo "bench: $missing measurements are not there yet: run this again"
 }
 
-# What was measured of a case: lines of a name, milliseconds and MiB.
-case_lines() {
-  local file
-  for file in "$1"/ours "$1"/graph "$1"/ours-no-scan; do
-    [ -f "$file" ] || continue
-    awk -v name="$(basename "$file")" '
-      / ms median/ { for (i = 1; i <= NF; ++i) { if ($i == "ms" && $(i + 1) == "median") t = $(i - 1); if ($i == "MiB") m = $(i - 1) } }
-      END { print name, t, m }' "$file"
-  done
-  cat "$1"/torch-eager "$1"/torch-compile 2>/dev/null
-}
-
 # The table of what there is. Ratio: PyTorch's fastest time by ours (the faster of kernel by kernel and graph).
 models_table() {
-  echo "| case | ours, ms | as a graph | PyTorch's fastest, ms | ran as | ratio | PyTorch eager by ours | memory, MiB: ours, PyTorch |"
-  echo "|---|---|---|---|---|---|---|---|"
-  local at
-  for at in "$kept"/models/*; do
-    [ -d "$at" ] || continue
-    case_lines "$at" | awk -v name="$(basename "$at")" '
-      $1 == "ours" { ours = $2; memory = $3; next }
-      $1 == "graph" { graph = $2; next }
-      $1 == "ours-no-scan" { rest = $2; next }
-      NF == 3 { if (best == "" || $2 < best) { best = $2; how = $1; theirs = $3 } if ($1 ~ /^eager/ && (eager == "" || $2 < eager)) eager = $2 }
-      END {
-        mine = graph != "" && (ours == "" || graph < ours) ? graph : ours
-        note = ""
-        if (how ~ /no-scan/) { mine = rest; note = " (all but the scan, ours " rest ")" }
-        printf "| %s | %s | %s | %s%s | %s | %s | %s | %s, %s |\n", name, ours == "" ? "failed" : ours, graph == "" ? "-" : graph,
-          best == "" ? "-" : best, note, how == "" ? "-" : how, best == "" || mine == "" ? "-" : sprintf("%.2fx", best / mine),
-          eager == "" || mine == "" ? "-" : sprintf("%.2fx", eager / mine), memory == "" ? "-" : memory, theirs == "" ? "-" : theirs
-      }'
+  echo "| case | ours, ms | as a graph | PyTorch eager, ms | compiled | fastest ran as | ratio to eager | to the fastest | memory, MiB: ours, PyTorch |"
+  echo "|---|---|---|---|---|---|---|---|---|"
+  local at mode precision
+  for at in "$kept"/models/*.ours; do
+    [ -f "$at" ] || continue
+    at=${at%.ours}
+    for mode in forward train; do
+      for precision in float32 bf16; do
+        { sed 's/^/ours /' "$at.ours"
+          sed 's/^/rest /' "$at.no-scan" 2>/dev/null
+          cat "$at.eager" "$at".*.compile 2>/dev/null; } |
+          awk -v name="$(basename "$at") $mode $precision" -v mode=$mode -v precision=$precision '
+            function ms(  i) { for (i = 1; i < NF; ++i) if ($(i + 1) == "ms" && $(i + 2) == "median") return $i; return "" }
+            $1 == "ours" || $1 == "rest" {
+              if (index($0, mode == "train" ? " training " : " forward ") && index($0, " " precision " ")) {
+                if ($1 == "rest") rest = ms()
+                else if (index($0, " as a graph ")) graph = ms()
+                else { ours = ms(); for (i = 2; i <= NF; ++i) if ($i == "MiB") memory = $(i - 1) }
+              }
+              next
+            }
+            $1 == mode && $2 == precision && $4 != "failed" {
+              if ($3 ~ /^eager/) { if (eager == "" || $4 < eager) eager = $4 } else if (compiled == "" || $4 < compiled) compiled = $4
+              if (best == "" || $4 < best) { best = $4; how = $3; theirs = $5 }
+            }
+            function by(a, b) { return a == "" || b == "" ? "-" : sprintf("%.2fx", a / b) }
+            function known(a) { return a == "" ? "-" : a }
+            END {
+              mine = graph != "" && (ours == "" || graph < ours) ? graph : ours
+              if (how ~ /no-scan/) { mine = rest; how = how " (ours without the scan: " known(rest) ")" }
+              printf "| %s | %s | %s | %s | %s | %s | %s | %s | %s, %s |\n", name, known(ours), known(graph), known(eager), known(compiled),
+                known(how), by(eager, mine), by(best, mine), known(memory), known(theirs)
+            }'
+      done
+    done
   done
 }
 
@@ -198,7 +214,8 @@ fi
     echo
     echo "## Models"
     echo
-    echo "Ratio: the fastest PyTorch found here by the faster of our two ways; above 1, ours is faster. Inputs are on the device."
+    echo "Ratio: PyTorch's time by the faster of our two ways; above 1, ours is faster. Inputs are on the device; - is what did not"
+    echo "fit into memory or was not measured."
     if [ "$torch" = none ]; then
       echo "There was no PyTorch on this machine."
     else

@@ -1,9 +1,11 @@
 """Times the reference programs in PyTorch on a GPU, the same way as tools/bench/models.cpp does ours.
 
-Usage: torch_models.py MODEL IMAGE_SIZE BATCH forward|train float32|bf16 [eager|compile] [--device cpu] [--scan none]
+Usage: torch_models.py MODEL IMAGE_SIZE BATCH [--mode forward|train|both] [--precision float32|bf16|both]
+                       [--how eager|compile] [--layout as-shipped|channels-last|both] [--device cpu] [--scan none]
 
-MODEL as in our presets. Tries the model as shipped and channels-last and prints a line for each:
-    VARIANT MILLISECONDS PEAK_MIB
+MODEL as in our presets. Prints a line for each way, as soon as it is timed:
+    MODE PRECISION VARIANT MILLISECONDS PEAK_MIB
+or `MODE PRECISION VARIANT failed ERROR`.
 For MambaVision the reference's Python loop over tokens is no fair peer: mamba_ssm's compiled scan takes its place where it
 can be imported; else the scan is left out (y = u), which the line says with "no-scan". --scan none leaves it out anyway.
 """
@@ -55,60 +57,77 @@ def choose_scan(wanted):
     return "no-scan"
 
 
+def time_way(a, net, x, y, mode, precision):
+    """Median milliseconds of a step, and MiB at its peak."""
+    cuda = a.device == "cuda"
+    wait = torch.cuda.synchronize if cuda else lambda: None
+    net.train(mode == "train")
+    call = torch.compile(net) if a.how == "compile" else net
+    autocast = torch.autocast(a.device, torch.bfloat16, enabled=precision == "bf16")
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=cuda)
+
+    def step():
+        if mode == "forward":
+            with torch.no_grad(), autocast:
+                call(x)
+            return
+        with autocast:
+            loss = F.cross_entropy(call(x), y, label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    for _ in range(3):
+        step()
+    wait()
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    times = []
+    while len(times) < 3 or sum(times) < a.seconds:
+        start = time.perf_counter()
+        step()
+        wait()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3, torch.cuda.max_memory_allocated() / 2**20 if cuda else 0
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("model")
     p.add_argument("side", type=int)
     p.add_argument("batch", type=int)
-    p.add_argument("mode", choices=["forward", "train"])
-    p.add_argument("precision", choices=["float32", "bf16"])
-    p.add_argument("how", nargs="?", default="eager", choices=["eager", "compile"])
+    p.add_argument("--mode", default="both", choices=["forward", "train", "both"])
+    p.add_argument("--precision", default="both", choices=["float32", "bf16", "both"])
+    p.add_argument("--how", default="eager", choices=["eager", "compile"])
+    p.add_argument("--layout", default="both", choices=["as-shipped", "channels-last", "both"])
     p.add_argument("--device", default="cuda")
     p.add_argument("--scan", default="auto", choices=["auto", "none"])
+    p.add_argument("--seconds", type=float, default=1)
     a = p.parse_args()
     if a.device == "cuda" and not torch.cuda.is_available():
         sys.exit("torch_models: PyTorch sees no CUDA device (--device cpu tries everything but the times)")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # as ours: TF32 only when asked for
     torch.backends.cudnn.benchmark = True
-    wait = torch.cuda.synchronize if a.device == "cuda" else lambda: None
     scan = choose_scan(a.scan) if a.model.startswith("mambavision") else ""
     y = (torch.arange(a.batch) % 100).to(a.device)
-    for layout in (torch.contiguous_format, torch.channels_last):
-        torch.manual_seed(0)
-        net = build(a.model, a.side).to(a.device).to(memory_format=layout).train(a.mode == "train")
-        x = torch.randn(a.batch, 3, a.side, a.side, device=a.device).to(memory_format=layout)
-        call = torch.compile(net) if a.how == "compile" else net
-        autocast = torch.autocast(a.device, torch.bfloat16, enabled=a.precision == "bf16")
-        if a.mode == "train":
-            optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=a.device == "cuda")
-
-        def step():
-            if a.mode == "forward":
-                with torch.no_grad(), autocast:
-                    call(x)
-                return
-            with autocast:
-                loss = F.cross_entropy(call(x), y, label_smoothing=0.1)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-        for _ in range(3):
-            step()
-        wait()
-        if a.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        times = []
-        while len(times) < 3 or sum(times) < 1:
-            start = time.perf_counter()
-            step()
-            wait()
-            times.append(time.perf_counter() - start)
-        peak = torch.cuda.max_memory_allocated() / 2**20 if a.device == "cuda" else 0
-        name = "/".join(filter(None, [a.how, "channels-last" if layout == torch.channels_last else "as-shipped", scan]))
-        print(f"{name} {statistics.median(times) * 1e3:.3f} {peak:.0f}", flush=True)
-        del net, call, x
-        torch.compiler.reset()
+    torch.manual_seed(0)
+    with torch.device(a.device):
+        net = build(a.model, a.side)
+        images = torch.randn(a.batch, 3, a.side, a.side)
+    for mode in ["forward", "train"] if a.mode == "both" else [a.mode]:
+        for precision in ["float32", "bf16"] if a.precision == "both" else [a.precision]:
+            for layout in ["as-shipped", "channels-last"] if a.layout == "both" else [a.layout]:
+                name = "/".join(filter(None, [a.how, layout, scan]))
+                order = torch.channels_last if layout == "channels-last" else torch.contiguous_format
+                try:
+                    found = "%.3f %.0f" % time_way(a, net.to(memory_format=order), images.to(memory_format=order), y, mode, precision)
+                except Exception as e:  # too little memory, or what the compiler cannot do
+                    found = "failed " + " ".join(str(e).split())[:200]
+                print(mode, precision, name, found, flush=True)
+                net.zero_grad(set_to_none=True)
+                torch.compiler.reset()
+                if a.device == "cuda":
+                    torch.cuda.empty_cache()
 
 
 main()
