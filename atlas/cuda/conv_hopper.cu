@@ -1,9 +1,8 @@
 // Convolution on the tensor cores of Hopper (compute capability 9.0a), bfloat16: the implicit GEMM of conv_mma.cu with
 // wgmma, fed by the TMA. Forward with stride 1, and the input gradient.
 //
-// NOT YET RUN ON A GPU: off unless ATLAS_CUDA_WGMMA=1 is in the environment (tools/gpu/PENDING.md has the commands to
-// check and time it). Everything else, and every other device, takes conv_mma.cu. The emulator does not see this file;
-// what is arithmetic in it stands in conv_hopper.cuh and hopper.cuh, and is tested there.
+// ATLAS_CUDA_WGMMA=0 in the environment turns it off. Everything else, and every other device, takes conv_mma.cu. The
+// emulator does not see this file; what is arithmetic in it stands in conv_hopper.cuh and hopper.cuh, and is tested there.
 //
 // A block has a box of up to 256 pixels (choose_box()) x kColumns channels. The sum runs over (tap, slice of 64
 // channels). For one of these chunks the pixels are the same box shifted by the tap: one copy by the TMA, whose zeros
@@ -190,7 +189,7 @@ CUtensorMap tensor_map(const bf16* p, const TensorBox& t) {
 bool wanted() {
   static const bool on = [] {
     const char* value = std::getenv("ATLAS_CUDA_WGMMA");
-    return value != nullptr && value[0] == '1';
+    return value == nullptr || value[0] != '0';
   }();
   return on;
 }

@@ -131,7 +131,7 @@ inline std::optional<BoxedGather> boxed_gather(const Gather& g, int n) {
   return p;
 }
 
-/// Runs it if ATLAS_CUDA_WGMMA=1 in the environment wants that, the device is of compute capability 9.0, and it fits.
+/// Runs it if the device is of compute capability 9.0, it fits, and ATLAS_CUDA_WGMMA=0 is not in the environment.
 /// w[n][tap][channel] and the rest as in conv_mma.cu.
 #if ATLAS_CUDA_EMULATE
 inline bool conv_hopper(Device, const View<const bf16>&, const View<const bf16>&, const View<bf16>&,

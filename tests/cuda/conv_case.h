@@ -31,7 +31,7 @@ inline Conv2dShape shape_of(const ConvCase& c) {
   return s;
 }
 
-/// Convolutions whose forward pass, input gradient or both conv_hopper.cu takes when ATLAS_CUDA_WGMMA=1 wants it.
+/// Convolutions whose forward pass, input gradient or both conv_hopper.cu takes on Hopper GPUs.
 inline std::vector<ConvCase> hopper_cases() {
   return {{8, 7, 7, 128, 192},                           // boxes of five images, the last one fuller than the batch
           {9, 4, 28, 64, 128},                           // of one line of nine images
