@@ -226,13 +226,13 @@ part_train() {
   need_device
   export bin
   export -f logged same_loss train_to train_killed
-  local data=shapes:32 least=0.5 model out=$logs/runs common folder train=$bin/train prefixes=${CMAKE_PREFIX_PATH-}
+  local data=shapes:32 least=0.9 epochs=8 model out=$logs/runs common folder train=$bin/train prefixes=${CMAKE_PREFIX_PATH-}
   # Fashion-MNIST, where a package brought it.
   for folder in ${prefixes//[:;]/ } /usr; do
-    [ -d "$folder/share/datasets/fashion-mnist" ] && data=fashion-mnist:$folder/share/datasets/fashion-mnist least=0.84 && break
-    [ -d "$folder/share/dataset-fashion-mnist" ] && data=fashion-mnist:$folder/share/dataset-fashion-mnist least=0.84 && break
+    [ -d "$folder/share/datasets/fashion-mnist" ] && data=fashion-mnist:$folder/share/datasets/fashion-mnist least=0.84 epochs=2 && break
+    [ -d "$folder/share/dataset-fashion-mnist" ] && data=fashion-mnist:$folder/share/dataset-fashion-mnist least=0.84 epochs=2 && break
   done
-  common=(--device cuda --data "$data" --epochs 2)
+  common=(--device cuda --data "$data" --epochs $epochs)
   [ $emulate = no ] || { common=(--device cuda --data shapes:32 --limit-train 32 --limit-test 16 --batch-size 8 --epochs 1); least=0; }
   for model in atlas-toy mambavision-toy; do
     once "train $model" "$train" bash -c 'train_to "$@"' - "$least" "$out/$model" --model $model "${common[@]}"
