@@ -13,17 +13,22 @@ template <class T, bool kPixelsAcross>
 struct PatchOperand {
   View<const T> elements;
   Gather g;
+  GatherDivisors by;
+  PatchOperand(const View<const T>& elements_, const Gather& g_) : elements(elements_), g(g_), by(g_) {}
 
+  /// Where tap (0, 0) would read, and the element of its first channel, counted from the first of this group.
   struct Pixel {
-    int64_t image;  // its first element, of this group
+    int64_t at;
     int h, w;
   };
   struct Tap {
-    int h, w, channel;
+    int64_t at;
+    int h, w;
   };
+  using Outer = std::conditional_t<kPixelsAcross, Pixel, Tap>;
   __device__ bool contiguous_sum() const { return kPixelsAcross; }
   __device__ int64_t select(int64_t group) const { return group * g.count; }
-  __device__ auto outer(int64_t begin, int64_t i) const {
+  __device__ Outer outer(int64_t begin, int64_t i) const {
     if constexpr (kPixelsAcross)
       return pixel(begin, i);
     else
@@ -36,23 +41,26 @@ struct PatchOperand {
       return pixel(0, k);
   }
   __device__ Pixel pixel(int64_t begin, int64_t i) const {
-    const unsigned at = static_cast<unsigned>(i), w_grid = static_cast<unsigned>(g.w.grid);
-    const unsigned h_grid = static_cast<unsigned>(g.h.grid), col = at % w_grid, line = at / w_grid;
-    return {begin + int64_t{line / h_grid} * g.h.source * g.w.source * g.channels,
-            static_cast<int>(line % h_grid) * g.h.mult + g.h.offset, static_cast<int>(col) * g.w.mult + g.w.offset};
+    const uint32_t at = static_cast<uint32_t>(i), line = by.w_grid(at), image = by.h_grid(line);
+    const int h = static_cast<int>(line - image * by.h_grid.d) * g.h.mult + g.h.offset;
+    const int w = static_cast<int>(at - line * by.w_grid.d) * g.w.mult + g.w.offset;
+    return {begin + ((int64_t{image} * g.h.source + h) * g.w.source + w) * g.channels, h, w};
   }
   __device__ Tap tap(int64_t begin, int64_t k) const {
-    const unsigned at = static_cast<unsigned>(k), count = static_cast<unsigned>(g.count);
-    const unsigned taps_w = static_cast<unsigned>(g.w.taps), both = at / count;
-    return {static_cast<int>(both / taps_w) * g.h.step, static_cast<int>(both % taps_w) * g.w.step,
-            static_cast<int>(begin) + static_cast<int>(at % count)};
+    const uint32_t at = static_cast<uint32_t>(k), both = by.count(at), line = by.taps_w(both);
+    const int h = static_cast<int>(line) * g.h.step, w = static_cast<int>(both - line * by.taps_w.d) * g.w.step;
+    return {begin + (int64_t{h} * g.w.source + w) * g.channels + (at - both * by.count.d), h, w};
   }
-  __device__ Compute<T> load(const Pixel& p, const Tap& t) const {
+  template <int kCount>
+  __device__ const T* at(const Pixel& p, const Tap& t) const {
     const int h = p.h + t.h, w = p.w + t.w;
-    if (h < 0 || h >= g.h.source || w < 0 || w >= g.w.source) return 0;
-    return cuda::load(elements[p.image + (int64_t{h} * g.w.source + w) * g.channels + t.channel]);
+    if (h < 0 || h >= g.h.source || w < 0 || w >= g.w.source) return nullptr;
+    return elements.at(p.at + t.at, kCount);
   }
-  __device__ Compute<T> load(const Tap& t, const Pixel& p) const { return load(p, t); }
+  template <int kCount>
+  __device__ const T* at(const Tap& t, const Pixel& p) const {
+    return at<kCount>(p, t);
+  }
 };
 
 /// Filters [O,KH,KW,I/groups] as the right operand of a gather: (tap, channel) along the sum.
@@ -60,20 +68,24 @@ template <class T>
 struct FilterOperand {
   View<const T> elements;
   Gather g;
+  GatherDivisors by;
   int kernel_w;
   int64_t outer_step, channel_step, tap_step, group_step;  // steps of the column, the summed channel, a tap, a group
 
+  using Outer = int64_t;
   __device__ bool contiguous_sum() const { return channel_step == 1; }
   __device__ int64_t select(int64_t group) const { return group * group_step; }
   __device__ int64_t outer(int64_t begin, int64_t j) const { return begin + j * outer_step; }
   __device__ int64_t inner(int64_t k) const {
-    const unsigned at = static_cast<unsigned>(k), count = static_cast<unsigned>(g.count);
-    const unsigned taps_w = static_cast<unsigned>(g.w.taps), both = at / count;
-    const int h = g.h.first + static_cast<int>(both / taps_w) * g.h.tap_step;
-    const int w = g.w.first + static_cast<int>(both % taps_w) * g.w.tap_step;
-    return int64_t{h * kernel_w + w} * tap_step + int64_t{at % count} * channel_step;
+    const uint32_t at = static_cast<uint32_t>(k), both = by.count(at), line = by.taps_w(both);
+    const int h = g.h.first + static_cast<int>(line) * g.h.tap_step;
+    const int w = g.w.first + static_cast<int>(both - line * by.taps_w.d) * g.w.tap_step;
+    return int64_t{h * kernel_w + w} * tap_step + int64_t{at - both * by.count.d} * channel_step;
   }
-  __device__ Compute<T> load(int64_t j, int64_t k) const { return cuda::load(elements[j + k]); }
+  template <int kCount>
+  __device__ const T* at(int64_t j, int64_t k) const {
+    return elements.at(j + k, kCount);
+  }
 };
 
 /// Finished results at the gather's targets; problems are groups of n channels.
@@ -116,6 +128,9 @@ Gemm pointwise(Device device, DType dtype, const Conv2dShape& s) {
           .ldb = s.in_channels};
 }
 
+/// Whether the channels of a group are read four at once, on both sides.
+bool fours(const Conv2dShape& s) { return s.group_in() % 4 == 0 && s.group_out() % 4 == 0; }
+
 }  // namespace
 
 void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
@@ -138,10 +153,12 @@ void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, T
     using T = decltype(tag);
     const Gather g = forward_gather(s);
     const FilterOperand<T> filters{
-        view<const T>(weight), g, static_cast<int>(s.kernel[1]), s.depth(), 1, s.group_in(), s.group_out() * s.depth()};
+        view<const T>(weight),    g, GatherDivisors(g), static_cast<int>(s.kernel[1]), s.depth(), 1, s.group_in(),
+        s.group_out() * s.depth()};
     const StorePixels<T> to{view<T>(y), epilogue_of<T>(bias, fused), g, s.out_channels, s.group_out()};
     plain_product<T, std::is_same_v<T, float>>(x.device(), "conv2d", {g.pixels(), s.group_out(), g.depth(), s.groups},
-                                               PatchOperand<T, true>{view<const T>(x), g}, filters, to);
+                                               PatchOperand<T, true>(view<const T>(x), g), filters, to,
+                                               s.group_in() % 4 == 0 && wide_aligned({&x, &weight}));
   });
 }
 
@@ -162,11 +179,12 @@ void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, c
     using T = decltype(tag);
     for (const Gather& g : backward_gathers(s)) {
       const FilterOperand<T> filters{
-          view<const T>(weight),    g, static_cast<int>(s.kernel[1]), 1, s.depth(), s.group_in(),
+          view<const T>(weight),    g, GatherDivisors(g), static_cast<int>(s.kernel[1]), 1, s.depth(), s.group_in(),
           s.group_out() * s.depth()};
       const StorePixels<T> to{view<T>(dx), {}, g, s.in_channels, s.group_in()};
       plain_product<T, std::is_same_v<T, float>>(dy.device(), "conv2d", {g.pixels(), s.group_in(), g.depth(), s.groups},
-                                                 PatchOperand<T, true>{view<const T>(dy), g}, filters, to);
+                                                 PatchOperand<T, true>(view<const T>(dy), g), filters, to,
+                                                 fours(s) && wide_aligned({&dy, &weight}));
     }
   });
 }
@@ -202,7 +220,9 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, 
     left.size[0] = s.groups;
     left.step[0] = m;
     const StorePartial<Compute<T>> to{{partial, size.slices * count}, s.groups, m, n};
-    plain_product<T>(x.device(), "conv2d", size, left, PatchOperand<T, false>{view<const T>(x), g}, to);
+    plain_product<T, std::is_same_v<T, float>>(x.device(), "conv2d", size, left,
+                                               PatchOperand<T, false>(view<const T>(x), g), to,
+                                               fours(s) && wide_aligned({&x, &dy}));
     sum_slices(x.device(), "conv2d", partial, size.slices, dweight);
   });
 }

@@ -40,6 +40,18 @@ struct Gather {
   }
 };
 
+/// Divisors of a gather's pixels and positions along the sum.
+struct GatherDivisors {
+  Divisor w_grid, h_grid, count, taps_w;
+  explicit GatherDivisors(const Gather& g)
+      : w_grid(positive(g.w.grid)), h_grid(positive(g.h.grid)), count(positive(g.count)), taps_w(positive(g.w.taps)) {}
+
+ private:
+  static uint32_t positive(int n) {
+    return static_cast<uint32_t>(std::max(1, n));
+  }  // of what is empty nothing is asked
+};
+
 inline GatherAxis forward_axis(const Conv2dShape& s, size_t i) {
   const auto n = [](int64_t v) { return static_cast<int>(v); };
   return {n(s.kernel[i]), n(s.stride[i]), n(-s.padding[i]), n(s.dilation[i]), 0, 1, n(s.in[i]), n(s.out[i]), 0, 1,

@@ -15,15 +15,6 @@ namespace {
 inline constexpr int kThreads = 128, kPixels = 128, kChunk = 32, kStages = 4;
 inline constexpr int kMostTaps = 32;  // one bit each
 
-struct GatherDivisors {
-  Divisor w_grid, h_grid, count, taps_w;
-  explicit GatherDivisors(const Gather& g)
-      : w_grid(static_cast<uint32_t>(g.w.grid)),
-        h_grid(static_cast<uint32_t>(g.h.grid)),
-        count(static_cast<uint32_t>(g.count)),
-        taps_w(static_cast<uint32_t>(std::max(1, g.w.taps))) {}
-};
-
 /// Where element k of row r lies in a stage.
 __device__ inline int place(int r, int k) { return r * kChunk + (((k / 8) ^ (r / 2 % 4)) * 8 + k % 8); }
 

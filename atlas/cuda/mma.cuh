@@ -228,15 +228,4 @@ __device__ inline void cp_async_wait() {
 #endif
 }
 
-/// Division of numbers below 2^31 by a constant that only the host knows, as a multiplication.
-struct Divisor {
-  uint32_t d = 1, factor = 0, shift = 0;
-  Divisor() = default;
-  explicit Divisor(uint32_t divisor) : d(divisor) {
-    while (shift < 31 && (uint32_t{1} << shift) < d) ++shift;
-    factor = static_cast<uint32_t>(((uint64_t{1} << 32) * ((uint64_t{1} << shift) - d)) / d + 1);
-  }
-  __device__ uint32_t operator()(uint32_t n) const { return (__umulhi(n, factor) + n) >> shift; }
-};
-
 }  // namespace atlas::inline ATLAS_ABI::cuda
