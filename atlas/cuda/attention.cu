@@ -308,7 +308,7 @@ void key_gradients(const Tensor& q, const Tensor& dy, const KeyValue& source, co
 
 void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y, Tensor& lse) {
   if (q.numel() == 0) return;
-  if (q.dtype() == DType::bfloat16 && attention_mma_forward(q, sources, scale, y, lse)) return;
+  if (attention_mma_forward(q, sources, scale, y, lse)) return;
   visit_cuda_float(q, "attention", [&](auto tag) {
     using T = decltype(tag);
     const AttentionSize size = attention_size(q, scale);
@@ -339,7 +339,7 @@ void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, d
     launch({q.device(), "attention", blocks_for(rows, 128), dim3(128), 0, true},
            wide_rows(dy) && wide_rows(y) ? delta_kernel<T, true> : delta_kernel<T, false>, HeadRows<const T>(dy),
            HeadRows<const T>(y), View<C>(delta, rows), size);
-    if constexpr (std::is_same_v<T, bf16>)
+    if constexpr (!std::is_same_v<T, double>)
       if (attention_mma_backward(q, sources, scale, lse, dy, delta, dq, grads)) return;
     const Sharing share = sharing(size.d);
     const HeadSources<T> from = head_sources<T>(sources, size.batch);

@@ -1,6 +1,6 @@
-// Attention forward on tensor cores, bfloat16, heads of up to 64 channels. A block has 64 queries of one head, a warp
-// 16 of them with all that belongs to them in registers; blocks of 64 keys pass through two buffers in shared memory,
-// the next one on its way while one is used (Dao, "FlashAttention-2", 2023).
+// Attention forward on tensor cores, bfloat16 and float32, heads of up to 64 channels. A block has 64 queries of one
+// head, a warp 16 of them with all that belongs to them in registers; blocks of 64 keys pass through two buffers in
+// shared memory, the next one on its way while one is used (Dao, "FlashAttention-2", 2023).
 #include <limits>
 
 #include "atlas/cuda/attention_mma.cuh"
@@ -11,13 +11,13 @@ namespace {
 
 using namespace attention_mma;
 
-template <int kD, bool kWide>
-__global__ void __launch_bounds__(kThreads)
-    attention_mma_kernel(const HeadRows<const bf16> q, const HeadSources<bf16> sources, const View<bf16> y,
+template <class T, int kD, bool kWide>
+__global__ void __launch_bounds__(kThreads, 2)
+    attention_mma_kernel(const HeadRows<const T> q, const HeadSources<T> sources, const View<T> y,
                          const View<float> lse, const AttentionSize size, int blocks) {
   constexpr float kNone = -std::numeric_limits<float>::infinity();
-  bf16* const queries = shared_memory<bf16>();
-  bf16* const keys = queries + kTile<kD>;  // two buffers of keys and values
+  T* const queries = shared_memory<T>();
+  T* const keys = queries + kTile<T, kD>;  // two buffers of keys and values
   __shared__ unsigned char hidden[2][kRows];
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int64_t block = blockIdx.x % blocks, head = blockIdx.x / blocks % size.heads;
@@ -28,8 +28,8 @@ __global__ void __launch_bounds__(kThreads)
   int buffer = 0;
   const auto load_next = [&](int to) {
     if (!next.end(sources)) {
-      bf16* const k = keys + to * 2 * kTile<kD>;
-      load_keys<kD, kWide>(k, k + kTile<kD>, hidden[to], sources.at[next.source], b, next.k0, head, size.d);
+      T* const k = keys + to * 2 * kTile<T, kD>;
+      load_keys<kD, kWide>(k, k + kTile<T, kD>, hidden[to], sources.at[next.source], b, next.k0, head, size.d);
       next.advance(sources);
     }
     cp_async_commit();
@@ -37,15 +37,15 @@ __global__ void __launch_bounds__(kThreads)
   load_tile<kD, kWide>(queries, q, b, q0, head, static_cast<int>(min(int64_t{kRows}, size.length - q0)), size.d);
   load_next(0);
 
-  uint32_t query[kD][4];
+  LeftRows<T, kD> query;
   float out[2 * kD][4] = {}, top[2] = {kNone, kNone}, total[2] = {};
   bool first = true;
   for (KeyBlocks now(sources); !now.end(sources); now.advance(sources), buffer ^= 1) {
     load_next(buffer ^ 1);
     cp_async_wait<1>();
     __syncthreads();
-    const bf16* const k = keys + buffer * 2 * kTile<kD>;
-    if (first) left_operands<kD>(query, queries);
+    const T* const k = keys + buffer * 2 * kTile<T, kD>;
+    if (first) query.take(queries);
     first = false;
     float s[8][4];
     multiply_rows<kD>(s, query, k);
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(kThreads)
         out[j][half * 2 + 1] *= shrink;
       }
     }
-    add_product<kD>(out, s, k + kTile<kD>);
+    add_product<kD>(out, s, k + kTile<T, kD>);
     __syncthreads();  // this buffer is free for the block after the next
   }
   cp_async_wait<0>();
@@ -93,22 +93,28 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-}  // namespace
-
-bool attention_mma_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
-                           Tensor& lse) {
-  if (q.size(3) > kMostChannels) return false;
+template <class T>
+bool run_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y, Tensor& lse) {
   const AttentionSize size = attention_size(q, scale);
   const int blocks = (size.length + kRows - 1) / kRows;
   const int64_t count = size.batch * size.heads * blocks;
   check(count < (int64_t{1} << 31), "attention", "{} blocks are too many for one kernel", count);
-  visit_head(size.d, all_wide_rows(q, sources), [&](auto length, auto wide) {
+  visit_head<T>(size.d, all_wide_rows(q, sources), [&](auto length, auto wide) {
     constexpr int kD = decltype(length)::value;
-    launch({q.device(), "attention", dim3(static_cast<unsigned>(count)), dim3(kThreads), sizeof(bf16) * 5 * kTile<kD>},
-           attention_mma_kernel<kD, decltype(wide)::value>, HeadRows<const bf16>(q),
-           head_sources<bf16>(sources, size.batch), view<bf16>(y), view<float>(lse), size, blocks);
+    launch({q.device(), "attention", dim3(static_cast<unsigned>(count)), dim3(kThreads), sizeof(T) * 5 * kTile<T, kD>},
+           attention_mma_kernel<T, kD, decltype(wide)::value>, HeadRows<const T>(q),
+           head_sources<T>(sources, size.batch), view<T>(y), view<float>(lse), size, blocks);
   });
   return true;
+}
+
+}  // namespace
+
+bool attention_mma_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
+                           Tensor& lse) {
+  if (!attention_mma_fits(q, sources)) return false;
+  return q.dtype() == DType::float32 ? run_forward<float>(q, sources, scale, y, lse)
+                                     : run_forward<bf16>(q, sources, scale, y, lse);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cuda

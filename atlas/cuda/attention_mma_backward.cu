@@ -1,5 +1,5 @@
-// Gradients of attention on tensor cores, bfloat16, heads of up to 64 channels. Two kernels that recompute the
-// probabilities, one with the queries in registers and one with the keys: each sum has one owner, so there are no
+// Gradients of attention on tensor cores, bfloat16 and float32, heads of up to 64 channels. Two kernels that recompute
+// the probabilities, one with the queries in registers and one with the keys: each sum has one owner, so there are no
 // atomic additions and results do not change from run to run.
 #include <limits>
 
@@ -13,14 +13,14 @@ namespace {
 using namespace attention_mma;
 
 /// dQ = scale dS K, for 64 queries of one head.
-template <int kD, bool kWide>
-__global__ void __launch_bounds__(kThreads)
-    query_gradient_mma_kernel(const HeadRows<const bf16> q, const HeadRows<const bf16> dy,
-                              const HeadSources<bf16> sources, const RowNumbers<const float> numbers,
-                              const View<bf16> dq, const AttentionSize size, int blocks) {
-  bf16* const queries = shared_memory<bf16>();
-  bf16* const douts = queries + kTile<kD>;
-  bf16* const keys = douts + kTile<kD>;
+template <class T, int kD, bool kWide>
+__global__ void __launch_bounds__(kThreads, 2)
+    query_gradient_mma_kernel(const HeadRows<const T> q, const HeadRows<const T> dy, const HeadSources<T> sources,
+                              const RowNumbers<const float> numbers, const View<T> dq, const AttentionSize size,
+                              int blocks) {
+  T* const queries = shared_memory<T>();
+  T* const douts = queries + kTile<T, kD>;
+  T* const keys = douts + kTile<T, kD>;
   __shared__ unsigned char hidden[2][kRows];
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   const int64_t block = blockIdx.x % blocks, head = blockIdx.x / blocks % size.heads;
@@ -31,8 +31,8 @@ __global__ void __launch_bounds__(kThreads)
   int buffer = 0;
   const auto load_next = [&](int to) {
     if (!next.end(sources)) {
-      bf16* const k = keys + to * 2 * kTile<kD>;
-      load_keys<kD, kWide>(k, k + kTile<kD>, hidden[to], sources.at[next.source], b, next.k0, head, size.d);
+      T* const k = keys + to * 2 * kTile<T, kD>;
+      load_keys<kD, kWide>(k, k + kTile<T, kD>, hidden[to], sources.at[next.source], b, next.k0, head, size.d);
       next.advance(sources);
     }
     cp_async_commit();
@@ -49,22 +49,22 @@ __global__ void __launch_bounds__(kThreads)
     lse[half] = l < size.length ? numbers.lse[at] * kLog2E : 0.0f;
     delta[half] = l < size.length ? numbers.delta[at] : 0.0f;
   }
-  uint32_t query[kD][4], dout[kD][4];
+  LeftRows<T, kD> query, dout;
   float sum[2 * kD][4] = {};
   bool first = true;
   for (KeyBlocks now(sources); !now.end(sources); now.advance(sources), buffer ^= 1) {
     load_next(buffer ^ 1);
     cp_async_wait<1>();
     __syncthreads();
-    const bf16* const k = keys + buffer * 2 * kTile<kD>;
+    const T* const k = keys + buffer * 2 * kTile<T, kD>;
     if (first) {
-      left_operands<kD>(query, queries);
-      left_operands<kD>(dout, douts);
+      query.take(queries);
+      dout.take(douts);
     }
     first = false;
     float p[8][4], dp[8][4];
     multiply_rows<kD>(p, query, k);
-    multiply_rows<kD>(dp, dout, k + kTile<kD>);
+    multiply_rows<kD>(dp, dout, k + kTile<T, kD>);
 #pragma unroll
     for (int j = 0; j < 8; ++j)
 #pragma unroll
@@ -87,14 +87,14 @@ __global__ void __launch_bounds__(kThreads)
 
 /// dV = Pᵀ dY and dK = scale dSᵀ Q, for 64 keys of one head of a source, over a part of the queries that read them:
 /// dk and dv are [parts][B_s,L_s,heads,D].
-template <int kD, bool kWide, class Out>
-__global__ void __launch_bounds__(kThreads)
-    key_gradient_mma_kernel(const HeadRows<const bf16> q, const HeadRows<const bf16> dy, const HeadSource<bf16> s,
+template <class T, int kD, bool kWide, class Out>
+__global__ void __launch_bounds__(kThreads, 2)
+    key_gradient_mma_kernel(const HeadRows<const T> q, const HeadRows<const T> dy, const HeadSource<T> s,
                             const RowNumbers<const float> numbers, const View<Out> dk, const View<Out> dv,
                             const AttentionSize size, int blocks, int parts, int64_t part_size) {
-  bf16* const keys = shared_memory<bf16>();
-  bf16* const values = keys + kTile<kD>;
-  bf16* const queries = values + kTile<kD>;  // two buffers of queries and of dy
+  T* const keys = shared_memory<T>();
+  T* const values = keys + kTile<T, kD>;
+  T* const queries = values + kTile<T, kD>;  // two buffers of queries and of dy
   __shared__ float lses[2][kRows], deltas[2][kRows];
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
   unsigned rest = blockIdx.x;
@@ -111,9 +111,9 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t b = entry * s.share + step / tiles;
       const int q0 = static_cast<int>(step % tiles) * kRows, n = min(kRows, size.length - q0);
       const int i = static_cast<int>(threadIdx.x);
-      bf16* const at = queries + to * 2 * kTile<kD>;
+      T* const at = queries + to * 2 * kTile<T, kD>;
       load_tile<kD, kWide>(at, q, b, q0, head, n, size.d);
-      load_tile<kD, kWide>(at + kTile<kD>, dy, b, q0, head, n, size.d);
+      load_tile<kD, kWide>(at + kTile<T, kD>, dy, b, q0, head, n, size.d);
       if (i < kRows) {
         const int64_t row = (b * size.heads + head) * size.length + q0 + i;
         lses[to][i] = i < n ? numbers.lse[row] * kLog2E : std::numeric_limits<float>::infinity();
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t l = l0 + warp * kWarpRows + half * 8 + lane / 4;
     read[half] = l < s.length && !s.is_masked(entry, l);
   }
-  uint32_t key[kD][4], value[kD][4];
+  LeftRows<T, kD> key, value;
   float key_sum[2 * kD][4] = {}, value_sum[2 * kD][4] = {};
   int buffer = 0;
   for (int64_t step = begin; step < end; ++step, buffer ^= 1) {
@@ -141,10 +141,10 @@ __global__ void __launch_bounds__(kThreads)
     cp_async_wait<1>();
     __syncthreads();
     if (step == begin) {
-      left_operands<kD>(key, keys);
-      left_operands<kD>(value, values);
+      key.take(keys);
+      value.take(values);
     }
-    const bf16 *const qs = queries + buffer * 2 * kTile<kD>, *const dys = qs + kTile<kD>;
+    const T *const qs = queries + buffer * 2 * kTile<T, kD>, *const dys = qs + kTile<T, kD>;
     float p[8][4], dp[8][4];
     multiply_rows<kD>(p, key, qs);
     multiply_rows<kD>(dp, value, dys);
@@ -176,44 +176,55 @@ dim3 grid_of(int64_t blocks) {
   return dim3(static_cast<unsigned>(blocks));
 }
 
-}  // namespace
-
-bool attention_mma_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& lse,
-                            const Tensor& dy, const float* delta, Tensor& dq, std::vector<KeyValue>& grads) {
-  if (q.size(3) > kMostChannels) return false;
+template <class T>
+void run_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& lse,
+                  const Tensor& dy, const float* delta, Tensor& dq, std::vector<KeyValue>& grads) {
   const AttentionSize size = attention_size(q, scale);
   const Device device = q.device();
-  const HeadSources<bf16> from = head_sources<bf16>(sources, size.batch);
+  const HeadSources<T> from = head_sources<T>(sources, size.batch);
   const RowNumbers<const float> numbers{view<const float>(lse), {delta, lse.numel()}};
-  const HeadRows<const bf16> queries(q), douts(dy);
+  const HeadRows<const T> queries(q), douts(dy);
   const int query_blocks = (size.length + kRows - 1) / kRows;
-  visit_head(size.d, all_wide_rows(q, sources) && wide_rows(dy), [&](auto length, auto wide) {
+  visit_head<T>(size.d, all_wide_rows(q, sources) && wide_rows(dy), [&](auto length, auto wide) {
     constexpr int kD = decltype(length)::value;
     constexpr bool kWide = decltype(wide)::value;
-    constexpr size_t kShared = sizeof(bf16) * 6 * kTile<kD>;
+    constexpr size_t kShared = sizeof(T) * 6 * kTile<T, kD>;
     if (dq)
       launch({device, "attention", grid_of(size.batch * size.heads * query_blocks), dim3(kThreads), kShared},
-             query_gradient_mma_kernel<kD, kWide>, queries, douts, from, numbers, view<bf16>(dq), size, query_blocks);
+             query_gradient_mma_kernel<T, kD, kWide>, queries, douts, from, numbers, view<T>(dq), size, query_blocks);
     for (size_t i = 0; i < grads.size(); ++i) {
-      const HeadSource<bf16>& s = from.at[i];
+      const HeadSource<T>& s = from.at[i];
       const int64_t count = sources[i].k.numel(), entries = sources[i].k.size(0);
       if (count == 0) continue;
       const int blocks = (s.length + kRows - 1) / kRows;
       const int64_t tiles = entries * size.heads * blocks, parts = query_parts(tiles, s.share * query_blocks);
       const Launch on{device, "attention", grid_of(tiles * parts), dim3(kThreads), kShared};
       if (parts == 1) {
-        launch(on, key_gradient_mma_kernel<kD, kWide, bf16>, queries, douts, s, numbers, view<bf16>(grads[i].k),
-               view<bf16>(grads[i].v), size, blocks, 1, int64_t{0});
+        launch(on, key_gradient_mma_kernel<T, kD, kWide, T>, queries, douts, s, numbers, view<T>(grads[i].k),
+               view<T>(grads[i].v), size, blocks, 1, int64_t{0});
         continue;
       }
       float* const partial = workspace<float>(device, 2 * parts * count);
-      launch(on, key_gradient_mma_kernel<kD, kWide, float>, queries, douts, s, numbers,
+      launch(on, key_gradient_mma_kernel<T, kD, kWide, float>, queries, douts, s, numbers,
              View<float>(partial, parts * count), View<float>(partial + parts * count, parts * count), size, blocks,
              static_cast<int>(parts), count);
-      sum_slices<bf16>(device, "attention", partial, parts, grads[i].k.template data<bf16>(), count);
-      sum_slices<bf16>(device, "attention", partial + parts * count, parts, grads[i].v.template data<bf16>(), count);
+      sum_slices<T>(device, "attention", partial, parts, grads[i].k.template data<T>(), count);
+      sum_slices<T>(device, "attention", partial + parts * count, parts, grads[i].v.template data<T>(), count);
     }
   });
+}
+
+}  // namespace
+
+bool attention_mma_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& lse,
+                            const Tensor& dy, const float* delta, Tensor& dq, std::vector<KeyValue>& grads) {
+  if (!attention_mma_fits(q, sources)) return false;
+  if (q.dtype() == DType::bfloat16)
+    run_backward<bf16>(q, sources, scale, lse, dy, delta, dq, grads);
+  else if (wide_rows(dy))
+    run_backward<float>(q, sources, scale, lse, dy, delta, dq, grads);
+  else
+    return false;
   return true;
 }
 

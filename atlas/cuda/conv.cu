@@ -149,6 +149,7 @@ void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, T
     return gemm(g);
   }
   if (x.dtype() == DType::bfloat16 && conv_mma_forward(x, weight, y, s, epilogue_of<bf16>(bias, fused))) return;
+  if (x.dtype() == DType::float32 && conv_tf32_forward(x, weight, y, s, epilogue_of<float>(bias, fused))) return;
   visit_cuda_float(x, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const Gather g = forward_gather(s);
@@ -175,6 +176,7 @@ void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, c
     return gemm(g);
   }
   if (dy.dtype() == DType::bfloat16 && conv_mma_backward_input(dy, weight, dx, s)) return;
+  if (dy.dtype() == DType::float32 && conv_tf32_backward_input(dy, weight, dx, s)) return;
   visit_cuda_float(dy, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     for (const Gather& g : backward_gathers(s)) {
@@ -206,7 +208,8 @@ void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, 
     g.result = dweight.dtype();
     return gemm(g);
   }
-  if (x.dtype() == DType::bfloat16 && s.out_pixels() > 0 && conv_mma_backward_weight(x, dy, dweight, s)) return;
+  if (x.dtype() == DType::bfloat16 && conv_mma_backward_weight(x, dy, dweight, s)) return;
+  if (x.dtype() == DType::float32 && conv_tf32_backward_weight(x, dy, dweight, s)) return;
   visit_cuda_float(x, "conv2d", [&](auto tag) {
     using T = decltype(tag);
     const Gather g = forward_gather(s);

@@ -102,5 +102,17 @@ bool conv_mma_forward(const Tensor& x, const Tensor& weight, Tensor& y, const Co
                       const Epilogue<bf16>& finish);
 bool conv_mma_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
 bool conv_mma_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s);
+// The same in float32, where tf32() or tf32x3() allow it.
+bool conv_tf32_forward(const Tensor& x, const Tensor& weight, Tensor& y, const Conv2dShape& s,
+                       const Epilogue<float>& finish);
+bool conv_tf32_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
+bool conv_tf32_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s);
+
+/// y[pixel, j] = finish(sum over k of gathered x[pixel, k] w[j, k]), j < n. All begin at multiples of 16 bytes.
+void tf32_product(Device device, const char* op, const View<const float>& x, const View<const float>& w,
+                  const View<float>& y, const Epilogue<float>& finish, const Gather& g, int n);
+/// out[filters, depth] = sum over pixels of dy[pixel, filter] gathered x[pixel, k]; `filters` in units of 4.
+void tf32_sum_of_pixels(Device device, const char* op, const View<const float>& dy, const View<const float>& x,
+                        const Gather& g, int filters, float* out);
 
 }  // namespace atlas::inline ATLAS_ABI::cuda

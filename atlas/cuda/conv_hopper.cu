@@ -25,7 +25,6 @@
 #include <cudaTypedefs.h>
 
 #include <atomic>
-#include <cstdlib>
 
 #include "atlas/cuda/conv_hopper.cuh"
 #include "atlas/cuda/device.h"
@@ -187,10 +186,7 @@ CUtensorMap tensor_map(const bf16* p, const TensorBox& t) {
 }
 
 bool wanted() {
-  static const bool on = [] {
-    const char* value = std::getenv("ATLAS_CUDA_WGMMA");
-    return value == nullptr || value[0] != '0';
-  }();
+  static const bool on = switched_on("ATLAS_CUDA_WGMMA", true);
   return on;
 }
 

@@ -102,14 +102,11 @@ std::string describe_device(Device device) {
 }
 
 bool synchronous() {
-  static const bool on = [] {
-    const char* wanted = std::getenv("ATLAS_CUDA_SYNC");
 #ifdef NDEBUG
-    return wanted != nullptr && wanted[0] == '1';
+  static const bool on = switched_on("ATLAS_CUDA_SYNC", false);
 #else
-    return wanted == nullptr || wanted[0] != '0';
+  static const bool on = switched_on("ATLAS_CUDA_SYNC", true);
 #endif
-  }();
   return on;
 }
 

@@ -9,7 +9,14 @@ namespace atlas::inline ATLAS_ABI::cuda {
 
 namespace {
 
-std::atomic<bool> tf32_allowed{false};
+std::atomic<bool>& tf32_allowed() {
+  static std::atomic<bool> allowed = switched_on("ATLAS_CUDA_TF32", false);
+  return allowed;
+}
+std::atomic<bool>& three_products() {
+  static std::atomic<bool> wanted = switched_on("ATLAS_CUDA_TF32X3", true);
+  return wanted;
+}
 
 /// Results of a batch of products, finished and laid one after another.
 template <class T, class Out>
@@ -81,11 +88,14 @@ void gemm_plain(const Gemm& g) {
   });
 }
 
-void set_tf32(bool allowed) { tf32_allowed = allowed; }
-bool tf32() { return tf32_allowed; }
+void set_tf32(bool allowed) { tf32_allowed() = allowed; }
+bool tf32() { return tf32_allowed(); }
+void set_tf32x3(bool allowed) { three_products() = allowed; }
+bool tf32x3() { return three_products(); }
 
 void gemm(const Gemm& g) {
   if (g.m == 0 || g.n == 0 || g.batch() == 0) return;
+  if (g.k > 0 && gemm_tf32(g)) return;
   Gemm left = g;
   if (g.k == 0 || !gemm_lt(g, left)) return gemm_plain(g);
   if (left.activation == Activation::none && left.residual == nullptr && left.bias == nullptr) return;

@@ -30,10 +30,12 @@ struct Gemm {
   }
 };
 
-/// By cuBLASLt where it takes the product, else by the plain kernel.
+/// By tensor cores or cuBLASLt where one takes the product, else by the plain kernel.
 void gemm(const Gemm& g);
 /// By ordinary arithmetic.
 void gemm_plain(const Gemm& g);
+/// Large products of float32 as three of TF32; false where that is not allowed or not faster.
+bool gemm_tf32(const Gemm& g);
 /// By cuBLASLt; false when it refuses the sizes or their alignment (nothing has been done then). What it cannot fuse
 /// remains in `left`: the activation, the residual.
 bool gemm_lt(const Gemm& g, Gemm& left);

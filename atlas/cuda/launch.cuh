@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 
 #include "atlas/core/cuda.h"
 #include "atlas/core/dtype.h"
@@ -26,6 +27,12 @@
 #endif
 
 namespace atlas::inline ATLAS_ABI::cuda {
+
+/// Whether the environment variable `name` turns something on: anything but 0 does; unset or empty leaves `otherwise`.
+inline bool switched_on(const char* name, bool otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || value[0] == '\0' ? otherwise : value[0] != '0';
+}
 
 #if !ATLAS_CUDA_EMULATE
 /// The stream of `device`, on which everything runs; makes the device current.

@@ -132,6 +132,35 @@ __device__ inline void mma_bf16_16816(float (&d)[4], const uint32_t (&a)[4], uin
 #endif
 }
 
+/// A number of float32 rounded to TF32, halves away from zero.
+__device__ inline uint32_t tf32_bits(uint32_t x) { return (x + 0x1000u) & 0xffffe000u; }
+
+/// d[16,8] += a[16,8] b[8,8] in TF32. With g = lane / 4 and t = lane % 4 a lane holds: of d, what mma_bf16_16816 has;
+/// of a, (g, t), (g + 8, t), (g, t + 4), (g + 8, t + 4); of b, (t, g) and (t + 4, g).
+__device__ inline void mma_tf32_1688(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#if ATLAS_CUDA_EMULATE
+  struct Held {
+    uint32_t a[4], b[2];
+  };
+  const Held mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
+  Held all[32];
+  emulate::warp_exchange(&mine, sizeof mine, all);
+  const auto number = [](uint32_t bits) { return std::bit_cast<float>(bits & 0xffffe000u); };
+  const int g = emulate::lane() / 4, t = emulate::lane() % 4;
+  for (int i = 0; i < 4; ++i) {
+    const int column = 2 * t + i % 2, half = i / 2;  // half: row g or g + 8
+    float sum = 0;
+    for (int k = 0; k < 8; ++k)
+      sum += number(all[g * 4 + k % 4].a[half + k / 4 * 2]) * number(all[column * 4 + k % 4].b[k / 4]);
+    d[i] += sum;
+  }
+#else
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#endif
+}
+
 /// Four 8 x 8 matrices from shared memory: lane i gives the address of row i % 8 of matrix i / 8 (16 bytes, aligned),
 /// and gets the elements (lane / 4, 2 (lane % 4)) and the next one of each matrix.
 __device__ inline void ldmatrix_x4(uint32_t (&r)[4], const bf16* row) {
@@ -178,8 +207,9 @@ __device__ inline void ldmatrix_x2_trans(uint32_t (&r)[2], const bf16* row) {
 }
 
 /// `from`, which has to lie in the view when it is going to be read.
-__device__ inline const bf16* checked_copy([[maybe_unused]] const View<const bf16>& v, const bf16* from,
-                                           [[maybe_unused]] int count, [[maybe_unused]] bool valid) {
+template <class T>
+__device__ const T* checked_copy([[maybe_unused]] const View<const T>& v, const T* from, [[maybe_unused]] int count,
+                                 [[maybe_unused]] bool valid) {
 #if ATLAS_CUDA_BOUNDS
   return valid ? v.at(from - v.p, count) : v.p;
 #else

@@ -77,10 +77,14 @@ namespace cuda {  // the same, in atlas/cuda/*.cu
 void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
 void column_sums(const Tensor& x, Tensor& out);
 
-/// Whether products of float32 may round their operands to TF32 (10 bits of mantissa), several times faster. Default:
-/// no.
+/// Whether products and convolutions of float32 may round their operands to TF32 (10 bits of mantissa), several times
+/// faster. Default: when ATLAS_CUDA_TF32=1 is in the environment.
 void set_tf32(bool allowed);
 bool tf32();
+/// Whether products, convolutions and attention of float32 may take three products of TF32 for one, which lose no digits
+/// but turn an infinity into a NaN. Default: unless ATLAS_CUDA_TF32X3=0 is in the environment.
+void set_tf32x3(bool allowed);
+bool tf32x3();
 }  // namespace cuda
 
 namespace kernels {

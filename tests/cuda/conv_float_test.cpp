@@ -1,9 +1,12 @@
 // The plain convolution in float32, against the CPU's: each size of its tiles, with and without pieces of four.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "atlas/kernels/conv.h"
+#include "atlas/kernels/gemm.h"
 #include "conv_case.h"
 #include "device_tensor.h"
 
@@ -110,4 +113,72 @@ TEST_CASE("float32 convolution one element at a time") {
   cpu::conv2d_backward_weight(t.x, t.dy, dw, t.s);
   cuda::conv2d_backward_weight(x, dy, dw_gpu, t.s);
   CHECK(relative_error(dw_gpu, dw) < kTolerance);
+}
+
+namespace {
+
+struct Precision {
+  bool one = cuda::tf32(), three = cuda::tf32x3();
+  Precision(bool tf32, bool tf32x3) {
+    cuda::set_tf32(tf32);
+    cuda::set_tf32x3(tf32x3);
+  }
+  ~Precision() {
+    cuda::set_tf32(one);
+    cuda::set_tf32x3(three);
+  }
+};
+
+/// Errors of forward pass and gradients, the largest one, against sums in float64.
+double error_on_tensor_cores(const ConvCase& c, bool tf32, bool tf32x3) {
+  const Precision precision(tf32, tf32x3);
+  const Tensors t(c);
+  const auto wide = [](const Tensor& v) { return test::converted(v, float64, {}); };
+  const auto narrow = [](const Tensor& v) { return test::converted(v, float32, {}); };
+  const Tensor residual = random(t.dy.shape(), 6), bias = random({c.out}, 7);
+  Tensor y64 = empty(t.dy.shape(), float64, Device{}), dx64 = empty(t.x.shape(), float64, Device{});
+  Tensor dw64 = empty(t.w.shape(), float64, Device{});
+  cpu::conv2d_forward(wide(t.x), wide(t.w), wide(bias), y64, t.s,
+                      {.activation = Activation::relu, .residual = wide(residual)});
+  cpu::conv2d_backward_input(wide(t.dy), wide(t.w), dx64, t.s);
+  cpu::conv2d_backward_weight(wide(t.x), wide(t.dy), dw64, t.s);
+  Tensor y = unwritten(t.dy.shape()), dx = unwritten(t.x.shape()), dw = unwritten(t.w.shape());
+  cuda::conv2d_forward(on_gpu(t.x), on_gpu(t.w), on_gpu(bias), y, t.s,
+                       {.activation = Activation::relu, .residual = on_gpu(residual)});
+  cuda::conv2d_backward_input(on_gpu(t.dy), on_gpu(t.w), dx, t.s);
+  cuda::conv2d_backward_weight(on_gpu(t.x), on_gpu(t.dy), dw, t.s);
+  return std::max({relative_error(y, narrow(y64)), relative_error(dx, narrow(dx64)), relative_error(dw, narrow(dw64))});
+}
+
+const std::vector<ConvCase>& tensor_core_cases() {
+  static const std::vector<ConvCase> all{{2, 9, 7, 8, 16},
+                                         {1, 6, 7, 64, 72},
+                                         {1, 5, 6, 20, 12},
+                                         {1, 6, 5, 49, 36},
+                                         {1, 12, 11, 3, 24},
+                                         {1, 13, 10, 16, 40, {3, 3}, {2, 2}},
+                                         {1, 9, 11, 8, 8, {3, 3}, {1, 1}, {2, 2}, {2, 2}},
+                                         {1, 10, 9, 8, 12, {3, 2}, {2, 3}, {1, 0}, {2, 1}},
+                                         {2, 20, 19, 40, 136},
+                                         {2, 13, 19, 64, 112}};
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("float32 convolution in three products of TF32 loses no digits") {
+  for (const ConvCase& c : tensor_core_cases()) {
+    CAPTURE(c.in);
+    CAPTURE(c.out);
+    CHECK(error_on_tensor_cores(c, false, true) < 1e-6);
+  }
+}
+TEST_CASE("float32 convolution in TF32") {
+  for (const ConvCase& c : tensor_core_cases()) {
+    CAPTURE(c.in);
+    CAPTURE(c.out);
+    const double error = error_on_tensor_cores(c, true, false);
+    CHECK(error < 6e-4);
+    CHECK(error > 5e-5);  // that it was TF32
+  }
 }

@@ -1,5 +1,6 @@
-// bfloat16 kernels of the tensor cores against the CPU's float32 kernels on the same rounded inputs: convolution,
-// attention and matrix products, their gradients, odd sizes.
+// Kernels of the tensor cores against the CPU's float32 kernels: convolution, attention and matrix products, their
+// gradients, odd sizes. bfloat16 on the same rounded inputs; float32 by three products of TF32 in attention and matrix
+// products (conv_float_test.cpp has its convolutions).
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -76,8 +77,9 @@ struct Source {
 };
 
 /// `strided`: q, k and v are pieces of one projection.
-void check_attention(int64_t B, int64_t L, int64_t heads, int64_t D, const std::vector<Source>& shapes,
+void check_attention(DType dtype, int64_t B, int64_t L, int64_t heads, int64_t D, const std::vector<Source>& shapes,
                      bool strided = false, double scale = 0) {
+  const double tolerance = dtype == bfloat16 ? kTwice : 3e-6;
   if (scale == 0) scale = 1 / std::sqrt(static_cast<double>(D));
   CAPTURE(L);
   CAPTURE(D);
@@ -85,8 +87,8 @@ void check_attention(int64_t B, int64_t L, int64_t heads, int64_t D, const std::
     return rounded(random({batch, length, heads, D}, seed));
   };
   const auto place = [&](const Tensor& t) {
-    if (!strided) return on_gpu(t, bfloat16);
-    Tensor wide = empty({t.size(0), t.size(1), 3, heads, D}, bfloat16, Device{});
+    if (!strided) return on_gpu(t, dtype);
+    Tensor wide = empty({t.size(0), t.size(1), 3, heads, D}, dtype, Device{});
     fill_elements(wide, NAN);
     Tensor middle = raw_view(wide, t.shape(), {t.size(1) * 3 * heads * D, 3 * heads * D, D, 1}, heads * D);
     copy_elements(middle, t);
@@ -106,27 +108,34 @@ void check_attention(int64_t B, int64_t L, int64_t heads, int64_t D, const std::
     sources.push_back({k, v, masked});
     sources16.push_back({place(k), place(v), masked ? on_gpu(masked) : Tensor()});
     grads.push_back({empty(k.shape(), float32, Device{}), empty(k.shape(), float32, Device{})});
-    grads16.push_back({unwritten(k.shape()), unwritten(k.shape())});
+    grads16.push_back({unwritten(k.shape(), dtype), unwritten(k.shape(), dtype)});
     seed += 2;
   }
   Tensor y = empty(q.shape(), float32, Device{}), lse = empty({B, heads, L}, float32, Device{});
-  Tensor y16 = unwritten(q.shape()), lse16 = unwritten({B, heads, L}, float32);
+  Tensor y16 = unwritten(q.shape(), dtype), lse16 = unwritten({B, heads, L}, float32);
   cpu::attention_forward(q, sources, scale, y, lse);
   cuda::attention_forward(q16, sources16, scale, y16, lse16);
-  CHECK(relative_error(y16, y) < kTwice);
-  CHECK(relative_error(lse16, lse) < 1e-5);
+  CHECK(relative_error(y16, y) < tolerance);
+  CHECK(relative_error(lse16, lse) < (dtype == bfloat16 ? 1e-5 : 1e-6));
 
   const Tensor dy = heads_tensor(B, L, 77), dy16 = place(dy);
-  Tensor dq = empty(q.shape(), float32, Device{}), dq16 = unwritten(q.shape());
+  Tensor dq = empty(q.shape(), float32, Device{}), dq16 = unwritten(q.shape(), dtype);
   // From the same y: delta = rowsum(dy y) of a rounded y is not that of another.
   const Tensor y_used = from_device(y16);
   cpu::attention_backward(q, sources, scale, y_used, lse, dy, dq, grads);
   cuda::attention_backward(q16, sources16, scale, y16, lse16, dy16, dq16, grads16);
-  CHECK(relative_error(dq16, dq) < kTwice);
+  CHECK(relative_error(dq16, dq) < tolerance);
   for (size_t i = 0; i < grads.size(); ++i) {
     CAPTURE(i);
-    CHECK(relative_error(grads16[i].k, grads[i].k) < kTwice);
-    CHECK(relative_error(grads16[i].v, grads[i].v) < kTwice);
+    CHECK(relative_error(grads16[i].k, grads[i].k) < tolerance);
+    CHECK(relative_error(grads16[i].v, grads[i].v) < tolerance);
+  }
+}
+void check_attention(int64_t B, int64_t L, int64_t heads, int64_t D, const std::vector<Source>& shapes,
+                     bool strided = false, double scale = 0) {
+  for (const DType dtype : {bfloat16, float32}) {
+    CAPTURE(name(dtype));
+    check_attention(dtype, B, L, heads, D, shapes, strided, scale);
   }
 }
 
@@ -212,6 +221,35 @@ TEST_CASE("attention over several sources, strided, masked") {
   check_attention(2, 30, 2, 32, {{2, 30}, {1, 66}}, true);
   check_attention(4, 12, 1, 16, {{4, 14, 2}, {2, 65, 1}}, true);
   check_attention(8, 70, 1, 16, {{1, 8}});  // queries of several entries in parts
+}
+
+TEST_CASE("float32 products as three of TF32 lose no digits") {
+  REQUIRE(cuda::tf32x3());
+  const auto check_product = [](int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b, bool fused) {
+    CAPTURE(m);
+    CAPTURE(trans_b);
+    const auto numbers = [](const Shape& shape, uint64_t seed) {
+      return test::converted(random(shape, seed), float32, {});
+    };
+    const Tensor a = numbers(trans_a ? Shape{k, m} : Shape{m, k}, 1);
+    const Tensor b = numbers(trans_b ? Shape{n, k} : Shape{k, n}, 2);
+    const Tensor bias = fused ? numbers({n}, 3) : Tensor(), residual = fused ? numbers({m, n}, 4) : Tensor();
+    const auto view = [](const Tensor& t, bool turned) {
+      return turned ? raw_view(t, {t.size(1), t.size(0)}, {1, t.size(1)}, 0) : t;
+    };
+    const auto there = [](const Tensor& t) { return t ? on_gpu(t) : t; };
+    const Activation f = fused ? Activation::gelu : Activation::none;
+    Tensor c = empty({m, n}, float32, Device{}), found = unwritten({m, n}, float32);
+    cpu::matmul(view(a, trans_a), view(b, trans_b), bias, c, {.activation = f, .residual = residual});
+    cuda::matmul(view(there(a), trans_a), view(there(b), trans_b), there(bias), found,
+                 {.activation = f, .residual = there(residual)});
+    CHECK(relative_error(found, c) < 1e-6);
+  };
+  check_product(25600, 64, 12, false, true, true);
+  check_product(25598, 68, 8, false, true, false);
+  check_product(25600, 72, 36, false, false, true);
+  check_product(68, 72, 2050, true, false, false);
+  check_product(200, 64, 2048, true, false, false);
 }
 
 TEST_CASE("matrix products, sums of columns") {
