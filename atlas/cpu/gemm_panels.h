@@ -56,10 +56,15 @@ inline void gemm_panels(bool trans_a, const float* a, int64_t lda, const float* 
     const int64_t count = std::min(rows.length, m - i0);
     const float* left = trans_a ? a + i0 : a + i0 * lda;
     int64_t left_step = lda;
-    if (!trans_a && n > kernels.tile_columns && count > 1 && rows_collide(lda)) {
-      left_step = depth + 16;
-      float* copy = workspace<float>(count * left_step, kSlotRows);
-      for (int64_t i = 0; i < count; ++i) std::copy_n(left + i * lda, depth, copy + i * left_step);
+    // A copy where the lines of a block lie badly and enough panels read it: transposed, each lies on a page of its
+    // own.
+    const bool copied =
+        trans_a ? n > 4 * kernels.tile_columns : n > kernels.tile_columns && count > 1 && rows_collide(lda);
+    if (copied) {
+      const int64_t lines = trans_a ? depth : count, length = trans_a ? count : depth;
+      left_step = divide_up(length, 32) * 32 + 16;  // an odd number of cache lines
+      float* copy = workspace<float>(lines * left_step, kSlotRows);
+      for (int64_t i = 0; i < lines; ++i) std::copy_n(left + i * lda, length, copy + i * left_step);
       left = copy;
     }
     kernels.block(trans_a, left, left_step, panels, panel_step, count, n, depth, alpha, c + i0 * ldc, ldc, accumulate);
