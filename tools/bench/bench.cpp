@@ -37,6 +37,9 @@ std::string time_text(double seconds) {
 }
 std::string memory_text(double bytes) { return fmt::format("{:.2f}", bytes / (1 << 30)); }
 
+/// Each processor has its own sections: what one was measured to do stays when another is.
+std::string section_name(const std::string& what) { return what + "-on-" + machine_key(); }
+
 /// "PyTorch 2.15.0 from ..., ..."; empty without PyTorch.
 std::string machine_lines(const Settings& s) {
   atlas::set_num_threads(1);
@@ -95,8 +98,8 @@ void run_ratio(const Case& c, const Settings& s) {
                                : fmt::format("| {} (`{}`) | {} | - | - | {} | {} ({}), - | - | {:.0f} % | {} {} |\n",
                                              c.title, c.name, time_text(r.ours.median), goal, memory_text(r.our_memory),
                                              memory_text(r.our_tensors), r.foreign * 100, today(), s.commit);
-  write_row(s.record, s.peer.precision == "float32" ? "models" : "models-" + s.peer.precision, describe_machine(),
-            header, c.name, row);
+  write_row(s.record, section_name(s.peer.precision == "float32" ? "models" : "models-" + s.peer.precision),
+            describe_machine(), header, c.name, row);
 }
 
 /// A table of products as shares of the measured peak.
@@ -144,7 +147,7 @@ void run_products(const Case& c, const Settings& s) {
              100 * worst, worst_words);
   if (s.record.empty()) return;
   write_section(
-      s.record, c.name,
+      s.record, section_name(c.name),
       fmt::format("{}\n\n{}, goal {:.0f} %, stretch {:.0f} % of the measured peak.{} {} {}. Others used at most "
                   "{:.0f} % of the machine.\n\n"
                   "| rows, in, out | ours | GFLOP/s | of the peak | PyTorch of the peak | ratio |\n"
@@ -170,7 +173,7 @@ void run_growth(const Settings& s) {
   if (s.record.empty()) return;
   // The parent has started no threads: the children do, and a fork with threads would not have them.
   write_section(
-      s.record, "growth",
+      s.record, section_name("growth"),
       fmt::format("{}, {} threads, batch 1, float32, best of {} runs, {} {}. Memory: largest resident set less "
                   "what was resident before there was a model.\n\n"
                   "| model | | image | time | per Mpx | memory | per Mpx |\n|---|---|---|---|---|---|---|\n{}",

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <fstream>
 #include <sstream>
@@ -102,6 +103,19 @@ inline std::string describe_machine() {
     if (line.starts_with("MemTotal:")) memory = std::stod(line.substr(9)) / (1 << 20);
   return fmt::format("{}, {} cores, {}{}, {:.0f} GiB", cpu, std::thread::hardware_concurrency(), features, caches,
                      memory);
+}
+
+/// The processor's name as a part of a marker: "amd-epyc".
+inline std::string machine_key() {
+  const std::string all = describe_machine();
+  std::string key;
+  for (const char c : all.substr(0, all.find(','))) {
+    const bool part = std::isalnum(static_cast<unsigned char>(c)) != 0;
+    if (part) key += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (!part && !key.empty() && key.back() != '-') key += '-';
+  }
+  while (!key.empty() && key.back() == '-') key.pop_back();
+  return key;
 }
 
 /// The compiler this was built with.
