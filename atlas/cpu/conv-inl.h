@@ -146,7 +146,8 @@ inline void convolve_direct(const float* in, const float* weight, float* out, co
       const int64_t o = i % pieces.count * pieces.length, width = std::min(pieces.length, channels - o);
       float* buffer = workspace<float>(block * depth);
       patches.gather(in, begin, begin + n, buffer);
-      filters.multiply(false, buffer, depth, packed, n, o, width, 1.0f, out + begin * channels + o, channels, false);
+      filters.multiply(false, buffer, depth, packed, n, o, width, 1.0f, out + begin * channels + o, channels, false, 0,
+                       depth);
       finish_block(epilogue, out, channels, n, width, begin, o);
     }
   });

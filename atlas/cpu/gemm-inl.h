@@ -52,8 +52,9 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
   if (items == 0 || m == 0 || n == 0) return;
   const detail::GemmTiles tiles(items, m, n, k, sizeof(T));
   if constexpr (std::is_same_v<T, float>) {
-    const bool tall = items == 1 && tiles.k.count == 1 && k > 0 && m > detail::kGemmRows && n * k <= int64_t{1} << 24;
-    if (tall && !detail::use_eigen())
+    // Enough elements of C to share; otherwise slices of the depth are shared.
+    const bool shared = items == 1 && k > 0 && m * n >= int64_t{1} << 16 && m > 64 && n > 64;
+    if (shared && !detail::use_eigen())
       return detail::gemm_shared(trans_a, trans_b, m, n, k, alpha, batch[0].a, lda, batch[0].b, ldb, beta, batch[0].c,
                                  ldc, epilogue);
   }

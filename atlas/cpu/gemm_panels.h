@@ -17,9 +17,10 @@ namespace detail {
 
 inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Longest pieces: 168 rows x 384 of A are 252 KiB, 384 x 512 of B 768 KiB at most, a panel of B 48 KiB. 168 is a
-/// whole number of register tiles of every instruction set.
-inline constexpr int64_t kGemmRows = 168, kGemmDepth = 384, kGemmColumns = 512;
+/// Longest pieces: 252 rows x 384 of A are 378 KiB, 384 x 512 of B 768 KiB at most, a panel of B 48 KiB. 252 is a
+/// whole number of register tiles of every instruction set. Of a B that all threads share, kGemmShared floats at a time
+/// are packed, which the last-level cache holds.
+inline constexpr int64_t kGemmRows = 252, kGemmDepth = 384, kGemmColumns = 512, kGemmShared = int64_t{1} << 20;
 /// Workspace slots of a product, which may run inside a kernel that uses slots 0..5.
 inline constexpr int kSlotRows = 6, kSlotPartial = 7, kSlotPanels = 8, kSlotShared = 9;
 
@@ -49,7 +50,7 @@ inline bool rows_collide(int64_t lda) {
 
 /// C[m, n] = alpha op(A) B (+ C) for packed panels of one slice of the depth, row block by row block.
 inline void gemm_panels(bool trans_a, const float* a, int64_t lda, const float* panels, int64_t panel_step, int64_t m,
-                        int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate) {
+                        int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate, const Ahead& next = {}) {
   const Simd& kernels = simd();
   const Pieces rows(m, kGemmRows);
   for (int64_t i0 = 0; i0 < m; i0 += rows.length) {
@@ -67,7 +68,8 @@ inline void gemm_panels(bool trans_a, const float* a, int64_t lda, const float* 
       for (int64_t i = 0; i < lines; ++i) std::copy_n(left + i * lda, length, copy + i * left_step);
       left = copy;
     }
-    kernels.block(trans_a, left, left_step, panels, panel_step, count, n, depth, alpha, c + i0 * ldc, ldc, accumulate);
+    kernels.block(trans_a, left, left_step, panels, panel_step, count, n, depth, alpha, c + i0 * ldc, ldc, accumulate,
+                  i0 + count == m ? next : Ahead{});
   }
 }
 
@@ -78,29 +80,67 @@ struct PackedPanels {
 
   PackedPanels(int64_t columns, int64_t depth)
       : n(columns), k(depth), tile(simd().tile_columns), panels(divide_up(n, tile)), depths(k, kGemmDepth) {}
-  int64_t size() const { return panels * tile * k; }
+  int64_t size(int64_t depth) const { return panels * tile * depth; }
+  int64_t size() const { return size(k); }
 
-  /// By all threads.
-  void pack(bool trans_b, const float* b, int64_t ldb, float* out) const {
+  /// Rows [from, to) of op(B), whole slices, by all threads.
+  void pack(bool trans_b, const float* b, int64_t ldb, float* out, int64_t from, int64_t to) const {
     const Simd& kernels = simd();
-    parallel_for(depths.count * panels, std::max<int64_t>(1, 65536 / (depths.length * tile)),
+    parallel_for(divide_up(to - from, depths.length) * panels, std::max<int64_t>(1, 65536 / (depths.length * tile)),
                  [&](int64_t begin, int64_t end) {
                    for (int64_t i = begin; i < end; ++i) {
-                     const int64_t k0 = i / panels * depths.length, n0 = i % panels * tile;
-                     const int64_t depth = std::min(depths.length, k - k0);
+                     const int64_t k0 = from + i / panels * depths.length, n0 = i % panels * tile;
+                     const int64_t depth = std::min(depths.length, to - k0);
                      kernels.pack(trans_b, trans_b ? b + n0 * ldb + k0 : b + k0 * ldb + n0, ldb, depth,
-                                  std::min(tile, n - n0), out + k0 * panels * tile + n0 * depth, 0);
+                                  std::min(tile, n - n0), out + size(k0 - from) + n0 * depth, 0);
                    }
                  });
   }
+  void pack(bool trans_b, const float* b, int64_t ldb, float* out) const { pack(trans_b, b, ldb, out, 0, k); }
 
-  /// C[m, width] = alpha op(A) B (+ C) for the columns from n0 on, which begin a panel; on the calling thread.
+  /// C[m, width] = alpha op(A) B (+ C) for the columns from n0 on, which begin a panel, and rows [from, to) of op(B),
+  /// which are those packed; on the calling thread. `after` is the first row of A that this thread may read next.
   void multiply(bool trans_a, const float* a, int64_t lda, const float* packed, int64_t m, int64_t n0, int64_t width,
-                float alpha, float* c, int64_t ldc, bool accumulate) const {
-    for (int64_t k0 = 0; k0 < k; k0 += depths.length) {
-      const int64_t depth = std::min(depths.length, k - k0);
-      gemm_panels(trans_a, trans_a ? a + k0 * lda : a + k0, lda, packed + k0 * panels * tile + n0 * depth, depth * tile,
-                  m, width, depth, alpha, c, ldc, k0 > 0 || accumulate);
+                float alpha, float* c, int64_t ldc, bool accumulate, int64_t from, int64_t to,
+                const float* after = nullptr) const {
+    const auto left = [&](const float* rows, int64_t k0) {
+      const int64_t depth = std::min(depths.length, to - k0);
+      rows += trans_a ? k0 * lda : k0;
+      return trans_a ? Ahead{rows, depth, m, lda} : Ahead{rows, m, depth, lda};
+    };
+    for (int64_t k0 = from; k0 < to; k0 += depths.length) {
+      const int64_t depth = std::min(depths.length, to - k0);
+      Ahead next;
+      if (k0 + depth < to) {
+        next = left(a, k0 + depth);
+      } else if (after != nullptr) {
+        next = left(after, from);
+      }
+      gemm_panels(trans_a, left(a, k0).data, lda, packed + size(k0 - from) + n0 * depth, depth * tile, m, width, depth,
+                  alpha, c, ldc, k0 > from || accumulate, next);
+    }
+  }
+};
+
+/// How a product is shared among threads: the cut that is done first when a task costs what it computes, its rows of A
+/// and its columns of B read once for every 16 columns and rows, and the work of a small tile. Every element of C is
+/// the same sum however C is cut.
+struct GemmShares {
+  Pieces rows, columns;
+
+  GemmShares(int64_t m, int64_t n, int64_t unit) : rows(m, kGemmRows), columns(n, n, unit) {
+    const int64_t threads = num_threads(), least = rows.count;
+    const int64_t enough = threads == 1 ? 1 : 4 * threads;  // tasks, so that none waits long for a slower thread
+    double best = 0;
+    for (int64_t i = least; i <= 2 * least + threads; ++i) {
+      const Pieces r(m, divide_up(m, i));
+      for (int64_t j = 1; j <= divide_up(n, 64); ++j) {
+        const Pieces c(n, divide_up(n, j), unit);
+        const int64_t tasks = r.count * c.count;
+        const double cost = static_cast<double>(divide_up(tasks, threads) * ((r.length + 16) * (c.length + 16) + 1024));
+        if (best == 0 || cost < best) best = cost, rows = r, columns = c;
+        if (tasks >= enough) break;
+      }
     }
   }
 };
@@ -131,26 +171,32 @@ inline void gemm_shared(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_
                         int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc,
                         const GemmEpilogue<float>& epilogue, const float* packed = nullptr) {
   const PackedPanels right(n, k);
-  if (packed == nullptr) {
-    float* mine = workspace<float>(right.size(), kSlotShared);
-    right.pack(trans_b, b, ldb, mine);
-    packed = mine;
-  }
-  // Few row blocks: each thread takes some of the columns as well.
-  const Pieces rows(m, kGemmRows);
-  const Pieces columns(n, std::max<int64_t>(64, divide_up(n, divide_up(16, rows.count))),
-                       std::max<int64_t>(right.tile, 32));
-  parallel_for(rows.count * columns.count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t m0 = i / columns.count * rows.length, n0 = i % columns.count * columns.length;
-      const int64_t height = std::min(rows.length, m - m0), width = std::min(columns.length, n - n0);
-      float* to = c + m0 * ldc + n0;
-      if (beta != 0.0f && beta != 1.0f) scale_rows(beta, height, width, to, ldc);
-      right.multiply(trans_a, trans_a ? a + m0 : a + m0 * lda, lda, packed, height, n0, width, alpha, to, ldc,
-                     beta != 0.0f);
-      finish_block(epilogue, c, ldc, height, width, m0, n0);
+  const GemmShares shares(m, n, std::max<int64_t>(right.tile, 32));
+  const Pieces &rows = shares.rows, &columns = shares.columns;
+  const int64_t slice = right.depths.length;
+  const int64_t step = packed ? k : std::max<int64_t>(1, kGemmShared / std::max<int64_t>(1, right.size(slice))) * slice;
+  for (int64_t from = 0; from < k; from += step) {
+    const int64_t to = std::min(k, from + step);
+    const float* panels = packed;
+    if (packed == nullptr) {
+      float* mine = workspace<float>(right.size(std::min(step, k)), kSlotShared);
+      right.pack(trans_b, b, ldb, mine, from, to);
+      panels = mine;
     }
-  });
+    parallel_for(rows.count * columns.count, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t m0 = i / columns.count * rows.length, n0 = i % columns.count * columns.length;
+        const int64_t height = std::min(rows.length, m - m0), width = std::min(columns.length, n - n0);
+        const int64_t m1 = (i + num_threads()) / columns.count * rows.length;
+        const auto left = [&](int64_t row) { return trans_a ? a + row : a + row * lda; };
+        float* to_c = c + m0 * ldc + n0;
+        if (from == 0 && beta != 0.0f && beta != 1.0f) scale_rows(beta, height, width, to_c, ldc);
+        right.multiply(trans_a, left(m0), lda, panels, height, n0, width, alpha, to_c, ldc, from > 0 || beta != 0.0f, from,
+                       to, m1 + height <= m ? left(m1) : nullptr);
+        if (to == k) finish_block(epilogue, c, ldc, height, width, m0, n0);
+      }
+    });
+  }
 }
 
 inline void own_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,

@@ -74,11 +74,17 @@ struct WinogradKernels {
   void (*filter_adjoint)(const float* du, int64_t point_step, int64_t count, float* dg);
 };
 
+/// A matrix that will be read soon: `rows` of `length` floats, `step` floats apart.
+struct Ahead {
+  const float* data = nullptr;
+  int64_t rows = 0, length = 0, step = 0;
+};
+
 /// Kernels of one instruction set; see atlas/cpu/simd/.
 struct Simd {
   int64_t tile_columns;
   void (*block)(bool transposed, const float* a, int64_t lda, const float* panels, int64_t panel_step, int64_t m,
-                int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate);
+                int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate, const Ahead& next);
   void (*pack)(bool transposed, const float* b, int64_t ldb, int64_t depth, int64_t n, float* out, int64_t panel_step);
   void (*finish)(const GemmEpilogue<float>& e, float* c, int64_t ldc, int64_t m, int64_t n, int64_t first,
                  int64_t offset);

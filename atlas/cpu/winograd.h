@@ -145,10 +145,15 @@ inline void winograd_convolve(const float* x, const float* weight, float* y, con
     parallel_for(tiles.points() * rows.count, chunks.shared ? 1 : tiles.points(), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t p = i / rows.count, r = i % rows.count * rows.length;
+        const int64_t j = i + num_threads(), r1 = j % rows.count * rows.length;  // where this thread may go on
+        Ahead next;
+        if (chunks.shared && j < tiles.points() * rows.count)
+          next = {v + j / rows.count * left.point_step + r1 * left_step, std::min(rows.length, last - first - r1), from,
+                  left_step};
         kernels.block(false, v + p * left.point_step + r * left_step, left_step, u + p * f.point_step,
                       from * kernels.tile_columns, std::min(rows.length, last - first - r),
                       f.panels * kernels.tile_columns, from, 1.0f, m + p * right.point_step + r * right_step,
-                      right_step, false);
+                      right_step, false, next);
       }
     });
     parallel_for(last - first, chunks.grain, [&](int64_t begin, int64_t end) {
@@ -183,7 +188,7 @@ inline void winograd_weight_gradient(const float* x, const float* dy, float* dw,
       for (int64_t i = begin; i < end; ++i) {
         const int64_t p = i / rows.count, o = i % rows.count * rows.length;
         kernels.block(true, z + p * left.point_step + o, out_step, v + p * right.point_step, right.panel_step,
-                      std::min(rows.length, out - o), in, n, 1.0f, du + (p * out + o) * in, in, t0 > 0);
+                      std::min(rows.length, out - o), in, n, 1.0f, du + (p * out + o) * in, in, t0 > 0, {});
       }
     });
   }
