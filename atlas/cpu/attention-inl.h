@@ -7,10 +7,12 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 
 #include "atlas/core/math.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
+#include "atlas/cpu/gemm_panels.h"
 #include "atlas/cpu/row_reduce.h"
 #include "atlas/kernels/attention.h"
 #include "atlas/tensor/memory.h"
@@ -19,8 +21,8 @@ namespace atlas::inline ATLAS_ABI::cpu {
 
 namespace detail {
 
-/// Queries and keys in one block: its scores take 128 KiB.
-inline constexpr int64_t kQueryBlock = 64;
+/// Queries and keys in one block at most: its scores take 256 KiB.
+inline constexpr int64_t kQueryBlock = 128;
 template <class T>
 inline constexpr int64_t kKeyBlock = 2048 / static_cast<int64_t>(sizeof(T));
 
@@ -53,13 +55,13 @@ struct HeadsSource {
         share(s.k.size(0) > 0 ? batch / s.k.size(0) : 1),
         masked(s.masked ? s.masked.data<bool>() : nullptr),
         masks(s.masked ? s.masked.size(0) : 1) {}
-  /// Sets what a masked key of the block starting at k0 has in a [rows, n] matrix.
-  void mask(T* matrix, int64_t entry, int64_t k0, int64_t rows, int64_t n, T value) const {
+  /// Sets what a masked key of the block starting at k0 has in a [rows, n] matrix with rows of `step`.
+  void mask(T* matrix, int64_t step, int64_t entry, int64_t k0, int64_t rows, int64_t n, T value) const {
     if (masked == nullptr) return;
     const bool* m = masked + entry % masks * length + k0;
     for (int64_t i = 0; i < n; ++i)
       if (m[i])
-        for (int64_t r = 0; r < rows; ++r) matrix[r * n + i] = value;
+        for (int64_t r = 0; r < rows; ++r) matrix[r * step + i] = value;
   }
 };
 
@@ -78,44 +80,83 @@ void for_each_key_block(const std::vector<HeadsSource<T>>& sources, const F& f) 
       f(i, sources[i], k0, std::min(kKeyBlock<T>, sources[i].length - k0));
 }
 
+/// Rows of scores are as long as whole vectors, so that loops over them have no rest.
+inline int64_t padded(int64_t n) { return (n + 31) / 32 * 32; }
+
+/// C[m, n] = alpha A op(B) (+ C), in rows of padded(n) that end in `rest`.
+template <class T>
+void padded_product(bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
+                    int64_t ldb, T* c, bool accumulate, T rest) {
+  const int64_t ldc = padded(n);
+  bool done = false;
+  if constexpr (std::is_same_v<T, float>) {
+    if (!use_eigen()) {
+      const Simd& kernels = simd();
+      const int64_t tile = kernels.tile_columns, lanes = tile / 2;
+      float* panels = workspace<float>(divide_up(n, tile) * tile * k, kSlotPanels);
+      kernels.pack(trans_b, b, ldb, k, n, panels, k * tile);
+      kernels.block(false, a, lda, panels, k * tile, m, divide_up(n, lanes) * lanes, k, alpha, c, ldc, accumulate, {});
+      done = true;
+    }
+  }
+  if (!done) gemm_serial<T>(false, trans_b, m, n, k, alpha, a, lda, b, ldb, T(accumulate ? 1 : 0), c, ldc);
+  for (int64_t r = 0; n < ldc && r < m; ++r) std::fill(c + r * ldc + n, c + (r + 1) * ldc, rest);
+}
+
+template <class T>
+T padded_max(int64_t n, const T* row) {
+  if constexpr (std::is_same_v<T, float>) return simd().row_max(row, n);
+  return row_max(n, row);
+}
+
+/// row = e^(row - shift); returns its sum.
+template <class T>
+T padded_exp(int64_t n, T* row, T shift) {
+  if constexpr (std::is_same_v<T, float>) return simd().row_exp(row, n, shift);
+  return row_sum<T>(n, [&](int64_t i) { return row[i] = math::exp(row[i] - shift); });
+}
+
 /// One block of queries of one (batch entry, head) against all keys.
 template <class T>
 void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
             const std::vector<HeadsSource<T>>& sources, int64_t d, T scale, T* y, int64_t y_step, T* lse) {
   T* const scores = workspace<T>(kQueryBlock * kKeyBlock<T>, 0);
+  const int64_t width = padded(d);
+  T* const sums = workspace<T>(kQueryBlock * width, 1);
+  constexpr T kNone = -std::numeric_limits<T>::infinity();
   T top[kQueryBlock], total[kQueryBlock];
-  std::fill_n(top, rows, -std::numeric_limits<T>::infinity());
+  std::fill_n(top, rows, kNone);
   std::fill_n(total, rows, T(0));
-  for (int64_t r = 0; r < rows; ++r) std::fill_n(y + r * y_step, d, T(0));
   bool first = true;
   for_each_key_block(sources, [&](size_t, const HeadsSource<T>& s, int64_t k0, int64_t n) {
     const int64_t entry = b / s.share;
-    gemm_serial<T>(false, true, rows, n, d, scale, q, q_step, s.k.at(entry, k0, head), s.k.step, T(0), scores, n);
-    s.mask(scores, entry, k0, rows, n, -std::numeric_limits<T>::infinity());
+    const int64_t step = padded(n);
+    padded_product<T>(true, rows, n, d, scale, q, q_step, s.k.at(entry, k0, head), s.k.step, scores, false, kNone);
+    s.mask(scores, step, entry, k0, rows, n, kNone);
     for (int64_t r = 0; r < rows; ++r) {
-      T* row = scores + r * n;
-      const T before = top[r], now = std::max(before, row_max(n, row));
-      const T shift = now == -std::numeric_limits<T>::infinity() ? T(0) : now;  // when all keys so far are masked
-      const T sum = row_sum<T>(n, [&](int64_t i) { return row[i] = math::exp(row[i] - shift); });
+      T* row = scores + r * step;
+      const T before = top[r], now = std::max(before, padded_max(step, row));
+      const T shift = now == kNone ? T(0) : now;  // when all keys so far are masked
+      const T sum = padded_exp(step, row, shift);
       if (first) {
         total[r] = sum;
       } else {  // what was summed so far was relative to the old maximum
         const T shrink = math::exp(before - shift);
         total[r] = total[r] * shrink + sum;
-        T* out = y + r * y_step;
-        for (int64_t i = 0; i < d; ++i) out[i] *= shrink;
+        T* out = sums + r * width;
+        for (int64_t i = 0; i < width; ++i) out[i] *= shrink;
       }
       top[r] = now;
     }
-    gemm_serial<T>(false, false, rows, d, n, T(1), scores, n, s.v.at(entry, k0, head), s.v.step, T(1), y, y_step);
+    padded_product<T>(false, rows, d, n, T(1), scores, step, s.v.at(entry, k0, head), s.v.step, sums, !first, T(0));
     first = false;
   });
   for (int64_t r = 0; r < rows; ++r) {
     lse[r] = top[r] + std::log(total[r]);
-    if (total[r] == 0) continue;  // no keys at all: y stays zero
-    T* out = y + r * y_step;
+    T* __restrict out = y + r * y_step;
+    const T* __restrict from = sums + r * width;
     const T factor = T(1) / total[r];
-    for (int64_t i = 0; i < d; ++i) out[i] *= factor;
+    for (int64_t i = 0; i < d; ++i) out[i] = total[r] == 0 ? T(0) : from[i] * factor;  // 0: no keys at all
   }
 }
 
@@ -130,14 +171,14 @@ ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>
     const auto kv = detail::heads_sources<T>(sources, batch);
     int64_t keys = 1;
     for (const auto& s : kv) keys += s.length;
-    const int64_t blocks = (length + detail::kQueryBlock - 1) / detail::kQueryBlock;
-    const int64_t work = std::min(length, detail::kQueryBlock) * keys * d;  // several small blocks to a piece
+    const detail::Pieces pieces(length, detail::kQueryBlock);
+    const int64_t blocks = pieces.count, work = pieces.length * keys * d;  // several small blocks to a piece
     parallel_for(
         batch * heads * blocks, std::max<int64_t>(1, 500'000 / std::max<int64_t>(1, work)),
         [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) {
-            const int64_t b = i / (heads * blocks), head = i / blocks % heads, q0 = i % blocks * detail::kQueryBlock;
-            detail::attend<T>(queries.at(b, q0, head), queries.step, std::min(detail::kQueryBlock, length - q0), b,
+            const int64_t b = i / (heads * blocks), head = i / blocks % heads, q0 = i % blocks * pieces.length;
+            detail::attend<T>(queries.at(b, q0, head), queries.step, std::min(pieces.length, length - q0), b,
                               head, kv, d, static_cast<T>(scale), out.at(b, q0, head), out.step,
                               lse.data<T>() + (b * heads + head) * length + q0);
           }
@@ -167,6 +208,7 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
     int64_t together = 1;
     for (const auto& s : kv) together = std::lcm(together, s.share);
     const T factor = static_cast<T>(scale);
+    const detail::Pieces blocks(length, detail::kQueryBlock);
 
     parallel_for(batch / together * heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
@@ -175,8 +217,8 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
         T* const dp = workspace<T>(detail::kQueryBlock * detail::kKeyBlock<T>, 1);
         T delta[detail::kQueryBlock];
         for (int64_t b = b0; b < b0 + together; ++b) {
-          for (int64_t q0 = 0; q0 < length; q0 += detail::kQueryBlock) {
-            const int64_t rows = std::min(detail::kQueryBlock, length - q0);
+          for (int64_t q0 = 0; q0 < length; q0 += blocks.length) {
+            const int64_t rows = std::min(blocks.length, length - q0);
             const T *qs = queries.at(b, q0, head), *dys = douts.at(b, q0, head), *ys = outputs.at(b, q0, head);
             const T* log_sum = lse.data<T>() + (b * heads + head) * length + q0;
             T* dqs = dq ? dq.data<T>() + ((b * length + q0) * heads + head) * d : nullptr;
@@ -188,31 +230,28 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
             detail::for_each_key_block(kv, [&](size_t index, const detail::HeadsSource<T>& s, int64_t k0, int64_t n) {
               const int64_t entry = b / s.share;
               const T *k = s.k.at(entry, k0, head), *v = s.v.at(entry, k0, head);
-              gemm_serial<T>(false, true, rows, n, d, factor, qs, queries.step, k, s.k.step, T(0), p, n);
-              for (int64_t r = 0; r < rows; ++r) {
-                T* row = p + r * n;
-                const T shift = log_sum[r];
-                for (int64_t i = 0; i < n; ++i) row[i] = math::exp(row[i] - shift);
-              }
-              s.mask(p, entry, k0, rows, n, T(0));
+              const int64_t step = detail::padded(n);
+              detail::padded_product<T>(true, rows, n, d, factor, qs, queries.step, k, s.k.step, p, false, T(0));
+              for (int64_t r = 0; r < rows; ++r) detail::padded_exp(step, p + r * step, log_sum[r]);
+              s.mask(p, step, entry, k0, rows, n, T(0));
               const bool fresh = b % s.share == 0 && q0 == 0;  // the first to touch these dk and dv overwrites them
               if (!dkv.empty()) {
                 const detail::Heads<T>& dv = dkv[index].v;
-                gemm_serial<T>(true, false, n, d, rows, T(1), p, n, dys, douts.step, fresh ? T(0) : T(1),
+                gemm_serial<T>(true, false, n, d, rows, T(1), p, step, dys, douts.step, fresh ? T(0) : T(1),
                                dv.at(entry, k0, head), dv.step);
               }
-              gemm_serial<T>(false, true, rows, n, d, T(1), dys, douts.step, v, s.v.step, T(0), dp, n);
+              detail::padded_product<T>(true, rows, n, d, T(1), dys, douts.step, v, s.v.step, dp, false, T(0));
               for (int64_t r = 0; r < rows; ++r) {
-                T* __restrict ds = dp + r * n;
-                const T* __restrict row = p + r * n;
+                T* __restrict ds = dp + r * step;
+                const T* __restrict row = p + r * step;
                 const T mean = delta[r];
-                for (int64_t i = 0; i < n; ++i) ds[i] = row[i] * (ds[i] - mean);
+                for (int64_t i = 0; i < step; ++i) ds[i] = row[i] * (ds[i] - mean);
               }
               if (dqs != nullptr)
-                gemm_serial<T>(false, false, rows, d, n, factor, dp, n, k, s.k.step, T(1), dqs, heads * d);
+                gemm_serial<T>(false, false, rows, d, n, factor, dp, step, k, s.k.step, T(1), dqs, heads * d);
               if (!dkv.empty()) {
                 const detail::Heads<T>& dk = dkv[index].k;
-                gemm_serial<T>(true, false, n, d, rows, factor, dp, n, qs, queries.step, fresh ? T(0) : T(1),
+                gemm_serial<T>(true, false, n, d, rows, factor, dp, step, qs, queries.step, fresh ? T(0) : T(1),
                                dk.at(entry, k0, head), dk.step);
               }
             });

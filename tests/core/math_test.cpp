@@ -4,8 +4,12 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <limits>
+#include <vector>
+
+#include "atlas/cpu/simd.h"
 
 using namespace atlas;
 
@@ -104,4 +108,39 @@ TEST_CASE("float64 is the standard library's") {
     CHECK(math::softplus(x) == doctest::Approx(x > 30 ? x : std::log(1 + std::exp(x))).epsilon(1e-12));
   }
   CHECK(math::log(2.5) == std::log(2.5));
+}
+
+TEST_CASE("a row's exponentials and maximum, of every instruction set") {
+  const CpuIsa before = cpu_isa();
+  for (const CpuIsa isa : {CpuIsa::portable, CpuIsa::avx2, CpuIsa::avx512}) {
+    if (!cpu_supports(isa)) continue;
+    set_cpu_isa(isa);
+    CAPTURE(name(isa));
+    const cpu::Simd& kernels = cpu::simd();
+    const auto one = [&](float x) {
+      std::vector<float> row(32, 0.0f);
+      row[5] = x;
+      kernels.row_exp(row.data(), 32, 0.0f);
+      return row[5];
+    };
+    CHECK(worst_ulp(one, [](double x) { return std::exp(x); }, -86.5f, 1.0f) <= 2);
+    CHECK(one(-86.7f) == 0);
+    CHECK(one(-kInf) == 0);
+    CHECK(std::isnan(one(kNaN)));
+
+    std::vector<float> row(96);
+    double want = 0;
+    for (size_t i = 0; i < row.size(); ++i) {
+      row[i] = static_cast<float>(i * 37 % 96) * 0.1f;
+      want += std::exp(static_cast<double>(row[i]) - 9.5);
+    }
+    for (size_t i = 0; i < row.size(); ++i) {  // wherever it stands
+      std::vector<float> other = row;
+      other[i] = 11.0f;
+      CHECK(kernels.row_max(other.data(), 96) == 11.0f);
+    }
+    CHECK(kernels.row_max(row.data(), 96) == *std::max_element(row.begin(), row.end()));
+    CHECK(kernels.row_exp(row.data(), 96, 9.5f) == doctest::Approx(want).epsilon(1e-6));
+  }
+  set_cpu_isa(before);
 }
