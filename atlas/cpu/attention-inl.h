@@ -173,16 +173,15 @@ ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>
     for (const auto& s : kv) keys += s.length;
     const detail::Pieces pieces(length, detail::kQueryBlock);
     const int64_t blocks = pieces.count, work = pieces.length * keys * d;  // several small blocks to a piece
-    parallel_for(
-        batch * heads * blocks, std::max<int64_t>(1, 500'000 / std::max<int64_t>(1, work)),
-        [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            const int64_t b = i / (heads * blocks), head = i / blocks % heads, q0 = i % blocks * pieces.length;
-            detail::attend<T>(queries.at(b, q0, head), queries.step, std::min(pieces.length, length - q0), b,
-                              head, kv, d, static_cast<T>(scale), out.at(b, q0, head), out.step,
-                              lse.data<T>() + (b * heads + head) * length + q0);
-          }
-        });
+    parallel_for(batch * heads * blocks, std::max<int64_t>(1, 500'000 / std::max<int64_t>(1, work)),
+                 [&](int64_t begin, int64_t end) {
+                   for (int64_t i = begin; i < end; ++i) {
+                     const int64_t b = i / (heads * blocks), head = i / blocks % heads, q0 = i % blocks * pieces.length;
+                     detail::attend<T>(queries.at(b, q0, head), queries.step, std::min(pieces.length, length - q0), b,
+                                       head, kv, d, static_cast<T>(scale), out.at(b, q0, head), out.step,
+                                       lse.data<T>() + (b * heads + head) * length + q0);
+                   }
+                 });
   });
 }
 

@@ -50,7 +50,8 @@ inline bool rows_collide(int64_t lda) {
 
 /// C[m, n] = alpha op(A) B (+ C) for packed panels of one slice of the depth, row block by row block.
 inline void gemm_panels(bool trans_a, const float* a, int64_t lda, const float* panels, int64_t panel_step, int64_t m,
-                        int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate, const Ahead& next = {}) {
+                        int64_t n, int64_t depth, float alpha, float* c, int64_t ldc, bool accumulate,
+                        const Ahead& next = {}) {
   const Simd& kernels = simd();
   const Pieces rows(m, kGemmRows);
   for (int64_t i0 = 0; i0 < m; i0 += rows.length) {
@@ -191,8 +192,8 @@ inline void gemm_shared(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_
         const auto left = [&](int64_t row) { return trans_a ? a + row : a + row * lda; };
         float* to_c = c + m0 * ldc + n0;
         if (from == 0 && beta != 0.0f && beta != 1.0f) scale_rows(beta, height, width, to_c, ldc);
-        right.multiply(trans_a, left(m0), lda, panels, height, n0, width, alpha, to_c, ldc, from > 0 || beta != 0.0f, from,
-                       to, m1 + height <= m ? left(m1) : nullptr);
+        right.multiply(trans_a, left(m0), lda, panels, height, n0, width, alpha, to_c, ldc, from > 0 || beta != 0.0f,
+                       from, to, m1 + height <= m ? left(m1) : nullptr);
         if (to == k) finish_block(epilogue, c, ldc, height, width, m0, n0);
       }
     });

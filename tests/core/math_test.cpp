@@ -123,7 +123,8 @@ TEST_CASE("a row's exponentials and maximum, of every instruction set") {
       kernels.row_exp(row.data(), 32, 0.0f);
       return row[5];
     };
-    CHECK(worst_ulp(one, [](double x) { return std::exp(x); }, -86.5f, 1.0f) <= 2);
+    CHECK(worst_ulp(
+              one, [](double x) { return std::exp(x); }, -86.5f, 1.0f) <= 2);
     CHECK(one(-86.7f) == 0);
     CHECK(one(-kInf) == 0);
     CHECK(std::isnan(one(kNaN)));
