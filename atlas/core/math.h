@@ -57,6 +57,11 @@ ATLAS_HOST_DEVICE inline float log1p_core(float f) {
 }
 
 inline constexpr float kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;  // their sum is ln 2; high has 16 bits
+inline constexpr float kLog2E = 1.44269504f;
+inline constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer, left in the low bits
+/// e^r = 1 + r + kExp2 r^2 + ... for r in [-ln 2 / 2, ln 2 / 2].
+inline constexpr float kExp2 = 4.999999404e-01f, kExp3 = 1.666652113e-01f, kExp4 = 4.166838899e-02f,
+                       kExp5 = 8.368735202e-03f, kExp6 = 1.381455921e-03f;
 
 }  // namespace detail
 
@@ -64,16 +69,14 @@ inline constexpr float kLn2High = 0.693145752f, kLn2Low = 1.42860677e-6f;  // th
 ATLAS_HOST_DEVICE inline float exp(float x) {
   float v = 89.0f < x ? 89.0f : x;  // e^89 is infinite and e^-104 zero; comparisons this way round keep NaN
   v = -104.0f > v ? -104.0f : v;
-  // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
-  const float shifted = fmadd(v, 1.44269504f, 12582912.0f);
-  const float n = shifted - 12582912.0f;
+  const float shifted = fmadd(v, detail::kLog2E, detail::kRound);
+  const float n = shifted - detail::kRound;
   const int32_t k = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) - 0x4b400000u);
   const float r = fmadd(n, -detail::kLn2Low, fmadd(n, -detail::kLn2High, v));
-  const float p = fmadd(r * r,
-                        detail::polynomial(r, 4.999999404e-01f, 1.666652113e-01f, 4.166838899e-02f, 8.368735202e-03f,
-                                           1.381455921e-03f),
-                        r) +
-                  1.0f;
+  const float p =
+      fmadd(r * r, detail::polynomial(r, detail::kExp2, detail::kExp3, detail::kExp4, detail::kExp5, detail::kExp6),
+            r) +
+      1.0f;
   const int32_t half = k >> 1;  // in two steps: 2^k itself may overflow or be subnormal
   return p * detail::power_of_two(half) * detail::power_of_two(k - half);
 }

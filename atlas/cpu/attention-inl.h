@@ -88,25 +88,8 @@ template <class T>
 void padded_product(bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
                     int64_t ldb, T* c, bool accumulate, T rest) {
   const int64_t ldc = padded(n);
-  bool done = false;
-  if constexpr (std::is_same_v<T, float>) {
-    if (!use_eigen()) {
-      const Simd& kernels = simd();
-      const int64_t tile = kernels.tile_columns, lanes = tile / 2;
-      float* panels = workspace<float>(divide_up(n, tile) * tile * k, kSlotPanels);
-      kernels.pack(trans_b, b, ldb, k, n, panels, k * tile);
-      kernels.block(false, a, lda, panels, k * tile, m, divide_up(n, lanes) * lanes, k, alpha, c, ldc, accumulate, {});
-      done = true;
-    }
-  }
-  if (!done) gemm_serial<T>(false, trans_b, m, n, k, alpha, a, lda, b, ldb, T(accumulate ? 1 : 0), c, ldc);
+  gemm_serial<T>(false, trans_b, m, n, k, alpha, a, lda, b, ldb, T(accumulate ? 1 : 0), c, ldc);
   for (int64_t r = 0; n < ldc && r < m; ++r) std::fill(c + r * ldc + n, c + (r + 1) * ldc, rest);
-}
-
-template <class T>
-T padded_max(int64_t n, const T* row) {
-  if constexpr (std::is_same_v<T, float>) return simd().row_max(row, n);
-  return row_max(n, row);
 }
 
 /// row = e^(row - shift); returns its sum.
@@ -135,7 +118,7 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
     s.mask(scores, step, entry, k0, rows, n, kNone);
     for (int64_t r = 0; r < rows; ++r) {
       T* row = scores + r * step;
-      const T before = top[r], now = std::max(before, padded_max(step, row));
+      const T before = top[r], now = std::max(before, row_max(step, row));
       const T shift = now == kNone ? T(0) : now;  // when all keys so far are masked
       const T sum = padded_exp(step, row, shift);
       if (first) {

@@ -139,10 +139,8 @@ ATLAS_INLINE void bf16_product(const float* a, int64_t lda, const Tensor& packed
   if (m == 0 || n == 0) return;
   const Bf16Panels right(n, k);
   const Bf16Kernels& kernels = bf16_kernels();
-  // Few row blocks: each thread takes some of the columns as well. A function of the sizes alone.
-  const Pieces rows(m, kGemmRows);
-  const Pieces columns(n, std::max<int64_t>(64, divide_up(n, divide_up(16, rows.count))),
-                       std::max<int64_t>(right.tile, 32));
+  const GemmShares shares(m, n, std::max<int64_t>(right.tile, 32));
+  const Pieces &rows = shares.rows, &columns = shares.columns;
   const int64_t step = right.depths.length + 32;  // not a multiple of 4 KiB, where rows would share cache lines
   parallel_for(rows.count * columns.count, 1, [&](int64_t begin, int64_t end) {
     uint16_t* rounded = workspace<uint16_t>(rows.length * step, kSlotRounded);

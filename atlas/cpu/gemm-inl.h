@@ -50,7 +50,6 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
                   T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const GemmEpilogue<T>& epilogue) {
   const int64_t items = static_cast<int64_t>(batch.size());
   if (items == 0 || m == 0 || n == 0) return;
-  const detail::GemmTiles tiles(items, m, n, k, sizeof(T));
   if constexpr (std::is_same_v<T, float>) {
     // Enough elements of C to share; otherwise slices of the depth are shared.
     const bool shared = items == 1 && k > 0 && m * n >= int64_t{1} << 16 && m > 64 && n > 64;
@@ -58,6 +57,7 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
       return detail::gemm_shared(trans_a, trans_b, m, n, k, alpha, batch[0].a, lda, batch[0].b, ldb, beta, batch[0].c,
                                  ldc, epilogue);
   }
+  const detail::GemmTiles tiles(items, m, n, k, sizeof(T));
   // Slices of the depth after the first have their own copies of C, added in order at the end.
   const int64_t slices = tiles.k.count;
   T* const partial = slices > 1 ? workspace<T>((slices - 1) * items * m * n, detail::kSlotPartial) : nullptr;

@@ -88,7 +88,6 @@ struct Simd {
   void (*pack)(bool transposed, const float* b, int64_t ldb, int64_t depth, int64_t n, float* out, int64_t panel_step);
   void (*finish)(const GemmEpilogue<float>& e, float* c, int64_t ldc, int64_t m, int64_t n, int64_t first,
                  int64_t offset);
-  float (*row_max)(const float* x, int64_t n);
   float (*row_exp)(float* x, int64_t n, float shift);
   WinogradKernels winograd_4, winograd_6;
   const WinogradKernels& winograd(int64_t side) const { return side == 6 ? winograd_6 : winograd_4; }
