@@ -9,15 +9,17 @@
 namespace atlas::inline ATLAS_ABI {
 
 /// Scratch of at least `count` elements of T, 64-byte aligned, uninitialised, private to the calling thread.
+/// From 512 KiB on it is long enough to lie on huge pages: kernels walk over many rows of it at once.
 /// Valid until the same thread asks for the same slot again (slots 0..11: a kernel that needs two buffers uses two).
 template <class T>
 T* workspace(int64_t count, int slot = 0) {
+  constexpr int64_t kLong = int64_t{512} << 10, kHuge = int64_t{4} << 20;
   thread_local std::unique_ptr<Storage> slots[12];
   auto& s = slots[slot];
   const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
   if (!s || s->bytes() < bytes) {
     s.reset();
-    s = std::make_unique<Storage>(std::max<int64_t>(bytes, 4096), Device{});
+    s = std::make_unique<Storage>(std::max(bytes, bytes < kLong ? int64_t{4096} : kHuge), Device{});
   }
   return static_cast<T*>(s->data());
 }

@@ -56,6 +56,7 @@ struct WinogradTiles {
 /// panel_step + channel % width, so rows of channels (panel_step = width) and panels of a product are both possible.
 struct WinogradLayout {
   int64_t point_step, tile_step, panel_step, width;
+  bool far;  ///< beyond the second-level cache
   int64_t at(int64_t tile, int64_t channel) const {
     return tile * tile_step + channel / width * panel_step + channel % width;
   }

@@ -133,8 +133,8 @@ inline void winograd_convolve(const float* x, const float* weight, float* y, con
 
   const int64_t left_step = odd_lines(from), right_step = odd_lines(f.panels * kernels.tile_columns);
   const WinogradChunks chunks(tiles, left_step + right_step, f.size);
-  const WinogradLayout left{odd_lines(chunks.tiles * left_step), left_step, left_step, left_step};
-  const WinogradLayout right{odd_lines(chunks.tiles * right_step), right_step, right_step, right_step};
+  const WinogradLayout left{odd_lines(chunks.tiles * left_step), left_step, left_step, left_step, chunks.shared};
+  const WinogradLayout right{odd_lines(chunks.tiles * right_step), right_step, right_step, right_step, chunks.shared};
   const auto convolve = [&](int64_t first, int64_t last) {
     float* v = workspace<float>(tiles.points() * (left.point_step + right.point_step), kSlotPoints);
     float* m = v + tiles.points() * left.point_step;
@@ -172,8 +172,8 @@ inline void winograd_weight_gradient(const float* x, const float* dy, float* dw,
   const int64_t panels = divide_up(in, tile), out_step = odd_lines(out);
   const int64_t chunk =
       std::min<int64_t>(kGemmDepth, winograd_chunk(tiles, panels * tile + out_step, int64_t{24} << 20, 16));
-  const WinogradLayout right{odd_lines(panels * chunk * tile), tile, chunk * tile, tile};
-  const WinogradLayout left{odd_lines(chunk * out_step), out_step, out_step, out_step};
+  const WinogradLayout right{odd_lines(panels * chunk * tile), tile, chunk * tile, tile, true};
+  const WinogradLayout left{odd_lines(chunk * out_step), out_step, out_step, out_step, true};
   float* v = workspace<float>(points * right.point_step, kSlotPoints);
   float* z = workspace<float>(points * left.point_step, kSlotShared);
   float* du = workspace<float>(points * out * in, kSlotFilters);

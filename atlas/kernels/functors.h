@@ -21,7 +21,7 @@ namespace functors {
   static constexpr bool kIntegers = integers
 #define ATLAS_ELEMENT(declaration) \
   template <class T>               \
-  ATLAS_HOST_DEVICE T declaration const
+  ATLAS_HOST_DEVICE __attribute__((always_inline)) T declaration const
 
 struct Exp {
   ATLAS_FUNCTOR("exp", true, false);
@@ -94,20 +94,17 @@ struct Relu {
 /// x Phi(x), Phi the normal distribution function.
 struct Gelu {
   ATLAS_FUNCTOR("gelu", false, false);
-  ATLAS_ELEMENT(forward(T x)) { return T(0.5) * x * (T(1) + math::erf(x * T(std::numbers::sqrt2 / 2))); }
-  ATLAS_ELEMENT(derivative(T x)) {
-    const T density = T(std::numbers::inv_sqrtpi * std::numbers::sqrt2 / 2) * math::exp(T(-0.5) * x * x);
-    return T(0.5) * (T(1) + math::erf(x * T(std::numbers::sqrt2 / 2))) + x * density;
-  }
+  ATLAS_ELEMENT(forward(T x)) { return x * math::normal_cdf(x); }
+  ATLAS_ELEMENT(derivative(T x)) { return math::normal_cdf(x) + x * math::normal_density(x); }
 };
 /// The approximation x / 2 (1 + tanh(u)), u = sqrt(2 / pi) (x + 0.044715 x^3).
 struct GeluTanh {
   ATLAS_FUNCTOR("gelu_tanh", false, false);
-  static constexpr double kScale = std::numbers::sqrt2 * std::numbers::inv_sqrtpi, kCubic = 0.044715;
-  ATLAS_ELEMENT(forward(T x)) { return T(0.5) * x * (T(1) + math::tanh(T(kScale) * x * (T(1) + T(kCubic) * x * x))); }
-  ATLAS_ELEMENT(derivative(T x)) {
-    const T t = math::tanh(T(kScale) * x * (T(1) + T(kCubic) * x * x));
-    return T(0.5) * (T(1) + t) + T(0.5) * x * (T(1) - t * t) * T(kScale) * (T(1) + T(3 * kCubic) * x * x);
+  ATLAS_ELEMENT(forward(T x)) { return x * math::normal_cdf_tanh(x); }
+  ATLAS_ELEMENT(derivative(T x)) {  // with P = (1 + tanh(u)) / 2: P + 2 x P (1 - P) du/dx
+    constexpr double kScale = std::numbers::sqrt2 * std::numbers::inv_sqrtpi, kCubic = 0.044715;
+    const T p = math::normal_cdf_tanh(x);
+    return p + T(2 * kScale) * x * p * (T(1) - p) * (T(1) + T(3 * kCubic) * x * x);
   }
 };
 struct Silu {

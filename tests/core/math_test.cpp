@@ -55,6 +55,34 @@ TEST_CASE("errors stay within the documented units in the last place") {
         3);
 }
 
+TEST_CASE("the normal distribution's functions stay within the documented errors") {
+  double cdf = 0, tail = 0, density = 0, approximation = 0;
+  for (double d = -20; d <= 20; d += 1.0 / 1024) {
+    const float x = static_cast<float>(d * 1.0000123);
+    const double v = static_cast<double>(x), want = math::normal_cdf(v);
+    cdf = std::max(cdf, std::abs(static_cast<double>(math::normal_cdf(x)) - want));
+    if (x < 0 && x > -12.9f) tail = std::max(tail, std::abs(static_cast<double>(math::normal_cdf(x)) / want - 1));
+    density = std::max(density, std::abs(static_cast<double>(math::normal_density(x)) - math::normal_density(v)));
+    approximation =
+        std::max(approximation, std::abs(static_cast<double>(math::normal_cdf_tanh(x)) - math::normal_cdf_tanh(v)));
+  }
+  CHECK(cdf <= 1e-7);
+  CHECK(tail <= 1.0 / 25);
+  CHECK(density <= 1e-7);
+  CHECK(approximation <= 1.2e-7);
+  for (auto f : {+[](float x) { return math::normal_cdf(x); }, +[](float x) { return math::normal_cdf_tanh(x); }}) {
+    CHECK(f(0.0f) == 0.5f);
+    for (float x : {14.0f, 1e10f, 3e38f, kInf}) {
+      CHECK(f(x) == 1);
+      CHECK(f(-x) == 0);
+    }
+    CHECK(std::isnan(f(kNaN)));
+  }
+  CHECK(math::normal_density(3e38f) == 0);
+  CHECK(math::normal_density(-kInf) == 0);
+  CHECK(std::isnan(math::normal_density(kNaN)));
+}
+
 TEST_CASE("infinities, overflow and underflow") {
   CHECK(math::exp(kInf) == kInf);
   CHECK(math::exp(-kInf) == 0);
