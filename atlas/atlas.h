@@ -59,6 +59,7 @@
 #include "atlas/ops/join.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/matmul.h"
+#include "atlas/ops/mlp.h"
 #include "atlas/ops/norm.h"
 #include "atlas/ops/order.h"
 #include "atlas/ops/pool.h"

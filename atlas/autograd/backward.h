@@ -40,6 +40,19 @@ inline void accumulate_leaf(Tensor leaf, Tensor g) {
   if (!total.is(before)) leaf.set_grad(total);  // a hook put another gradient in its place
 }
 
+/// While it lives, take_gradient() asks `take`.
+class GradientSource {
+ public:
+  explicit GradientSource(const std::function<Tensor(size_t)>& take)
+      : before_(std::exchange(gradient_source(), &take)) {}
+  ~GradientSource() { gradient_source() = before_; }
+  GradientSource(const GradientSource&) = delete;
+  GradientSource& operator=(const GradientSource&) = delete;
+
+ private:
+  const std::function<Tensor(size_t)>* before_;
+};
+
 struct Captures {
   std::unordered_map<Node*, std::vector<size_t>> wanted;  // node -> positions in results
   std::vector<Tensor> results;
@@ -85,7 +98,15 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
           "the graph of {} was already used and freed; pass keep_graph = true to the first backward", node->name);
     if (!node->backward) continue;  // a leaf that no longer exists
     if (node->layer) detail::profile_layer() = *node->layer;
-    Grads grads = node->backward(grad);
+    const std::function<Tensor(size_t)> take = [&](size_t i) {
+      const auto it = pending.find(node->inputs[i].node.get());
+      return it != pending.end() && solely_owned(it->second.grad) ? std::exchange(it->second.grad, {}) : Tensor();
+    };
+    Grads grads;
+    {
+      const GradientSource source(take);
+      grads = node->backward(grad);
+    }
     if (node->layer) detail::profile_layer().clear();
     grad = Tensor();
     check(grads.size() == node->inputs.size(), "backward", "{} returned {} gradients for {} inputs", node->name,

@@ -175,14 +175,18 @@ Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F
   return out;
 }
 
+/// Whether the result of a cheap op is so large that computing it again in backward is better than keeping it.
+inline bool worth_recomputing(const Tensor& y) {
+  constexpr int64_t kLarge = int64_t{8} << 20;  // bytes
+  return y.numel() * item_size(y.dtype()) >= kLarge;
+}
+
 /// Says how to compute the recorded result `y` of a cheap op once more from `from`, which the op saves anyway: whoever
 /// saves y for backward then keeps no memory of it. Only worth it for large tensors; others are left as they are, and
 /// so is what would have to be computed from something that is not there itself.
 template <class F>
 Tensor recomputable(Tensor y, const Saved& from, F&& again) {
-  constexpr int64_t kLarge = int64_t{8} << 20;  // bytes
-  const bool large = y.numel() * item_size(y.dtype()) >= kLarge;
-  if (large && grad_enabled() && y.requires_grad() && y.impl().node && from.in_memory())
+  if (worth_recomputing(y) && grad_enabled() && y.requires_grad() && y.impl().node && from.in_memory())
     y.impl().node->recompute = std::forward<F>(again);
   return y;
 }
@@ -210,6 +214,16 @@ inline bool solely_owned(const Tensor& t) {
   return t && t.ptr().use_count() == 1 && t.impl().storage.use_count() == 1 && !t.impl().storage->borrowed() &&
          t.is_contiguous();
 }
+
+/// How the op whose backward runs on this thread takes gradients of its inputs; null when none does.
+inline const std::function<Tensor(size_t)>*& gradient_source() {
+  thread_local const std::function<Tensor(size_t)>* source = nullptr;
+  return source;
+}
+/// The gradient that input `i` of the op whose backward runs already has from other uses, contiguous, for that op
+/// alone: it adds its own part and returns it as the gradient of that input, which saves a pass over both. Undefined
+/// when there is none, or others see its memory.
+inline Tensor take_gradient(size_t i) { return gradient_source() != nullptr ? (*gradient_source())(i) : Tensor(); }
 
 inline void check_in_place(const Tensor& t, const char* op) {
   check(!(grad_enabled() && t.requires_grad()), op,

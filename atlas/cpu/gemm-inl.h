@@ -116,7 +116,9 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
     using T = decltype(tag);
     const GemmEpilogue<T> epilogue{.bias = bias ? bias.data<T>() : nullptr,
                                    .activation = fused.activation,
-                                   .residual = fused.residual ? fused.residual.data<T>() : nullptr};
+                                   .pre_activation = fused.pre_activation ? fused.pre_activation.data<T>() : nullptr,
+                                   .residual = fused.residual ? fused.residual.data<T>() : nullptr,
+                                   .derivative_at = fused.derivative_at ? fused.derivative_at.data<T>() : nullptr};
     if constexpr (std::is_same_v<T, float>) {
       if (fused.packed && fused.packed.dtype() == bfloat16 && !la.transposed)
         return detail::bf16_product(a.data<T>(), la.ld, fused.packed, m, n, k, c.data<T>(), n, epilogue);

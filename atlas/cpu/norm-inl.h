@@ -42,9 +42,27 @@ void combine(const A* partial, int64_t pieces, int64_t channels, T* out0, T* out
   });
 }
 
-/// One row of layer_norm_backward, overwriting dx and adding to dw and db. A function of its own, because the compiler
-/// vectorises a loop with this many pointers only when they are declared not to overlap as parameters.
-template <class T>
+/// Rows that are added up at a time: a sum is read and written once for all of them.
+inline constexpr int64_t kRowsAtATime = 4;
+
+/// sum[c] += f(row, c) for rows [begin, end), in their order.
+template <class A, class F>
+void add_rows(int64_t begin, int64_t end, int64_t channels, A* __restrict sum, const F& f) {
+  int64_t r = begin;
+  for (; r + kRowsAtATime <= end; r += kRowsAtATime)
+    for (int64_t c = 0; c < channels; ++c) {
+      A s = sum[c];
+      for (int64_t i = 0; i < kRowsAtATime; ++i) s += f(r + i, c);
+      sum[c] = s;
+    }
+  for (; r < end; ++r)
+    for (int64_t c = 0; c < channels; ++c) sum[c] += f(r, c);
+}
+
+/// One row of layer_norm_backward, overwriting dx (or adding to it) and adding to dw and db. A function of its own,
+/// because the compiler vectorises a loop with this many pointers only when they are declared not to overlap as
+/// parameters.
+template <bool kAdd, class T>
 void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, const T* __restrict w, int64_t channels,
                              T mean, T rstd, T mean_g, T mean_gx, T* __restrict dw, T* __restrict db,
                              T* __restrict dx) {
@@ -52,7 +70,8 @@ void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, cons
     const T d = dy[i], xhat = (x[i] - mean) * rstd;
     dw[i] += d * xhat;
     db[i] += d;
-    dx[i] = rstd * (d * w[i] - mean_g - xhat * mean_gx);
+    const T part = rstd * (d * w[i] - mean_g - xhat * mean_gx);
+    dx[i] = kAdd ? dx[i] + part : part;
   }
 }
 
@@ -129,7 +148,7 @@ ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, cons
 //   d xhat / d x = rstd (I - 1/C - xhat xhat^T / C), so dx = rstd (g - <g> - xhat <g xhat>)
 //   dweight = sum over rows of dy xhat, dbias = sum over rows of dy
 ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
-                                      const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+                                      const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias, bool add) {
   const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
   if (channels == 0) return;
   const int64_t grain = norm_detail::piece_rows(rows, std::max<int64_t>(1, 16384 / channels));
@@ -153,7 +172,9 @@ ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, con
           return std::array<T, 2>{g, g * ((xr[i] - m) * s)};
         });
         const T mean_g = scale * sum_g, mean_gx = scale * sum_gx;
-        norm_detail::layer_norm_row_backward(xr, dyr, w, channels, m, s, mean_g, mean_gx, dw, db, dxr);
+        const auto row =
+            add ? norm_detail::layer_norm_row_backward<true, T> : norm_detail::layer_norm_row_backward<false, T>;
+        row(xr, dyr, w, channels, m, s, mean_g, mean_gx, dw, db, dxr);
       }
     });
     norm_detail::combine(partial, pieces, channels, dweight.data<T>(), dbias.data<T>());
@@ -191,16 +212,14 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
         const int64_t r1 = std::min(end, r0 + block);
         std::fill(block_sum, block_sum + channels, 0.0);
         std::fill(block_m2, block_m2 + channels, T(0));
-        for (int64_t r = r0; r < r1; ++r)
-          for (int64_t c = 0; c < channels; ++c) block_sum[c] += static_cast<double>(xp[r * channels + c]);
+        norm_detail::add_rows(r0, r1, channels, block_sum,
+                              [=](int64_t r, int64_t c) { return static_cast<double>(xp[r * channels + c]); });
         const double scale = 1.0 / static_cast<double>(r1 - r0);
         for (int64_t c = 0; c < channels; ++c) block_mean[c] = static_cast<T>(block_sum[c] * scale);
-        for (int64_t r = r0; r < r1; ++r) {
-          for (int64_t c = 0; c < channels; ++c) {
-            const T d = xp[r * channels + c] - block_mean[c];
-            block_m2[c] += d * d;
-          }
-        }
+        norm_detail::add_rows(r0, r1, channels, block_m2, [=](int64_t r, int64_t c) {
+          const T d = xp[r * channels + c] - block_mean[c];
+          return d * d;
+        });
         merge(m, m + channels, r0 - begin, block_mean, block_m2, r1 - r0);
       }
     });
@@ -265,14 +284,17 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
         // leave.
         double* __restrict sum_dzx = total;
         double* __restrict sum_dz = total + channels;
-        for (int64_t r = begin; r < end; ++r) {
-          const T *xr = xp + r * channels, *dzr = dzp + r * channels;
+        for (int64_t r0 = begin; r0 < end; r0 += norm_detail::kRowsAtATime) {
+          const int64_t r1 = std::min(end, r0 + norm_detail::kRowsAtATime);
           if constexpr (!kPlain)
-            norm_detail::activation_row(f, xr, m, a, b, dyp + r * channels, channels, dxp + r * channels);
-          for (int64_t c = 0; c < channels; ++c) {
-            sum_dzx[c] += static_cast<double>(dzr[c] * (xr[c] - m[c]));
-            sum_dz[c] += static_cast<double>(dzr[c]);
-          }
+            for (int64_t r = r0; r < r1; ++r)
+              norm_detail::activation_row(f, xp + r * channels, m, a, b, dyp + r * channels, channels,
+                                          dxp + r * channels);
+          norm_detail::add_rows(r0, r1, channels, sum_dzx, [=](int64_t r, int64_t c) {
+            return static_cast<double>(dzp[r * channels + c] * (xp[r * channels + c] - m[c]));
+          });
+          norm_detail::add_rows(r0, r1, channels, sum_dz,
+                                [=](int64_t r, int64_t c) { return static_cast<double>(dzp[r * channels + c]); });
         }
       });
       norm_detail::combine(partial, pieces, channels, dw, db);

@@ -62,7 +62,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
 
 /// c[..., M, N] = a[..., M, K] b[..., K, N] (+ bias[N]). All have the same batch axes (stride 0 repeats a matrix), the
 /// matrices of a and b have a usable matrix_layout, c is contiguous.
-/// A residual or packed right side (of packed_weight()) is for a single product only.
+/// The tensors of `fused` are for a single product only; packed is of packed_weight().
 ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
 
 /// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set and inference_precision(); undefined where

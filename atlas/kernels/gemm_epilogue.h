@@ -13,7 +13,12 @@ struct Fused {
   Activation activation = Activation::none;
   Tensor residual{};  ///< of the shape of y, or undefined
   Tensor packed{};    ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
-  bool empty() const { return activation == Activation::none && !residual && !packed; }
+  Tensor
+      pre_activation{};    ///< on the CPU, in training: where x W + bias is kept for backward, contiguous, or undefined
+  Tensor derivative_at{};  ///< on the CPU, in backward: y = (x W) activation'(this), contiguous, or undefined
+  bool empty() const {
+    return activation == Activation::none && !residual && !packed && !pre_activation && !derivative_at;
+  }
 };
 
 namespace cpu {
@@ -23,10 +28,12 @@ template <class T>
 struct GemmEpilogue {
   const T* bias = nullptr;  ///< n values, added to each row
   Activation activation = Activation::none;
-  T* pre_activation = nullptr;  ///< where C + bias is kept for backward, or null; laid out like C
-  const T* residual = nullptr;  ///< laid out like C, or null
+  T* pre_activation = nullptr;       ///< where C + bias is kept for backward, or null; laid out like C
+  const T* residual = nullptr;       ///< laid out like C, or null
+  const T* derivative_at = nullptr;  ///< laid out like C, or null: then C = C activation'(this), and that is all
   bool empty() const {
-    return bias == nullptr && activation == Activation::none && pre_activation == nullptr && residual == nullptr;
+    return bias == nullptr && activation == Activation::none && pre_activation == nullptr && residual == nullptr &&
+           derivative_at == nullptr;
   }
 };
 

@@ -13,7 +13,7 @@ namespace cpu {
 void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
                         Tensor& rstd);
 void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
-                         const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias);
+                         const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias, bool add);
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var);
 void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                         const Tensor& bias, Activation activation, Tensor& y);
@@ -46,13 +46,14 @@ inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tens
   cpu::layer_norm_forward(x, weight, bias, eps, y, mean, rstd);
 }
 
+/// `add`: dx is added to, not overwritten; on the CPU only.
 inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
-                                const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+                                const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias, bool add = false) {
   const ProfileScope profile("layer_norm backward", 0, x, weight, mean, rstd, dy, dx, dweight, dbias);
   if constexpr (kWithCuda)
     if (on_cuda("layer_norm", x, weight, mean, rstd, dy, dx, dweight, dbias))
       return cuda::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
-  cpu::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);
+  cpu::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias, add);
 }
 
 /// Mean and biased variance of each channel; needs at least one row.

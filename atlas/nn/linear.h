@@ -6,6 +6,7 @@
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/matmul.h"
+#include "atlas/ops/mlp.h"
 #include "atlas/ops/unary.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -42,6 +43,9 @@ class Linear : public Module {
     return linear(x, weight, bias, {.activation = activation, .packed = packed});
   }
 
+  /// Lets go of weights packed for inference.
+  void forget_packed() const { packed_.clear(); }
+
   Tensor weight, bias;  // [out, in], [out] (undefined without bias)
 
  private:
@@ -57,6 +61,11 @@ class Mlp : public Module {
     register_modules({{"fc1", fc1}, {"fc2", fc2}});
   }
   Tensor forward(const Tensor& x) const override {
+    if (!detail::inference_mode() && detail::module_observer() == nullptr) {
+      fc1.forget_packed();
+      fc2.forget_packed();
+      return mlp(x, fc1.weight, fc1.bias, fc2.weight, fc2.bias);
+    }
     const Tensor h = detail::inference_mode() ? fc1.activated(x, Activation::gelu) : gelu(fc1(x));
     return fc2(h);
   }

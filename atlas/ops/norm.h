@@ -72,9 +72,12 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
               affine = std::array{weight.defined(), bias.defined()},
               dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}](const Tensor& dy) {
                // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy.
-               // Overwrites.
-               Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
-               kernels::layer_norm_backward(sx(), sw(), mean(), rstd(), dy.contiguous(), dx, dw, db);
+               // Overwrites, or adds to the gradient that x has from the residual around this norm.
+               Tensor dx = dy.device().is_cuda() ? Tensor() : detail::take_gradient(0);
+               const bool add = dx.defined();
+               if (!add) dx = empty_like(sx());
+               Tensor dw = empty_like(sw()), db = empty_like(sw());
+               kernels::layer_norm_backward(sx(), sw(), mean(), rstd(), dy.contiguous(), dx, dw, db, add);
                return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
              });
   return recomputable(y, sx, [sx, sw, sb, eps, count] {

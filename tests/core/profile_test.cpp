@@ -67,13 +67,16 @@ TEST_CASE("layers are named, backward's too, and times fit into the time that pa
   }
   CHECK(total <= wall);
   CHECK(end <= wall);
-  CHECK(layers.contains("levels.2.blocks.0.mlp.fc1"));
   CHECK(named > profile_records().size() * 8 / 10);
-  const auto fc1 = profile_sums([](const ProfileRecord& r) {
-    return r.layer == "levels.2.blocks.0.mlp.fc1" && r.op == std::string("matmul") ? "fc1" : "";
-  });
-  for (const ProfileSum& s : fc1)
-    if (s.key == "fc1") CHECK(s.calls == 3);  // y, dx and dW
+  for (const auto& [layer, products] : {std::pair<std::string, int64_t>{"levels.2.blocks.0.mixer.in_proj", 3},
+                                        {"levels.2.blocks.0.mlp", 6}}) {  // y, dx and dW of one and of two products
+    CAPTURE(layer);
+    CHECK(layers.contains(layer));
+    const auto sums = profile_sums(
+        [&](const ProfileRecord& r) { return r.layer == layer && r.op == std::string("matmul") ? "these" : ""; });
+    for (const ProfileSum& s : sums)
+      if (s.key == "these") CHECK(s.calls == products);
+  }
 }
 
 TEST_CASE("the trace is JSON whose events have names and times") {

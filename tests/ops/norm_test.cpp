@@ -54,6 +54,24 @@ TEST_CASE("layer_norm: gradient check, composite, shapes") {
   }
 }
 
+TEST_CASE("layer_norm: its gradient joins the one that is there already") {
+  // x has two more uses: their gradients come first, since they were recorded later.
+  const Op residual = [](const std::vector<Tensor>& in) {
+    const Tensor x = in[0] + in[0];
+    return square(layer_norm(x, in[1], in[2])) + square(x) + x;
+  };
+  CHECK(gradcheck(residual, {random({4, 6}, 1), random({6}, 2), random({6}, 3)}).checked > 0);
+  CHECK(gradcheck([](const std::vector<Tensor>& in) { return layer_norm(in[0], in[1], in[2]) * in[0]; },
+                  {random({4, 6}, 1), random({6}, 2), random({6}, 3)})
+            .checked > 0);
+  // What somebody else holds stays as it was: the seed is the gradient of both terms of the sum.
+  const Tensor x = copy_of(random({4, 6}, 1)).set_requires_grad(), w = random({6}, 2), b = random({6}, 3);
+  const Tensor twice = x * 2.0, seed = random({4, 6}, 4), before = copy_of(seed);
+  const auto g = grad({twice + layer_norm(twice, w, b)}, {x, twice}, {seed});
+  CHECK(same_bits(seed, before));
+  CHECK(difference(g[1] * 2.0, g[0]) < 1e-12);
+}
+
 TEST_CASE("layer_norm: large means lose no accuracy, threads do not matter") {
   Tensor x = random({50, 200}, 1), w = random({200}, 2), b = random({200}, 3);
   Tensor shifted = copy_of(x);
