@@ -10,120 +10,11 @@
 #include "atlas/core/parallel.h"
 #include "atlas/core/workspace.h"
 #include "atlas/cpu/bf16.h"
+#include "atlas/cpu/conv_patches.h"
 #include "atlas/cpu/winograd.h"
 #include "atlas/kernels/conv.h"
 
 namespace atlas::inline ATLAS_ABI::cpu {
-
-namespace detail {
-
-/// A grid of patches of a channels-last image: pixel (gh, gw) of the grid sees the image at (gh * step + tap) for each
-/// tap.
-struct PatchGrid {
-  Conv2dShape::Pair image{}, grid{}, step{1, 1};
-  int64_t channels = 0;               // of the image
-  int64_t first = 0, count = 0;       // the channels that are read
-  std::vector<int64_t> tap_h, tap_w;  // offsets; they may point outside the image, which reads as zero
-  struct Run {
-    int64_t offset, taps;
-  };  // neighbouring horizontal taps that are one piece of memory
-  std::vector<Run> runs;
-
-  int64_t row_depth() const { return static_cast<int64_t>(tap_w.size()) * count; }
-  int64_t depth() const { return static_cast<int64_t>(tap_h.size()) * row_depth(); }
-
-  void find_runs() {
-    runs.clear();
-    for (int64_t t : tap_w) {
-      if (count == channels && !runs.empty() && runs.back().offset + runs.back().taps == t)
-        ++runs.back().taps;
-      else
-        runs.push_back({t, 1});
-    }
-  }
-
-  /// Writes the patches of grid pixels [begin, end) (over the whole batch, row-major) as rows of `out`, taps in order,
-  /// channels innermost.
-  template <class T>
-  void gather(const T* images, int64_t begin, int64_t end, T* out) const {
-    int64_t gw = begin % grid[1], gh = begin / grid[1] % grid[0], b = begin / (grid[0] * grid[1]);
-    for (int64_t p = begin; p < end; ++p) {
-      for (int64_t th : tap_h) {
-        const int64_t ih = gh * step[0] + th;
-        if (ih < 0 || ih >= image[0]) {
-          out = std::fill_n(out, row_depth(), T(0));
-          continue;
-        }
-        const T* line = images + (b * image[0] + ih) * image[1] * channels + first;
-        for (const Run& run : runs) {
-          const int64_t iw = gw * step[1] + run.offset;
-          const int64_t from = std::clamp<int64_t>(-iw, 0, run.taps),
-                        to = std::clamp<int64_t>(image[1] - iw, from, run.taps);
-          out = std::fill_n(out, from * count, T(0));
-          out = std::copy_n(line + (iw + from) * channels, (to - from) * count, out);
-          out = std::fill_n(out, (run.taps - to) * count, T(0));
-        }
-      }
-      if (++gw == grid[1]) {
-        gw = 0;
-        if (++gh == grid[0]) {
-          gh = 0;
-          ++b;
-        }
-      }
-    }
-  }
-};
-
-/// Patches of x as the forward pass reads them, for the channels of one group.
-inline PatchGrid input_patches(const Conv2dShape& s, int64_t group) {
-  PatchGrid p;
-  p.image = s.in;
-  p.grid = s.out;
-  p.step = s.stride;
-  p.channels = s.in_channels;
-  p.count = s.group_in();
-  p.first = group * p.count;
-  for (int64_t k = 0; k < s.kernel[0]; ++k) p.tap_h.push_back(k * s.dilation[0] - s.padding[0]);
-  for (int64_t k = 0; k < s.kernel[1]; ++k) p.tap_w.push_back(k * s.dilation[1] - s.padding[1]);
-  p.find_runs();
-  return p;
-}
-
-/// Rows of patches in one block: a function of the sizes alone. The block stays in the second-level cache, but is tall
-/// enough to hide the packing of the filters, and there are blocks for several threads.
-inline int64_t patch_rows(int64_t rows, int64_t depth, int64_t item) {
-  const int64_t fit = (int64_t{512} << 10) / std::max<int64_t>(1, depth * item);
-  const int64_t share = std::max<int64_t>(96, (rows + 15) / 16);
-  return std::min(std::clamp<int64_t>(fit / 16 * 16, 96, 1024), share);
-}
-
-/// Small images have few blocks: then the result's channels are cut, too (the patches are gathered again for each
-/// piece). Returns the length of a piece, at least 128 channels.
-inline int64_t channel_piece(int64_t blocks, int64_t channels) {
-  const int64_t pieces = std::clamp<int64_t>(8 / std::max<int64_t>(1, blocks), 1, std::max<int64_t>(1, channels / 128));
-  return std::max<int64_t>(1, (channels + pieces - 1) / pieces);
-}
-
-/// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride + k *
-/// dilation
-/// - padding; so out = i + (h0 + padding - k * dilation) / stride for the k that divide.
-struct PhaseAxis {
-  int64_t start = 0, length = 0;
-  std::vector<int64_t> k, offset;
-
-  PhaseAxis(const Conv2dShape& s, size_t axis, int64_t h0) : start(h0) {
-    length = s.in[axis] > h0 ? (s.in[axis] - h0 + s.stride[axis] - 1) / s.stride[axis] : 0;
-    for (int64_t i = s.kernel[axis] - 1; i >= 0; --i) {  // backwards: neighbours in k become neighbours in memory
-      const int64_t t = h0 + s.padding[axis] - i * s.dilation[axis];
-      if (t % s.stride[axis] != 0) continue;
-      k.push_back(i);
-      offset.push_back(t / s.stride[axis]);
-    }
-  }
-};
-
-}  // namespace detail
 
 namespace detail {
 
@@ -151,6 +42,18 @@ inline void convolve_direct(const float* in, const float* weight, float* out, co
       finish_block(epilogue, out, channels, n, width, begin, o);
     }
   });
+}
+
+/// dW[O, depth] = dyᵀ patches in float32, one product whose right side is packed from the image, a slice of the pixels
+/// at a time, and shared by all threads.
+inline void direct_weight_gradient(const float* in, const float* dy, float* dw, const Conv2dShape& s) {
+  const int64_t pixels = s.out_pixels(), depth = s.depth();
+  const PatchGrid patches = input_patches(s, 0);
+  const PackedPanels right(depth, pixels);
+  const auto pack = [&](float* panels, int64_t from, int64_t to) {
+    pack_patches(patches, in, right, panels, from, to);
+  };
+  gemm_shared_with(pack, true, s.out_channels, depth, pixels, 1.0f, dy, s.out_channels, 0.0f, dw, depth, {});
 }
 
 }  // namespace detail
@@ -239,6 +142,7 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
       detail::PhaseAxis h, w;
       int64_t filters;  // where this phase's filters begin
       int64_t depth, rows, block;
+      int64_t packed = 0;  // where its packed filters begin
     };
     struct Task {
       const Phase* phase;
@@ -260,7 +164,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     }
     for (const Phase& p : phases) {
       const int64_t blocks = (p.rows + p.block - 1) / p.block * static_cast<int64_t>(phases.size());
-      const int64_t piece = detail::channel_piece(blocks, in_share);
+      // Whole panels of packed filters (below), which begin where a register tile does.
+      const int64_t piece = detail::Pieces(in_share, detail::channel_piece(blocks, in_share), 32).length;
       for (int64_t r = 0; r < p.rows; r += p.block)
         for (int64_t c = 0; c < in_share; c += piece)
           tasks.push_back({&p, r, std::min(p.rows, r + p.block), c, std::min(piece, in_share - c)});
@@ -279,6 +184,21 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
               to = std::copy_n(w + ((o * s.kernel[0] + kh) * s.kernel[1] + kw) * in_share, in_share, to);
       }
     });
+
+    // In float32 all threads read filters that were packed once: [phase][PackedPanels].
+    float* packed = nullptr;
+    if constexpr (std::is_same_v<T, float>) {
+      if (s.groups == 1 && !detail::use_eigen()) {
+        int64_t size = 0;
+        for (Phase& p : phases) {
+          p.packed = size;
+          size += detail::PackedPanels(channels, p.depth).size();
+        }
+        packed = workspace<float>(size, detail::kSlotShared);
+        for (const Phase& p : phases)
+          detail::PackedPanels(channels, p.depth).pack(false, arranged + p.filters, channels, packed + p.packed);
+      }
+    }
 
     parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
@@ -299,9 +219,16 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
           patches.first = g * out_share;
           patches.gather(dout, task.begin, task.end, buffer);
           const int64_t channel = g * in_share + task.channel, width = task.channel_count;
-          gemm_serial<T>(false, false, rows, width, p.depth, T(1), buffer, p.depth,
-                         arranged + p.filters + g * p.depth * in_share + task.channel, in_share, T(0),
-                         dense ? din + task.begin * channels + channel : scattered, dense ? channels : width);
+          T* const to = dense ? din + task.begin * channels + channel : scattered;
+          const int64_t to_step = dense ? channels : width;
+          if constexpr (std::is_same_v<T, float>)
+            if (packed != nullptr && p.depth > 0)
+              detail::PackedPanels(channels, p.depth)
+                  .multiply(false, buffer, p.depth, packed + p.packed, rows, channel, width, 1.0f, to, to_step, false,
+                            0, p.depth);
+          if (packed == nullptr || p.depth == 0)
+            gemm_serial<T>(false, false, rows, width, p.depth, T(1), buffer, p.depth,
+                           arranged + p.filters + g * p.depth * in_share + task.channel, in_share, T(0), to, to_step);
           if (dense) continue;
           for (int64_t r = 0; r < rows; ++r) {  // the pixels of a phase lie a stride apart
             const int64_t q = task.begin + r;
@@ -331,9 +258,12 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
       std::fill_n(dw, size, T(0));
       return;
     }
-    if constexpr (std::is_same_v<T, float>)
+    if constexpr (std::is_same_v<T, float>) {
       if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::weight_gradient); side > 0)
         return detail::winograd_weight_gradient(in, dout, dw, s, side);
+      if (s.groups == 1 && size >= int64_t{1} << 16 && !detail::use_eigen())
+        return detail::direct_weight_gradient(in, dout, dw, s);
+    }
     // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's
     // rows instead. All of it depends on the sizes alone.
     const int64_t room = (int64_t{64} << 20) / (size * static_cast<int64_t>(sizeof(T)));

@@ -118,6 +118,7 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
                                    .activation = fused.activation,
                                    .pre_activation = fused.pre_activation ? fused.pre_activation.data<T>() : nullptr,
                                    .residual = fused.residual ? fused.residual.data<T>() : nullptr,
+                                   .scale = fused.scale ? fused.scale.data<T>() : nullptr,
                                    .derivative_at = fused.derivative_at ? fused.derivative_at.data<T>() : nullptr};
     if constexpr (std::is_same_v<T, float>) {
       if (fused.packed && fused.packed.dtype() == bfloat16 && !la.transposed)

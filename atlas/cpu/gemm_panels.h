@@ -166,11 +166,13 @@ void finish_block(const GemmEpilogue<T>& e, T* c, int64_t ldc, int64_t m, int64_
   }
 }
 
-/// A single product whose B is packed once, by all threads, and then read by all of them. `packed` holds B when that
-/// was done before.
-inline void gemm_shared(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
-                        int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc,
-                        const GemmEpilogue<float>& epilogue, const float* packed = nullptr) {
+/// A single product whose right side is packed once, by all threads, and then read by all of them. `pack(panels, from,
+/// to)` packs its rows [from, to), whole slices, like PackedPanels::pack(); `packed` holds all of it when that was done
+/// before.
+template <class Pack>
+void gemm_shared_with(const Pack& pack, bool trans_a, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+                      int64_t lda, float beta, float* c, int64_t ldc, const GemmEpilogue<float>& epilogue,
+                      const float* packed = nullptr) {
   const PackedPanels right(n, k);
   const GemmShares shares(m, n, std::max<int64_t>(right.tile, 32));
   const Pieces &rows = shares.rows, &columns = shares.columns;
@@ -181,7 +183,7 @@ inline void gemm_shared(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_
     const float* panels = packed;
     if (packed == nullptr) {
       float* mine = workspace<float>(right.size(std::min(step, k)), kSlotShared);
-      right.pack(trans_b, b, ldb, mine, from, to);
+      pack(mine, from, to);
       panels = mine;
     }
     parallel_for(rows.count * columns.count, 1, [&](int64_t begin, int64_t end) {
@@ -198,6 +200,15 @@ inline void gemm_shared(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_
       }
     });
   }
+}
+
+/// The same for a matrix B.
+inline void gemm_shared(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,
+                        int64_t lda, const float* b, int64_t ldb, float beta, float* c, int64_t ldc,
+                        const GemmEpilogue<float>& epilogue, const float* packed = nullptr) {
+  const PackedPanels right(n, k);
+  const auto pack = [&](float* out, int64_t from, int64_t to) { right.pack(trans_b, b, ldb, out, from, to); };
+  gemm_shared_with(pack, trans_a, m, n, k, alpha, a, lda, beta, c, ldc, epilogue, packed);
 }
 
 inline void own_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float* a,

@@ -8,32 +8,35 @@ namespace atlas::inline ATLAS_ABI {
 /// Functions that products can apply to their result.
 enum class Activation { none, relu, gelu, gelu_tanh, silu };
 
-/// What a product or a convolution does besides, in inference: y = activation(x W + bias) + residual.
+/// What a product or a convolution does besides, in inference: y = activation(x W + bias) scale +
+/// residual.
 struct Fused {
   Activation activation = Activation::none;
   Tensor residual{};  ///< of the shape of y, or undefined
+  Tensor scale{};     ///< on the CPU: a vector over the columns, before the residual is added, or undefined
   Tensor packed{};    ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
   Tensor
       pre_activation{};    ///< on the CPU, in training: where x W + bias is kept for backward, contiguous, or undefined
   Tensor derivative_at{};  ///< on the CPU, in backward: y = (x W) activation'(this), contiguous, or undefined
   bool empty() const {
-    return activation == Activation::none && !residual && !packed && !pre_activation && !derivative_at;
+    return activation == Activation::none && !residual && !scale && !packed && !pre_activation && !derivative_at;
   }
 };
 
 namespace cpu {
 
-/// C = activation(C + bias) + residual, for a C of n columns.
+/// C = activation(C + bias) scale + residual, for a C of n columns.
 template <class T>
 struct GemmEpilogue {
   const T* bias = nullptr;  ///< n values, added to each row
   Activation activation = Activation::none;
   T* pre_activation = nullptr;       ///< where C + bias is kept for backward, or null; laid out like C
   const T* residual = nullptr;       ///< laid out like C, or null
+  const T* scale = nullptr;          ///< n values, or null; before the residual
   const T* derivative_at = nullptr;  ///< laid out like C, or null: then C = C activation'(this), and that is all
   bool empty() const {
     return bias == nullptr && activation == Activation::none && pre_activation == nullptr && residual == nullptr &&
-           derivative_at == nullptr;
+           scale == nullptr && derivative_at == nullptr;
   }
 };
 

@@ -103,25 +103,22 @@ class AtlasScaleBlock : public Module {
     y = attn.kv(y).reshape({x.size(0), x.size(1), 2, heads_, x.size(2) / heads_});
     return {y.select(2, 0), y.select(2, 1), padding};
   }
-  /// What the queries gather from the sources.   -> [windows, L, C]
+  /// What the queries gather from the sources, after the projection.   -> [windows, L, C]
   /// @param places  says, to who asks, where queries and sources lie
   template <class Places>
   Tensor attend(const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
-    const Tensor heads = q.reshape({q.size(0), q.size(1), heads_, q.size(2) / heads_});
-    if (const auto* observer = atlas::detail::attention_observer(); observer != nullptr) [[unlikely]]
-      (*observer)(attn, heads, sources, places());
-    Tensor y = attention(heads, sources);
-    y = y.reshape(q.shape());
-    return attn.proj(y);
+    return attn.proj(gather(q, sources, places));
   }
-  /// x + attended, then the perceptron's residual.
-  Tensor finish(const Tensor& x, Tensor attended) const {
-    attended = drop_path(attended);
-    const Tensor y = x + std::move(attended);
-    Tensor h = norm2(y);
-    h = mlp(h);
-    h = drop_path(h);
-    return y + std::move(h);
+  /// The same as a residual of x.
+  template <class Places>
+  Tensor attend_onto(const Tensor& x, const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
+    const Tensor y = gather(q, sources, places);
+    return drops() ? x + drop_path(attn.proj(y)) : attn.proj.onto(x, y);
+  }
+  /// The perceptron's residual.
+  Tensor finish(const Tensor& x) const {
+    const Tensor h = norm2(x);
+    return drops() ? x + drop_path(mlp(h)) : mlp.onto(x, h);
   }
 
   LayerNorm norm1_q, norm1_kv;
@@ -131,6 +128,15 @@ class AtlasScaleBlock : public Module {
   DropPath drop_path;
 
  private:
+  bool drops() const { return drop_path.training() && drop_path.p() > 0; }
+  template <class Places>
+  Tensor gather(const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
+    const Tensor heads = q.reshape({q.size(0), q.size(1), heads_, q.size(2) / heads_});
+    if (const auto* observer = atlas::detail::attention_observer(); observer != nullptr) [[unlikely]]
+      (*observer)(attn, heads, sources, places());
+    return attention(heads, sources).reshape(q.shape());
+  }
+
   int64_t heads_;
 };
 
@@ -158,9 +164,9 @@ class AtlasBlock : public Module {
     for (size_t s = n; s-- > 0;) {
       std::vector<KeyValue> sources{blocks[s].key_value(x[s], scales.padding(s))};
       for (size_t t = s + 1; t < n; ++t) sources.push_back(detail::read_coarser(scales, s, t, cache[t]));
-      Tensor y = blocks[s].attend(blocks[s].query(x[s]), sources, [&] { return places_down(scales, s); });
+      x[s] = blocks[s].attend_onto(x[s], blocks[s].query(x[s]), sources, [&] { return places_down(scales, s); });
       sources.clear();
-      x[s] = blocks[s].finish(x[s], std::move(y));
+      x[s] = blocks[s].finish(x[s]);
       if (n > 1) cache[s] = blocks[s].key_value(x[s], scales.padding(s));
     }
 
@@ -171,7 +177,8 @@ class AtlasBlock : public Module {
       if (s > 1) cache[0] = blocks[s - 1].key_value(x[s - 1], scales.padding(s - 1));
       const Tensor q = detail::regroup(blocks[s].query(x[s]), scales[s], over);
       const Tensor y = blocks[s].attend(q, cache, [&] { return places_up(scales, s); });
-      x[s] = blocks[s].finish(x[s], detail::regroup(y, over, scales[s]));
+      x[s] = x[s] + blocks[s].drop_path(detail::regroup(y, over, scales[s]));
+      x[s] = blocks[s].finish(x[s]);
     }
     return x;
   }

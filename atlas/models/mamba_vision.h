@@ -85,8 +85,7 @@ class MambaVisionConvBlock : public Module {
   Tensor forward(const Tensor& x) const override {
     if (!drop_path.training() && atlas::detail::inference_mode())
       return second_(first_(x, Activation::gelu_tanh), Activation::none, x);
-    Tensor y = first_(x);
-    y = gelu_tanh(std::move(y));
+    Tensor y = first_(x, Activation::gelu_tanh);
     y = second_(y);
     y = drop_path(y);
     return x + std::move(y);
@@ -135,6 +134,7 @@ class MambaVisionHybridBlock : public Module {
  private:
   Tensor residual(const Tensor& x, const Module& norm, const Module& f, const Tensor& gamma) const {
     Tensor y = norm(x);
+    if (!drop_path.training() || drop_path.p() == 0) return f.onto(x, y, gamma);
     y = f(y);
     if (gamma) y = gamma * y;
     y = drop_path(y);

@@ -19,7 +19,16 @@ class Attention : public Module {
     check(heads >= 1 && dim % heads == 0, "Attention", "{} channels do not divide into {} heads", dim, heads);
     register_modules({{"qkv", qkv}, {"proj", proj}});
   }
-  Tensor forward(const Tensor& x) const override {
+  Tensor forward(const Tensor& x) const override { return proj(mixed(x)); }
+  Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const override {
+    return proj.onto(residual, mixed(x), scale);
+  }
+
+  Linear qkv, proj;
+
+ private:
+  /// What the tokens gather from each other, heads side by side.
+  Tensor mixed(const Tensor& x) const {
     check(x.dim() == 3, "Attention", "needs x of shape [B, L, C], got {}", describe(x));
     const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2);
     Tensor y = qkv(x);
@@ -29,13 +38,9 @@ class Attention : public Module {
     if (detail::attention_observer() != nullptr) [[unlikely]]
       detail::report_self_attention(*this, q, k, v);
     y = attention(q, k, v);
-    y = y.reshape({batch, tokens, dim});
-    return proj(y);
+    return y.reshape({batch, tokens, dim});
   }
 
-  Linear qkv, proj;
-
- private:
   int64_t heads_;
 };
 

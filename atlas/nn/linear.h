@@ -31,24 +31,34 @@ class Linear : public Module {
   Tensor forward(const Tensor& x) const override { return activated(x, Activation::none); }
   /// activation(x Wᵀ + b), in one pass where nothing is recorded.
   Tensor activated(const Tensor& x, Activation activation) const {
-    if (!detail::inference_mode() || x.dim() == 0) {
-      packed_.clear();
-      return activate(linear(x, weight, bias), activation);
-    }
-    if (x.device().is_cuda()) return linear(x, weight, bias, {.activation = activation});
-    const int64_t rows = x.numel() / std::max<int64_t>(1, x.size(-1));
-    const Tensor packed = packed_.get(
-        {weight}, [&] { return kernels::packed_weight(weight.detach(), rows); },
-        {static_cast<int64_t>(cpu_isa()), kernels::worth_packing(rows), static_cast<int64_t>(inference_precision())});
-    return linear(x, weight, bias, {.activation = activation, .packed = packed});
+    if (detail::inference_mode() && x.dim() > 0) return fused(x, {.activation = activation});
+    packed_.clear();
+    return activate(linear(x, weight, bias), activation);
   }
-
+  Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const override {
+    // The sum has the wider of two types, and CUDA's products know no scale.
+    const bool fits = x.dim() > 0 && !detail::autocasts(x) && residual.dtype() == x.dtype() &&
+                      residual.dtype() == weight.dtype() && !(scale && x.device().is_cuda()) &&
+                      (!scale || (scale.dtype() == x.dtype() && scale.is_contiguous()));
+    if (!fits) return Module::forward_onto(residual, x, scale);
+    return fused(x, {.residual = residual.is_contiguous() ? residual : copy_of(residual), .scale = scale});
+  }
   /// Lets go of weights packed for inference.
   void forget_packed() const { packed_.clear(); }
 
   Tensor weight, bias;  // [out, in], [out] (undefined without bias)
 
  private:
+  Tensor fused(const Tensor& x, Fused what) const {
+    if (!x.device().is_cuda()) {
+      const int64_t rows = x.numel() / std::max<int64_t>(1, x.size(-1));
+      what.packed = packed_.get(
+          {weight}, [&] { return kernels::packed_weight(weight.detach(), rows); },
+          {static_cast<int64_t>(cpu_isa()), kernels::worth_packing(rows), static_cast<int64_t>(inference_precision())});
+    }
+    return linear(x, weight, bias, what);
+  }
+
   Derived<Tensor> packed_{Derived<Tensor>::Keep::at_second_use};
 };
 
@@ -68,6 +78,9 @@ class Mlp : public Module {
     }
     const Tensor h = detail::inference_mode() ? fc1.activated(x, Activation::gelu) : gelu(fc1(x));
     return fc2(h);
+  }
+  Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const override {
+    return fc2.onto(residual, fc1.activated(x, Activation::gelu), scale);
   }
 
   Linear fc1, fc2;

@@ -51,7 +51,18 @@ class MambaMixer : public Module {
                       {"conv1d_x", conv1d_x},
                       {"conv1d_z", conv1d_z}});
   }
-  Tensor forward(const Tensor& input) const override {
+  Tensor forward(const Tensor& input) const override { return out_proj(mixed(input)); }
+  Tensor forward_onto(const Tensor& residual, const Tensor& input, const Tensor& scale) const override {
+    return out_proj.onto(residual, mixed(input), scale);
+  }
+
+  Linear in_proj, x_proj, dt_proj, out_proj;
+  Conv1d conv1d_x, conv1d_z;
+  Tensor A_log, D;  // [C / 2, N], [C / 2]
+
+ private:
+  /// [scan(x, ...), z]
+  Tensor mixed(const Tensor& input) const {
     check(input.dim() == 3, "MambaMixer", "needs x of shape [B, L, C], got {}", describe(input));
     Tensor xz = in_proj(input);
     // Both convolutions at once: they are depthwise, so their weights only stand side by side.
@@ -63,14 +74,8 @@ class MambaMixer : public Module {
     const auto dbc = split(x_proj(x), {dt_rank_, d_state_, d_state_}, -1);
     const Tensor A = decay_.get({A_log}, [&] { return neg(exp(A_log)); });
     const Tensor y = selective_scan(x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
-    return out_proj(cat({y, z}, -1));
+    return cat({y, z}, -1);
   }
-
-  Linear in_proj, x_proj, dt_proj, out_proj;
-  Conv1d conv1d_x, conv1d_z;
-  Tensor A_log, D;  // [C / 2, N], [C / 2]
-
- private:
   static int64_t checked(int64_t dim, int64_t d_state) {
     check(dim >= 2 && dim % 2 == 0, "MambaMixer", "needs an even number of channels, got {}", dim);
     detail::check_size("MambaMixer", "d_state", d_state);

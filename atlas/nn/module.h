@@ -10,6 +10,7 @@
 
 #include "atlas/core/profile.h"
 #include "atlas/nn/state.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/tensor/memory.h"
 
@@ -46,6 +47,12 @@ class Module {
   }
   /// forward(x) of a tensor that the caller has no more use for: activations work in its memory when they may.
   virtual Tensor forward_owned(Tensor x) const { return forward(x); }
+  /// onto() where nothing is recorded or watched. Layers that end in a product override it.
+  virtual Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const {
+    Tensor y = forward(x);
+    if (scale) y = scale * std::move(y);
+    return residual + std::move(y);
+  }
   /// forward(x), reported to whoever watches (FiniteGuard). Call layers this way.
   Tensor operator()(const Tensor& x) const {
     const LayerScope layer(*this);
@@ -61,6 +68,20 @@ class Module {
     if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
       (*observer)(*this, y);
     return y;
+  }
+
+  /// residual + scale forward(x), what a residual block does with its layer: in one pass where nothing is recorded and
+  /// the layer ends in a product.
+  /// @param residual  of the shape of the result
+  /// @param scale     [C], undefined for ones
+  Tensor onto(const Tensor& residual, const Tensor& x, const Tensor& scale = {}) const {
+    if (!grad_enabled() && detail::module_observer() == nullptr) {
+      const LayerScope layer(*this);
+      return forward_onto(residual, x, scale);
+    }
+    Tensor y = (*this)(x);
+    if (scale) y = scale * y;
+    return residual + std::move(y);
   }
 
   /// Switches this module and everything below to training behaviour (dropout, batch statistics) or to inference.

@@ -98,6 +98,10 @@ inline Fused fused_as(Fused fused, DType dtype) {
 /// What is fused leaves no trace in the graph, and is read as it lies.
 inline void check_fused(const Fused& fused, const Tensor& y, const char* op) {
   check(fused.empty() || !grad_enabled(), op, "activations and residuals are fused in inference only: use NoGrad");
+  check(!fused.scale || (fused.scale.dim() == 1 && fused.scale.size(0) == y.size(-1) &&
+                         fused.scale.dtype() == y.dtype() && fused.scale.is_contiguous() && !y.device().is_cuda()),
+        op, "the scale {} must be a contiguous vector over the last axis of the result {}, on the CPU",
+        describe(fused.scale), describe(y));
   if (!fused.residual) return;
   check(fused.residual.shape() == y.shape() && fused.residual.dtype() == y.dtype() && fused.residual.is_contiguous() &&
             fused.residual.device() == y.device(),

@@ -6,8 +6,11 @@
 #include <cmath>
 
 #include "atlas/core/isa.h"
+#include "atlas/nn/attention.h"
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
+#include "atlas/nn/mamba.h"
+#include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/conv.h"
@@ -86,6 +89,9 @@ TEST_CASE("linear with everything fused") {
         CHECK(relative(linear(x, w, b, {.activation = activation}), want) < 1e-6);
         CHECK(relative(linear(x, w, b, {.activation = activation, .residual = r, .packed = packed}), r + want) < 1e-6);
         CHECK(relative(linear(x, w, {}, {.packed = packed}), linear(x, w)) < 1e-6);
+        const Tensor scale = test::random({n}, 5, float32);
+        CHECK(relative(linear(x, w, b, {.activation = activation, .residual = r, .scale = scale}), r + want * scale) <
+              1e-6);
         const Tensor exact = activate(linear(x.to(float64), w.to(float64), b.to(float64)), activation);
         CHECK(relative(linear(x.to(float64), w.to(float64), b.to(float64),
                               {.activation = activation, .residual = r.to(float64)}),
@@ -94,6 +100,28 @@ TEST_CASE("linear with everything fused") {
   });
   CHECK_FALSE(kernels::packed_weight(test::random({3, 4}, 1), 1));                 // float64 is not packed
   CHECK_FALSE(kernels::packed_weight(test::random({3, 4}, 1, float32), 1 << 20));  // so many rows need none kept
+}
+
+TEST_CASE("layers that end in a product add to a residual in the same pass") {
+  manual_seed(3);
+  const Linear one(24, 24);
+  const Mlp two(24, 50);
+  const Attention attention(24, 4);
+  const MambaMixer mixer(24);
+  const LayerNorm other(24);
+  const Tensor x = test::random({3, 9, 24}, 1, float32), r = test::random({3, 9, 24}, 2, float32),
+               scale = test::random({24}, 3, float32);
+  for (const Module* layer : std::initializer_list<const Module*>{&one, &two, &attention, &mixer, &other}) {
+    const Tensor recorded = layer->onto(r, x, scale), plain = layer->onto(r, x);
+    CHECK(recorded.requires_grad());
+    const NoGrad off;
+    CHECK(relative(recorded, r + scale * (*layer)(x)) < 1e-6);
+    CHECK(relative(layer->onto(r, x, scale), recorded) < 1e-6);
+    CHECK(relative(layer->onto(r, x), plain) < 1e-6);
+    CHECK(relative(layer->onto(r.transpose(0, 1).contiguous().transpose(0, 1), x), plain) < 1e-6);
+  }
+  const NoGrad off;
+  CHECK_THROWS_AS(linear(x, one.weight, one.bias, {.scale = test::random({23}, 3, float32)}), Error);
 }
 
 TEST_CASE("convolution with everything fused: Winograd's, direct, pointwise and in groups") {
