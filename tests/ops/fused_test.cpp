@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/core/isa.h"
 #include "atlas/nn/attention.h"
 #include "atlas/nn/conv.h"
@@ -100,6 +101,26 @@ TEST_CASE("linear with everything fused") {
   });
   CHECK_FALSE(kernels::packed_weight(test::random({3, 4}, 1), 1));                 // float64 is not packed
   CHECK_FALSE(kernels::packed_weight(test::random({3, 4}, 1, float32), 1 << 20));  // so many rows need none kept
+}
+
+TEST_CASE("gradients of strided and dilated convolutions with many channels, against float64") {
+  on_each_isa([] {
+    for (const auto& [in, out, stride, dilation] :
+         {std::array<int64_t, 4>{40, 190, 2, 1}, {33, 225, 2, 1}, {64, 128, 3, 1}, {64, 128, 1, 2}}) {
+      CAPTURE(in);
+      const Conv2dOptions options{.stride = {stride, stride}, .padding = {1, 1}, .dilation = {dilation, dilation}};
+      const auto gradients = [&](DType dtype) {
+        Tensor x = test::random({2, 13, 19, in}, 1, dtype), w = test::random({out, 3, 3, in}, 2, dtype);
+        x.set_requires_grad();
+        w.set_requires_grad();
+        const Tensor y = conv2d(x, w, {}, options);
+        return grad({y}, {x, w}, {test::random(y.shape(), 3, dtype)});
+      };
+      const auto got = gradients(float32), want = gradients(float64);
+      CHECK(relative(got[0], want[0]) < 1e-6);
+      CHECK(relative(got[1], want[1]) < 1e-6);
+    }
+  });
 }
 
 TEST_CASE("layers that end in a product add to a residual in the same pass") {
