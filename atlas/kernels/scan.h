@@ -15,7 +15,7 @@ struct ScanTensors {
 
 namespace cpu {
 
-/// y[B,L,D] is overwritten.
+/// y[B,L,D] is overwritten; it may be strided like u, or be u.
 ATLAS_INLINE void scan_forward(const ScanTensors& in, Tensor& y);
 /// All gradients (contiguous, in the shapes of `in`) are overwritten; dy may be strided like u.
 ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);

@@ -70,9 +70,15 @@ class MambaMixer : public Module {
       return cat({conv1d_x.weight, conv1d_z.weight}, 1);
     }));
     xz = silu(std::move(xz));
-    const Tensor x = xz.slice(-1, 0, half_).contiguous(), z = xz.slice(-1, half_, 2 * half_);
+    Tensor x = xz.slice(-1, 0, half_);  // the CPU reads it where it lies
+    if (x.device().is_cuda()) x = x.contiguous();
+    const Tensor z = xz.slice(-1, half_, 2 * half_);
     const auto dbc = split(x_proj(x), {dt_rank_, d_state_, d_state_}, -1);
     const Tensor A = decay_.get({A_log}, [&] { return neg(exp(A_log)); });
+    if (detail::inference_mode() && !x.device().is_cuda() && computes_as_float(x)) {
+      selective_scan_(x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
+      return xz;  // x became y
+    }
     const Tensor y = selective_scan(x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
     return cat({y, z}, -1);
   }

@@ -39,6 +39,14 @@ inline Tensor rows_of_sequence(const Tensor& t) {
   return t.size(2) <= 1 || t.strides()[2] == 1 ? t.detach() : copy_of(t);
 }
 
+/// The operands as kernels read them.
+inline ScanTensors scan_operands(const ScanTensors& s) {
+  const auto whole = [](const Tensor& t) { return t.is_contiguous() ? t.detach() : copy_of(t); };
+  return {rows_of_sequence(s.u), rows_of_sequence(s.delta), whole(s.a),
+          rows_of_sequence(s.b), rows_of_sequence(s.c),     whole(s.d),
+          whole(s.delta_bias)};
+}
+
 }  // namespace detail
 
 /// Selective scan (Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023, Algorithm 2,
@@ -64,14 +72,7 @@ inline Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor&
   detail::check_scan({u, delta, A, B, C, D, delta_bias});
   if (u.dtype() == bfloat16 && (A.dtype() == bfloat16 || D.dtype() == bfloat16 || delta_bias.dtype() == bfloat16))
     return selective_scan(u, delta, to(A, float32), B, C, to(D, float32), to(delta_bias, float32));
-  const auto whole = [](const Tensor& t) { return t.is_contiguous() ? t.detach() : copy_of(t); };
-  const ScanTensors in{detail::rows_of_sequence(u),
-                       detail::rows_of_sequence(delta),
-                       whole(A),
-                       detail::rows_of_sequence(B),
-                       detail::rows_of_sequence(C),
-                       whole(D),
-                       whole(delta_bias)};
+  const ScanTensors in = detail::scan_operands({u, delta, A, B, C, D, delta_bias});
   Tensor y = empty(u.shape(), u.dtype(), u.device());
   kernels::scan_forward(in, y);
 
@@ -85,6 +86,19 @@ inline Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor&
                   kernels::scan_backward(x, detail::rows_of_sequence(dy), g);
                   return Grads{g.u, g.delta, g.a, g.b, g.c, g.d, g.delta_bias};
                 });
+}
+
+/// selective_scan() on the CPU where nothing is recorded, with the result in the place of u, whose last axis is
+/// contiguous.
+/// @throws Error like selective_scan(), and when it would have to be recorded.
+inline void selective_scan_(Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
+                            const Tensor& D, const Tensor& delta_bias) {
+  detail::check_in_place(u, "selective_scan_");
+  check(!grad_enabled() && !u.device().is_cuda() && (u.size(2) <= 1 || u.strides()[2] == 1), "selective_scan_",
+        "works on the CPU under NoGrad, on rows of contiguous channels, got {}", describe(u));
+  detail::check_scan({u, delta, A, B, C, D, delta_bias});
+  kernels::scan_forward(detail::scan_operands({u, delta, A, B, C, D, delta_bias}), u);
+  u.bump_version();
 }
 
 /// The same from plain ops, one step of time after the other.

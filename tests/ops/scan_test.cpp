@@ -6,6 +6,7 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "random_input.h"
 
@@ -66,6 +67,24 @@ TEST_CASE("selective_scan reads slices of a projection in place") {
   compare({scattered(in[0]), permute(random({18, 6, 2}, 8), {2, 1, 0}), scattered(in[2]), scattered(in[3]), in[4],
            scattered(in[5]), in[6]},
           1e-12);
+}
+
+TEST_CASE("selective_scan_ puts the result where u was") {
+  for (const auto& [length, channels] : {std::pair<int64_t, int64_t>{5, 3}, {20, 37}}) {
+    const auto in = operands(2, length, channels, 4, float32);
+    const Tensor want = scan(in);
+    Tensor wide = random({2, length, 2 * channels + 3}, 8, float32), u = wide.slice(2, 3, 3 + channels);
+    const Tensor before = copy_of(wide);
+    const NoGrad off;
+    u.copy_(in[0]);
+    selective_scan_(u, in[1], in[2], in[3], in[4], in[5], in[6]);
+    CHECK(difference(u, want) == 0);
+    CHECK(difference(wide.slice(2, 0, 3), before.slice(2, 0, 3)) == 0);
+    CHECK(difference(wide.slice(2, 3 + channels, 2 * channels + 3), before.slice(2, 3 + channels, 2 * channels + 3)) ==
+          0);
+  }
+  auto in = operands(1, 2, 3, 2, float32);
+  CHECK_THROWS_AS(selective_scan_(in[0], in[1], in[2], in[3], in[4], in[5], in[6]), Error);  // recording is on
 }
 
 TEST_CASE("selective_scan gradients by finite differences") {
