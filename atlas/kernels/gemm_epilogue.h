@@ -8,16 +8,15 @@ namespace atlas::inline ATLAS_ABI {
 /// Functions that products can apply to their result.
 enum class Activation { none, relu, gelu, gelu_tanh, silu };
 
-/// What a product or a convolution does besides, in inference: y = activation(x W + bias) scale +
-/// residual.
+/// What a product or a convolution does besides, in inference: y = activation(x W + bias) scale + residual. On the CPU
+/// alone, products also know `scale`, a vector over the columns, and for training `pre_activation`, where x W + bias is
+/// kept, and `derivative_at`, with which y = (x W) activation'(derivative_at); both contiguous and of the shape of y.
 struct Fused {
   Activation activation = Activation::none;
   Tensor residual{};  ///< of the shape of y, or undefined
-  Tensor scale{};     ///< on the CPU: a vector over the columns, before the residual is added, or undefined
-  Tensor packed{};    ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
-  Tensor
-      pre_activation{};    ///< on the CPU, in training: where x W + bias is kept for backward, contiguous, or undefined
-  Tensor derivative_at{};  ///< on the CPU, in backward: y = (x W) activation'(this), contiguous, or undefined
+  Tensor scale{};
+  Tensor packed{};  ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
+  Tensor pre_activation{}, derivative_at{};
   bool empty() const {
     return activation == Activation::none && !residual && !scale && !packed && !pre_activation && !derivative_at;
   }

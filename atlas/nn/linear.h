@@ -36,9 +36,9 @@ class Linear : public Module {
     return activate(linear(x, weight, bias), activation);
   }
   Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const override {
-    // The sum has the wider of two types, and CUDA's products know no scale.
-    const bool fits = x.dim() > 0 && !detail::autocasts(x) && residual.dtype() == x.dtype() &&
-                      residual.dtype() == weight.dtype() && !(scale && x.device().is_cuda()) &&
+    // A sum has the wider of two types, and products on CUDA devices know no scale.
+    const bool fits = x.dim() > 0 && !x.device().is_cuda() && !detail::autocasts(x) && residual.dtype() == x.dtype() &&
+                      residual.dtype() == weight.dtype() &&
                       (!scale || (scale.dtype() == x.dtype() && scale.is_contiguous()));
     if (!fits) return Module::forward_onto(residual, x, scale);
     return fused(x, {.residual = residual.is_contiguous() ? residual : copy_of(residual), .scale = scale});
