@@ -71,9 +71,10 @@ TEST_CASE("selective_scan reads slices of a projection in place") {
 
 TEST_CASE("selective_scan_ puts the result where u was") {
   for (const auto& [length, channels] : {std::pair<int64_t, int64_t>{5, 3}, {20, 37}}) {
-    const auto in = operands(2, length, channels, 4, float32);
+    auto in = operands(2, length, channels, 4, float32);
+    for (Tensor& t : in) t = test::on_cpu(t);
     const Tensor want = scan(in);
-    Tensor wide = random({2, length, 2 * channels + 3}, 8, float32), u = wide.slice(2, 3, 3 + channels);
+    Tensor wide = test::on_cpu(random({2, length, 2 * channels + 3}, 8, float32)), u = wide.slice(2, 3, 3 + channels);
     const Tensor before = copy_of(wide);
     const NoGrad off;
     u.copy_(in[0]);
