@@ -38,12 +38,12 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
   const int64_t hidden = w1.size(0), out = w2.size(0);
   const Tensor rows = detail::rows_view(x);
   const int64_t count = rows.size(0);
-  Tensor h = empty({count, hidden}, x.dtype()), activated = empty_like(h);
+  Tensor h = empty({count, hidden}, x.dtype(), x.device()), activated = empty_like(h);
   kernels::matmul(rows, detail::swap_last_axes(w1.detach()), b1.detach(), activated,
                   {.activation = Activation::gelu, .pre_activation = h});
   Shape shape = x.shape();
   shape[x.dim() - 1] = out;
-  Tensor y = empty(shape, x.dtype());
+  Tensor y = empty(shape, x.dtype(), x.device());
   Tensor flat = raw_view(y, {count, out}, {out, 1}, 0);
   kernels::matmul(activated, detail::swap_last_axes(w2.detach()), b2.detach(), flat);
 
@@ -66,11 +66,11 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
     const auto layer = [&](size_t i, const Tensor& d, auto&& in) {
       if (k.needed[i]) {
         const Tensor from = in();
-        g[i] = empty({d.size(1), from.size(1)}, d.dtype());
+        g[i] = empty({d.size(1), from.size(1)}, d.dtype(), d.device());
         kernels::matmul(detail::swap_last_axes(d), from, {}, g[i]);
       }
       if (k.needed[i + 1]) {
-        g[i + 1] = empty({d.size(1)}, d.dtype());
+        g[i + 1] = empty({d.size(1)}, d.dtype(), d.device());
         kernels::column_sums(d, g[i + 1]);
       }
     };
@@ -86,7 +86,7 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
     layer(1, dh, [&] { return detail::rows_view(k.x()); });
     if (k.needed[0]) {  // dx = dh W₁
       const int64_t columns = k.w1().size(1);
-      g[0] = empty(k.x().shape(), dh.dtype());
+      g[0] = empty(k.x().shape(), dh.dtype(), dh.device());
       Tensor dx = raw_view(g[0], {dh.size(0), columns}, {columns, 1}, 0);
       kernels::matmul(dh, k.w1(), {}, dx);
     }
