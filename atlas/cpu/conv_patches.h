@@ -23,6 +23,20 @@ struct PatchGrid {
   };  // neighbouring horizontal taps that are one piece of memory
   std::vector<Run> runs;
 
+  /// A pixel of the grid, in the order of memory.
+  struct Pixel {
+    int64_t image, row, column;
+    Pixel(const PatchGrid& g, int64_t index)
+        : image(index / (g.grid[0] * g.grid[1])), row(index / g.grid[1] % g.grid[0]), column(index % g.grid[1]) {}
+    void next(const PatchGrid& g) {
+      if (++column < g.grid[1]) return;
+      column = 0;
+      if (++row < g.grid[0]) return;
+      row = 0;
+      ++image;
+    }
+  };
+
   int64_t row_depth() const { return static_cast<int64_t>(tap_w.size()) * count; }
   int64_t depth() const { return static_cast<int64_t>(tap_h.size()) * row_depth(); }
 
@@ -40,29 +54,22 @@ struct PatchGrid {
   /// channels innermost.
   template <class T>
   void gather(const T* images, int64_t begin, int64_t end, T* out) const {
-    int64_t gw = begin % grid[1], gh = begin / grid[1] % grid[0], b = begin / (grid[0] * grid[1]);
-    for (int64_t p = begin; p < end; ++p) {
+    Pixel at(*this, begin);
+    for (int64_t p = begin; p < end; ++p, at.next(*this)) {
       for (int64_t th : tap_h) {
-        const int64_t ih = gh * step[0] + th;
+        const int64_t ih = at.row * step[0] + th;
         if (ih < 0 || ih >= image[0]) {
           out = std::fill_n(out, row_depth(), T(0));
           continue;
         }
-        const T* line = images + (b * image[0] + ih) * image[1] * channels + first;
+        const T* line = images + (at.image * image[0] + ih) * image[1] * channels + first;
         for (const Run& run : runs) {
-          const int64_t iw = gw * step[1] + run.offset;
+          const int64_t iw = at.column * step[1] + run.offset;
           const int64_t from = std::clamp<int64_t>(-iw, 0, run.taps),
                         to = std::clamp<int64_t>(image[1] - iw, from, run.taps);
           out = std::fill_n(out, from * count, T(0));
           out = std::copy_n(line + (iw + from) * channels, (to - from) * count, out);
           out = std::fill_n(out, (run.taps - to) * count, T(0));
-        }
-      }
-      if (++gw == grid[1]) {
-        gw = 0;
-        if (++gh == grid[0]) {
-          gh = 0;
-          ++b;
         }
       }
     }
@@ -81,31 +88,24 @@ struct PatchGrid {
       pieces[used++] = {tap_h[tap / tap_w.size()], tap_w[tap % tap_w.size()], first + n % count,
                         std::min(n0 + width - n, count - n % count), n - n0};
     }
-    int64_t gw = begin % grid[1], gh = begin / grid[1] % grid[0], b = begin / (grid[0] * grid[1]);
-    for (int64_t p = begin; p < end; ++p, out += row) {
+    Pixel at(*this, begin);
+    for (int64_t p = begin; p < end; ++p, out += row, at.next(*this)) {
       std::fill_n(out + width, row - width, 0.0f);
       for (size_t i = 0; i < used; ++i) {
         const Piece& piece = pieces[i];
-        const int64_t ih = gh * step[0] + piece.tap_h, iw = gw * step[1] + piece.tap_w;
+        const int64_t ih = at.row * step[0] + piece.tap_h, iw = at.column * step[1] + piece.tap_w;
         float* to = out + piece.at;
         if (ih < 0 || ih >= image[0] || iw < 0 || iw >= image[1]) {
           std::fill_n(to, piece.length, 0.0f);
           continue;
         }
-        const float* from = images + ((b * image[0] + ih) * image[1] + iw) * channels + piece.channel;
+        const float* from = images + ((at.image * image[0] + ih) * image[1] + iw) * channels + piece.channel;
         if (piece.length == 32)
           std::copy_n(from, 32, to);  // of constant length: no call
         else if (piece.length == 16)
           std::copy_n(from, 16, to);
         else
           std::copy_n(from, piece.length, to);
-      }
-      if (++gw == grid[1]) {
-        gw = 0;
-        if (++gh == grid[0]) {
-          gh = 0;
-          ++b;
-        }
       }
     }
   }
@@ -141,9 +141,8 @@ inline int64_t channel_piece(int64_t blocks, int64_t channels) {
   return std::max<int64_t>(1, (channels + pieces - 1) / pieces);
 }
 
-/// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride + k *
-/// dilation
-/// - padding; so out = i + (h0 + padding - k * dilation) / stride for the k that divide.
+/// The input pixels (h0 + i * stride) along one axis, and the taps that reach them: forward, in = out * stride
+/// + k * dilation - padding; so out = i + (h0 + padding - k * dilation) / stride for the k that divide.
 struct PhaseAxis {
   int64_t start = 0, length = 0;
   std::vector<int64_t> k, offset;

@@ -75,24 +75,12 @@ void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, cons
   }
 }
 
-/// No activation.
-struct Unchanged {
-  template <class T>
-  T forward(T x) const {
-    return x;
-  }
-  template <class T>
-  T derivative(T) const {
-    return T(1);
-  }
-};
-
 /// run(f) with the functor of an activation.
 template <class F>
 void with_activation(Activation activation, const F& run) {
   switch (activation) {
     case Activation::none:
-      return run(Unchanged{});
+      return run(functors::Identity{});
     case Activation::relu:
       return run(functors::Relu{});  // its derivative, written in the output, has the same value at the input
     case Activation::gelu:
@@ -270,7 +258,7 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
       const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *dyp = dy.data<T>();
       const T* b = bias.data<T>();
       T *dxp = dx.data<T>(), *dw = dweight.data<T>(), *db = dbias.data<T>();
-      constexpr bool kPlain = std::is_same_v<decltype(f), norm_detail::Unchanged>;
+      constexpr bool kPlain = std::is_same_v<decltype(f), functors::Identity>;
       const T* dzp = kPlain ? dyp : dxp;
       double* partial = workspace<double>(pieces * 2 * channels);
       // dx = a (dz - <dz>) + k (x - mean), per channel.

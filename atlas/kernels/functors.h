@@ -23,6 +23,12 @@ namespace functors {
   template <class T>               \
   ATLAS_HOST_DEVICE __attribute__((always_inline)) T declaration const
 
+/// No activation.
+struct Identity {
+  ATLAS_FUNCTOR("identity", false, true);
+  ATLAS_ELEMENT(forward(T x)) { return x; }
+  ATLAS_ELEMENT(derivative(T)) { return T(1); }
+};
 struct Exp {
   ATLAS_FUNCTOR("exp", true, false);
   ATLAS_ELEMENT(forward(T x)) { return math::exp(x); }

@@ -50,6 +50,7 @@ inline void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tens
 inline void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
                                 const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias, bool add = false) {
   const ProfileScope profile("layer_norm backward", 0, x, weight, mean, rstd, dy, dx, dweight, dbias);
+  check(!add || !dx.device().is_cuda(), "layer_norm", "adds to a gradient on the CPU only");
   if constexpr (kWithCuda)
     if (on_cuda("layer_norm", x, weight, mean, rstd, dy, dx, dweight, dbias))
       return cuda::layer_norm_backward(x, weight, mean, rstd, dy, dx, dweight, dbias);

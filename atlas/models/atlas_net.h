@@ -113,12 +113,12 @@ class AtlasScaleBlock : public Module {
   template <class Places>
   Tensor attend_onto(const Tensor& x, const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
     const Tensor y = gather(q, sources, places);
-    return drops() ? x + drop_path(attn.proj(y)) : attn.proj.onto(x, y);
+    return drop_path.drops() ? x + drop_path(attn.proj(y)) : attn.proj.onto(x, y);
   }
   /// The perceptron's residual.
   Tensor finish(const Tensor& x) const {
     const Tensor h = norm2(x);
-    return drops() ? x + drop_path(mlp(h)) : mlp.onto(x, h);
+    return drop_path.drops() ? x + drop_path(mlp(h)) : mlp.onto(x, h);
   }
 
   LayerNorm norm1_q, norm1_kv;
@@ -128,7 +128,6 @@ class AtlasScaleBlock : public Module {
   DropPath drop_path;
 
  private:
-  bool drops() const { return drop_path.training() && drop_path.p() > 0; }
   template <class Places>
   Tensor gather(const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
     const Tensor heads = q.reshape({q.size(0), q.size(1), heads_, q.size(2) / heads_});

@@ -134,7 +134,7 @@ class MambaVisionHybridBlock : public Module {
  private:
   Tensor residual(const Tensor& x, const Module& norm, const Module& f, const Tensor& gamma) const {
     Tensor y = norm(x);
-    if (!drop_path.training() || drop_path.p() == 0) return f.onto(x, y, gamma);
+    if (!drop_path.drops()) return f.onto(x, y, gamma);
     y = f(y);
     if (gamma) y = gamma * y;
     y = drop_path(y);

@@ -67,6 +67,8 @@ class DropPath : public Module {
   /// @param p  in [0, 1)
   explicit DropPath(double p) : p_(p) { check(p >= 0 && p < 1, "DropPath", "p must be in [0, 1), got {}", p); }
   Tensor forward(const Tensor& x) const override { return drop_path(x, p_, training()); }
+  /// Whether forward() is anything but the identity.
+  bool drops() const { return training() && p_ > 0; }
   double p() const { return p_; }
 
  private:
