@@ -11,21 +11,9 @@
 
 #include "atlas/core/cuda.h"
 #include "atlas/core/error.h"
+#include "atlas/core/storage.h"
 
 namespace atlas::inline ATLAS_ABI {
-
-/// "512 bytes", "1.50 MiB", "79.10 GiB"
-inline std::string bytes_text(int64_t bytes) {
-  if (bytes < 1024) return fmt::format("{} bytes", bytes);
-  double value = static_cast<double>(bytes);
-  const char* unit = "";
-  for (const char* next : {"KiB", "MiB", "GiB", "TiB"}) {
-    if (value < 1024) break;
-    value /= 1024;
-    unit = next;
-  }
-  return fmt::format("{:.2f} {}", value, unit);
-}
 
 /// Freed blocks wait in per-size lists for the next request of their size class.
 ///

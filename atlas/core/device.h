@@ -1,7 +1,6 @@
 // Where a tensor's memory lives.
 #pragma once
 
-#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -19,27 +18,14 @@ struct Device {
   bool operator==(const Device&) const = default;
 
   /// "cpu", "cuda:0"
-  std::string str() const { return is_cuda() ? fmt::format("cuda:{}", index) : "cpu"; }
+  std::string str() const;
 
   /// Reads "cpu", "cuda" or "cuda:N". @throws Error for anything else.
-  static Device parse(std::string_view text) {
-    if (text == "cpu") return {};
-    if (text == "cuda") return {DeviceType::cuda, 0};
-    if (text.substr(0, 5) == "cuda:") {
-      int n = -1;
-      const auto [end, bad] = std::from_chars(text.data() + 5, text.data() + text.size(), n);
-      if (bad == std::errc{} && end == text.data() + text.size() && n >= 0) return {DeviceType::cuda, n};
-    }
-    fail("device", "'{}' is no device; use cpu, cuda or cuda:N", text);
-  }
+  static Device parse(std::string_view text);
 };
 
 /// Raises the error every kernel raises when it meets a CUDA tensor in a build without CUDA.
-[[noreturn]] inline void fail_no_cuda(std::string_view op) {
-  fail(op,
-       "this build of atlas has no CUDA: configure with -DATLAS_CUDA=ON and link atlas::cuda, or move the tensors "
-       "with .to(Device{{}})");
-}
+[[noreturn]] void fail_no_cuda(std::string_view op);
 
 namespace detail {
 inline Device& default_device_slot() {
@@ -51,3 +37,7 @@ inline Device& default_device_slot() {
 /// Where new tensors live when nothing else is said: the CPU, unless set_default_device() was called.
 inline Device default_device() { return detail::default_device_slot(); }
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/core/device-inl.h"
+#endif

@@ -2,27 +2,14 @@
 // flag per kernel. On CUDA devices, times are those of the device, from marks around each kernel that are read later.
 #pragma once
 
-#include <fmt/core.h>
-
-#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "atlas/core/cuda_async.h"
+#include "atlas/core/device.h"
 #include "atlas/core/dtype.h"
-#include "atlas/core/error.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -39,129 +26,21 @@ struct ProfileRecord {
 
 namespace detail {
 
-class ProfileState {
- public:
-  static constexpr size_t kMost = 2'000'000;  // records; a profile of hours should not eat the machine
-
-  static ProfileState& get() {
-    static ProfileState* state = new ProfileState;  // never destroyed: kernels may run at exit
-    return *state;
-  }
-  void add(ProfileRecord r) {
-    const std::lock_guard lock(mutex_);
-    if (records_.size() < kMost) records_.push_back(std::move(r));
-  }
-  /// A kernel on a device, between two marks that may not have passed yet.
-  void add(ProfileRecord r, Device device, cuda::Event from, cuda::Event to) {
-    // Where the program ends with a profile, marks are read before CUDA's library closes: what is registered after the
-    // first use of CUDA runs before that.
-    static const bool read_before_the_end = [] {
-      return std::atexit([] {
-               try {
-                 get().records();
-               } catch (const std::exception&) {  // the device is in error, which the program has been told
-                 get().restart();
-               }
-             }) == 0;
-    }();
-    static_cast<void>(read_before_the_end);
-    const std::lock_guard lock(mutex_);
-    if (records_.size() + pending_.size() < kMost)
-      pending_.push_back({std::move(r), device, std::move(from), std::move(to)});
-    if (pending_.size() >= kMostPending) collect();
-  }
-  double now() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - origin_).count(); }
-  void restart() {
-    const std::lock_guard lock(mutex_);
-    records_.clear();
-    pending_.clear();
-    origins_.clear();
-    origin_ = std::chrono::steady_clock::now();
-  }
-  std::vector<ProfileRecord> records() {
-    const std::lock_guard lock(mutex_);
-    collect();
-    return records_;
-  }
-  std::string at_exit;  // where the trace goes when the program ends
-
- private:
-  static constexpr size_t kMostPending = 8192;  // marks are few: the device is waited for once in a while
-
-  struct Pending {
-    ProfileRecord record;
-    Device device;
-    cuda::Event from, to;
-  };
-  /// A mark whose time on the host's clock is known.
-  struct Origin {
-    double time;
-    cuda::Event mark;
-  };
-  /// Waits for the kernels that are pending and reads their marks.
-  void collect() {
-    std::map<int, Origin> last;
-    for (Pending& p : pending_) {
-      p.to.wait();
-      auto origin = origins_.find(p.device.index);
-      if (origin == origins_.end())  // its first kernel started when the host launched it, as far as anybody knows
-        origin = origins_.emplace(p.device.index, Origin{p.record.start, std::move(p.from)}).first;
-      const cuda::Event& from = p.from.valid() ? p.from : origin->second.mark;
-      p.record.start = origin->second.time + cuda::Event::seconds_between(origin->second.mark, from);
-      p.record.time = cuda::Event::seconds_between(from, p.to);
-      p.record.thread = ProfileRecord::kDeviceThread + static_cast<uint64_t>(p.device.index);
-      const double end = p.record.start + p.record.time;
-      records_.push_back(std::move(p.record));
-      last.insert_or_assign(p.device.index, Origin{end, std::move(p.to)});
-    }
-    pending_.clear();
-    // From near marks: CUDA gives differences in single precision.
-    for (auto& [index, origin] : last) origins_.insert_or_assign(index, std::move(origin));
-  }
-
-  mutable std::mutex mutex_;
-  std::vector<ProfileRecord> records_;
-  std::vector<Pending> pending_;
-  std::map<int, Origin> origins_;
-  std::chrono::steady_clock::time_point origin_ = std::chrono::steady_clock::now();
-};
-
-void profile_at_exit(const std::string& trace);
-
-inline std::atomic<bool>& profile_flag() {
-  static std::atomic<bool> on = [] {
-    const char* wanted = std::getenv("ATLAS_PROFILE");
-    if (wanted == nullptr || *wanted == '\0' || std::string(wanted) == "0") return false;
-    profile_at_exit(std::string(wanted) == "1" ? "atlas_profile.json" : wanted);
-    return true;
-  }();
-  return on;
-}
-
+/// Whether kernels are recorded; ATLAS_PROFILE in the environment switches it on.
+std::atomic<bool>& profile_flag();
 /// The module that runs on this thread, by path.
-inline std::string& profile_layer() {
-  thread_local std::string layer;
-  return layer;
-}
-inline uint64_t profile_thread() {
-  static std::atomic<uint64_t> threads{0};
-  thread_local const uint64_t mine = threads++;
-  return mine;
-}
+std::string& profile_layer();
 
 }  // namespace detail
 
 /// Whether kernels are recorded.
 inline bool profiling() { return detail::profile_flag().load(std::memory_order_relaxed); }
 /// Starts a new profile, forgetting what was recorded.
-inline void start_profile() {
-  detail::ProfileState::get().restart();
-  detail::profile_flag() = true;
-}
+void start_profile();
 /// Stops recording. What was recorded stays until the next start.
 inline void stop_profile() { detail::profile_flag() = false; }
 /// What was recorded, in the order in which kernels ended.
-inline std::vector<ProfileRecord> profile_records() { return detail::ProfileState::get().records(); }
+std::vector<ProfileRecord> profile_records();
 
 /// Records the kernel that runs while it lives, when profiling is on.
 ///
@@ -173,52 +52,30 @@ class ProfileScope {
   ProfileScope(const char* op, double flops, const Tensors&... tensors) {
     if (!profiling()) [[likely]]
       return;
-    record_.op = op;
-    record_.flops = flops;
-    record_.bytes = (0.0 + ... + bytes(tensors));
-    record_.start = detail::ProfileState::get().now();
-    if constexpr (kWithCuda) {
-      (take_device(tensors), ...);
-      if (device_.is_cuda()) {
-        from_.emplace(device_, true);
-        from_->record();
-      }
-    }
-    active_ = true;
+    double bytes = 0;
+    Device device;
+    (look(tensors, bytes, device), ...);
+    start(op, flops, bytes, device);
   }
   ~ProfileScope() {
-    if (!active_) [[likely]]
-      return;
-    record_.time = detail::ProfileState::get().now() - record_.start;
-    record_.layer = detail::profile_layer();
-    if (from_) {
-      try {
-        cuda::Event to(device_, true);
-        to.record();
-        detail::ProfileState::get().add(std::move(record_), device_, std::move(*from_), std::move(to));
-      } catch (const Error&) {  // the kernel's own error is on its way
-      }
-      return;
-    }
-    record_.thread = detail::profile_thread();
-    detail::ProfileState::get().add(std::move(record_));
+    if (running_ != nullptr) [[unlikely]]
+      stop();
   }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 
  private:
+  struct Running;  // the record, and on a device the mark before the kernel
   template <class T>
-  static double bytes(const T& t) {
-    return t ? static_cast<double>(t.numel() * item_size(t.dtype())) : 0;
+  static void look(const T& t, double& bytes, Device& device) {
+    if (!t) return;
+    bytes += static_cast<double>(t.numel() * item_size(t.dtype()));
+    if (t.device().is_cuda()) device = t.device();
   }
-  template <class T>
-  void take_device(const T& t) {
-    if (t && t.device().is_cuda()) device_ = t.device();
-  }
-  ProfileRecord record_{};
-  Device device_;
-  std::optional<cuda::Event> from_;
-  bool active_ = false;
+  void start(const char* op, double flops, double bytes, Device device);
+  void stop();
+
+  Running* running_ = nullptr;
 };
 
 /// Sums of the records with the same key, most time first.
@@ -228,99 +85,21 @@ struct ProfileSum {
   double time = 0, flops = 0, bytes = 0;
 };
 /// @param key  of a record: its op, its layer, ...
-inline std::vector<ProfileSum> profile_sums(const std::function<std::string(const ProfileRecord&)>& key) {
-  std::map<std::string, ProfileSum> sums;
-  for (const ProfileRecord& r : profile_records()) {
-    ProfileSum& s = sums[key(r)];
-    ++s.calls;
-    s.time += r.time;
-    s.flops += r.flops;
-    s.bytes += r.bytes;
-  }
-  std::vector<ProfileSum> all;
-  for (auto& [k, s] : sums) {
-    s.key = k;
-    all.push_back(s);
-  }
-  std::stable_sort(all.begin(), all.end(), [](const ProfileSum& a, const ProfileSum& b) { return a.time > b.time; });
-  return all;
-}
+std::vector<ProfileSum> profile_sums(const std::function<std::string(const ProfileRecord&)>& key);
 
 /// Two tables, by op and by layer: calls, time, share of the time in kernels, GFLOP/s and GB/s.
 /// @param rows  most rows of each; the rest is one row
-inline std::string profile_table(size_t rows = 24) {
-  std::string text;
-  const auto table = [&](const char* title, const std::vector<ProfileSum>& sums) {
-    double total = 0;
-    for (const ProfileSum& s : sums) total += s.time;
-    const auto line = [&](const ProfileSum& s) {
-      const double time = std::max(s.time, 1e-12);
-      text +=
-          fmt::format("{:<44} {:>8} {:>10.2f} {:>6.1f} {:>9.1f} {:>8.1f}\n", s.key.empty() ? "-" : s.key, s.calls,
-                      s.time * 1e3, 100 * s.time / std::max(total, 1e-12), s.flops / time / 1e9, s.bytes / time / 1e9);
-    };
-    text += fmt::format("{:<44} {:>8} {:>10} {:>6} {:>9} {:>8}\n", title, "calls", "ms", "%", "GFLOP/s", "GB/s");
-    ProfileSum rest{.key = "others"}, all{.key = "all"};
-    for (size_t i = 0; i < sums.size(); ++i) {
-      if (i < rows) line(sums[i]);
-      for (ProfileSum* to : {&all, &rest}) {
-        if (to == &rest && i < rows) continue;
-        to->calls += sums[i].calls;
-        to->time += sums[i].time;
-        to->flops += sums[i].flops;
-        to->bytes += sums[i].bytes;
-      }
-    }
-    if (rest.calls > 0) line(rest);
-    line(all);
-  };
-  table("kernel", profile_sums([](const ProfileRecord& r) { return std::string(r.op); }));
-  text += '\n';
-  table("layer", profile_sums([](const ProfileRecord& r) { return r.layer; }));
-  return text;
-}
+std::string profile_table(size_t rows = 24);
 
 /// Writes the records as a trace that chrome://tracing and ui.perfetto.dev show.
 /// @throws Error when the file cannot be written.
-inline void write_profile_trace(const std::string& path) {
-  std::ofstream out(path);
-  out << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
-  const char* comma = "";
-  for (const ProfileRecord& r : profile_records()) {  // names of ops and modules need no escapes
-    out << comma
-        << fmt::format(
-               "\n{{\"name\":\"{}\",\"cat\":\"kernel\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},\"dur\":{:.3f},"
-               "\"args\":{{\"layer\":\"{}\",\"GFLOP\":{:.6g},\"MB\":{:.6g}}}}}",
-               r.op, r.thread, r.start * 1e6, r.time * 1e6, r.layer, r.flops / 1e9, r.bytes / 1e6);
-    comma = ",";
-  }
-  out << "\n]}\n";
-  out.flush();
-  check(out.good(), "profile", "cannot write {}", path);
-}
-
-/// When the program ends, prints profile_table() to the standard error stream and writes the trace.
-inline void detail::profile_at_exit(const std::string& trace) {
-  ProfileState& state = ProfileState::get();
-  const bool first = state.at_exit.empty();
-  state.at_exit = trace;
-  if (!first) return;
-  std::atexit([] {
-    const std::string path = ProfileState::get().at_exit;
-    std::fputs(profile_table().c_str(), stderr);
-    try {
-      write_profile_trace(path);
-      std::fprintf(stderr, "trace: %s (open it in chrome://tracing or ui.perfetto.dev)\n", path.c_str());
-    } catch (const std::exception& e) {
-      std::fprintf(stderr, "%s\n", e.what());
-    }
-  });
-}
+void write_profile_trace(const std::string& path);
 
 /// What --profile does: records from now on, and reports at the end of the program. @param trace  file for the trace
-inline void profile_program(const std::string& trace) {
-  detail::profile_at_exit(trace);
-  start_profile();
-}
+void profile_program(const std::string& trace);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/core/profile-inl.h"
+#endif

@@ -317,7 +317,7 @@ class Run {
                  {"test_top5", test.accuracy.top5()},
                  {"images_per_second", images_per_second_},
                  {"seconds", seconds},
-                 {"peak_memory_mib", static_cast<double>(memory_stats_of(device_).peak) / (1 << 20)}});
+                 {"peak_memory_mib", static_cast<double>(memory_stats(device_).peak) / (1 << 20)}});
     train_loss_sum_ = train_right_ = train_images_ = 0;
     const bool better = test.accuracy.top1() > best_;
     if (better) best_ = test.accuracy.top1();
