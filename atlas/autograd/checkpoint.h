@@ -5,11 +5,14 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
-#include "atlas/core/rng.h"
 
 namespace atlas::inline ATLAS_ABI {
+
+namespace detail {
+/// checkpoint() without the type of its function.
+Tensor checkpoint(std::function<Tensor(const std::vector<Tensor>&)> fn, const std::vector<Tensor>& inputs);
+}  // namespace detail
 
 /// y = fn(inputs), keeping only the inputs; backward runs fn again to get at its gradients.
 ///
@@ -21,55 +24,16 @@ namespace atlas::inline ATLAS_ABI {
 template <class F, class... Inputs>
 Tensor checkpoint(F fn, const Inputs&... inputs) {
   if (!grad_enabled()) return fn(inputs...);
-  const Generator before = default_generator();
-  Tensor y;
-  {
-    NoGrad off;
-    y = fn(inputs...).detach();
-  }
-  const std::vector<Tensor> tensors{inputs...};
-  std::vector<Saved> saved;
-  for (const Tensor& t : tensors) saved.emplace_back(t, "checkpoint");
-  std::vector<bool> needs;
-  for (const Tensor& t : tensors) needs.push_back(t.requires_grad());
-
-  // An anchor keeps the block in the graph when only its captured parameters need gradients.
-  Tensor anchor = empty({0});
-  anchor.set_requires_grad();
-  std::vector<Tensor> all = tensors;
-  all.push_back(anchor);
-  return record(
-      "checkpoint", std::move(y), all,
-      [fn = std::move(fn), saved = std::move(saved), needs, before, precision = autocast_dtype()](const Tensor& dy) {
-        std::vector<Tensor> leaves;
-        for (size_t i = 0; i < saved.size(); ++i) {
-          Tensor leaf = saved[i]().detach();
-          if (needs[i]) leaf.set_requires_grad();
-          leaves.push_back(std::move(leaf));
-        }
-        const Generator now = std::exchange(default_generator(), before);
-        const bool outer = std::exchange(detail::recomputing(), true);
-        struct Restore {
-          Generator generator;
-          bool outer;
-          ~Restore() {
-            default_generator() = generator;
-            detail::recomputing() = outer;
-          }
-        } restore{now, outer};
-        Tensor again;
-        {
-          GradMode on(true);
-          const Autocast as_before(precision);
-          again = [&]<size_t... I>(std::index_sequence<I...>) { return fn(leaves[I]...); }
-          (std::index_sequence_for<Inputs...>{});
-        }
-        if (again.requires_grad()) detail::run_backward({again}, {dy}, nullptr, false);
-        Grads grads;
-        for (const Tensor& leaf : leaves) grads.push_back(leaf.requires_grad() ? leaf.grad() : Tensor());
-        grads.push_back(Tensor());
-        return grads;
-      });
+  return detail::checkpoint(
+      [fn = std::move(fn)](const std::vector<Tensor>& x) {
+        return [&]<size_t... I>(std::index_sequence<I...>) { return fn(x[I]...); }
+        (std::index_sequence_for<Inputs...>{});
+      },
+      {inputs...});
 }
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/autograd/checkpoint-inl.h"
+#endif

@@ -62,14 +62,8 @@ struct Node {
 };
 
 namespace detail {
-inline bool& grad_mode() {
-  thread_local bool on = true;
-  return on;
-}
-inline bool& recomputing() {
-  thread_local bool on = false;
-  return on;
-}
+bool& grad_mode();
+bool& recomputing();
 }  // namespace detail
 
 /// True when ops on this thread are recorded for backward.
@@ -133,15 +127,7 @@ class Saved {
 };
 
 /// The node behind a tensor that requires a gradient (a leaf's accumulator is made on first use); null otherwise.
-inline std::shared_ptr<Node> node_of(const Tensor& t) {
-  if (!t.requires_grad()) return nullptr;
-  TensorImpl& impl = t.impl();
-  if (!impl.node) {
-    impl.node = std::make_shared<Node>();
-    impl.node->leaf = t.ptr();
-  }
-  return impl.node;
-}
+std::shared_ptr<Node> node_of(const Tensor& t);
 
 /// True when `out = op(inputs...)` has to be recorded.
 inline bool needs_record(std::initializer_list<Tensor> inputs) {
@@ -151,27 +137,18 @@ inline bool needs_record(std::initializer_list<Tensor> inputs) {
   return false;
 }
 
+namespace detail {
+/// The new node of `out`, with its edges to `inputs`; null when nothing is to be recorded.
+Node* make_node(const char* name, Tensor& out, const std::vector<Tensor>& inputs);
+}  // namespace detail
+
 /// Makes `out` the result of op `name` on `inputs`, whose gradients `backward(dy)` returns in the same order.
 ///
 /// `backward` runs with recording off; it saves tensors as Saved, may return undefined tensors, and may be given a
 /// non-contiguous dy. `out` must be a fresh tensor object. Nothing is recorded when no input needs a gradient.
 template <class F>
 Tensor record(const char* name, Tensor out, const std::vector<Tensor>& inputs, F&& backward) {
-  if (!grad_enabled()) return out;
-  bool any = false;
-  for (const Tensor& t : inputs) any = any || t.requires_grad();
-  if (!any) return out;
-  std::vector<Node::Input> edges;
-  edges.reserve(inputs.size());
-  for (const Tensor& t : inputs)
-    edges.push_back(t.requires_grad() ? Node::Input{node_of(t), t.shape(), t.dtype()} : Node::Input{});
-  auto node = std::make_shared<Node>();  // made after its inputs' nodes: ids are a topological order
-  node->name = name;
-  if (profiling()) node->layer = std::make_unique<std::string>(detail::profile_layer());
-  node->inputs = std::move(edges);
-  node->backward = std::forward<F>(backward);
-  out.impl().node = std::move(node);
-  out.impl().requires_grad = true;
+  if (Node* node = detail::make_node(name, out, inputs)) node->backward = std::forward<F>(backward);
   return out;
 }
 
@@ -191,71 +168,25 @@ Tensor recomputable(Tensor y, const Saved& from, F&& again) {
   return y;
 }
 
-inline Tensor& Tensor::set_requires_grad(bool on) {
-  check(!on || is_floating(dtype()), "set_requires_grad", "only floating tensors have gradients, got {}",
-        describe(*this));
-  check(!impl().node || impl().node->leaf.lock() != nullptr, "set_requires_grad",
-        "only leaves can be switched; this tensor is the result of {} (detach it first)",
-        impl().node ? impl().node->name : "");
-  impl().requires_grad = on;
-  return *this;
-}
-
 namespace detail {
 /// src, or a copy of it when writing to `dst` would change it on the way.
-inline Tensor apart_from(const Tensor& dst, const Tensor& src) {
-  const bool shared = src.impl().storage == dst.impl().storage;
-  const bool same = src.shape() == dst.shape() && src.strides() == dst.strides() && src.offset() == dst.offset();
-  return shared && !same ? copy_of(src) : src;
-}
+Tensor apart_from(const Tensor& dst, const Tensor& src);
 
 /// True when `t` is contiguous and the only handle on memory of this library's own: to write there disturbs nobody.
-inline bool solely_owned(const Tensor& t) {
-  return t && t.ptr().use_count() == 1 && t.impl().storage.use_count() == 1 && !t.impl().storage->borrowed() &&
-         t.is_contiguous();
-}
+bool solely_owned(const Tensor& t);
 
 /// How the op whose backward runs on this thread takes gradients of its inputs; null when none does.
-inline const std::function<Tensor(size_t)>*& gradient_source() {
-  thread_local const std::function<Tensor(size_t)>* source = nullptr;
-  return source;
-}
+const std::function<Tensor(size_t)>*& gradient_source();
 /// The gradient that input `i` of the op whose backward runs already has from other uses, contiguous, for that op
 /// alone: it adds its own part and returns it as the gradient of that input, which saves a pass over both. Undefined
 /// when there is none, or others see its memory.
-inline Tensor take_gradient(size_t i) { return gradient_source() != nullptr ? (*gradient_source())(i) : Tensor(); }
+Tensor take_gradient(size_t i);
 
-inline void check_in_place(const Tensor& t, const char* op) {
-  check(!(grad_enabled() && t.requires_grad()), op,
-        "changing {} in place would invalidate its gradient; do it under NoGrad, or on a detached tensor", describe(t));
-  check(!overlaps(t), op, "{} is expanded: several indices share one element, so it cannot be written (clone it first)",
-        describe(t));
-}
+void check_in_place(const Tensor& t, const char* op);
 }  // namespace detail
 
-inline Tensor& Tensor::fill_(double value) {
-  detail::check_in_place(*this, "fill_");
-  fill_elements(*this, value);
-  bump_version();
-  return *this;
-}
-inline Tensor& Tensor::add_(const Tensor& src, double alpha) {
-  detail::check_in_place(*this, "add_");
-  add_elements(*this, detail::apart_from(*this, src), alpha);
-  bump_version();
-  return *this;
-}
-inline Tensor& Tensor::mul_(double factor) {
-  detail::check_in_place(*this, "mul_");
-  scale_elements(*this, factor);
-  bump_version();
-  return *this;
-}
-inline Tensor& Tensor::copy_(const Tensor& src) {
-  detail::check_in_place(*this, "copy_");
-  copy_elements(*this, detail::apart_from(*this, src));
-  bump_version();
-  return *this;
-}
-
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/autograd/node-inl.h"
+#endif

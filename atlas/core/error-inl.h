@@ -39,7 +39,7 @@ ATLAS_INLINE void detail::fail_with(std::string_view op, std::string_view text, 
   std::string message(text);
   try {
     message = fmt::vformat(fmt::string_view(text.data(), text.size()), store);
-  } catch (const fmt::format_error&) {  // a text that does not fit its arguments is better than none
+  } catch (const std::exception&) {  // a text that does not fit its arguments is better than none
   }
   throw Error("[" + std::string(op) + "] " + message);
 }

@@ -45,29 +45,30 @@ struct ErrorArg {
     double real;
     const void* pointer;  // to characters, or to the object
   };
-  size_t size = 0;                               // of a text
-  std::string (*str)(const void*) = nullptr;     // of an object
+  size_t size = 0;                            // of a text
+  std::string (*str)(const void*) = nullptr;  // of an object
 
-  ErrorArg(bool v) : kind(Kind::boolean), boolean(v) {}
-  ErrorArg(char v) : kind(Kind::character), character(v) {}
+  template <std::same_as<bool> T>  // no pointer becomes one
+  ErrorArg(T v) : kind(Kind::boolean), boolean(v) {}
+  template <std::same_as<char> T>
+  ErrorArg(T v) : kind(Kind::character), character(v) {}
   template <std::signed_integral T>
-  ErrorArg(T v) : kind(Kind::integer), integer(v) {}
+  requires(!std::same_as<T, char>) ErrorArg(T v) : kind(Kind::integer), integer(v) {}
   template <std::unsigned_integral T>
-  ErrorArg(T v) : kind(Kind::natural), natural(v) {}
+  requires(!std::same_as<T, bool> && !std::same_as<T, char>) ErrorArg(T v) : kind(Kind::natural), natural(v) {}
   template <std::floating_point T>
   ErrorArg(T v) : kind(Kind::real), real(static_cast<double>(v)) {}
   template <class T>
-    requires std::convertible_to<const T&, std::string_view>
-  ErrorArg(const T& v) : kind(Kind::text) {
+  requires std::convertible_to<const T&, std::string_view> ErrorArg(const T& v) : kind(Kind::text) {
     const std::string_view view = v;
     pointer = view.data();
     size = view.size();
   }
   template <HasText T>
   ErrorArg(const T& v)
-      : kind(Kind::object), pointer(&v), str([](const void* p) -> std::string {
-          return static_cast<const T*>(p)->str();
-        }) {}
+      : kind(Kind::object),
+        pointer(&v),
+        str([](const void* p) -> std::string { return static_cast<const T*>(p)->str(); }) {}
 };
 
 /// Throws Error with the text "[op] text", whose {} stand for `args`.

@@ -51,9 +51,8 @@ void parallel_for(int64_t n, int64_t grain, const F& f) {
     f(int64_t{0}, n);
     return;
   }
-  detail::run_pieces(n, grain, &f, [](const void* work, int64_t begin, int64_t end) {
-    (*static_cast<const F*>(work))(begin, end);
-  });
+  detail::run_pieces(n, grain, &f,
+                     [](const void* work, int64_t begin, int64_t end) { (*static_cast<const F*>(work))(begin, end); });
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -3,7 +3,8 @@
 // Axis letters used everywhere: B batch, H W height and width, C channels, L tokens, N state size, D channels per head.
 #pragma once
 
-#include <algorithm>
+#include <fmt/core.h>
+
 #include <array>
 #include <cstdint>
 #include <initializer_list>
@@ -24,14 +25,9 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<int64_t> v) : Shape(std::span<const int64_t>(v.begin(), v.size())) {}
   Shape(const std::vector<int64_t>& v) : Shape(std::span<const int64_t>(v)) {}
-  explicit Shape(std::span<const int64_t> v) {
-    check(v.size() <= static_cast<size_t>(kMaxDims), "shape", "a tensor has at most {} axes, got {}", kMaxDims,
-          v.size());
-    std::copy(v.begin(), v.end(), dims_.begin());
-    size_ = static_cast<int>(v.size());
-  }
+  explicit Shape(std::span<const int64_t> v);
   /// n entries of `value`.
-  static Shape filled(int n, int64_t value) { return Shape(std::vector<int64_t>(static_cast<size_t>(n), value)); }
+  static Shape filled(int n, int64_t value);
 
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -45,44 +41,17 @@ class Shape {
   operator std::span<const int64_t>() const { return {begin(), static_cast<size_t>(size_)}; }
 
   void push_back(int64_t v) { insert(size_, v); }
-  void insert(int at, int64_t v) {
-    check(size_ < kMaxDims, "shape", "a tensor has at most {} axes", kMaxDims);
-    std::copy_backward(begin() + at, end(), end() + 1);
-    (*this)[at] = v;
-    ++size_;
-  }
-  void erase(int at) {
-    std::copy(begin() + at + 1, end(), begin() + at);
-    --size_;
-  }
+  /// Puts `v` before entry `at`. @throws Error when there are kMaxDims entries already.
+  void insert(int at, int64_t v);
+  void erase(int at);
 
-  bool operator==(const Shape& o) const { return size_ == o.size_ && std::equal(begin(), end(), o.begin()); }
+  bool operator==(const Shape& o) const;
 
   /// Product of all lengths. @throws Error when a length is negative or the product overflows int64.
-  int64_t numel() const {
-    int64_t n = 1;
-    bool zero = false;
-    for (int64_t d : *this) {
-      // Not check(): its arguments are evaluated always, and numel() is called everywhere.
-      if (d < 0) fail("shape", "axis lengths must not be negative, got {}", str());
-      if (d == 0) {
-        zero = true;
-        continue;
-      }
-      if (__builtin_mul_overflow(n, d, &n)) fail("shape", "the number of elements of {} overflows 64 bits", str());
-    }
-    return zero ? 0 : n;
-  }
+  int64_t numel() const;
 
   /// "[2,3,4]"
-  std::string str() const {
-    std::string s = "[";
-    for (int i = 0; i < size_; ++i) {
-      if (i > 0) s += ',';
-      s += std::to_string((*this)[i]);
-    }
-    return s + "]";
-  }
+  std::string str() const;
 
  private:
   std::array<int64_t, kMaxDims> dims_{};
@@ -106,43 +75,24 @@ struct fmt::formatter<atlas::Shape> {
 namespace atlas::inline ATLAS_ABI {
 
 /// Row-major strides, in elements.
-inline Shape contiguous_strides(const Shape& shape) {
-  Shape s = shape;
-  int64_t step = 1;
-  for (int i = shape.size() - 1; i >= 0; --i) {
-    s[i] = step;
-    step *= std::max<int64_t>(shape[i], 1);
-  }
-  return s;
-}
+Shape contiguous_strides(const Shape& shape);
 
 /// Axis in [-n, n) -> [0, n). @throws Error naming `op` otherwise.
-inline int normalize_axis(int64_t axis, int n, std::string_view op) {
-  check(axis >= -n && axis < n, op, "axis {} is outside [-{}, {}) for {} axes", axis, n, n, n);
-  return static_cast<int>(axis < 0 ? axis + n : axis);
-}
+int normalize_axis(int64_t axis, int n, std::string_view op);
 
 namespace detail {
 /// The broadcast shape of a and b; `what_a` and `what_b`, which may have `behind` more axes, stand for them in the
 /// error.
-template <class A, class B>
-Shape broadcast(const Shape& a, const Shape& b, std::string_view op, const A& what_a, const B& what_b, int behind = 0) {
-  const int n = std::max(a.size(), b.size());
-  Shape out = Shape::filled(n, 1);
-  for (int i = 1; i <= n; ++i) {
-    const int64_t x = i <= a.size() ? a[a.size() - i] : 1, y = i <= b.size() ? b[b.size() - i] : 1;
-    check(x == y || x == 1 || y == 1, op, "{} and {} do not broadcast: axis -{} has lengths {} and {}", what_a, what_b,
-          i + behind, x, y);
-    out[n - i] = x == 1 ? y : x;
-  }
-  return out;
-}
+Shape broadcast(const Shape& a, const Shape& b, std::string_view op, const ErrorArg& what_a, const ErrorArg& what_b,
+                int behind = 0);
 }  // namespace detail
 
 /// NumPy broadcasting: lengths are aligned from the last axis, and a length of 1 stretches.
 /// @throws Error naming `op`, both shapes and the failing axis when the shapes do not fit.
-inline Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view op) {
-  return detail::broadcast(a, b, op, a, b);
-}
+Shape broadcast_shapes(const Shape& a, const Shape& b, std::string_view op);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/core/shape-inl.h"
+#endif

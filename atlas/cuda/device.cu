@@ -1,4 +1,6 @@
 // CUDA devices: which there are and what is wrong with them, the stream of each, raw memory, copies, waiting.
+#include <fmt/core.h>
+
 #include <atomic>
 #include <mutex>
 #include <string>

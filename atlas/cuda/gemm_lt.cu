@@ -3,6 +3,8 @@
 //
 // cuBLASLt thinks in columns: the row-major C = A B is its Cᵀ = Bᵀ Aᵀ, and a row-major matrix read as columns is
 // already the transposed one. So B comes first, and nothing is copied.
+#include <fmt/core.h>
+
 #include "atlas/cuda/gemm.cuh"
 
 #if ATLAS_CUDA_EMULATE

@@ -1,6 +1,8 @@
 // Bodies of cifar.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <cstring>
 #include <filesystem>
 

@@ -2,6 +2,8 @@
 // read from files are in mnist.h, cifar.h and image_folder.h, drawn ones in shapes.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <cstring>
 #include <memory>
 #include <string>

@@ -1,6 +1,8 @@
 // Bodies of image_folder.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,6 +1,7 @@
 // Body of inspect_image: walks the containers of JPEG, PNG and BMP files, never reading outside the bytes given.
 #pragma once
 
+#include <fmt/core.h>
 #include <zlib.h>
 
 #include <algorithm>

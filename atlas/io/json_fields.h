@@ -1,6 +1,8 @@
 // JsonFields: the fields of a flat JSON object, taken one by one into the members of a configuration.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>

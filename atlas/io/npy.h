@@ -1,6 +1,7 @@
 // .npy files, which NumPy and most numerical programs read: one array each (format 1.0).
 #pragma once
 
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <bit>

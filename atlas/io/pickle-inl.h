@@ -2,6 +2,8 @@
 // checkpoints use. What names mean is up to a derived class, which refuses all but a short list.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <cstdint>
 #include <deque>
 #include <functional>

@@ -1,6 +1,8 @@
 // AtlasConfig: the configuration of AtlasNet, and the pyramid of scales that follows from it.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <string>
 #include <vector>
 

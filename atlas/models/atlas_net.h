@@ -5,6 +5,8 @@
 // row-major order within an image, scale 0 the finest; AtlasPyramid says how an image is cut.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <optional>
 #include <string>
 #include <utility>

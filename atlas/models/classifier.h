@@ -1,6 +1,8 @@
 // Classifier: what training, evaluation and tools need to know about a model.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <string>
 #include <utility>
 #include <vector>

@@ -4,6 +4,8 @@
 // the names of the published parameters.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <array>
 #include <memory>
 #include <numeric>

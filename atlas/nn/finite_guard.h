@@ -1,6 +1,8 @@
 // FiniteGuard: finds the first module whose output is not finite.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <cmath>
 #include <string>
 #include <unordered_map>

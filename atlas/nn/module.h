@@ -1,6 +1,8 @@
 // Module: the base of every layer and model. It knows parameters, buffers and children by name, and no mathematics.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <functional>
 #include <initializer_list>
 #include <string>

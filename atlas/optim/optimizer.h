@@ -1,6 +1,8 @@
 // What all optimisers share: named parameters in groups, the learning rate, and a state that saves and loads.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <concepts>
 #include <cstdint>
 #include <set>

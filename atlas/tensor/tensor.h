@@ -185,33 +185,13 @@ struct Description {
 inline Description describe(const Tensor& t) { return {t}; }
 
 /// A fresh uninitialised contiguous tensor.
-inline Tensor empty(const Shape& shape, DType dtype = float32, Device device = default_device()) {
-  int64_t bytes = 0;
-  check(!__builtin_mul_overflow(shape.numel(), item_size(dtype), &bytes), "empty", "the size of {} overflows 64 bits",
-        shape);
-  auto impl = std::make_shared<TensorImpl>();
-  impl->storage = std::make_shared<Storage>(bytes, device);
-  impl->shape = shape;
-  impl->strides = contiguous_strides(shape);
-  impl->dtype = dtype;
-  return Tensor(std::move(impl));
-}
+Tensor empty(const Shape& shape, DType dtype = float32, Device device = default_device());
 /// A fresh uninitialised contiguous tensor with the shape, dtype and device of `like`.
-inline Tensor empty_like(const Tensor& like) { return empty(like.shape(), like.dtype(), like.device()); }
+Tensor empty_like(const Tensor& like);
 
 /// A view of the same storage with other shape, strides and offset (elements), outside the graph. Not bounds-checked:
 /// ops/shape.h has the checked, differentiable views.
-inline Tensor raw_view(const Tensor& t, const Shape& shape, const Shape& strides, int64_t offset) {
-  auto impl = std::make_shared<TensorImpl>();
-  impl->storage = t.impl().storage;
-  impl->shape = shape;
-  impl->strides = strides;
-  impl->offset = offset;
-  impl->dtype = t.dtype();
-  return Tensor(std::move(impl));
-}
-
-inline Tensor Tensor::detach() const { return raw_view(*this, shape(), strides(), offset()); }
+Tensor raw_view(const Tensor& t, const Shape& shape, const Shape& strides, int64_t offset);
 
 }  // namespace atlas::inline ATLAS_ABI
 
@@ -243,18 +223,10 @@ bool on_cuda(std::string_view op, const Tensor& first, const Tensors&... others)
 }
 
 /// Axis of x in [-n, n) -> [0, n). @throws Error naming `op` and x otherwise.
-inline int normalize_axis(int64_t axis, const Tensor& x, std::string_view op) {
-  check(x.defined(), op, "the operand is undefined");
-  const int n = x.dim();
-  check(n > 0, op, "{} has no axes, asked for axis {}", describe(x), axis);
-  check(axis >= -n && axis < n, op, "axis {} is outside [-{}, {}) of {}", axis, n, n, describe(x));
-  return static_cast<int>(axis < 0 ? axis + n : axis);
-}
+int normalize_axis(int64_t axis, const Tensor& x, std::string_view op);
 
 /// The shape that two operands broadcast to. @throws Error naming `op`, both operands and the failing axis.
-inline Shape broadcast_shapes(const Tensor& a, const Tensor& b, std::string_view op) {
-  return detail::broadcast(a.shape(), b.shape(), op, describe(a), describe(b));
-}
+Shape broadcast_shapes(const Tensor& a, const Tensor& b, std::string_view op);
 
 /// visit_float() of x's dtype, with x in the error.
 template <class F>
@@ -270,10 +242,7 @@ inline bool computes_as_float(const Tensor& x) {
   return x.dtype() == float32 || x.dtype() == float64 || (x.dtype() == bfloat16 && x.device().is_cuda());
 }
 /// @throws Error naming `op` unless it is so.
-inline void check_float(const Tensor& x, std::string_view op) {
-  check(x.defined(), op, "the operand is undefined");
-  check(computes_as_float(x), op, "needs float32 or float64, got {} (convert with .to(atlas::float32))", describe(x));
-}
+void check_float(const Tensor& x, std::string_view op);
 /// The type of statistics and states beside x: float32 for bfloat16, else x's own.
 inline DType statistics_dtype(const Tensor& x) { return x.dtype() == bfloat16 ? float32 : x.dtype(); }
 
@@ -287,3 +256,7 @@ decltype(auto) visit_number(const Tensor& x, std::string_view op, F&& f) {
 }
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/tensor/tensor-inl.h"
+#endif

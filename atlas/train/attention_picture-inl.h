@@ -1,6 +1,8 @@
 // Bodies of attention_picture.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <array>
 
 #include "atlas/data/canvas.h"

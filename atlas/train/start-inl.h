@@ -1,6 +1,8 @@
 // Bodies of start.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>

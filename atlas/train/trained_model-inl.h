@@ -1,6 +1,8 @@
 // Bodies of trained_model.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <charconv>
 #include <fstream>
 #include <nlohmann/json.hpp>

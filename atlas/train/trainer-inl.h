@@ -1,6 +1,8 @@
 // Bodies of trainer.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>

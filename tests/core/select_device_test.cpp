@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/core/cuda.h"
+
 using namespace atlas;
 
 namespace {

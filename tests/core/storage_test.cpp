@@ -6,6 +6,8 @@
 #include <thread>
 #include <vector>
 
+#include "atlas/core/caching.h"
+
 using namespace atlas;
 
 TEST_CASE("blocks are aligned, counted, and used again") {

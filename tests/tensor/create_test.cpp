@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "atlas/core/normal.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
 
