@@ -59,7 +59,7 @@ inline void direct_weight_gradient(const float* in, const float* dy, float* dw, 
 }  // namespace detail
 
 ATLAS_INLINE Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
-  if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0 || detail::use_eigen()) return {};
+  if (weight.dtype() != float32 || s.groups != 1 || weight.numel() == 0) return {};
   if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0) {
     Tensor u = empty({detail::WinogradFilters(s.in_channels, s.out_channels, (side + 2) * (side + 2)).size}, float32,
                      Device{});
@@ -95,7 +95,7 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
                                    epilogue, packed);
       if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0)
         return detail::winograd_convolve(in, w, out, s, side, false, epilogue, packed);
-      if (!s.pointwise() && s.groups == 1 && !detail::use_eigen())
+      if (!s.pointwise() && s.groups == 1)
         return detail::convolve_direct(in, w, out, s, epilogue, packed);
     }
     if (s.pointwise())
@@ -188,7 +188,7 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     // In float32 all threads read filters that were packed once: [phase][PackedPanels].
     float* packed = nullptr;
     if constexpr (std::is_same_v<T, float>) {
-      if (s.groups == 1 && !detail::use_eigen()) {
+      if (s.groups == 1) {
         int64_t size = 0;
         for (Phase& p : phases) {
           p.packed = size;
@@ -261,7 +261,7 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
     if constexpr (std::is_same_v<T, float>) {
       if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::weight_gradient); side > 0)
         return detail::winograd_weight_gradient(in, dout, dw, s, side);
-      if (s.groups == 1 && size >= int64_t{1} << 16 && !detail::use_eigen())
+      if (s.groups == 1 && size >= int64_t{1} << 16)
         return detail::direct_weight_gradient(in, dout, dw, s);
     }
     // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's

@@ -41,8 +41,9 @@ template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
                  const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
   if constexpr (std::is_same_v<T, float>)
-    if (!detail::use_eigen()) return detail::own_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-  detail::eigen_gemm<T>(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    detail::own_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  else
+    detail::eigen_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
 template <class T>
@@ -53,7 +54,7 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
   if constexpr (std::is_same_v<T, float>) {
     // Enough elements of C to share; otherwise slices of the depth are shared.
     const bool shared = items == 1 && k > 0 && m * n >= int64_t{1} << 16 && m > 64 && n > 64;
-    if (shared && !detail::use_eigen())
+    if (shared)
       return detail::gemm_shared(trans_a, trans_b, m, n, k, alpha, batch[0].a, lda, batch[0].b, ldb, beta, batch[0].c,
                                  ldc, epilogue);
   }
@@ -96,7 +97,7 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
 }
 
 ATLAS_INLINE Tensor packed_weight(const Tensor& weight) {
-  if (weight.dtype() != float32 || weight.numel() == 0 || detail::use_eigen()) return {};
+  if (weight.dtype() != float32 || weight.numel() == 0) return {};
   if (inference_precision() == bfloat16 && weight.strides()[1] == 1)
     return detail::bf16_packed(weight.data<float>(), weight.strides()[0], weight.size(0), weight.size(1));
   const detail::PackedPanels right(weight.size(0), weight.size(1));

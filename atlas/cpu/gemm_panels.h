@@ -3,8 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
 #include <type_traits>
 
 #include "atlas/core/parallel.h"
@@ -22,7 +20,7 @@ inline int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /// are packed, which the last-level cache holds.
 inline constexpr int64_t kGemmRows = 252, kGemmDepth = 384, kGemmColumns = 512, kGemmShared = int64_t{1} << 20;
 /// Workspace slots of a product, which may run inside a kernel that uses slots 0..5.
-inline constexpr int kSlotRows = 6, kSlotPartial = 7, kSlotPanels = 8, kSlotShared = 9;
+inline constexpr int kSlotRows = 6, kSlotPartial = 7, kSlotPanels = 8, kSlotShared = 9, kSlotTransposed = 10;
 
 /// `total` cut into equal pieces of at most about `longest`; all but the last are whole numbers of `unit`.
 struct Pieces {
@@ -33,14 +31,6 @@ struct Pieces {
     count = std::max<int64_t>(1, divide_up(total, length));
   }
 };
-
-inline bool use_eigen() {
-  static const bool eigen = [] {
-    const char* wanted = std::getenv("ATLAS_CPU_GEMM");
-    return wanted != nullptr && std::strcmp(wanted, "eigen") == 0;
-  }();
-  return eigen;
-}
 
 /// Rows whose distance is near a multiple of 4 KiB fall into the same few lines of the first-level cache.
 inline bool rows_collide(int64_t lda) {

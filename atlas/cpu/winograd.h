@@ -28,7 +28,7 @@ inline bool winograd_allowed() {
     const char* wanted = std::getenv("ATLAS_CPU_CONV");
     return wanted == nullptr || std::strcmp(wanted, "direct") != 0;
   }();
-  return allowed && !exact_convolution() && !use_eigen();
+  return allowed && !exact_convolution();
 }
 
 enum class WinogradUse : uint8_t { forward, input_gradient, weight_gradient };

@@ -1,6 +1,7 @@
 // Bodies of emulate.h: fibers and the scheduler of a block.
 #include "tests/cuda/emulate.h"
 
+#include <fmt/core.h>
 #include <sys/mman.h>
 
 #include <algorithm>
