@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <iostream>
+#include <set>
 
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
@@ -47,13 +48,14 @@ Statistics statistics(const Tensor& t) {
   return s;
 }
 
-void list(const atlas::StateDict& tensors) {
+void list(const atlas::StateDict& tensors, const std::set<std::string>& rounded) {
   size_t width = 4;
   for (const auto& [name, t] : tensors) width = std::max(width, name.size());
   fmt::print("{:<{}}  {:<18} {:<9} {:>11} {:>11} {:>11} {:>11}\n", "name", width, "shape", "type", "least", "most",
              "mean", "deviation");
   for (const auto& [name, t] : tensors) {
-    fmt::print("{:<{}}  {:<18} {:<9}", name, width, t.shape().str(), atlas::name(t.dtype()));
+    fmt::print("{:<{}}  {:<18} {:<9}", name, width, t.shape().str(),
+               rounded.contains(name) ? "uint64" : atlas::name(t.dtype()));
     const Statistics s = statistics(t);
     if (s.least <= s.most) fmt::print(" {:>11.4g} {:>11.4g} {:>11.4g} {:>11.4g}", s.least, s.most, s.mean, s.deviation);
     if (s.not_finite > 0) fmt::print("  {} elements are not finite", s.not_finite);
@@ -124,12 +126,13 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     atlas::check(show || !out.empty(), "convert", "name the file to write, or use --list");
-    auto loaded = atlas::io::load_state_dict(in, ema ? "ema" : weights);
+    std::set<std::string> rounded;  // uint64 beyond int64 can be shown, but not written
+    auto loaded = atlas::io::load_state_dict(in, ema ? "ema" : weights, show && out.empty() ? &rounded : nullptr);
     if (!model.empty()) fit(loaded.tensors, model, in);
     if (dtype != "keep")
       for (const atlas::DType t : {atlas::float32, atlas::float64, atlas::float16, atlas::bfloat16})
         if (dtype == atlas::name(t)) convert(loaded.tensors, t);
-    if (show) list(loaded.tensors);
+    if (show) list(loaded.tensors, rounded);
     if (!out.empty()) atlas::io::save_safetensors(out, loaded.tensors, {{"format", "pt"}});
     int64_t elements = 0, bytes = 0;
     for (const auto& [name, t] : loaded.tensors) {

@@ -138,10 +138,11 @@ inline Checkpoint load_checkpoint(const std::string& path) {
   check(c.epoch >= 0 && c.step >= 0, "checkpoint", "{}: counts epoch {} and step {}", path, c.epoch, c.step);
   const Tensor rng = detail::take(file.tensors, "rng", int64, {2}, path);
   c.generator = {std::bit_cast<uint64_t>(rng.at<int64_t>({0})), std::bit_cast<uint64_t>(rng.at<int64_t>({1}))};
-  for (const auto& [name, t] : file.tensors) {
+  for (const auto& entry : file.tensors) {  // no structured binding: clang below 16 cannot capture one
+    const std::string& name = entry.first;
     const auto into = [&](std::string_view prefix, StateDict& part) {
       const bool fits = name.rfind(prefix, 0) == 0;
-      if (fits) part[name.substr(prefix.size())] = t;
+      if (fits) part[name.substr(prefix.size())] = entry.second;
       return fits;
     };
     check(into("model.", c.model) || into("optim.", c.optimizer) || into("ema.", c.ema) || into("extra.", c.extra),

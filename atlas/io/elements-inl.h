@@ -1,6 +1,7 @@
 // Elements out of files: tensors that lie in a mapped file where they can, and conversions where no dtype fits.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -78,10 +79,20 @@ void convert_integers(Bytes from, Tensor& to) {
   });
 }
 
+inline uint64_t largest_unsigned(Bytes raw) {
+  uint64_t most = 0;
+  for (size_t i = 0; i + 8 <= raw.size(); i += 8) most = std::max(most, number_at<uint64_t>(raw, i));
+  return most;
+}
+inline bool beyond_int64(Bytes raw, const ElementType& type) {
+  return type.name == "uint64" && largest_unsigned(raw) > INT64_MAX;
+}
+
 /// Elements `raw` of a type as a tensor of `shape`, which has the complex axis already. It lies in the file that
-/// `owner` has mapped, if there is one, the type is plain and its alignment fits; otherwise it is a copy.
+/// `owner` has mapped, if there is one, the type is plain and its alignment fits; otherwise it is a copy. uint64 with
+/// numbers beyond int64 is an error, or with `rounded` float64.
 inline Tensor elements(Bytes raw, const ElementType& type, const Shape& shape,
-                       const std::shared_ptr<const MappedFile>& owner) {
+                       const std::shared_ptr<const MappedFile>& owner, bool rounded = false) {
   const bool aligned = reinterpret_cast<uintptr_t>(raw.data()) % static_cast<uintptr_t>(item_size(type.becomes)) == 0;
   if (type.plain() && owner != nullptr && aligned && !raw.empty())  // the mapping is private and may be written
   {
@@ -89,9 +100,12 @@ inline Tensor elements(Bytes raw, const ElementType& type, const Shape& shape,
     t.impl().storage->set_mapped_file();
     return t;
   }
-  Tensor t = empty(shape, type.becomes, Device{});
+  const bool large = rounded && beyond_int64(raw, type);
+  Tensor t = empty(shape, large ? float64 : type.becomes, Device{});
   if (t.numel() == 0) return t;
-  if (type.plain()) {
+  if (large) {
+    convert_each<uint64_t, double>(raw, t, [](uint64_t v) { return static_cast<double>(v); });
+  } else if (type.plain()) {
     std::memcpy(t.raw(), raw.data(), raw.size());
   } else if (type.name == "int32") {
     convert_integers<int32_t>(raw, t);

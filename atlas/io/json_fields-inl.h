@@ -9,6 +9,7 @@
 namespace atlas::inline ATLAS_ABI::io {
 
 ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) : what_(std::move(what)) {
+  check(text.find('\0') == text.npos, "config", "the configuration of {} has a NUL byte", what_);  // ends the parser
   nlohmann::json object;
   try {
     object = nlohmann::json::parse(text);

@@ -43,9 +43,10 @@ struct PickleValue {
   std::string text;   // of texts, bytes and globals; of storages: their key
   std::string dtype;  // of storages and tensors: "float32", ...; of globals: what they make
   std::vector<PickleValue*> items;
-  PickleValue* storage = nullptr;  // of tensors
-  Shape shape, strides;            // of tensors
-  int64_t offset = 0;              // of tensors, in elements; of storages that are views of another: likewise
+  PickleValue* storage = nullptr;            // of tensors
+  Shape shape, strides;                      // of tensors
+  int64_t offset = 0;                        // of tensors, in elements; of storages that are views of another: likewise
+  bool negative = false, conjugate = false;  // of tensors: their numbers are those of the storage, negated, conjugated
 
   bool is(Kind k) const { return kind == k; }
   bool is_map() const { return kind == Kind::dict || kind == Kind::object; }

@@ -121,17 +121,28 @@ class LegacyStorages final : public StorageSource {
 
 /// The elements of a storage as a flat tensor of the type they become.
 inline Tensor storage_tensor(const StorageSource& source, const PickleValue& storage, const ElementType& type,
-                             const std::shared_ptr<const MappedFile>& owner) {
+                             const std::shared_ptr<const MappedFile>& owner, bool rounded) {
   std::vector<std::byte> buffer;  // of a deflated storage, which then lies outside the file
   const Bytes raw = source.read(storage.text, storage.integer * element_type(storage.dtype)->size, buffer);
   const int64_t count = static_cast<int64_t>(raw.size()) / type.size;
   return elements(raw.first(static_cast<size_t>(count * type.size)), type, {type.complex ? 2 * count : count},
-                  buffer.empty() ? owner : nullptr);
+                  buffer.empty() ? owner : nullptr, rounded);
+}
+
+/// The numbers of a negated or conjugated view, of which `t` are those before: a copy with other signs. Conjugates are
+/// pairs.
+inline Tensor with_signs(const Tensor& t, bool negative, bool conjugate) {
+  Tensor y = copy_of(t);
+  const int64_t item = item_size(y.dtype());
+  auto* bytes = static_cast<unsigned char*>(y.raw());
+  for (int64_t i = 0; i < y.numel(); ++i)
+    if (negative != (conjugate && i % 2 == 1)) bytes[(i + 1) * item - 1] ^= 0x80;  // little-endian: the sign is last
+  return y;
 }
 
 /// Reads the storages of `wanted` on all threads, and makes the tensors.
 inline StateDict make_tensors(const StorageSource& source, const std::map<std::string, const PickleValue*>& wanted,
-                              const std::shared_ptr<const MappedFile>& owner) {
+                              const std::shared_ptr<const MappedFile>& owner, std::set<std::string>* rounded) {
   std::map<std::pair<std::string, std::string>, Tensor> storages;  // by key and by the type they are read as
   for (const auto& [name, v] : wanted) storages[{v->storage->text, v->dtype}];
   std::vector<std::pair<const PickleValue*, Tensor*>> jobs;
@@ -141,7 +152,7 @@ inline StateDict make_tensors(const StorageSource& source, const std::map<std::s
   parallel_for(static_cast<int64_t>(jobs.size()), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const auto& [v, t] = jobs[static_cast<size_t>(i)];
-      *t = storage_tensor(source, *v->storage, *element_type(v->dtype), owner);
+      *t = storage_tensor(source, *v->storage, *element_type(v->dtype), owner, rounded != nullptr);
     }
   });
   StateDict dict;
@@ -155,26 +166,55 @@ inline StateDict make_tensors(const StorageSource& source, const std::map<std::s
       strides.push_back(1);
       offset *= 2;
     }
-    dict.emplace(name, raw_view(storages[{v->storage->text, v->dtype}], shape, strides, offset));
+    const Tensor view = raw_view(storages[{v->storage->text, v->dtype}], shape, strides, offset);
+    if (view.dtype() != type.becomes) rounded->insert(name);
+    dict.emplace(name, v->negative || v->conjugate ? with_signs(view, v->negative, v->conjugate) : view);
   }
   return dict;
 }
 
-/// The tensors of a dictionary, of dictionaries in it as "outer.inner"; everything else goes to `skipped`.
-inline void list_tensors(const PickleValue& dict, const std::string& prefix, int depth,
-                         std::map<std::string, const PickleValue*>& tensors, std::vector<std::string>& skipped,
-                         int64_t& visits) {
+/// What list_tensors() finds in a file.
+struct TensorList {
+  std::string file;
+  std::map<std::string, const PickleValue*> tensors;
+  std::vector<std::string> skipped;
+  int64_t visits = 0;
+};
+
+/// The tensors of a dictionary, of dictionaries in it as "outer.inner"; everything else goes to `skipped`. Names are
+/// made of texts and whole numbers. No tensor is lost to another of the same name, or to a key that makes no name.
+inline void list_tensors(const PickleValue& dict, const std::string& prefix, int depth, TensorList& list) {
   using Kind = PickleValue::Kind;
+  constexpr const char* op = "pytorch";
+  const auto named = [](const PickleValue& key) { return key.is(Kind::text) || key.is(Kind::integer); };
+  const auto part = [](const PickleValue& key) { return key.is(Kind::text) ? key.text : std::to_string(key.integer); };
+  std::map<std::pair<Kind, std::string>, size_t> last;  // the last assignment of a key counts
+  for (size_t i = 0; i + 1 < dict.items.size(); i += 2)
+    if (const PickleValue& key = *dict.items[i]; named(key)) last[{key.kind, part(key)}] = i;
   for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
-    if (++visits > 1'000'000) return;  // dictionaries that contain each other
+    check(++list.visits <= 1'000'000 && list.tensors.size() <= 100'000, op,
+          "{}: its dictionaries hold too many entries, or each other", list.file);
     const PickleValue &key = *dict.items[i], &value = *dict.items[i + 1];
-    const std::string name = prefix + (key.is(Kind::text) ? key.text : std::to_string(key.integer));
+    const bool map = value.is_map() && depth < 4 && !value.items.empty();
+    if (!named(key)) {
+      TensorList inside{list.file, {}, {}, list.visits};
+      if (map) list_tensors(value, "", depth + 1, inside);
+      check(!value.is(Kind::tensor) && inside.tensors.empty(), op,
+            "{}: a tensor in '{}' has a key that makes no name (names are made of texts and whole numbers)", list.file,
+            escaped(prefix));
+      list.visits = inside.visits;
+      list.skipped.push_back(prefix + "(an entry without a name)");
+      continue;
+    }
+    if (last.at({key.kind, part(key)}) != i) continue;
+    const std::string name = prefix + part(key);
+    check(is_utf8(name), op, "{}: the name '{}' is not UTF-8", list.file, escaped(name));
     if (value.is(Kind::tensor)) {
-      tensors[name] = &value;
-    } else if (value.is_map() && depth < 4 && !value.items.empty() && tensors.size() < 100'000) {
-      list_tensors(value, name + ".", depth + 1, tensors, skipped, visits);
-    } else if (skipped.size() < 1000) {
-      skipped.push_back(name);
+      check(list.tensors.emplace(name, &value).second, op, "{}: two tensors have the name '{}'", list.file, name);
+    } else if (map) {
+      list_tensors(value, name + ".", depth + 1, list);
+    } else if (list.skipped.size() < 1000) {
+      list.skipped.push_back(name);
     }
   }
 }
@@ -224,7 +264,7 @@ inline std::pair<const PickleValue*, std::string> find_weights(const PickleValue
 
 /// `owner` has mapped the bytes, or is null.
 inline PytorchFile read_pytorch(Bytes bytes, const std::string& name, const std::string& which,
-                                const std::shared_ptr<const MappedFile>& owner) {
+                                const std::shared_ptr<const MappedFile>& owner, std::set<std::string>* rounded) {
   static constexpr unsigned char kMagic[] = {0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19};
   std::unique_ptr<TorchUnpickler> unpickler;
   std::unique_ptr<StorageSource> source;
@@ -247,24 +287,25 @@ inline PytorchFile read_pytorch(Bytes bytes, const std::string& name, const std:
   PytorchFile file;
   const auto [dict, found_in] = find_weights(root, which, name);
   file.found_in = found_in;
-  std::map<std::string, const PickleValue*> wanted;
-  int64_t visits = 0;
-  list_tensors(*dict, "", 0, wanted, file.skipped, visits);
-  check(!wanted.empty(), "pytorch", "{}: '{}' holds no tensors", name, found_in);
-  file.tensors = make_tensors(*source, wanted, owner);
+  TensorList list{name, {}, {}, 0};
+  list_tensors(*dict, "", 0, list);
+  check(!list.tensors.empty(), "pytorch", "{}: '{}' holds no tensors", name, found_in);
+  file.tensors = make_tensors(*source, list.tensors, owner, rounded);
+  file.skipped = std::move(list.skipped);
   return file;
 }
 
 }  // namespace detail
 
 ATLAS_INLINE PytorchFile parse_pytorch(std::span<const std::byte> bytes, const std::string& name,
-                                       const std::string& which) {
-  return detail::read_pytorch(bytes, name, which, nullptr);
+                                       const std::string& which, std::set<std::string>* rounded) {
+  return detail::read_pytorch(bytes, name, which, nullptr, rounded);
 }
 
-ATLAS_INLINE PytorchFile load_pytorch(const std::string& path, const std::string& which) {
+ATLAS_INLINE PytorchFile load_pytorch(const std::string& path, const std::string& which,
+                                      std::set<std::string>* rounded) {
   const auto file = std::make_shared<const MappedFile>(path, "pytorch");
-  return detail::read_pytorch(file->bytes(), path, which, file);
+  return detail::read_pytorch(file->bytes(), path, which, file, rounded);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::io

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,11 +27,17 @@ struct PytorchFile {
 /// the mapped file where they can (see MappedFile), and writing to them does not reach it.
 /// @param which  the key of the dictionary that holds the weights ("ema" finds any of the usual names of averaged
 ///               weights); "" looks for `state_dict`, `model`, `model_state_dict`, the top level, then averaged weights
+/// Negated and conjugated views, which PyTorch stores as what they are views of, are worked out.
+/// @param rounded  where given, tensors of uint64 with numbers beyond int64 are no error: they become float64, rounded
+///                 (to look at, not to keep), and their names are added to this
 /// @throws Error naming the file, and the entry or byte, for damaged files, refused names, TorchScript archives,
-///         big-endian files and files without tensors.
-PytorchFile load_pytorch(const std::string& path, const std::string& which = "");
+///         big-endian files and files without tensors; for tensors whose keys make no name (neither text in UTF-8 nor a
+///         whole number) or the same name as another's, and for metadata of unknown meaning.
+PytorchFile load_pytorch(const std::string& path, const std::string& which = "",
+                         std::set<std::string>* rounded = nullptr);
 /// The same from memory; `name` stands for the file in messages.
-PytorchFile parse_pytorch(std::span<const std::byte> bytes, const std::string& name, const std::string& which = "");
+PytorchFile parse_pytorch(std::span<const std::byte> bytes, const std::string& name, const std::string& which = "",
+                          std::set<std::string>* rounded = nullptr);
 
 }  // namespace atlas::inline ATLAS_ABI::io
 

@@ -131,6 +131,10 @@ inline nlohmann::json parse_header(std::string_view text, const std::string& pat
             value.get_ref<const std::string&>());
     return true;
   };
+  // The format wants '{' at once, and padding with spaces alone. The parser would skip a byte-order mark and stop at a
+  // NUL.
+  check(text.empty() || text.front() != '\xef', "safetensors",
+        "{}: the header starts with a byte-order mark, it must start with '{{'", path);
   nlohmann::json header;
   try {
     header = nlohmann::json::parse(text, watch);
@@ -138,6 +142,9 @@ inline nlohmann::json parse_header(std::string_view text, const std::string& pat
     fail("safetensors", "{}: the header is not JSON: {}", path, json_reason(e.what()));
   }
   check(header.is_object(), "safetensors", "{}: the header is not a JSON object", path);
+  const size_t end = text.find_last_not_of(' ');
+  check(text.front() == '{' && text[end] == '}' && text.find('\0') == text.npos, "safetensors",
+        "{}: the header must start with '{{' and be padded with spaces alone", path);
   return header;
 }
 
@@ -149,7 +156,8 @@ inline std::string_view type_name(DType dtype) {
 
 /// `owner` has mapped the bytes, or is null.
 inline SafetensorsFile read_safetensors(Bytes bytes, const std::string& path,
-                                        const std::shared_ptr<const MappedFile>& owner) {
+                                        const std::shared_ptr<const MappedFile>& owner,
+                                        std::set<std::string>* rounded) {
   constexpr const char* op = "safetensors";
   const uint64_t size = bytes.size();
   check(size >= 8, op, "{} is no safetensors file: it has {} bytes, a header length alone takes 8", path, size);
@@ -188,20 +196,27 @@ inline SafetensorsFile read_safetensors(Bytes bytes, const std::string& path,
   for (const Entry& e : entries) {
     Shape shape = e.shape;
     if (e.type->complex) shape.push_back(2);
-    result.tensors[e.name] = elements(bytes.subspan(data_at + e.begin, e.end - e.begin), *e.type, shape, owner);
+    const Bytes raw = bytes.subspan(data_at + e.begin, e.end - e.begin);
+    if (beyond_int64(raw, *e.type)) {
+      check(rounded != nullptr, op, "{}: tensor '{}' of U64 has numbers beyond int64, as which it is read, up to {}",
+            path, e.name, largest_unsigned(raw));
+      rounded->insert(e.name);
+    }
+    result.tensors[e.name] = elements(raw, *e.type, shape, owner, rounded != nullptr);
   }
   return result;
 }
 
 }  // namespace detail
 
-ATLAS_INLINE SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name) {
-  return detail::read_safetensors(bytes, name, nullptr);
+ATLAS_INLINE SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
+                                               std::set<std::string>* rounded) {
+  return detail::read_safetensors(bytes, name, nullptr, rounded);
 }
 
-ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path) {
+ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path, std::set<std::string>* rounded) {
   const auto file = std::make_shared<const MappedFile>(path, "safetensors");
-  return detail::read_safetensors(file->bytes(), path, file);
+  return detail::read_safetensors(file->bytes(), path, file, rounded);
 }
 
 ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,

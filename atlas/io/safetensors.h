@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 
@@ -22,12 +23,15 @@ struct SafetensorsFile {
 /// (E4M3, E5M2, E8M0) float32, and C64 float32 [..., 2]. Tensors that keep their type, and whose data starts at a
 /// multiple of their element size, lie in the mapped file (see MappedFile), which lives as long as they do: nothing is
 /// read before it is used, and writing to them does not reach the file.
+/// @param rounded  where given, tensors of U64 with numbers beyond int64 are no error: they become float64, rounded (to
+///                 look at, not to keep), and their names are added to this
 /// @throws Error naming the file and the entry, offset or length for a file that is missing, truncated or of another
 ///         format; for lengths that do not agree with the file (found before memory is asked for), tensors that overlap
 ///         or leave gaps, bytes after the last tensor, names that occur twice, and types without a counterpart here.
-SafetensorsFile load_safetensors(const std::string& path);
+SafetensorsFile load_safetensors(const std::string& path, std::set<std::string>* rounded = nullptr);
 /// The same from memory, copied; `name` stands for the file in messages.
-SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
+SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::string& name,
+                                  std::set<std::string>* rounded = nullptr);
 
 /// Writes a safetensors file under a temporary name in the same folder, flushes it to the disk and renames it: `path`
 /// holds the old content or the new one, whatever happens.

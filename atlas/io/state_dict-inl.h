@@ -13,7 +13,8 @@
 
 namespace atlas::inline ATLAS_ABI::io {
 
-ATLAS_INLINE LoadedWeights load_state_dict(const std::string& path, const std::string& which) {
+ATLAS_INLINE LoadedWeights load_state_dict(const std::string& path, const std::string& which,
+                                           std::set<std::string>* rounded) {
   unsigned char start[9] = {};
   {
     check(!std::filesystem::is_directory(path), "weights", "{} is a folder", path);
@@ -26,7 +27,7 @@ ATLAS_INLINE LoadedWeights load_state_dict(const std::string& path, const std::s
   if (std::memcmp(start, "PK\3\4", 4) == 0 || start[0] == 0x80) {
     // A safetensors header of 128 or of 0x04034b50 bytes starts like that, too, but goes on with '{'.
     if (start[8] != '{' || (start[5] | start[6] | start[7]) != 0) {
-      PytorchFile file = load_pytorch(path, which);
+      PytorchFile file = load_pytorch(path, which, rounded);
       return {std::move(file.tensors), "PyTorch", std::move(file.found_in), std::move(file.skipped)};
     }
   }
@@ -36,7 +37,7 @@ ATLAS_INLINE LoadedWeights load_state_dict(const std::string& path, const std::s
         "{} is neither a safetensors nor a PyTorch file (by its first bytes; a text, a web page or a Git LFS pointer?)",
         path);
   check(which.empty(), "weights", "{} is a safetensors file, which has no dictionary '{}' to choose", path, which);
-  weights.tensors = load_safetensors(path).tensors;
+  weights.tensors = load_safetensors(path, rounded).tensors;
   weights.format = "safetensors";
   return weights;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,8 +22,11 @@ struct LoadedWeights {
 /// Reads the weights of a safetensors or PyTorch file (.safetensors, .pth, .pt, .pth.tar, .ckpt; the name does not
 /// matter).
 /// @param which  PyTorch files: the dictionary that holds them, see load_pytorch(); safetensors files have only one
+/// @param rounded  as of load_safetensors() and load_pytorch(): takes the names of rounded tensors, which are errors
+///                 without it
 /// @throws Error naming the file when it is missing, damaged or of another format.
-LoadedWeights load_state_dict(const std::string& path, const std::string& which = "");
+LoadedWeights load_state_dict(const std::string& path, const std::string& which = "",
+                              std::set<std::string>* rounded = nullptr);
 
 /// Weights with their names fitted to a model's.
 struct FittedWeights {

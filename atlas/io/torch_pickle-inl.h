@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "atlas/io/pickle-inl.h"
+#include "atlas/io/utf8.h"
 
 namespace atlas::inline ATLAS_ABI::io::detail {
 
@@ -76,7 +77,7 @@ class TorchUnpickler final : public Unpickler {
         {"__builtin__", "complex", "object"},
         {"builtins", "bytearray", "object"},
         {"__builtin__", "bytearray", "object"},
-        {"_codecs", "encode", "first"},
+        {"_codecs", "encode", "bytes"},
         {"copyreg", "_reconstructor", "object"},
         {"copy_reg", "_reconstructor", "object"},
         {"numpy", "dtype", "object"},
@@ -123,6 +124,10 @@ class TorchUnpickler final : public Unpickler {
       need(!args->items.empty(), "{} needs an argument", f->text);
       return args->items[0];
     }
+    if (role == "bytes") {  // (text, encoding)
+      need(!args->items.empty() && args->items[0]->is(Kind::text), "{} needs a text", f->text);
+      return string(Kind::bytes, args->items[0]->text);
+    }
     if (role == "call") {  // (function, class, its arguments, attributes)
       need(args->items.size() == 4 && args->items[0]->is(Kind::global) && args->items[0]->dtype == "tensor",
            "{} does not rebuild a tensor", f->text);
@@ -166,7 +171,22 @@ class TorchUnpickler final : public Unpickler {
     return v;
   }
 
-  /// (storage, offset, shape, strides, ...[, dtype]).
+  /// {"neg": true, "conj": true}: lazy views, whose storages hold the numbers before negation and conjugation.
+  void metadata(Value* v, const Value* given) const {
+    if (given->is(Kind::none)) return;
+    need(given->is(Kind::dict), "a tensor whose metadata is no dictionary");
+    for (size_t i = 0; i + 1 < given->items.size(); i += 2) {
+      const Value *key = given->items[i], *on = given->items[i + 1];
+      const bool known = key->is(Kind::text) && (key->text == "neg" || key->text == "conj") && on->is(Kind::boolean);
+      need(known, "a tensor with the metadata '{}', whose meaning is unknown", escaped(key->text));
+      (key->text == "neg" ? v->negative : v->conjugate) = on->integer != 0;
+    }
+    const ElementType* type = element_type(v->dtype);
+    need(!v->conjugate || type->complex, "a conjugated tensor of {}, which is no complex type", v->dtype);
+    need(!v->negative || is_floating(type->becomes), "a negated view of {} (save its clone instead)", v->dtype);
+  }
+
+  /// (storage, offset, shape, strides, requires_grad, hooks, ...[dtype, ][metadata]).
   Value* tensor(const std::vector<Value*>& a, bool typed) {
     need(a.size() >= 4 && a[0]->is(Kind::storage) && a[1]->is(Kind::integer) && a[1]->integer >= 0 &&
              a[2]->is(Kind::tuple) && a[3]->is(Kind::tuple) && a[2]->items.size() == a[3]->items.size(),
@@ -178,6 +198,9 @@ class TorchUnpickler final : public Unpickler {
       need(a.size() >= 7 && a[6]->is(Kind::global) && a[6]->dtype == "dtype", "a tensor without a known dtype");
       v->dtype = a[6]->text;
     }
+    const size_t plain = typed ? 7 : 6;  // arguments that every tensor has
+    need(a.size() <= plain + 1, "a tensor with {} arguments, of which only {} are known", a.size(), plain + 1);
+    if (a.size() > plain) metadata(v, a[plain]);
     const int64_t item = element_type(v->dtype)->size, held = element_type(a[0]->dtype)->size;
     need(a[2]->items.size() < static_cast<size_t>(kMaxDims), "a tensor of {} axes ({} can be read)", a[2]->items.size(),
          kMaxDims - 1);

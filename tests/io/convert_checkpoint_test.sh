@@ -33,6 +33,12 @@ expect 0 'written' "$checkpoints/views_and_shared_storage.pth" "$work/views"
 expect 0 'safetensors file: ' "$work/plain" "$work/again"
 for file in engine legacy views again; do same plain "$file"; done
 
+# uint64 beyond int64: shown, but not written as another number.
+printf '\x48\0\0\0\0\0\0\0%-72s\xff\xff\xff\xff\xff\xff\xff\xff' \
+  '{"big":{"dtype":"U64","shape":[1],"data_offsets":[0,8]}}' >"$work/uint64"
+expect 0 'uint64      1.845e+19' "$work/uint64" --list
+expect 2 "tensor 'big' of U64 has numbers beyond int64" "$work/uint64" "$work/uint64.out"
+
 # Types there and back, the averaged weights, lists.
 expect 0 'written' "$checkpoints/half.pth" "$work/half"
 expect 0 'written' "$work/half" "$work/half32" --dtype float32

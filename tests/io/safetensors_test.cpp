@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <set>
 #include <string>
 
 #include "atlas/ops/shape.h"
@@ -126,6 +127,10 @@ TEST_CASE("types without a counterpart are converted") {
   large[large.size() - 9] = '\xff';
   CHECK(message([&] { io::parse_safetensors(std::as_bytes(std::span(large)), "x"); }).find("18446744073709551615") !=
         std::string::npos);
+  std::set<std::string> rounded;  // to look at
+  const Tensor d = io::parse_safetensors(std::as_bytes(std::span(large)), "x", &rounded).tensors.at("d");
+  CHECK(d.item<double>() == 0x1p64);
+  CHECK(rounded == std::set<std::string>{"d"});
 }
 
 TEST_CASE("tensors lie in the mapped file: it may go, and is never written") {
@@ -176,6 +181,11 @@ TEST_CASE("a file that lies is refused with the reason") {
       {bytes_of(uint64_t{1} << 40, "{}", 0), "declares a header of"},
       {bytes_of(3, "{}", 0), "declares a header of 3 bytes and has 2"},
       {with("not json", 0), "the header is not JSON"},
+      {with("\xef\xbb\xbf{}", 0), "the header starts with a byte-order mark"},
+      {with(" {}", 0), "must start with '{' and be padded with spaces alone"},
+      {with(std::string("{}\0\0\0", 5), 0), "must start with '{' and be padded with spaces alone"},
+      {with(std::string("{}\0}", 4), 0), "must start with '{' and be padded with spaces alone"},
+      {with("{}\n\t ", 0), "must start with '{' and be padded with spaces alone"},
       {with("[1]", 0), "not a JSON object"},
       {with(std::string(50000, '['), 0), "the header is not JSON"},
       {with("{\"t\":3}", 0), "tensor 't': expected an object with dtype, shape and data_offsets"},
