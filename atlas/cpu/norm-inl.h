@@ -64,10 +64,10 @@ void add_rows(int64_t begin, int64_t end, int64_t channels, A* __restrict sum, c
 /// parameters.
 template <bool kAdd, class T>
 void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, const T* __restrict w, int64_t channels,
-                             T mean, T rstd, T mean_g, T mean_gx, T* __restrict dw, T* __restrict db,
+                             T mean, T rest, T rstd, T mean_g, T mean_gx, T* __restrict dw, T* __restrict db,
                              T* __restrict dx) {
   for (int64_t i = 0; i < channels; ++i) {
-    const T d = dy[i], xhat = (x[i] - mean) * rstd;
+    const T d = dy[i], xhat = (x[i] - mean - rest) * rstd;
     dw[i] += d * xhat;
     db[i] += d;
     const T part = rstd * (d * w[i] - mean_g - xhat * mean_gx);
@@ -92,6 +92,18 @@ void with_activation(Activation activation, const F& run) {
   }
 }
 
+/// Per channel: a = rstd weight, and b = bias - rest a, with which (x - mean) a + b = (x - mean - rest) a + bias.
+template <class T>
+void fold(const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Tensor& bias, T* a, T* b) {
+  const int64_t channels = rstd.numel();
+  const T *s = rstd.data<T>(), *w = weight.data<T>(), *given = bias.data<T>();
+  const T* rest = mean.numel() > channels ? mean.data<T>() + channels : nullptr;
+  for (int64_t c = 0; c < channels; ++c) {
+    a[c] = s[c] * w[c];
+    b[c] = rest != nullptr ? given[c] - rest[c] * a[c] : given[c];
+  }
+}
+
 /// y = f((x - mean) scale + bias) for one row of channels; like layer_norm_row_backward() a function for its pointers.
 template <class F, class T>
 void normalise_row(F f, const T* __restrict x, const T* __restrict mean, const T* __restrict scale,
@@ -108,6 +120,8 @@ void activation_row(F f, const T* __restrict x, const T* __restrict mean, const 
 
 }  // namespace norm_detail
 
+// A mean in T is off by up to half of its last digit, which is much when the deviations from it are small. Those are
+// therefore taken in two steps, x - mean - rest, where rest is the mean of x - mean: no offset costs digits.
 ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
                                      Tensor& mean, Tensor& rstd) {
   const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
@@ -122,9 +136,13 @@ ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, cons
         const T* xr = xp + r * channels;
         T* __restrict yr = yp + r * channels;
         const T m = scale * row_sum<T>(channels, [&](int64_t i) { return xr[i]; });
-        const T var = scale * row_sum<T>(channels, [&](int64_t i) { return (xr[i] - m) * (xr[i] - m); });
+        const auto [sum, squares] = row_sum2<T>(channels, [&](int64_t i) {
+          const T d = xr[i] - m;
+          return std::array<T, 2>{d, d * d};
+        });
+        const T rest = scale * sum, var = std::max(T(0), scale * squares - rest * rest);
         const T s = T(1) / std::sqrt(var + static_cast<T>(eps));
-        for (int64_t i = 0; i < channels; ++i) yr[i] = (xr[i] - m) * s * w[i] + b[i];
+        for (int64_t i = 0; i < channels; ++i) yr[i] = (xr[i] - m - rest) * s * w[i] + b[i];
         mp[r] = m;
         rp[r] = s;
       }
@@ -155,14 +173,15 @@ ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, con
         const T *xr = xp + r * channels, *dyr = dyp + r * channels;
         T* dxr = dxp + r * channels;
         const T m = mp[r], s = rp[r];
+        const T rest = scale * row_sum<T>(channels, [&](int64_t i) { return xr[i] - m; });
         const auto [sum_g, sum_gx] = row_sum2<T>(channels, [&](int64_t i) {
           const T g = dyr[i] * w[i];
-          return std::array<T, 2>{g, g * ((xr[i] - m) * s)};
+          return std::array<T, 2>{g, g * ((xr[i] - m - rest) * s)};
         });
         const T mean_g = scale * sum_g, mean_gx = scale * sum_gx;
         const auto row =
             add ? norm_detail::layer_norm_row_backward<true, T> : norm_detail::layer_norm_row_backward<false, T>;
-        row(xr, dyr, w, channels, m, s, mean_g, mean_gx, dw, db, dxr);
+        row(xr, dyr, w, channels, m, rest, s, mean_g, mean_gx, dw, db, dxr);
       }
     });
     norm_detail::combine(partial, pieces, channels, dweight.data<T>(), dbias.data<T>());
@@ -173,41 +192,46 @@ ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, con
 //   n = na + nb, delta = mb - ma, m = ma + delta nb / n, M2 = M2a + M2b + delta^2 na nb / n
 // (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
-  const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t channels = var.numel(), rows = norm_detail::rows_of(x, channels);
   const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
   const int64_t pieces = (rows + grain - 1) / grain;
   visit_float(x.dtype(), "batch_norm", [&](auto tag) {
     using T = decltype(tag);
     const T* xp = x.data<T>();
     double* partial = workspace<double>(pieces * 2 * channels);
-    const auto merge = [channels](double* __restrict m, double* __restrict m2, int64_t na, const auto* mb,
-                                  const auto* m2b, int64_t nb) {
+    const auto merge = [channels](double* __restrict m, double* __restrict m2, int64_t na, const double* mb,
+                                  const double* m2b, int64_t nb) {
       const double weight_b = static_cast<double>(nb) / static_cast<double>(na + nb);
       const double cross = weight_b * static_cast<double>(na);
       for (int64_t c = 0; c < channels; ++c) {
-        const double delta = static_cast<double>(mb[c]) - m[c];
+        const double delta = mb[c] - m[c];
         m[c] += delta * weight_b;
-        m2[c] += static_cast<double>(m2b[c]) + delta * delta * cross;
+        m2[c] += m2b[c] + delta * delta * cross;
       }
     };
     parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
       double* m = partial + begin / grain * 2 * channels;
       std::fill(m, m + 2 * channels, 0.0);
-      T* __restrict block_mean = workspace<T>(2 * channels, 1);
-      T* __restrict block_m2 = block_mean + channels;
-      double* __restrict block_sum = workspace<double>(channels, 2);
+      T* __restrict near_mean = workspace<T>(2 * channels, 1);
+      T* __restrict squares = near_mean + channels;
+      double* __restrict block_mean = workspace<double>(2 * channels, 2);
+      double* __restrict block_m2 = block_mean + channels;
       for (int64_t r0 = begin; r0 < end; r0 += block) {
         const int64_t r1 = std::min(end, r0 + block);
-        std::fill(block_sum, block_sum + channels, 0.0);
-        std::fill(block_m2, block_m2 + channels, T(0));
-        norm_detail::add_rows(r0, r1, channels, block_sum,
+        std::fill(block_mean, block_mean + channels, 0.0);
+        std::fill(squares, squares + channels, T(0));
+        norm_detail::add_rows(r0, r1, channels, block_mean,
                               [=](int64_t r, int64_t c) { return static_cast<double>(xp[r * channels + c]); });
-        const double scale = 1.0 / static_cast<double>(r1 - r0);
-        for (int64_t c = 0; c < channels; ++c) block_mean[c] = static_cast<T>(block_sum[c] * scale);
-        norm_detail::add_rows(r0, r1, channels, block_m2, [=](int64_t r, int64_t c) {
-          const T d = xp[r * channels + c] - block_mean[c];
+        const double count = static_cast<double>(r1 - r0), scale = 1.0 / count;
+        for (int64_t c = 0; c < channels; ++c) near_mean[c] = static_cast<T>(block_mean[c] *= scale);
+        norm_detail::add_rows(r0, r1, channels, squares, [=](int64_t r, int64_t c) {
+          const T d = xp[r * channels + c] - near_mean[c];
           return d * d;
         });
+        for (int64_t c = 0; c < channels; ++c) {
+          const double off = static_cast<double>(near_mean[c]) - block_mean[c];
+          block_m2[c] = std::max(0.0, static_cast<double>(squares[c]) - count * off * off);
+        }
         merge(m, m + channels, r0 - begin, block_mean, block_m2, r1 - r0);
       }
     });
@@ -216,8 +240,10 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
       merge(partial, partial + channels, p * grain, other, other + channels, std::min(grain, rows - p * grain));
     }
     T *mp = mean.data<T>(), *vp = var.data<T>();
+    const bool with_rest = mean.numel() > channels;
     for (int64_t c = 0; c < channels; ++c) {
       mp[c] = static_cast<T>(partial[c]);
+      if (with_rest) mp[channels + c] = static_cast<T>(partial[c] - static_cast<double>(mp[c]));
       vp[c] = static_cast<T>(partial[channels + c] / static_cast<double>(rows));
     }
   });
@@ -225,15 +251,13 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
 
 ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                      const Tensor& bias, Activation activation, Tensor& y) {
-  const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t channels = rstd.numel(), rows = norm_detail::rows_of(x, channels);
   norm_detail::with_activation(activation, [&](auto f) {
     visit_float(x.dtype(), "batch_norm", [&](auto tag) {
       using T = decltype(tag);
-      const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>();
-      T* yp = y.data<T>();
-      const T* b = bias.data<T>();
-      T* scale = workspace<T>(channels);
-      for (int64_t c = 0; c < channels; ++c) scale[c] = s[c] * w[c];
+      const T *xp = x.data<T>(), *m = mean.data<T>();
+      T *yp = y.data<T>(), *scale = workspace<T>(2 * channels), *b = scale + channels;
+      norm_detail::fold(mean, rstd, weight, bias, scale, b);
       parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r)
           norm_detail::normalise_row(f, xp + r * channels, m, scale, b, channels, yp + r * channels);
@@ -249,22 +273,22 @@ ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const 
 ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                       const Tensor& bias, Activation activation, const Tensor& dy,
                                       bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
-  const int64_t channels = mean.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t channels = rstd.numel(), rows = norm_detail::rows_of(x, channels);
   const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
   const int64_t pieces = (rows + grain - 1) / grain;
   norm_detail::with_activation(activation, [&](auto f) {
     visit_float(x.dtype(), "batch_norm", [&](auto tag) {
       using T = decltype(tag);
-      const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *w = weight.data<T>(), *dyp = dy.data<T>();
-      const T* b = bias.data<T>();
+      const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *dyp = dy.data<T>();
+      const T* rest = mean.numel() > channels ? m + channels : nullptr;
       T *dxp = dx.data<T>(), *dw = dweight.data<T>(), *db = dbias.data<T>();
       constexpr bool kPlain = std::is_same_v<decltype(f), functors::Identity>;
       const T* dzp = kPlain ? dyp : dxp;
       double* partial = workspace<double>(pieces * 2 * channels);
       // dx = a (dz - <dz>) + k (x - mean), per channel.
-      T* a = workspace<T>(3 * channels, 1);
-      T *k = a + channels, *mean_dz = k + channels;
-      for (int64_t c = 0; c < channels; ++c) a[c] = w[c] * s[c];
+      T* a = workspace<T>(4 * channels, 1);
+      T *k = a + channels, *mean_dz = k + channels, *b = mean_dz + channels;
+      norm_detail::fold(mean, rstd, weight, bias, a, b);
       parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
         double* total = partial + begin / grain * 2 * channels;
         std::fill(total, total + 2 * channels, 0.0);
@@ -288,11 +312,14 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
       norm_detail::combine(partial, pieces, channels, dw, db);
       const T share = batch_statistics && rows > 0 ? T(1) / static_cast<T>(rows) : T(0);
       for (int64_t c = 0; c < channels; ++c) {
-        dw[c] *= s[c];
-        k[c] = -a[c] * s[c] * dw[c] * share;
         double total_dz = 0;
         for (int64_t p = 0; p < pieces; ++p) total_dz += partial[(2 * p + 1) * channels + c];
         mean_dz[c] = batch_statistics && rows > 0 ? static_cast<T>(total_dz / static_cast<double>(rows)) : T(0);
+        if (rest != nullptr) dw[c] -= rest[c] * static_cast<T>(total_dz);
+        dw[c] *= s[c];
+        k[c] = -a[c] * s[c] * dw[c] * share;
+        if (rest != nullptr)
+          mean_dz[c] -= s[c] * dw[c] * share * rest[c];  // k (x - mean - rest) = k (x - mean) - k rest
       }
       parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r) {

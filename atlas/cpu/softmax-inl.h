@@ -20,8 +20,9 @@ template <class T>
 void forward_row(const T* x, int64_t n, bool logarithm, T* __restrict y) {
   const T top = row_max(n, x);
   if (logarithm) {
-    const T shift = top + math::log(row_sum<T>(n, [&](int64_t i) { return math::exp(x[i] - top); }));
-    for (int64_t i = 0; i < n; ++i) y[i] = x[i] - shift;
+    // Not x - (top + log_sum): large logits would lose the digits of the logarithm.
+    const T log_sum = math::log(row_sum<T>(n, [&](int64_t i) { return math::exp(x[i] - top); }));
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] - top - log_sum;
     return;
   }
   const T total = row_sum<T>(n, [&](int64_t i) { return y[i] = math::exp(x[i] - top); });
@@ -48,9 +49,9 @@ void forward_columns(const T* x, int64_t n, int64_t stride, int64_t width, bool 
     for (int64_t c = 0; c < width; ++c) top[c] = x[i * stride + c] > top[c] ? x[i * stride + c] : top[c];
   for (int64_t i = 0; i < n; ++i) exponentials(x + i * stride, top, width, total, y + i * stride);
   if (logarithm) {
-    for (int64_t c = 0; c < width; ++c) top[c] += math::log(total[c]);
+    for (int64_t c = 0; c < width; ++c) total[c] = math::log(total[c]);
     for (int64_t i = 0; i < n; ++i)
-      for (int64_t c = 0; c < width; ++c) y[i * stride + c] = x[i * stride + c] - top[c];
+      for (int64_t c = 0; c < width; ++c) y[i * stride + c] = x[i * stride + c] - top[c] - total[c];
   } else {
     for (int64_t c = 0; c < width; ++c) total[c] = T(1) / total[c];
     for (int64_t i = 0; i < n; ++i)
@@ -64,8 +65,9 @@ void backward_row(const T* y, const T* dy, int64_t n, bool logarithm, T* __restr
     const T total = row_sum<T>(n, [&](int64_t i) { return dy[i]; });
     for (int64_t i = 0; i < n; ++i) dx[i] = dy[i] - math::exp(y[i]) * total;
   } else {
-    const T total = row_sum<T>(n, [&](int64_t i) { return dy[i] * y[i]; });
-    for (int64_t i = 0; i < n; ++i) dx[i] = y[i] * (dy[i] - total);
+    const T shift = dy[0];
+    const T total = row_sum<T>(n, [&](int64_t i) { return (dy[i] - shift) * y[i]; });
+    for (int64_t i = 0; i < n; ++i) dx[i] = y[i] * (dy[i] - shift - total);
   }
 }
 
@@ -75,11 +77,11 @@ void backward_columns(const T* y, const T* dy, int64_t n, int64_t stride, int64_
   T total[kTile] = {};
   for (int64_t i = 0; i < n; ++i)
     for (int64_t c = 0; c < width; ++c)
-      total[c] += logarithm ? dy[i * stride + c] : dy[i * stride + c] * y[i * stride + c];
+      total[c] += logarithm ? dy[i * stride + c] : (dy[i * stride + c] - dy[c]) * y[i * stride + c];
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t c = 0; c < width; ++c) {
       const int64_t at = i * stride + c;
-      dx[at] = logarithm ? dy[at] - math::exp(y[at]) * total[c] : y[at] * (dy[at] - total[c]);
+      dx[at] = logarithm ? dy[at] - math::exp(y[at]) * total[c] : y[at] * (dy[at] - dy[c] - total[c]);
     }
   }
 }
@@ -120,7 +122,8 @@ ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool lo
   });
 }
 
-// softmax: dy_i / dx_j = y_i (delta_ij - y_j), so dx = y (dy - sum dy y).
+// softmax: dy_i / dx_j = y_i (delta_ij - y_j), so dx = y (dy - sum dy y). As the y add up to 1, dy may be counted from
+// its first element, so that what all of dy has in common costs no digits.
 // log_softmax: dy_i / dx_j = delta_ij - exp(y_j), so dx = dy - exp(y) sum dy.
 ATLAS_INLINE void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm,
                                    Tensor& dx) {

@@ -51,7 +51,8 @@ __global__ void statistics_kernel(View<const T> x, int64_t rows, int64_t channel
 // (sum M_p + n_p (m_p - m)^2) / n.
 template <class A>
 __global__ void merge_statistics_kernel(View<const double> partial, int64_t pieces, int64_t rows,
-                                        int64_t rows_per_block, int64_t channels, View<A> mean, View<A> var) {
+                                        int64_t rows_per_block, int64_t channels, bool with_rest, View<A> mean,
+                                        View<A> var) {
   __shared__ double strands[2][8][kWarp];
   const int64_t c = int64_t{blockIdx.x} * kWarp + threadIdx.x, end = c < channels ? pieces : 0;
   const auto count = [&](int64_t p) { return static_cast<double>(min(rows_per_block, rows - p * rows_per_block)); };
@@ -74,38 +75,49 @@ __global__ void merge_statistics_kernel(View<const double> partial, int64_t piec
   const double v = of_strands(1, squares);
   if (threadIdx.y == 0 && c < channels) {
     mean[c] = static_cast<A>(m);
+    if (with_rest) mean[channels + c] = static_cast<A>(m - static_cast<double>(mean[c]));
     var[c] = static_cast<A>(v);
   }
 }
 
-/// What is done to an image, per channel: z = (x - mean) rstd weight + bias, then y = activation(z).
+/// What is done to an image, per channel: z = (x - mean) rstd weight + bias, then y = activation(z). `rest`, where
+/// there is one, is what the type of mean lost of it, and is subtracted too.
 template <class T>
 struct Normalization {
   View<const Compute<T>> mean, rstd;
+  bool with_rest;
   Vector<T> weight, bias;
   Activation activation;
 
   Normalization(const Tensor& m, const Tensor& r, const Tensor& w, const Tensor& b, Activation f)
-      : mean(view<const Compute<T>>(m)), rstd(view<const Compute<T>>(r)), weight(w), bias(b), activation(f) {}
+      : mean(view<const Compute<T>>(m)),
+        rstd(view<const Compute<T>>(r)),
+        with_rest(m.numel() > r.numel()),
+        weight(w),
+        bias(b),
+        activation(f) {}
 };
 
 /// The same for N channels of a thread, in registers.
 template <class T, int N>
 struct ChannelNormalization {
   using A = Compute<T>;
-  A mean[N], scale[N], bias[N];
+  A mean[N], rest[N] = {}, scale[N], bias[N];
   Activation activation;
 
-  __device__ ChannelNormalization(const Normalization<T>& from, int64_t c) : activation(from.activation) {
+  __device__ ChannelNormalization(const Normalization<T>& from, int64_t c, int64_t channels)
+      : activation(from.activation) {
     A w[N];
     load_values<N>(from.mean, c, mean);
+    if (from.with_rest) load_values<N>(from.mean, channels + c, rest);
     load_values<N>(from.rstd, c, scale);
     from.weight.get(c, w);
     from.bias.get(c, bias);
 #pragma unroll
     for (int j = 0; j < N; ++j) scale[j] *= w[j];
   }
-  __device__ A before_activation(int j, A x) const { return (x - mean[j]) * scale[j] + bias[j]; }
+  __device__ A deviation(int j, A x) const { return x - mean[j] - rest[j]; }
+  __device__ A before_activation(int j, A x) const { return deviation(j, x) * scale[j] + bias[j]; }
   __device__ A value(int j, A x) const {
     const A z = before_activation(j, x);
     return activation == Activation::none ? z : activate(activation, z);
@@ -123,7 +135,7 @@ __global__ void normalize_kernel(View<const T> x, Normalization<T> norm, int64_t
   const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
   if (c >= channels) return;
   const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
-  const ChannelNormalization<T, N> at(norm, c);
+  const ChannelNormalization<T, N> at(norm, c, channels);
 #pragma unroll 4
   for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
     A v[N];
@@ -145,7 +157,7 @@ __global__ void backward_sums_kernel(View<const T> x, Normalization<T> norm, Vie
   const bool inside = c < channels;
   double sums[2 * N] = {};
   if (inside) {
-    const ChannelNormalization<T, N> at(norm, c);
+    const ChannelNormalization<T, N> at(norm, c, channels);
 #pragma unroll 4
     for (int64_t r = begin + threadIdx.y; r < end; r += blockDim.y) {
       A v[N], d[N];
@@ -154,7 +166,7 @@ __global__ void backward_sums_kernel(View<const T> x, Normalization<T> norm, Vie
 #pragma unroll
       for (int j = 0; j < N; ++j) {
         const A dz = at.gradient(j, v[j], d[j]);
-        sums[j] += static_cast<double>(dz * (v[j] - at.mean[j]));
+        sums[j] += static_cast<double>(dz * at.deviation(j, v[j]));
         sums[N + j] += static_cast<double>(dz);
       }
     }
@@ -197,7 +209,7 @@ __global__ void backward_kernel(View<const T> x, Normalization<T> norm, View<con
   const int64_t c = (int64_t{blockIdx.y} * blockDim.x + threadIdx.x) * N;
   if (c >= channels) return;
   const int64_t begin = blockIdx.x * rows_per_block, end = min(rows, begin + rows_per_block);
-  const ChannelNormalization<T, N> at(norm, c);
+  const ChannelNormalization<T, N> at(norm, c, channels);
   A k[N], mean_dz[N];
   load_values<N>(factors, c, k);
   load_values<N>(factors, channels + c, mean_dz);
@@ -210,7 +222,7 @@ __global__ void backward_kernel(View<const T> x, Normalization<T> norm, View<con
     load_values<N>(dy, r * channels + c, d);
 #pragma unroll
     for (int j = 0; j < N; ++j)
-      d[j] = at.scale[j] * (at.gradient(j, v[j], d[j]) - mean_dz[j]) + k[j] * (v[j] - at.mean[j]);
+      d[j] = at.scale[j] * (at.gradient(j, v[j], d[j]) - mean_dz[j]) + k[j] * at.deviation(j, v[j]);
     store_values<N>(dx, r * channels + c, d);
   }
 }
@@ -220,7 +232,7 @@ int64_t rows_of(const Tensor& x, int64_t channels) { return channels == 0 ? 0 : 
 }  // namespace
 
 void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
-  const int64_t channels = mean.numel(), rows = rows_of(x, channels);
+  const int64_t channels = var.numel(), rows = rows_of(x, channels);
   if (rows == 0) return;
   visit_cuda_float(x, "batch_norm", [&](auto tag) {
     using T = decltype(tag);
@@ -236,14 +248,14 @@ void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
       launch({x.device(), "batch_norm statistics", dim3(static_cast<unsigned>((channels + kWarp - 1) / kWarp)),
               dim3(kWarp, 8)},
              merge_statistics_kernel<A>, View<const double>(partial, size), pieces, rows, tiles.rows_per_block,
-             channels, view<A>(mean), view<A>(var));
+             channels, mean.numel() > channels, view<A>(mean), view<A>(var));
     });
   });
 }
 
 void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                         const Tensor& bias, Activation activation, Tensor& y) {
-  const int64_t channels = mean.numel(), rows = rows_of(x, channels);
+  const int64_t channels = rstd.numel(), rows = rows_of(x, channels);
   if (rows == 0) return;
   visit_cuda_float(x, "batch_norm", [&](auto tag) {
     using T = decltype(tag);
@@ -261,7 +273,7 @@ void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd,
 void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                          const Tensor& bias, Activation activation, const Tensor& dy, bool batch_statistics, Tensor& dx,
                          Tensor& dweight, Tensor& dbias) {
-  const int64_t channels = mean.numel(), rows = rows_of(x, channels);
+  const int64_t channels = rstd.numel(), rows = rows_of(x, channels);
   if (channels == 0) return;
   const char* op = "batch_norm backward";
   visit_cuda_float(x, "batch_norm", [&](auto tag) {

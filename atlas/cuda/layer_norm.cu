@@ -1,5 +1,5 @@
 // Layer norm on CUDA. A row lies in the registers of a team of threads: lanes of a warp, or a block for wide rows, so
-// that memory is read once; deviations are taken from the mean (two passes over registers).
+// that memory is read once; deviations are taken in two steps, x - mean - rest, as on the CPU (cpu/norm-inl.h).
 #include "atlas/cuda/rows.cuh"
 #include "atlas/kernels/norm.h"
 
@@ -25,6 +25,13 @@ __device__ void load_row(const View<const T>& x, int64_t row, bool present, int 
   }
 }
 
+/// 1 / sqrt(var + eps), from the mean square and the mean, `rest`, of deviations from nearly the mean.
+template <class A>
+__device__ A inverse_deviation(A mean_square, A rest, A eps) {
+  const A var = mean_square - rest * rest;
+  return A(1) / std::sqrt((var > A(0) ? var : A(0)) + eps);
+}
+
 template <class T, int N, int K>
 __global__ void layer_norm_kernel(View<const T> x, Vector<T> weight, Vector<T> bias, Compute<T> eps, int64_t rows,
                                   int channels, Team team, View<T> y, View<Compute<T>> mean, View<Compute<T>> rstd) {
@@ -40,14 +47,18 @@ __global__ void layer_norm_kernel(View<const T> x, Vector<T> weight, Vector<T> b
     for (int j = 0; j < N; ++j) sum += v[k][j];
   }
   const A scale = A(1) / static_cast<A>(channels), m = team.sum(sum) * scale;
-  A squares = 0;
+  A deviations = 0, squares = 0;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
     const bool inside = (k * team.size + team.rank()) * N < channels;
 #pragma unroll
-    for (int j = 0; j < N; ++j) squares += inside ? (v[k][j] - m) * (v[k][j] - m) : A(0);
+    for (int j = 0; j < N; ++j) {
+      v[k][j] = inside ? v[k][j] - m : A(0);
+      deviations += v[k][j];
+      squares += v[k][j] * v[k][j];
+    }
   }
-  const A s = A(1) / std::sqrt(team.sum(squares) * scale + eps);
+  const A rest = team.sum(deviations) * scale, s = inverse_deviation(team.sum(squares) * scale, rest, eps);
   if (!present) return;
 #pragma unroll
   for (int k = 0; k < K; ++k) {
@@ -57,7 +68,7 @@ __global__ void layer_norm_kernel(View<const T> x, Vector<T> weight, Vector<T> b
       weight.get(c, w);
       bias.get(c, b);
 #pragma unroll
-      for (int j = 0; j < N; ++j) v[k][j] = (v[k][j] - m) * s * w[j] + b[j];
+      for (int j = 0; j < N; ++j) v[k][j] = (v[k][j] - rest) * s * w[j] + b[j];
       store_values<N>(y, row * channels + c, v[k]);
     }
   }
@@ -85,7 +96,17 @@ __global__ void __launch_bounds__(kWidest)
     load_row<N, K, T>(x, row, present, channels, team, xhat);
     load_row<N, K, T>(dy, row, present, channels, team, d);
     const A m = present ? mean[row] : A(0), s = present ? rstd[row] : A(0);
-    A sum_g = 0, sum_gx = 0;
+    A deviations = 0, sum_g = 0, sum_gx = 0;
+#pragma unroll
+    for (int k = 0; k < K; ++k) {
+      const bool inside = (k * team.size + team.rank()) * N < channels;
+#pragma unroll
+      for (int j = 0; j < N; ++j) {
+        xhat[k][j] = inside ? xhat[k][j] - m : A(0);
+        deviations += xhat[k][j];
+      }
+    }
+    const A rest = team.sum(deviations) * scale;
 #pragma unroll
     for (int k = 0; k < K; ++k) {
       const int c = (k * team.size + team.rank()) * N;
@@ -94,7 +115,7 @@ __global__ void __launch_bounds__(kWidest)
         weight.get(c, w);
 #pragma unroll
         for (int j = 0; j < N; ++j) {
-          xhat[k][j] = (xhat[k][j] - m) * s;
+          xhat[k][j] = (xhat[k][j] - rest) * s;
           dw[k][j] += d[k][j] * xhat[k][j];
           db[k][j] += d[k][j];
           d[k][j] *= w[j];
@@ -145,13 +166,17 @@ __global__ void layer_norm_wide_kernel(View<const T> x, Vector<T> weight, Vector
   using A = Compute<T>;
   const int64_t row = blockIdx.x, at = row * channels;
   const A scale = A(1) / static_cast<A>(channels);
-  A sum = 0, squares = 0;
+  A sum = 0, deviations = 0, squares = 0;
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) sum += load(x[at + c]);
   const A m = block_sum(sum) * scale;
-  for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) squares += (load(x[at + c]) - m) * (load(x[at + c]) - m);
-  const A s = A(1) / std::sqrt(block_sum(squares) * scale + eps);
+  for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) {
+    const A d = load(x[at + c]) - m;
+    deviations += d;
+    squares += d * d;
+  }
+  const A rest = block_sum(deviations) * scale, s = inverse_deviation(block_sum(squares) * scale, rest, eps);
   for (int64_t c = threadIdx.x; c < channels; c += blockDim.x)
-    y[at + c] = store<T>((load(x[at + c]) - m) * s * weight[c] + bias[c]);
+    y[at + c] = store<T>((load(x[at + c]) - m - rest) * s * weight[c] + bias[c]);
   if (threadIdx.x == 0) {
     mean[row] = m;
     rstd[row] = s;
@@ -170,9 +195,11 @@ __global__ void layer_norm_wide_backward_kernel(View<const T> x, Vector<T> weigh
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const int64_t at = row * channels;
     const A m = mean[row], s = rstd[row];
-    A sum_g = 0, sum_gx = 0;
+    A deviations = 0, sum_g = 0, sum_gx = 0;
+    for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) deviations += load(x[at + c]) - m;
+    const A rest = block_sum(deviations) * scale;
     for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) {
-      const A d = load(dy[at + c]), xhat = (load(x[at + c]) - m) * s, g = d * weight[c];
+      const A d = load(dy[at + c]), xhat = (load(x[at + c]) - m - rest) * s, g = d * weight[c];
       sum_g += g;
       sum_gx += g * xhat;
       partial[out + c] += d * xhat;
@@ -180,7 +207,7 @@ __global__ void layer_norm_wide_backward_kernel(View<const T> x, Vector<T> weigh
     }
     const A mean_g = block_sum(sum_g) * scale, mean_gx = block_sum(sum_gx) * scale;
     for (int64_t c = threadIdx.x; c < channels; c += blockDim.x) {
-      const A xhat = (load(x[at + c]) - m) * s;
+      const A xhat = (load(x[at + c]) - m - rest) * s;
       dx[at + c] = store<T>(s * (load(dy[at + c]) * weight[c] - mean_g - xhat * mean_gx));
     }
   }

@@ -24,8 +24,9 @@ __global__ void softmax_rows_kernel(View<const T> x, int64_t rows, int64_t n, bo
   for (int64_t i = team.rank(); i < end; i += team.size) sum += math::exp(load(x[at + i]) - top);
   sum = team.sum(sum);
   if (logarithm) {
-    const A shift = top + math::log(sum);
-    for (int64_t i = team.rank(); i < end; i += team.size) y[at + i] = store<T>(load(x[at + i]) - shift);
+    // Not x - (top + log_sum): large logits would lose the digits of the logarithm.
+    const A log_sum = math::log(sum);
+    for (int64_t i = team.rank(); i < end; i += team.size) y[at + i] = store<T>(load(x[at + i]) - top - log_sum);
   } else {
     const A scale = A(1) / sum;
     for (int64_t i = team.rank(); i < end; i += team.size)
@@ -33,14 +34,15 @@ __global__ void softmax_rows_kernel(View<const T> x, int64_t rows, int64_t n, bo
   }
 }
 
-// softmax: dx = y (dy - sum dy y); log_softmax: dx = dy - exp(y) sum dy.
+// softmax: dx = y (dy - sum dy y); log_softmax: dx = dy - exp(y) sum dy. As the y of a softmax add up to 1, its dy is
+// counted from the row's first one, `shift`, so that what all of dy has in common costs no digits.
 template <class T>
-__device__ Compute<T> gradient_term(bool logarithm, Compute<T> y, Compute<T> dy) {
-  return logarithm ? dy : dy * y;
+__device__ Compute<T> gradient_term(bool logarithm, Compute<T> y, Compute<T> dy, Compute<T> shift) {
+  return logarithm ? dy : (dy - shift) * y;
 }
 template <class T>
-__device__ Compute<T> gradient(bool logarithm, Compute<T> y, Compute<T> dy, Compute<T> sum) {
-  return logarithm ? dy - math::exp(y) * sum : y * (dy - sum);
+__device__ Compute<T> gradient(bool logarithm, Compute<T> y, Compute<T> dy, Compute<T> shift, Compute<T> sum) {
+  return logarithm ? dy - math::exp(y) * sum : y * (dy - shift - sum);
 }
 
 template <class T>
@@ -48,12 +50,13 @@ __global__ void softmax_rows_backward_kernel(View<const T> y, View<const T> dy, 
                                              Team team, View<T> dx) {
   const int64_t row = int64_t{blockIdx.x} * team.rows() + team.row(), at = row * n;
   const int64_t end = row < rows ? n : 0;
+  const Compute<T> shift = end > 0 ? load(dy[at]) : Compute<T>(0);
   Compute<T> sum = 0;
   for (int64_t i = team.rank(); i < end; i += team.size)
-    sum += gradient_term<T>(logarithm, load(y[at + i]), load(dy[at + i]));
+    sum += gradient_term<T>(logarithm, load(y[at + i]), load(dy[at + i]), shift);
   sum = team.sum(sum);
   for (int64_t i = team.rank(); i < end; i += team.size)
-    dx[at + i] = store<T>(gradient<T>(logarithm, load(y[at + i]), load(dy[at + i]), sum));
+    dx[at + i] = store<T>(gradient<T>(logarithm, load(y[at + i]), load(dy[at + i]), shift, sum));
 }
 
 template <class T>
@@ -68,10 +71,10 @@ __global__ void softmax_columns_kernel(View<const T> x, int64_t n, int64_t inner
       top = v > top ? v : top;
     }
     for (int64_t i = 0; i < n; ++i) sum += math::exp(load(x[at + i * inner]) - top);
-    const A shift = top + math::log(sum), scale = A(1) / sum;
+    const A log_sum = math::log(sum), scale = A(1) / sum;
     for (int64_t i = 0; i < n; ++i) {
-      const A v = load(x[at + i * inner]);
-      y[at + i * inner] = store<T>(logarithm ? v - shift : math::exp(v - top) * scale);
+      const A v = load(x[at + i * inner]) - top;
+      y[at + i * inner] = store<T>(logarithm ? v - log_sum : math::exp(v) * scale);
     }
   }
 }
@@ -81,11 +84,13 @@ __global__ void softmax_columns_backward_kernel(View<const T> y, View<const T> d
                                                 int64_t columns, bool logarithm, View<T> dx) {
   for (int64_t column = global_thread(); column < columns; column += global_threads()) {
     const int64_t at = column / inner * n * inner + column % inner;
+    const Compute<T> shift = load(dy[at]);
     Compute<T> sum = 0;
     for (int64_t i = 0; i < n; ++i)
-      sum += gradient_term<T>(logarithm, load(y[at + i * inner]), load(dy[at + i * inner]));
+      sum += gradient_term<T>(logarithm, load(y[at + i * inner]), load(dy[at + i * inner]), shift);
     for (int64_t i = 0; i < n; ++i)
-      dx[at + i * inner] = store<T>(gradient<T>(logarithm, load(y[at + i * inner]), load(dy[at + i * inner]), sum));
+      dx[at + i * inner] =
+          store<T>(gradient<T>(logarithm, load(y[at + i * inner]), load(dy[at + i * inner]), shift, sum));
   }
 }
 

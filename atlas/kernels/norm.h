@@ -8,7 +8,8 @@
 namespace atlas::inline ATLAS_ABI {
 
 // Shapes: x, dy, y, dx [rows, C]; weight, bias, dweight, dbias [C]; one float dtype, all contiguous, outputs
-// overwritten. Layer norm: mean, rstd [rows]. Batch norm: mean, var, rstd [C].
+// overwritten. Layer norm: mean, rstd [rows]. Batch norm: var, rstd [C]; mean [C], or [2, C] with what the type of the
+// first row lost of the means in the second.
 namespace cpu {
 void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y, Tensor& mean,
                         Tensor& rstd);

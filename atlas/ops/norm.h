@@ -125,13 +125,15 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
     check(count > 1, "batch_norm",
           "expected more than 1 value per channel when training, got {} (use a larger batch or image, or eval())",
           describe(x));
-    mean = empty({channels}, statistics, x.device());
-    var = empty_like(mean);
+    mean = empty({2, channels}, statistics, x.device());  // and what its type loses of it
+    var = empty({channels}, statistics, x.device());
     kernels::batch_norm_statistics(rows, mean, var);
     if (training && has_running && !is_recomputing()) {
       const NoGrad off;
       const double n = static_cast<double>(count);
-      Tensor(running_mean).mul_(1 - momentum).add_(detail::copy_as(mean, running_mean.dtype()), momentum);
+      Tensor(running_mean)
+          .mul_(1 - momentum)
+          .add_(detail::copy_as(raw_view(mean, {channels}, {1}, 0), running_mean.dtype()), momentum);
       Tensor(running_var).mul_(1 - momentum).add_(detail::copy_as(var, running_var.dtype()), momentum * n / (n - 1));
     }
   } else {

@@ -51,10 +51,14 @@ Tensor extreme(F f, const char* op, const Tensor& x, const Shape& axes, bool kee
   });
 }
 
-/// x minus its mean over the axes, outside the graph.
+/// x minus its mean over the axes, outside the graph. Twice: the mean as a number of x's type is off by up to half of
+/// its last digit, which is much when x lies close around a large mean.
 inline Tensor centered(const Tensor& x, const AxisMask& mask) {
   const double scale = 1.0 / static_cast<double>(reduced_count(x.shape(), mask));
-  return binary(functors::Sub{}, "var", x, raw_sum(x, mask, reduced_shape(x.shape(), mask, true), scale));
+  Tensor y = x;
+  for (int i = 0; i < 2; ++i)
+    y = binary(functors::Sub{}, "var", y, raw_sum(y, mask, reduced_shape(x.shape(), mask, true), scale));
+  return y;
 }
 
 }  // namespace detail

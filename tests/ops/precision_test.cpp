@@ -1,0 +1,105 @@
+// float32 against float64 on the same numbers: what an offset of all inputs costs, and what is promised where a true
+// gradient vanishes.
+#include <doctest/doctest.h>
+
+#include "atlas/ops/attention.h"
+#include "atlas/ops/loss.h"
+#include "atlas/ops/norm.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/shape.h"
+#include "atlas/ops/softmax.h"
+#include "atlas/tensor/create.h"
+#include "tests/ops/formula_input.h"
+
+using namespace atlas;
+using namespace test;
+
+namespace {
+
+/// Largest difference of the op's result and gradients in float32 from those in float64, on float32 inputs.
+double float32_error(const Op& op, const std::vector<Tensor>& inputs) {
+  std::vector<Tensor> wide;
+  for (const Tensor& t : inputs) {
+    wide.push_back(empty(t.shape(), is_floating(t.dtype()) ? float64 : t.dtype(), t.device()));
+    copy_elements(wide.back(), t);
+  }
+  const auto got = with_gradients(op, inputs), expected = with_gradients(op, wide);
+  double worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, difference(got[i], expected[i]));
+  return worst;
+}
+
+/// Normal values around `offset`.
+Tensor around(double offset, const Shape& shape, uint64_t seed) { return (random(shape, seed) + offset).to(float32); }
+
+}  // namespace
+
+TEST_CASE("precision: an offset of all inputs costs float32 no digits") {
+  for (const double offset : {0.0, 1e4, 1e5, -1e5, 1e6}) {
+    CAPTURE(offset);
+    for (const Shape& s : {Shape{6, 10}, Shape{3, 1000}, Shape{70, 9}, Shape{2, 5, 80}}) {
+      CAPTURE(s.str());
+      const Tensor x = around(offset, s, 1), w = random({s.back()}, 2, float32), b = random({s.back()}, 3, float32);
+      for (int axis = 0; axis < s.size(); ++axis) {
+        CAPTURE(axis);
+        CHECK(float32_error([&](const auto& in) { return log_softmax(in[0], axis); }, {x}) < 4e-6);
+        CHECK(float32_error([&](const auto& in) { return softmax(in[0], axis); }, {x}) < 2e-6);
+        CHECK(float32_error([&](const auto& in) { return var(in[0], {axis}); }, {x}) < 4e-6);
+        // The gradient of a softmax does not change when the same number is added to all of dy.
+        CHECK(float32_error([&](const auto& in) { return mul(softmax(in[0], axis), in[1]); },
+                            {random(s, 4, float32), x.detach()}) <
+              (offset == 0 ? 4e-6 : 4e-6 * std::abs(offset)));  // times dy, of which y is a gradient
+      }
+      CHECK(float32_error([](const auto& in) { return layer_norm(in[0], in[1], in[2]); }, {x, w, b}) < 1e-5);
+      CHECK(float32_error([](const auto& in) { return batch_norm(in[0], in[1], in[2], {}, {}, true); }, {x, w, b}) <
+            1e-5);
+      CHECK(
+          float32_error(
+              [](const auto& in) { return batch_norm(in[0], in[1], in[2], {}, {}, true, 0.1, 1e-5, Activation::silu); },
+              {x, w, b}) < 1e-5);
+      if (s.size() == 2) {
+        const Tensor labels = empty({s[0]}, int64).fill_(0);
+        CHECK(float32_error([&](const auto& in) { return cross_entropy(in[0], labels, 0.1); }, {x}) < 4e-6);
+      }
+    }
+  }
+}
+
+TEST_CASE("precision: what all of dy has in common costs the gradient of a softmax no digits") {
+  for (const int axis : {0, 1}) {
+    Tensor x = random({40, 50}, 1, float32).set_requires_grad();
+    Tensor wide = x.detach().to(float64).set_requires_grad();
+    const Tensor dy = around(1e4, {40, 50}, 2);
+    const Tensor dx = grad({softmax(x, axis)}, {x}, {dy})[0];
+    CHECK(difference(dx, grad({softmax(wide, axis)}, {wide}, {dy.to(float64)})[0]) < 1e-6);
+  }
+}
+
+// A gradient is a sum of terms. What is promised (atlas/README.md) is a part of the largest of them, not of their sum:
+// where the true gradient vanishes, their rounding is all there is.
+TEST_CASE("precision: where a true gradient vanishes, rounding of its terms is left and no more") {
+  for (const DType dtype : {float32, float64}) {
+    CAPTURE(name(dtype));
+    const double unit = dtype == float32 ? 0x1p-24 : 0x1p-53;
+    for (const Shape& s : {Shape{9, 1}, Shape{9, 2}, Shape{40, 7}, Shape{4, 1000}}) {
+      CAPTURE(s.str());
+      const auto vanishes = [&](const Op& op, double terms, const Tensor& dy) {
+        const Tensor x = random(s, 1, dtype).set_requires_grad();
+        for (const double v : to_vector<double>(grad({op({x})}, {x}, {dy})[0].to(float64)))
+          CHECK(std::abs(v) <= 8 * unit * terms);
+      };
+      const Tensor constant = full(s, 0.7, dtype), any = random(s, 2, dtype), w = full({s[1]}, 1.3, dtype);
+      const double rstd = 1 / std::sqrt(1e-5);  // the largest there is
+      // All of dy weight is the same, and the norm takes its mean away.
+      vanishes([&](const auto& in) { return layer_norm(in[0], w, {}); }, rstd * 0.7 * 1.3, constant);
+      vanishes([&](const auto& in) { return batch_norm(in[0], w, {}, {}, {}, true); }, rstd * 0.7 * 1.3, constant);
+      vanishes([](const auto& in) { return softmax(in[0]); }, 0.7, constant);
+      if (s[1] > 1) continue;
+      // One channel is its own mean, and alone has all the probability.
+      vanishes([&](const auto& in) { return layer_norm(in[0], w, {}); }, rstd * 4 * 1.3, any);
+      vanishes([](const auto& in) { return softmax(in[0]); }, 4, any);
+      vanishes([](const auto& in) { return log_softmax(in[0]); }, 4, any);
+      vanishes([](const auto& in) { return var(in[0], {1}, true, false); }, 4, any);
+    }
+  }
+}
