@@ -3,10 +3,15 @@
 
 #include <fmt/core.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #include "atlas/core/caching.h"
+#include "atlas/core/shape.h"
 #include "atlas/core/storage.h"
 
 // The address sanitizer sees only whole blocks of the system unless it is told which bytes of them are in use.
@@ -35,6 +40,30 @@ ATLAS_INLINE std::string bytes_text(int64_t bytes) {
   return fmt::format("{:.2f} {}", value, unit);
 }
 
+ATLAS_INLINE int64_t memory_limit() {
+  int64_t limit = std::numeric_limits<int64_t>::max();
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0) limit = static_cast<int64_t>(pages) * page;
+  rlimit r{};
+  if (::getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
+    limit = static_cast<int64_t>(std::min<rlim_t>(r.rlim_cur, static_cast<rlim_t>(limit)));
+  return limit;
+}
+
+ATLAS_INLINE void check_memory(std::string_view op, const Shape& shape, int64_t item, Device device) {
+  int64_t bytes = item;
+  bool empty = false, fits = true;
+  for (const int64_t n : shape) {
+    empty = empty || n == 0;
+    fits = fits && (n == 0 || !__builtin_mul_overflow(bytes, n, &bytes));
+  }
+  check(fits, op, "the size of {} overflows 64 bits", shape);
+  constexpr int64_t kLittle = int64_t{1} << 20;  // not worth asking the system
+  if (empty || device.is_cuda() || bytes < kLittle) return;
+  check(bytes <= memory_limit(), op, "{} takes {}, more than the {} that this process may have", shape,
+        bytes_text(bytes), bytes_text(memory_limit()));
+}
+
 namespace detail {
 
 /// Memory of the CPU: 64-byte aligned blocks of the system.
@@ -44,6 +73,7 @@ struct HostMemory {
     // 4 KiB they wait for address translations.
     constexpr int64_t kHugePage = int64_t{2} << 20;
     const bool huge = size >= 2 * kHugePage;
+    if (size > memory_limit()) return nullptr;  // systems that overcommit would promise it
     void* p = nullptr;  // posix_memalign, because aligned_alloc wants sizes that are multiples of the alignment
     if (::posix_memalign(&p, huge ? kHugePage : 64, static_cast<size_t>(size)) != 0) return nullptr;
 #ifdef MADV_HUGEPAGE
@@ -52,7 +82,10 @@ struct HostMemory {
     return p;
   }
   void give(void* p, int64_t) { std::free(p); }
-  std::string shortage() const { return "the system has no more (try a smaller batch)"; }
+  std::string shortage() const {
+    return fmt::format("the system has no more, and this process may have {} (try a smaller batch)",
+                       bytes_text(memory_limit()));
+  }
   /// Tells the address sanitizer that of the `size` bytes at p the first `used` may be touched.
   void mark_used([[maybe_unused]] void* p, [[maybe_unused]] int64_t used, [[maybe_unused]] int64_t size) {
 #ifdef ATLAS_ASAN

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "atlas/core/cuda.h"
@@ -19,6 +20,14 @@ void reset_peak_memory(Device device = {});
 void empty_cache(Device device = {});
 /// "512 bytes", "1.50 MiB", "79.10 GiB"
 std::string bytes_text(int64_t bytes);
+
+class Shape;
+/// The most bytes that this process may have on the CPU: what memory the machine has, or the process's limit of address
+/// space (ulimit -v) when that is less.
+int64_t memory_limit();
+/// Refuses what `op` would make before anything is allocated or computed: `shape` with elements of `item` bytes.
+/// @throws Error when its size overflows 64 bits or is more than memory_limit() on the CPU.
+void check_memory(std::string_view op, const Shape& shape, int64_t item, Device device = {});
 
 /// A block of memory shared by the tensors that view it.
 class Storage {

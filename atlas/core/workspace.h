@@ -16,7 +16,9 @@ T* workspace(int64_t count, int slot = 0) {
   constexpr int64_t kLong = int64_t{512} << 10, kHuge = int64_t{4} << 20;
   thread_local std::unique_ptr<Storage> slots[12];
   auto& s = slots[slot];
-  const int64_t bytes = count * static_cast<int64_t>(sizeof(T));
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(count, static_cast<int64_t>(sizeof(T)), &bytes))
+    fail("workspace", "scratch memory for {} elements overflows 64 bits", count);
   if (!s || s->bytes() < bytes) {
     s.reset();
     s = std::make_unique<Storage>(std::max(bytes, bytes < kLong ? int64_t{4096} : kHuge), Device{});

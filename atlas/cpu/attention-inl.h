@@ -148,6 +148,7 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
 ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
                                     Tensor& lse) {
   const int64_t batch = q.size(0), length = q.size(1), heads = q.size(2), d = q.size(3);
+  if (y.numel() == 0) return;
   visit_float(q, "attention", [&](auto tag) {
     using T = decltype(tag);
     const detail::Heads<T> queries(q), out(y);
@@ -175,7 +176,7 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
                                      const Tensor& y, const Tensor& lse, const Tensor& dy, Tensor& dq,
                                      std::vector<KeyValue>& grads) {
   const int64_t batch = q.size(0), length = q.size(1), heads = q.size(2), d = q.size(3);
-  if (batch == 0 || length == 0) {
+  if (q.numel() == 0) {
     for (KeyValue& g : grads) {
       fill_elements(g.k, 0);
       fill_elements(g.v, 0);

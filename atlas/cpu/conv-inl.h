@@ -83,7 +83,8 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
     const GemmEpilogue<T> epilogue{
         .bias = b, .activation = fused.activation, .residual = fused.residual ? fused.residual.data<T>() : nullptr};
-    if (rows == 0) return;
+    if (rows == 0 || channels == 0) return;
+    if (depth == 0) return detail::empty_product(rows, channels, T(0), out, channels, epilogue);
     if constexpr (std::is_same_v<T, float>) {
       if (fused.packed && fused.packed.dtype() == bfloat16)
         return s.pointwise()
@@ -130,6 +131,11 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     const T *dout = dy.data<T>(), *w = weight.data<T>();
     T* din = dx.data<T>();
     const int64_t in_share = s.group_in(), out_share = s.group_out(), channels = s.in_channels;
+    if (dx.numel() == 0) return;
+    if (dy.numel() == 0) {
+      std::fill_n(din, dx.numel(), T(0));
+      return;
+    }
     if (s.pointwise())
       return gemm<T>(false, false, s.out_pixels(), channels, s.out_channels, T(1), dout, s.out_channels, w, channels,
                      T(0), din, channels);

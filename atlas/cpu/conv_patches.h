@@ -58,7 +58,7 @@ struct PatchGrid {
     for (int64_t p = begin; p < end; ++p, at.next(*this)) {
       for (int64_t th : tap_h) {
         const int64_t ih = at.row * step[0] + th;
-        if (ih < 0 || ih >= image[0]) {
+        if (ih < 0 || ih >= image[0] || image[1] == 0) {
           out = std::fill_n(out, row_depth(), T(0));
           continue;
         }

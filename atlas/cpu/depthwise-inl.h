@@ -51,6 +51,7 @@ void multiply_add(const T* __restrict a, const T* __restrict b, T* __restrict y,
 
 ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
                                     const Conv2dShape& s) {
+  if (y.numel() == 0) return;
   visit_float(x, "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> in(x);
@@ -74,6 +75,7 @@ ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const T
 }
 
 ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s) {
+  if (dx.numel() == 0) return;
   visit_float(dy, "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> dout(dy);

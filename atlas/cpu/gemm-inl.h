@@ -40,6 +40,7 @@ struct GemmTiles {
 template <class T>
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda,
                  const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
+  if (k == 0) return detail::scale_rows(beta, m, n, c, ldc);  // sums of nothing: a and b are not touched
   if constexpr (std::is_same_v<T, float>)
     detail::own_gemm(trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   else
@@ -51,6 +52,10 @@ void gemm_batched(std::span<const GemmOperands<T>> batch, bool trans_a, bool tra
                   T alpha, int64_t lda, int64_t ldb, T beta, int64_t ldc, const GemmEpilogue<T>& epilogue) {
   const int64_t items = static_cast<int64_t>(batch.size());
   if (items == 0 || m == 0 || n == 0) return;
+  if (k == 0) {
+    for (const GemmOperands<T>& op : batch) detail::empty_product(m, n, beta, op.c, ldc, epilogue);
+    return;
+  }
   if constexpr (std::is_same_v<T, float>) {
     // Enough elements of C to share; otherwise slices of the depth are shared.
     const bool shared = items == 1 && k > 0 && m * n >= int64_t{1} << 16 && m > 64 && n > 64;
@@ -137,6 +142,7 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
         at += index * a.strides()[axis];
         bt += index * b.strides()[axis];
       }
+      if (k == 0) at = bt = 0;  // no elements, and maybe no memory to point into
       batch[static_cast<size_t>(i)] = {a.data<T>() + at, b.data<T>() + bt, c.data<T>() + i * m * n};
     }
     gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n, epilogue);

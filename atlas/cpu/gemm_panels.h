@@ -156,6 +156,13 @@ void finish_block(const GemmEpilogue<T>& e, T* c, int64_t ldc, int64_t m, int64_
   }
 }
 
+/// C = epilogue(beta C), C is m x n: a product whose depth is 0.
+template <class T>
+void empty_product(int64_t m, int64_t n, T beta, T* c, int64_t ldc, const GemmEpilogue<T>& epilogue) {
+  scale_rows(beta, m, n, c, ldc);
+  finish_block(epilogue, c, ldc, m, n, 0, 0);
+}
+
 /// A single product whose right side is packed once, by all threads, and then read by all of them. `pack(panels, from,
 /// to)` packs its rows [from, to), whole slices, like PackedPanels::pack(); `packed` holds all of it when that was done
 /// before.

@@ -2,6 +2,7 @@
 #include "atlas/cuda/conv.cuh"
 #include "atlas/cuda/gemm.cuh"
 #include "atlas/cuda/product.cuh"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI::cuda {
 
@@ -137,7 +138,7 @@ void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, T
                     const Fused& fused) {
   if (y.numel() == 0) return;
   check_sizes(s);
-  if (s.pointwise()) {
+  if (s.pointwise() || s.depth() == 0) {  // without input channels a product of depth 0, too
     Gemm g = pointwise(x.device(), x.dtype(), s);
     g.trans_b = true;
     g.a = x.raw();
@@ -165,6 +166,7 @@ void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, T
 
 void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
   if (dx.numel() == 0) return;
+  if (dy.numel() == 0) return atlas::fill_elements(dx, 0);
   check_sizes(s);
   if (s.pointwise()) {
     Gemm g = pointwise(dy.device(), dy.dtype(), s);
@@ -194,6 +196,7 @@ void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, c
 // dW[o, (tap, i)] = sum over pixels of dy[pixel, o] x[pixel at tap, i]: slices of the pixels have their own sums.
 void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
   if (dweight.numel() == 0) return;
+  if (x.numel() == 0 || dy.numel() == 0) return atlas::fill_elements(dweight, 0);
   check_sizes(s);
   if (s.pointwise()) {
     Gemm g = pointwise(x.device(), x.dtype(), s);

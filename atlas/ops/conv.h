@@ -33,10 +33,13 @@ inline Conv2dShape conv2d_shape(const Tensor& x, const Tensor& weight, const Con
   check(weight.dim() == 4, "conv2d", "needs weight[O,KH,KW,I/groups], got {}", describe(weight));
   check_same_kind(x, weight, "conv2d", "x", "weight");
   check(o.groups >= 1, "conv2d", "groups must be at least 1, got {}", o.groups);
-  check(x.size(3) == weight.size(3) * o.groups, "conv2d",
+  int64_t inputs = 0;
+  check(!__builtin_mul_overflow(weight.size(3), o.groups, &inputs), "conv2d",
+        "{} groups of the {} channels of weight {} overflow 64 bits", o.groups, weight.size(3), describe(weight));
+  check(x.size(3) == inputs, "conv2d",
         "input channels differ: x {} axis 3 = {}, weight {} axis 3 = {} times {} groups = {}{}", describe(x), x.size(3),
-        describe(weight), weight.size(3), o.groups, weight.size(3) * o.groups,
-        x.size(1) == weight.size(3) * o.groups ? " (x must be channels-last: [B,H,W,I])" : "");
+        describe(weight), weight.size(3), o.groups, inputs,
+        x.size(1) == inputs ? " (x must be channels-last: [B,H,W,I])" : "");
   check(weight.size(0) % o.groups == 0, "conv2d", "{} output channels (weight {} axis 0) do not divide into {} groups",
         weight.size(0), describe(weight), o.groups);
   Conv2dShape s;

@@ -19,6 +19,10 @@ inline Tensor try_rows_view(const Tensor& t) {
   const int last = t.dim() - 1;
   const int64_t columns = t.shape()[last];
   int64_t rows = 1, step = 0;
+  if (t.numel() == 0) {  // of nothing, any view will do
+    for (int i = 0; i < last; ++i) rows *= t.shape()[i];
+    return raw_view(t, {rows, columns}, {std::max<int64_t>(columns, 1), 1}, t.offset());
+  }
   for (int i = last - 1; i >= 0; --i) {
     if (t.shape()[i] == 1) continue;
     if (rows == 1)

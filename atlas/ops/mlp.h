@@ -50,6 +50,7 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
   const Tensor kept = detail::try_rows_view(x) ? x : rows;  // x itself knows whether it can be computed again
   struct Kept {
     Saved x, h, activated, w1, w2;
+    Shape shape;  // of x, which `kept` may not have
     std::array<bool, 5> needed;
   };
   const bool again = worth_recomputing(activated);  // like the result of gelu() alone
@@ -58,6 +59,7 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
                Saved(again ? Tensor() : activated, op),
                Saved(w1.detach(), op),
                Saved(w2.detach(), op),
+               x.shape(),
                {x.requires_grad(), w1.requires_grad(), b1.requires_grad(), w2.requires_grad(), b2.requires_grad()}};
   return record(op, y, {x, w1, b1, w2, b2}, [k](const Tensor& dy) {
     const Tensor dr = detail::rows_view(dy), &pre = k.h();
@@ -86,7 +88,7 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
     layer(1, dh, [&] { return detail::rows_view(k.x()); });
     if (k.needed[0]) {  // dx = dh W₁
       const int64_t columns = k.w1().size(1);
-      g[0] = empty(k.x().shape(), dh.dtype(), dh.device());
+      g[0] = empty(k.shape, dh.dtype(), dh.device());
       Tensor dx = raw_view(g[0], {dh.size(0), columns}, {columns, 1}, 0);
       kernels::matmul(dh, k.w1(), {}, dx);
     }

@@ -105,8 +105,9 @@ inline Tensor max_pool2d(const Tensor& x, int64_t kernel) { return max_pool2d(x,
 inline Tensor avg_pool2d(const Tensor& x, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
                          std::array<int64_t, 2> padding = {0, 0}, bool count_include_pad = true) {
   const PoolWindow w = pool_detail::checked("avg_pool2d", x, kernel, stride, padding);
-  return resize_detail::resample("avg_pool2d", x, pool_detail::average_taps(w, x.shape()[1], 0, count_include_pad),
-                                 pool_detail::average_taps(w, x.shape()[2], 1, count_include_pad));
+  return resize_detail::resample("avg_pool2d", x, w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), [&](int axis) {
+    return pool_detail::average_taps(w, x.shape()[axis + 1], static_cast<size_t>(axis), count_include_pad);
+  });
 }
 /// avg_pool2d with square windows side by side.
 inline Tensor avg_pool2d(const Tensor& x, int64_t kernel) { return avg_pool2d(x, {kernel, kernel}, {kernel, kernel}); }
@@ -119,8 +120,9 @@ inline Tensor avg_pool2d(const Tensor& x, int64_t kernel) { return avg_pool2d(x,
 /// @throws Error for another number of axes and an empty map or size.
 inline Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width) {
   pool_detail::check_adaptive(x, height, width);
-  return resize_detail::resample("adaptive_avg_pool2d", x, pool_detail::adaptive_taps(x.shape()[1], height),
-                                 pool_detail::adaptive_taps(x.shape()[2], width));
+  return resize_detail::resample("adaptive_avg_pool2d", x, height, width, [&](int axis) {
+    return pool_detail::adaptive_taps(x.shape()[axis + 1], axis == 0 ? height : width);
+  });
 }
 
 /// max_pool2d from plain ops. The gradient is shared by equal maxima of a window.

@@ -95,12 +95,23 @@ inline ResampleTaps transposed(const ResampleTaps& taps, int64_t in) {
 }
 
 /// The differentiable resampling op behind resize() and the average pools.
-inline Tensor resample(const char* op, const Tensor& x, ResampleTaps rows, ResampleTaps columns) {
-  const Tensor in = x.contiguous();
-  Tensor y = empty({x.shape()[0], rows.size(), columns.size(), x.shape()[3]}, x.dtype(), x.device());
-  kernels::resample2d(in, rows, columns, y);
+///
+/// taps(0) and taps(1) give the weights of the rows and columns, once it is sure that everything fits into memory.
+template <class F>
+Tensor resample(const char* op, const Tensor& x, int64_t height, int64_t width, const F& taps) {
+  const Shape to{x.shape()[0], height, width, x.shape()[3]};
+  check_memory(op, to, item_size(x.dtype()), x.device());
+  Tensor y = empty(to, x.dtype(), x.device());
+  ResampleTaps rows, columns;
+  if (y.numel() > 0) {
+    constexpr int64_t kTable = 64;  // bytes of an output's weights, at least
+    check_memory(op, {std::max(height, width)}, kTable);
+    rows = taps(0), columns = taps(1);
+    kernels::resample2d(x.contiguous(), rows, columns, y);
+  }
   return record(op, y, {x}, [rows = std::move(rows), columns = std::move(columns), s = x.shape()](const Tensor& dy) {
     // y = R x C^T per channel, so dx = R^T dy C. Overwrites.
+    if (dy.numel() == 0) return Grads{detail::zeros_of(s, dy)};
     Tensor dx = empty(s, dy.dtype(), dy.device());
     kernels::resample2d(dy.contiguous(), transposed(rows, s[1]), transposed(columns, s[2]), dx);
     return Grads{dx};
@@ -151,8 +162,9 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
 /// @throws Error for another number of axes, an empty map or size, and antialias with nearest.
 inline Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false) {
   resize_detail::check_resize(x, height, width, mode, antialias);
-  return resize_detail::resample("resize", x, resize_detail::make_taps(x.shape()[1], height, mode, antialias),
-                                 resize_detail::make_taps(x.shape()[2], width, mode, antialias));
+  return resize_detail::resample("resize", x, height, width, [&](int axis) {
+    return resize_detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias);
+  });
 }
 
 /// resize from plain ops.

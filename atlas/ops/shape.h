@@ -190,8 +190,8 @@ inline Tensor expand(const Tensor& x, Shape shape) {
           describe(x), shape, i - shift, n, shape[i]);
     strides[i] = n == 1 && shape[i] != 1 ? 0 : x.strides()[i - shift];
   }
-  shape.numel();  // raises when the product overflows
   if (shape == x.shape()) return x;
+  check_memory("expand", shape, item_size(x.dtype()), x.device());  // a view, but somebody will walk over it
   // dx = sum of dy over the repeated axes.
   return record("expand", detail::view_of(x, shape, strides), {x}, [from = x.shape()](const Tensor& dy) {
     Tensor dx = empty(from, dy.dtype(), dy.device());
@@ -266,7 +266,7 @@ inline std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& si
 inline std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis) {
   axis = normalize_axis(axis, x, "chunk");
   const int64_t length = x.shape()[axis];
-  check(n >= 1 && length % n == 0, "chunk",
+  check(n >= 1 && length % n == 0 && n <= std::max<int64_t>(length, 1024), "chunk",
         "axis {} of {} does not divide into {} equal parts (use split for unequal ones)", axis, describe(x), n);
   return split(x, std::vector<int64_t>(static_cast<size_t>(n), length / n), axis);
 }
@@ -285,6 +285,7 @@ inline Tensor unfold(const Tensor& x, int axis, int64_t size, int64_t step) {
   strides.push_back(strides[axis]);
   shape.push_back(size);
   if (count > 1) strides[axis] *= step;
+  check_memory("unfold", shape, item_size(x.dtype()), x.device());
   // dx[i * step + j] += dy[i, j]. Windows overlap, so either one window or one place in all windows is added at a time:
   // within one such addition no element is hit twice, and the order of additions is fixed.
   return record("unfold", detail::view_of(x, shape, strides), {x},

@@ -1,0 +1,183 @@
+// Axes of length 0 and sizes beyond reason. An inner axis of length 0 is a sum of nothing; what cannot be held is
+// refused before it is asked for.
+#include <doctest/doctest.h>
+
+#include "atlas/ops/attention.h"
+#include "atlas/ops/conv.h"
+#include "atlas/ops/join.h"
+#include "atlas/ops/mlp.h"
+#include "atlas/ops/pool.h"
+#include "atlas/ops/resize.h"
+#include "tests/ops/formula_input.h"
+
+using namespace atlas;
+using namespace test;
+
+namespace {
+
+constexpr int64_t kHuge = int64_t{1} << 62;
+
+/// Fills the allocator's free blocks of small sizes with 7, so that what an op leaves unwritten does not look like 0.
+void dirty_memory() {
+  std::vector<Tensor> all;
+  for (int64_t n = 16; n <= 1 << 16; n *= 2)
+    for (int i = 0; i < 8; ++i) all.push_back(empty({n}).fill_(7));
+}
+
+/// The op's result and gradients in float32 and float64 agree. Returns those in float32.
+std::vector<Tensor> agreeing(const Op& op, const std::vector<Shape>& shapes) {
+  std::vector<Tensor> narrow, wide;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    narrow.push_back(random(shapes[i], i + 1, float32));
+    wide.push_back(empty(shapes[i], float64));
+    copy_elements(wide.back(), narrow.back());
+  }
+  dirty_memory();
+  const auto y = with_gradients(op, narrow), expected = with_gradients(op, wide);
+  for (size_t i = 0; i < y.size(); ++i) CHECK(difference(y[i], expected[i]) < 1e-5);
+  return y;
+}
+
+}  // namespace
+
+TEST_CASE("empty: a product with an inner axis of 0 is 0, or the bias") {
+  const Op product = [](const auto& in) { return matmul(in[0], in[1]); };
+  for (const auto& [a, b] : {std::pair{Shape{3, 0}, Shape{0, 4}},
+                             {{2, 3, 0}, {2, 0, 4}},
+                             {{5, 2, 3, 0}, {0, 4}},
+                             {{0}, {0}},
+                             {{0}, {0, 4}},
+                             {{200, 0}, {0, 300}},
+                             {{2, 0, 3}, {3, 4}},
+                             {{3, 2, 0, 5}, {5, 2}}})
+    for (const double v : to_vector<float>(agreeing(product, {a, b})[0])) CHECK(v == 0);
+  const Op affine = [](const auto& in) { return linear(in[0], in[1], in[2]); };
+  for (const Shape& x : {Shape{3, 0}, Shape{2, 5, 0}, Shape{1, 300, 0}}) {
+    const Tensor y = agreeing(affine, {x, {4, 0}, {4}})[0];
+    CHECK(difference(y, expand(random({4}, 3, float32), y.shape())) == 0);
+  }
+}
+
+TEST_CASE("empty: linear and mlp take an axis of 0 anywhere") {
+  for (const Shape& x : {Shape{0, 3}, Shape{2, 0, 3}, Shape{2, 5, 0, 3}, Shape{0, 2, 3}, Shape{2, 0, 4, 3}}) {
+    Shape to = x;
+    to[x.size() - 1] = 4;
+    CHECK(agreeing([](const auto& in) { return linear(in[0], in[1], in[2]); }, {x, {4, 3}, {4}})[0].shape() == to);
+    const Op perceptron = [](const auto& in) { return mlp(in[0], in[1], in[2], in[3], in[4]); };
+    CHECK(agreeing(perceptron, {x, {6, 3}, {6}, {4, 6}, {4}})[0].shape() == to);
+    const NoGrad off;
+    CHECK(linear(random(x, 1), random({4, 3}, 2)).shape() == to);
+  }
+}
+
+TEST_CASE("empty: a convolution without input channels gives its bias") {
+  const auto with = [](Conv2dOptions o) {
+    return Op([o](const auto& in) { return conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), o); });
+  };
+  for (const auto& [x, w, o] : {std::tuple{Shape{2, 1, 7, 0}, Shape{3, 1, 3, 0}, Conv2dOptions{}},
+                                {Shape{192, 1, 7, 0}, Shape{3, 3, 3, 0}, Conv2dOptions{.padding = {1, 0}}},
+                                {Shape{2, 9, 9, 0}, Shape{64, 3, 3, 0}, Conv2dOptions{.padding = {1, 1}}},
+                                {Shape{2, 9, 9, 0}, Shape{4, 1, 1, 0}, Conv2dOptions{}},
+                                {Shape{2, 9, 9, 0}, Shape{4, 2, 2, 0}, Conv2dOptions{.stride = {2, 2}, .groups = 2}}}) {
+    const Tensor y = agreeing(with(o), {x, w, {w[0]}})[0];
+    CHECK(difference(y, expand(random({w[0]}, 3, float32), y.shape())) == 0);
+    for (const float v : to_vector<float>(agreeing(with(o), {x, w})[0])) CHECK(v == 0);
+  }
+  // Other axes of 0: no images, no output channels, images of nothing but padding.
+  agreeing(with({}), {{0, 5, 5, 4}, {3, 3, 3, 4}, {3}});
+  agreeing(with({}), {{2, 5, 5, 4}, {0, 3, 3, 4}, {0}});
+  agreeing(with({.padding = {2, 2}}), {{2, 0, 5, 4}, {3, 3, 3, 4}, {3}});
+  agreeing(with({.padding = {2, 2}, .groups = 2}), {{2, 5, 0, 4}, {6, 3, 3, 2}, {6}});
+  agreeing(with({.padding = {2, 2}, .groups = 4}), {{2, 5, 0, 4}, {4, 3, 3, 1}, {4}});
+  agreeing([](const auto& in) { return conv1d_depthwise(in[0], in[1], in[2]); }, {{2, 5, 0}, {3, 0}, {0}});
+  agreeing([](const auto& in) { return conv1d_depthwise(in[0], in[1], in[2]); }, {{2, 0, 4}, {3, 4}, {4}});
+}
+
+TEST_CASE("empty: attention without queries, keys, heads or batch") {
+  const Op attend = [](const auto& in) { return attention(in[0], in[1], in[2]); };
+  for (const auto& [q, kv] : {std::pair{Shape{2, 0, 3, 4}, Shape{2, 5, 3, 4}},
+                              {{2, 5, 3, 4}, {2, 0, 3, 4}},
+                              {{2, 5, 0, 4}, {2, 5, 0, 4}},
+                              {{0, 5, 3, 4}, {0, 5, 3, 4}},
+                              {{0, 5, 3, 4}, {1, 5, 3, 4}}})
+    agreeing(attend, {q, kv, kv});
+}
+
+TEST_CASE("absurd: sizes that cannot be are refused at once, with the op's name") {
+  const Tensor one = zeros({1, 1, 1, 1}), image = zeros({1, 2, 2, 1}), none = zeros({0, 4, 4, 3});
+  const auto refused = [](const char* op, const auto& f) {
+    const int64_t before = memory_stats().reserved;
+    const std::string text = error_of(f);
+    CHECK_MESSAGE(text.starts_with(fmt::format("[{}]", op)), text);
+    CHECK(memory_stats().reserved - before < 1 << 20);
+  };
+  for (const int64_t n : {kHuge, int64_t{1} << 40}) {
+    CAPTURE(n);
+    for (const Interpolation mode : {Interpolation::nearest, Interpolation::bilinear, Interpolation::bicubic})
+      refused("resize", [&] { resize(image, n, n, mode); });
+    refused("resize", [&] { resize(image, 1, n, Interpolation::bilinear, true); });
+    refused("expand", [&] { expand(one, {n, 1, 1, 1}); });
+    refused("expand", [&] { repeat_interleave(one, n, 0); });
+  }
+  CHECK(resize(none, 1 << 30, 1 << 30, Interpolation::bilinear).shape() == Shape{0, 1 << 30, 1 << 30, 3});
+  refused("adaptive_avg_pool2d", [&] { adaptive_avg_pool2d(image, int64_t{1} << 32, 1); });
+  refused("adaptive_avg_pool2d", [&] { adaptive_avg_pool2d(image, (1 << 30) - 1, (1 << 30) - 1); });
+  refused("conv2d", [&] { conv2d(image, zeros({1, 1, 1, 2}), {}, {.groups = kHuge}); });
+  refused("conv2d", [&] { conv2d(image, zeros({1, 1, 1, 1}), {}, {.groups = kHuge}); });
+  CHECK(conv2d(zeros({1, 2, 2, 0}), zeros({0, 1, 1, 0}), {}, {.groups = kHuge}).shape() == Shape{1, 2, 2, 0});
+  refused("chunk", [] { chunk(zeros({0, 3}), kHuge, 0); });
+  CHECK(chunk(zeros({0, 3}), 3, 0).size() == 3);
+  for (const auto& f : std::vector<std::function<void()>>{
+           [&] {
+             conv2d(image, one, {}, {.padding = {int64_t{1} << 40, 0}});
+           },
+           [&] {
+             pad(image, {0, int64_t{1} << 41, 0, 0}, {0, 0, 0, 0});
+           },
+           [&] {
+             pad(image, {0, kHuge, 0, 0}, {0, kHuge, 0, 0});
+           },
+           [] { full({kHuge}, 1); }, [] { full({int64_t{1} << 42}, 1); },
+           [] {
+             full({kHuge, 0, 16}, 1);
+           },
+           [] { arange(int64_t{0}, kHuge); }, [] { arange(0.0, 1e18, 1.0); }, [] { linspace(0, 1, kHuge); },
+           [] { linspace(0, 1, int64_t{1} << 42); }, [] { eye(int64_t{1} << 32); }}) {
+    const int64_t before = memory_stats().reserved;
+    CHECK(error_of(f) != "");
+    CHECK(memory_stats().reserved - before < 1 << 20);
+  }
+  check_memory("x", {1, 0, kHuge}, 1);
+  CHECK(error_of([] { check_memory("x", {kHuge}, 8); }) == "[x] the size of [4611686018427387904] overflows 64 bits");
+  CHECK(error_of([] { check_memory("x", {memory_limit()}, 2); }).find("more than the") != std::string::npos);
+}
+
+TEST_CASE("fused ops read strided and permuted operands of many axes, forward and backward") {
+  const auto permuted = [](const Shape& shape, const Shape& axes, uint64_t seed, DType dtype) {
+    return permute(random(shape, seed, dtype), axes);
+  };
+  for (const DType dtype : {float64, float32}) {
+    CAPTURE(name(dtype));
+    const double limit = dtype == float64 ? 1e-12 : 2e-5;
+    const Tensor w1 = random({6, 3}, 2, dtype), b1 = random({6}, 3, dtype), w2 = random({5, 6}, 4, dtype),
+                 b2 = random({5}, 5, dtype);
+    for (const Tensor& x :
+         {permuted({3, 3, 12}, {2, 1, 0}, 1, dtype), permuted({3, 12, 3, 1, 1, 2}, {5, 1, 2, 3, 4, 0}, 1, dtype),
+          random({4, 5, 6, 3}, 1, dtype).slice(1, 0, 5, 2), random({4, 5, 6}, 1, dtype).slice(2, 0, 6, 2),
+          expand(random({1, 5, 3}, 1, dtype), {4, 5, 3}), permuted({2, 3, 4, 5}, {0, 2, 3, 1}, 1, dtype)}) {
+      CAPTURE(x.shape().str());
+      // The operands are passed as they lie: detach() keeps strides.
+      const Op fused = [](const auto& in) { return mlp(in[0], in[1], in[2], in[3], in[4]); };
+      const Op plain = [](const auto& in) { return mlp_reference(in[0].contiguous(), in[1], in[2], in[3], in[4]); };
+      const auto y = with_gradients(fused, {x, w1, b1, w2, b2}), z = with_gradients(plain, {x, w1, b1, w2, b2});
+      for (size_t i = 0; i < y.size(); ++i) CHECK(difference(y[i], z[i]) < limit);
+      const auto u = with_gradients([](const auto&in) { return linear(in[0], in[1], in[2]); }, {x, w1, b1}),
+                 v = with_gradients(
+                     [](const auto&in) {
+                       return matmul(in[0].contiguous(), in[1].transpose(0, 1).contiguous()) + in[2];
+                     },
+                     {x, w1, b1});
+      for (size_t i = 0; i < u.size(); ++i) CHECK(difference(u[i], v[i]) < limit);
+    }
+  }
+}
