@@ -30,15 +30,7 @@ ATLAS_INLINE bool& recomputing() {
 
 }  // namespace detail
 
-ATLAS_INLINE std::shared_ptr<Node> node_of(const Tensor& t) {
-  if (!t.requires_grad()) return nullptr;
-  TensorImpl& impl = t.impl();
-  if (!impl.node) {
-    impl.node = std::make_shared<Node>();
-    impl.node->leaf = t.ptr();
-  }
-  return impl.node;
-}
+ATLAS_INLINE std::shared_ptr<Node> node_of(const Tensor& t) { return t.requires_grad() ? t.impl().node : nullptr; }
 
 ATLAS_INLINE Node* detail::make_node(const char* name, Tensor& out, const std::vector<Tensor>& inputs) {
   if (!grad_enabled()) return nullptr;
@@ -64,6 +56,10 @@ ATLAS_INLINE Tensor& Tensor::set_requires_grad(bool on) {
   check(!impl().node || impl().node->leaf.lock() != nullptr, "set_requires_grad",
         "only leaves can be switched; this tensor is the result of {} (detach it first)",
         impl().node ? impl().node->name : "");
+  if (on && !impl().node) {  // a leaf's accumulator, made here: first ops on a leaf may come from several threads
+    impl().node = std::make_shared<Node>();
+    impl().node->leaf = ptr();
+  }
   impl().requires_grad = on;
   return *this;
 }

@@ -126,7 +126,7 @@ class Saved {
   const char* op_ = "";
 };
 
-/// The node behind a tensor that requires a gradient (a leaf's accumulator is made on first use); null otherwise.
+/// The node behind a tensor that requires a gradient; null otherwise.
 std::shared_ptr<Node> node_of(const Tensor& t);
 
 /// True when `out = op(inputs...)` has to be recorded.
