@@ -13,6 +13,8 @@ The last line says `N passed, N failed`; the exit code is not 0 when one failed.
   --cuda       then compile the CUDA library and a program with nvcc, where it is found (for one architecture;
                ATLAS_CUDA_ARCHS=90 in the environment chooses it)
   --sanitize   then build and run the unit tests with address and undefined-behaviour sanitizers
+  --clang      then build everything (library, examples, tools, tests) with clang and the same sanitizers, and run the
+               unit tests: one build for both; the set-up then includes clang
   --fuzz       then run each fuzz target for a minute (tools/fuzz.sh); the set-up then includes clang
   --quick      leave out tests with the label "slow"
   --werror     warnings are errors
@@ -25,6 +27,7 @@ TEXT
 
 cuda=no
 sanitize=no
+clang=no
 fuzz=no
 quick=no
 werror=OFF
@@ -33,6 +36,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --cuda) cuda=yes ;;
     --sanitize) sanitize=yes ;;
+    --clang) clang=yes ;;
     --fuzz) fuzz=yes ;;
     --quick) quick=yes ;;
     --werror) werror=ON ;;
@@ -53,7 +57,7 @@ fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 setup=()
-[ $fuzz = yes ] && setup=(--optional) # clang, and the library that decodes JPEG
+[ $fuzz$clang != nono ] && setup=(--optional) # clang, and the library that decodes JPEG
 tools/setup.sh "${setup[@]}" || exit 1
 if command -v ninja >/dev/null; then
   export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # where a tree exists already, its own generator stays
@@ -133,6 +137,10 @@ if [ $sanitize = yes ]; then
   export UBSAN_OPTIONS=print_stacktrace=1
   # Golden, frame and example tests are left out: they would repeat the same code at a tenth of the speed.
   run_tests asan atlas_unit_tests --label-regex '^unit$' "${labels[@]}"
+fi
+if [ $clang = yes ]; then
+  export UBSAN_OPTIONS=print_stacktrace=1
+  run_tests clang all --label-regex '^unit$' "${labels[@]}"
 fi
 
 if [ $fuzz = yes ]; then
