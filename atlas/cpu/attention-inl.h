@@ -30,12 +30,13 @@ inline constexpr int64_t kKeyBlock = 2048 / static_cast<int64_t>(sizeof(T));
 template <class T>
 struct Heads {
   T* data;
-  int64_t batch_step, step, head_step;  // step: from one token to the next
-  explicit Heads(const Tensor& t)
-      : data(t.data<T>()),
-        batch_step(t.strides()[0]),
-        step(t.size(1) > 1 ? t.strides()[1] : std::max<int64_t>(1, t.size(3))),
-        head_step(t.strides()[2]) {}
+  int64_t batch_step = 0, step = 1, head_step = 0;  // step: from one token to the next
+  explicit Heads(const Tensor& t) : data(t.data<T>()) {
+    if (t.numel() == 0) return;
+    batch_step = t.strides()[0];
+    step = t.size(1) > 1 ? t.strides()[1] : std::max<int64_t>(1, t.size(3));
+    head_step = t.strides()[2];
+  }
   T* at(int64_t b, int64_t token, int64_t head) const {
     return data + b * batch_step + token * step + head * head_step;
   }

@@ -16,9 +16,10 @@ namespace detail {
 template <class T>
 struct Pixels {
   const T* data;
-  int64_t batch_step, row_step, column_step;
-  explicit Pixels(const Tensor& t)
-      : data(t.data<T>()), batch_step(t.strides()[0]), row_step(t.strides()[1]), column_step(t.strides()[2]) {}
+  int64_t batch_step = 0, row_step = 0, column_step = 0;
+  explicit Pixels(const Tensor& t) : data(t.data<T>()) {
+    if (t.numel() > 0) batch_step = t.strides()[0], row_step = t.strides()[1], column_step = t.strides()[2];
+  }
   const T* at(int64_t b, int64_t h, int64_t w) const { return data + b * batch_step + h * row_step + w * column_step; }
 };
 

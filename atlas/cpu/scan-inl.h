@@ -25,7 +25,10 @@ struct Sequence {
   T* data = nullptr;
   int64_t batch_step = 0, step = 0;
   Sequence() = default;
-  explicit Sequence(const Tensor& t) : data(t.data<T>()), batch_step(t.strides()[0]), step(t.strides()[1]) {}
+  explicit Sequence(const Tensor& t) : data(t.data<T>()) {
+    if (t.numel() > 0)
+      batch_step = t.strides()[0], step = t.strides()[1];  // nothing may have no memory to step through
+  }
   T* at(int64_t b, int64_t t) const { return data + b * batch_step + t * step; }
 };
 

@@ -68,8 +68,9 @@ TEST_CASE("layers are named, backward's too, and times fit into the time that pa
   CHECK(total <= wall);
   CHECK(end <= wall);
   CHECK(named > profile_records().size() * 8 / 10);
-  for (const auto& [layer, products] : {std::pair<std::string, int64_t>{"levels.2.blocks.0.mixer.in_proj", 3},
-                                        {"levels.2.blocks.0.mlp", 6}}) {  // y, dx and dW of one and of two products
+  for (const auto& [name, products] : {std::pair<std::string, int64_t>{"levels.2.blocks.0.mixer.in_proj", 3},
+                                       {"levels.2.blocks.0.mlp", 6}}) {  // y, dx and dW of one and of two products
+    const std::string& layer = name;  // clang below 16 cannot capture a structured binding
     CAPTURE(layer);
     CHECK(layers.contains(layer));
     const auto sums = profile_sums(

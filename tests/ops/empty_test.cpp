@@ -8,6 +8,7 @@
 #include "atlas/ops/mlp.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/resize.h"
+#include "atlas/ops/scan.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;
@@ -101,6 +102,15 @@ TEST_CASE("empty: attention without queries, keys, heads or batch") {
                               {{0, 5, 3, 4}, {0, 5, 3, 4}},
                               {{0, 5, 3, 4}, {1, 5, 3, 4}}})
     agreeing(attend, {q, kv, kv});
+}
+
+TEST_CASE("empty: a scan without states is its skip connection") {
+  const Op scan = [](const auto& in) { return selective_scan(in[0], in[1], in[2], in[3], in[4], in[5], in[6]); };
+  for (const auto& [u, states] : {std::pair{Shape{2, 5, 3}, 0}, {{2, 0, 3}, 4}, {{0, 5, 3}, 4}, {{2, 5, 0}, 4}}) {
+    const Shape bc{u[0], u[1], states};
+    const Tensor y = agreeing(scan, {u, u, {u[2], states}, bc, bc, {u[2]}, {u[2]}})[0];
+    if (states == 0) CHECK(difference(y, mul(random(u, 1, float32), random({u[2]}, 6, float32))) < 1e-6);
+  }
 }
 
 TEST_CASE("absurd: sizes that cannot be are refused at once, with the op's name") {
