@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets of tests/fuzz and runs them: what reads files from strangers gets damaged ones.
+# Builds the fuzz targets of tests/fuzz and runs them: what reads files from strangers gets damaged ones,
+# and chains of ops get any shapes.
 set -uo pipefail
 
 usage() {
@@ -13,7 +14,8 @@ The exit code is 0 when nothing failed, 1 when something did, 77 when there is n
 
   --seconds N   run each target so long (60)
   --jobs N      targets at a time, and processes to build with (all cores)
-  --memory N    limit of a target's memory in MiB; a single allocation may take a quarter of it (512)
+  --memory N    limit of a target's memory in MiB; a single allocation may take a quarter of it (512, or what a line
+                `fuzz-memory: N` in the target's source says)
   --list        name the targets and stop
   -h, --help    this text
 
@@ -28,7 +30,7 @@ die() {
 
 seconds=60
 jobs=$(nproc)
-memory=512
+memory=
 list=no
 targets=()
 while [ $# -gt 0 ]; do
@@ -50,7 +52,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 for option in seconds jobs memory; do
-  [[ ${!option} =~ ^[1-9][0-9]{0,8}$ ]] || die "--$option needs a positive number, got '${!option}'"
+  [ "$option$memory" = memory ] || [[ ${!option} =~ ^[1-9][0-9]{0,8}$ ]] || die "--$option needs a positive number, got '${!option}'"
 done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -87,10 +89,12 @@ cmake --build $tree --parallel "$jobs" --target "${targets[@]/#/fuzz_}" || exit 
 
 # run_target TARGET: its output goes to a log of its own.
 run_target() {
-  local corpus=$tree/corpus/$1
+  local corpus=$tree/corpus/$1 limit
+  limit=${memory:-$(sed -n 's|^// fuzz-memory: \([0-9]*\)$|\1|p' "tests/fuzz/$1_fuzz.cpp")}
+  limit=${limit:-512}
   mkdir -p "$corpus"
   rm -f "$tree/crashes/$1"-*
-  "$tree/bin/fuzz_$1" -max_total_time="$seconds" -rss_limit_mb="$memory" -malloc_limit_mb=$((memory / 4)) -timeout=10 \
+  "$tree/bin/fuzz_$1" -max_total_time="$seconds" -rss_limit_mb="$limit" -malloc_limit_mb=$((limit / 4)) -timeout=10 \
     -max_len=16384 -print_final_stats=1 -artifact_prefix="$tree/crashes/$1-" "$corpus" "tests/fuzz/seeds/$1" \
     >"$tree/$1.log" 2>&1
 }

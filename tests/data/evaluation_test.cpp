@@ -61,7 +61,8 @@ TEST_CASE("pictures are normalised by ImageNet's mean and deviation unless told 
 }
 
 TEST_CASE("any picture becomes the size that was asked for") {
-  for (const auto& [h, w] : {std::pair<int64_t, int64_t>{100, 100}, {1, 300}, {300, 1}, {7, 5}, {64, 33}}) {
+  for (const auto& size : {std::pair<int64_t, int64_t>{100, 100}, {1, 300}, {300, 1}, {7, 5}, {64, 33}}) {
+    const int64_t h = size.first, w = size.second;
     Tensor image = empty({h, w, 3}, uint8);
     fill_elements(image, 255);
     for (const EvaluationSettings& s : {EvaluationSettings{16, 16, 0.9, false, kRaw},

@@ -18,7 +18,6 @@ using atlas_test::idx;
 using atlas_test::joined;
 using atlas_test::message_of;
 using atlas_test::Scratch;
-using Bytes = std::vector<uint8_t>;
 
 TEST_CASE("IDX files are read, plain and gzipped") {
   const Scratch scratch;

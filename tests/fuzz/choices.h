@@ -1,8 +1,12 @@
-// Decisions and tensors out of a fuzzer's bytes.
+// Decisions and tensors out of a fuzzer's bytes, and comparison of what ops make of them.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
 
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
@@ -82,5 +86,36 @@ struct Operand {
     return (plain ? t.contiguous() : t).detach();
   }
 };
+
+using Tensors = std::vector<Tensor>;
+
+[[noreturn]] inline void differ(const char* what, const Tensors& a, const Tensors& b, size_t i, double by = 0) {
+  std::fprintf(stderr, "%s: %zu and %zu tensors, number %zu differs by %g\n", what, a.size(), b.size(), i, by);
+  for (const Tensors* t : {&a, &b})
+    for (const Tensor& x : *t) std::fprintf(stderr, "  %s\n", x ? fmt::format("{}", describe(x)).c_str() : "none");
+  std::abort();
+}
+
+/// Aborts when a has another shape than b, or is further from it than `tolerance` times b's largest number.
+inline void compare(const char* what, const Tensors& a, const Tensors& b, double tolerance) {
+  if (a.size() != b.size()) differ(what, a, b, 0);
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (a[i].defined() != b[i].defined()) differ(what, a, b, i);
+    if (!a[i]) continue;
+    if (!(a[i].shape() == b[i].shape())) differ(what, a, b, i);
+    const Tensor x = a[i].to(float64).contiguous(), y = b[i].to(float64).contiguous();
+    double scale = 1;
+    bool finite = true;
+    for (int64_t k = 0; k < x.numel(); ++k) {
+      const double v = y.data<double>()[k];
+      finite = finite && std::isfinite(v) && std::abs(v) < 1e6;
+      scale = std::max(scale, std::abs(v));
+    }
+    for (int64_t k = 0; finite && k < x.numel(); ++k) {
+      const double by = std::abs(x.data<double>()[k] - y.data<double>()[k]);
+      if (!(by <= tolerance * scale)) differ(what, a, b, i, by);
+    }
+  }
+}
 
 }  // namespace fuzz

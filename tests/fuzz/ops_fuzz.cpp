@@ -1,6 +1,7 @@
 // Chains of ops: any shapes (axes of 0 and 1 among them), any memory layout, sizes beyond reason. Each chain runs with
 // its backward in float32 and in float64 on operands as odd as they come, and in float64 on contiguous ones: all three
 // give the same, or all three give an atlas::Error.
+// fuzz-memory: 2048
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -30,12 +31,13 @@
 
 using namespace atlas;
 using fuzz::Choices;
+using fuzz::compare;
 using fuzz::Operand;
+using fuzz::Tensors;
 
 namespace {
 
 using Operands = std::vector<Operand>;
-using Tensors = std::vector<Tensor>;
 
 /// One op of a chain: x and its own operands to the result.
 struct Step {
@@ -296,34 +298,6 @@ Tensors outcome(const std::vector<Step>& chain, const Operands& operands, DType 
     return all;
   } catch (const Error&) {
     return {};
-  }
-}
-
-[[noreturn]] void differ(const char* what, const Tensors& a, const Tensors& b, size_t i, double by = 0) {
-  std::fprintf(stderr, "%s: %zu and %zu tensors, number %zu differs by %g\n", what, a.size(), b.size(), i, by);
-  for (const Tensors* t : {&a, &b})
-    for (const Tensor& x : *t) std::fprintf(stderr, "  %s\n", x ? fmt::format("{}", describe(x)).c_str() : "none");
-  std::abort();
-}
-
-void compare(const char* what, const Tensors& a, const Tensors& b, double tolerance) {
-  if (a.size() != b.size()) differ(what, a, b, 0);
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (a[i].defined() != b[i].defined()) differ(what, a, b, i);
-    if (!a[i]) continue;
-    if (!(a[i].shape() == b[i].shape())) differ(what, a, b, i);
-    const Tensor x = a[i].to(float64).contiguous(), y = b[i].to(float64).contiguous();
-    double scale = 1;
-    bool finite = true;
-    for (int64_t k = 0; k < x.numel(); ++k) {
-      const double v = y.data<double>()[k];
-      finite = finite && std::isfinite(v) && std::abs(v) < 1e6;
-      scale = std::max(scale, std::abs(v));
-    }
-    for (int64_t k = 0; finite && k < x.numel(); ++k) {
-      const double by = std::abs(x.data<double>()[k] - y.data<double>()[k]);
-      if (!(by <= tolerance * scale)) differ(what, a, b, i, by);
-    }
   }
 }
 
