@@ -112,6 +112,7 @@
 #include "atlas/io/pytorch.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
+#include "atlas/io/utf8.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
 #include "atlas/train/attention_picture.h"

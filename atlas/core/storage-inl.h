@@ -57,7 +57,7 @@ ATLAS_INLINE void check_memory(std::string_view op, const Shape& shape, int64_t 
     empty = empty || n == 0;
     fits = fits && (n == 0 || !__builtin_mul_overflow(bytes, n, &bytes));
   }
-  check(fits, op, "the size of {} overflows 64 bits", shape);
+  check(empty || fits, op, "the size of {} overflows 64 bits", shape);
   constexpr int64_t kLittle = int64_t{1} << 20;  // not worth asking the system
   if (empty || device.is_cuda() || bytes < kLittle) return;
   check(bytes <= memory_limit(), op, "{} takes {}, more than the {} that this process may have", shape,

@@ -55,7 +55,9 @@ inline void check_gradients(models::Classifier& model, const Tensor& images) {
   target.fill_(1);
   model.train();
   backward(cross_entropy(model(images), target));
-  for (const auto& [name, p] : model.named_parameters()) {
+  for (const auto& parameter : model.named_parameters()) {
+    const std::string& name = parameter.first;  // clang below 16 cannot capture a structured binding
+    const Tensor& p = parameter.second;
     CAPTURE(name);
     REQUIRE(p.grad().defined());
     CHECK(max(abs(p.grad())).item() > 0);

@@ -169,20 +169,21 @@ TEST_CASE("integers") {
 }
 
 TEST_CASE("sum_to undoes broadcasting") {
-  for (const auto& [small, large] : {std::pair<Shape, Shape>{{4}, {2, 3, 4}},
-                                     {{3, 1}, {2, 3, 4}},
-                                     {{2, 3, 1}, {2, 3, 4}},
-                                     {{1, 3, 1}, {2, 3, 4}},
-                                     {{}, {2, 3}},
-                                     {{1, 1}, {5}},
-                                     {{1, 4}, {0, 4}},
-                                     {{3}, {0, 3}},
-                                     {{0}, {2, 0}},
-                                     {{2, 3}, {2, 3}}}) {
+  for (const auto& shapes : {std::pair<Shape, Shape>{{4}, {2, 3, 4}},
+                             {{3, 1}, {2, 3, 4}},
+                             {{2, 3, 1}, {2, 3, 4}},
+                             {{1, 3, 1}, {2, 3, 4}},
+                             {{}, {2, 3}},
+                             {{1, 1}, {5}},
+                             {{1, 4}, {0, 4}},
+                             {{3}, {0, 3}},
+                             {{0}, {2, 0}},
+                             {{2, 3}, {2, 3}}}) {
+    const Shape &small = shapes.first, &large = shapes.second;  // clang below 16 cannot capture a structured binding
     CAPTURE(small.str());
     CAPTURE(large.str());
     if (small.size() > large.size()) {
-      CHECK(error_of([&, &s = small, &l = large] { sum_to(random(l, 1), s); }) ==
+      CHECK(error_of([&] { sum_to(random(large, 1), small); }) ==
             "[sum_to] shape [1,1] does not broadcast to that of float64[5]");
       continue;
     }
