@@ -73,7 +73,8 @@ TEST_CASE("every dtype, shape and view survives a round trip") {
   const io::SafetensorsFile back = io::load_safetensors(path);
   CHECK(back.metadata == std::map<std::string, std::string>{{"config", "{\"a\": 1}"}, {"empty", ""}});
   REQUIRE(back.tensors.size() == tensors.size());
-  for (const auto& [name, t] : tensors) {
+  for (const auto& [name_, t] : tensors) {
+    const auto& name = name_;  // clang below 16 captures no structured binding
     CAPTURE(name);
     const Tensor& b = back.tensors.at(name);
     CHECK(b.dtype() == t.dtype());

@@ -33,8 +33,9 @@ Tensor filled_padding(const Tensor& windows, const AtlasPyramid& scales, size_t 
 }  // namespace
 
 TEST_CASE("a pyramid: published maps are cut as published") {
-  for (const auto& [tokens, window, ratio] :
+  for (const auto& [tokens_, window, ratio] :
        {std::array<int64_t, 3>{64, 16, 4}, {256, 16, 4}, {32, 4, 2}, {14, 16, 4}, {34, 17, 4}, {10, 5, 4}}) {
+    const auto& tokens = tokens_;  // clang below 16 captures no structured binding
     CAPTURE(tokens);
     const auto scales = models::atlas_scales(tokens, window, ratio);
     const AtlasPyramid pyramid(tokens, tokens, window, ratio, scales.size(), 16);
@@ -107,7 +108,8 @@ TEST_CASE("an image gives the same alone and in a batch, at sizes with padding")
     model->to(float64);
     model->eval();
     const NoGrad off;
-    for (const auto& [h, w] : {std::pair<int64_t, int64_t>{37, 53}, {1, 1}, {64, 64}, {5, 90}}) {
+    for (const auto& [h_, w] : {std::pair<int64_t, int64_t>{37, 53}, {1, 1}, {64, 64}, {5, 90}}) {
+      const auto& h = h_;  // clang below 16 captures no structured binding
       CAPTURE(h);
       const Tensor images = randn({3, h, w, 3}, float64);
       const Tensor together = (*model)(images);

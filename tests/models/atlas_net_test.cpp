@@ -45,7 +45,8 @@ TEST_CASE("smaller patches have a shorter stem") {
     for (const auto& [entry, t] : file.tensors)
       gradients += entry.starts_with("grad.") && !entry.ends_with(".norm") && entry != "grad.input" ? 1 : 0;
     CHECK(model->named_parameters().size() == gradients);
-    for (const auto& [parameter, t] : model->named_parameters()) {
+    for (const auto& [parameter_, t] : model->named_parameters()) {
+      const auto& parameter = parameter_;  // clang below 16 captures no structured binding
       CAPTURE(parameter);
       CHECK(file.tensors.contains("grad." + parameter));
     }

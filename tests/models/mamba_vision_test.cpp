@@ -34,7 +34,8 @@ TEST_CASE("names and shapes are the published ones, and published weights give t
 TEST_CASE("layer scale adds the published gammas") {
   const auto file = golden::load("mambavision_layer_scale_padded");
   const auto model = models::make_model_from_config("mambavision", file.metadata.at("config"));
-  for (const auto& [name, p] : model->named_parameters()) {
+  for (const auto& [name_, p] : model->named_parameters()) {
+    const auto& name = name_;  // clang below 16 captures no structured binding
     CAPTURE(name);
     CHECK(file.tensors.contains("grad." + name));
   }

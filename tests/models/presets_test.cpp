@@ -48,7 +48,8 @@ TEST_CASE("every preset is the configuration of its golden file") {
       {"mambavision-l2-512", "full_mambavision_l2_512"}, {"mambavision-l3-256", "full_mambavision_l3_256"},
       {"mambavision-l3-512", "full_mambavision_l3_512"}, {"atlas-b", "full_atlas_b_1024"},
   };
-  for (const auto& [preset, file] : pairs) {
+  for (const auto& [preset_, file] : pairs) {
+    const auto& preset = preset_;  // clang below 16 captures no structured binding
     CAPTURE(preset);
     const auto golden = models::make_model_from_config(golden::load(file).metadata.at("family"),
                                                        golden::load(file).metadata.at("config"));

@@ -21,7 +21,8 @@ double largest_difference(const Tensor& a, const Tensor& b) {
   return max(abs(a.detach().to(float64) - b.detach().to(float64))).item();
 }
 void check_all_gradients(const Module& m) {
-  for (const auto& [name, p] : m.named_parameters()) {
+  for (const auto& [name_, p] : m.named_parameters()) {
+    const auto& name = name_;  // clang below 16 captures no structured binding
     CAPTURE(name);
     REQUIRE(p.grad().defined());
     CHECK(max(abs(p.grad())).item() > 0);

@@ -157,7 +157,8 @@ TEST_CASE("a state goes from one module to another") {
   for (const auto& [name, t] : a.state_dict()) snapshot[name] = copy_of(t).to(t.dtype() == int64 ? int64 : float64);
   const LoadReport report = b.load_state_dict(snapshot);
   CHECK(report.perfect());
-  for (const auto& [name, t] : b.state_dict()) {
+  for (const auto& [name_, t] : b.state_dict()) {
+    const auto& name = name_;  // clang below 16 captures no structured binding
     CAPTURE(name);
     const Tensor want = a.state_dict().at(name);
     CHECK(want.dtype() == t.dtype());

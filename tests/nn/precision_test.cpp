@@ -49,7 +49,9 @@ void for_each_isa(F&& f) {
 
 TEST_CASE("Linear in bfloat16 is the product of rounded operands with float32 sums") {
   for_each_isa([] {
-    for (const auto& [rows, in, out] : {std::array<int64_t, 3>{1, 1, 1}, {7, 33, 20}, {200, 64, 49}, {37, 1601, 130}}) {
+    for (const auto& [rows_, in_, out_] :
+         {std::array<int64_t, 3>{1, 1, 1}, {7, 33, 20}, {200, 64, 49}, {37, 1601, 130}}) {
+      const auto &rows = rows_, &in = in_, &out = out_;  // clang below 16 captures no structured binding
       INFO(rows, " x ", in, " -> ", out);
       Linear layer(in, out);
       copy_elements(layer.weight, formula("w", {out, in}));

@@ -56,15 +56,16 @@ constexpr Activation kAll[] = {Activation::none, Activation::relu, Activation::g
 
 TEST_CASE("products of every size on every instruction set, against float64") {
   on_each_isa([] {
-    for (const auto& [m, k, n] : {std::array<int64_t, 3>{1, 1, 1},
-                                  {1, 7, 33},
-                                  {13, 40, 16},
-                                  {15, 384, 31},
-                                  {29, 385, 65},
-                                  {168, 17, 32},
-                                  {200, 400, 48},
-                                  {337, 64, 5},
-                                  {1000, 3, 97}}) {
+    for (const auto& [m_, k_, n_] : {std::array<int64_t, 3>{1, 1, 1},
+                                     {1, 7, 33},
+                                     {13, 40, 16},
+                                     {15, 384, 31},
+                                     {29, 385, 65},
+                                     {168, 17, 32},
+                                     {200, 400, 48},
+                                     {337, 64, 5},
+                                     {1000, 3, 97}}) {
+      const auto &m = m_, &k = k_, &n = n_;  // clang below 16 captures no structured binding
       CAPTURE(m);
       CAPTURE(k);
       CAPTURE(n);
@@ -105,8 +106,9 @@ TEST_CASE("linear with everything fused") {
 
 TEST_CASE("gradients of strided and dilated convolutions with many channels, against float64") {
   on_each_isa([] {
-    for (const auto& [in, out, stride, dilation] :
+    for (const auto& [in_, out_, stride, dilation] :
          {std::array<int64_t, 4>{40, 190, 2, 1}, {33, 225, 2, 1}, {64, 128, 3, 1}, {64, 128, 1, 2}}) {
+      const auto &in = in_, &out = out_;  // clang below 16 captures no structured binding
       CAPTURE(in);
       const Conv2dOptions options{.stride = {stride, stride}, .padding = {1, 1}, .dilation = {dilation, dilation}};
       const auto gradients = [&](DType dtype) {

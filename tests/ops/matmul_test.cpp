@@ -44,7 +44,8 @@ TEST_CASE("matmul of two matrices equals the triple loop for sizes from 0 to sev
                               {7, 5, 1},     {17, 33, 9},  {65, 31, 130}, {300, 20, 41}, {3, 2100, 5},
                               {20, 17, 600}, {1, 40, 700}, {40, 5000, 1}};
   uint64_t seed = 1;
-  for (const auto& [m, k, n] : sizes) {
+  for (const auto& [m_, k_, n_] : sizes) {
+    const auto &m = m_, &k = k_, &n = n_;  // clang below 16 captures no structured binding
     CAPTURE(m);
     CAPTURE(k);
     CAPTURE(n);
