@@ -72,7 +72,8 @@ Tensor values(const Shape& shape, uint64_t seed) {
 
 TEST_CASE("values of broadcast operands, contiguous and not") {
   for (const Operation& f : kOperations) {
-    for (const auto& [sa, sb] : kShapes) {
+    for (const auto& [sa_, sb_] : kShapes) {
+      const auto &sa = sa_, &sb = sb_;  // clang below 16 captures no structured binding
       CAPTURE(f.name);
       CAPTURE(sa.str());
       CAPTURE(sb.str());
@@ -89,7 +90,8 @@ TEST_CASE("values of broadcast operands, contiguous and not") {
 
 TEST_CASE("gradients, of both operands and of one alone") {
   for (const Operation& f : kOperations) {
-    for (const auto& [sa, sb] : kShapes) {
+    for (const auto& [sa_, sb_] : kShapes) {
+      const auto &sa = sa_, &sb = sb_;  // clang below 16 captures no structured binding
       CAPTURE(f.name);
       CAPTURE(sa.str());
       CAPTURE(sb.str());

@@ -45,12 +45,13 @@ TEST_CASE("what is not chosen does not matter, NaN included") {
 }
 
 TEST_CASE("gradients") {
-  for (const auto& [sc, sa, sb] : {std::tuple<Shape, Shape, Shape>{{2, 3}, {2, 3}, {2, 3}},
-                                   {{2, 1}, {3}, {2, 3}},
-                                   {{3}, {}, {4, 3}},
-                                   {{}, {2, 2}, {1}},
-                                   {{0, 2}, {2}, {1, 2}},
-                                   {{1, 2}, {0, 1}, {2}}}) {
+  for (const auto& [sc_, sa_, sb] : {std::tuple<Shape, Shape, Shape>{{2, 3}, {2, 3}, {2, 3}},
+                                     {{2, 1}, {3}, {2, 3}},
+                                     {{3}, {}, {4, 3}},
+                                     {{}, {2, 2}, {1}},
+                                     {{0, 2}, {2}, {1, 2}},
+                                     {{1, 2}, {0, 1}, {2}}}) {
+    const auto &sc = sc_, &sa = sa_;  // clang below 16 captures no structured binding
     CAPTURE(sc.str());
     CAPTURE(sa.str());
     const Tensor c = gt(random(sc, 1), 0), a = random(sa, 2), b = random(sb, 3);

@@ -162,8 +162,9 @@ TEST_CASE("activations work in the memory of a tensor that is given up, when not
   using Activation = Tensor (*)(Tensor &&);
   using Plain = Tensor (*)(const Tensor&);
   const std::pair<Activation, Plain> both[] = {{relu, relu}, {gelu, gelu}, {gelu_tanh, gelu_tanh}, {silu, silu}};
-  for (const auto& [owned, plain] : both)
+  for (const auto& [owned_, plain] : both)
     for (const DType dtype : {float32, float64}) {
+      const auto& owned = owned_;  // clang below 16 captures no structured binding
       const Tensor x = test::random({3, 37}, 1, dtype), want = plain(x);
       const auto in_place = [&](Tensor t) {
         const void* memory = t.raw();
