@@ -10,7 +10,7 @@ Installs with apt the compiler, CMake, the libraries of third_party/README.md an
 Does nothing when everything is there. Uses sudo only when not run as root.
 
   --optional   also: libjpeg-turbo (JPEG decoding: faster, and safe with strangers' files), ccache, ninja, doxygen,
-               clang (for tools/fuzz.sh) and Google Benchmark
+               clang (for tools/fuzz.sh, tools/test.sh --clang) and Google Benchmark
   --check      install nothing; say what is missing and exit with 1 if anything is
 TEXT
 }

@@ -138,8 +138,9 @@ void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, T
                     const Fused& fused) {
   if (y.numel() == 0) return;
   check_sizes(s);
-  if (s.pointwise() || s.depth() == 0) {  // without input channels a product of depth 0, too
+  if (s.pointwise() || x.numel() == 0) {  // of no pixels or no channels: a product of depth 0
     Gemm g = pointwise(x.device(), x.dtype(), s);
+    if (x.numel() == 0) g.k = 0;
     g.trans_b = true;
     g.a = x.raw();
     g.b = weight.raw();

@@ -1,4 +1,5 @@
 // One graph's leaves, and one model, used by several threads at once. The thread sanitizer runs this (preset tsan).
+// ctest-device: cpu
 #include <doctest/doctest.h>
 
 #include <atomic>
