@@ -66,7 +66,7 @@ ATLAS_INLINE bool autocasts(const Tensor& x) {
 }
 
 ATLAS_INLINE Tensor narrow_weight(const Tensor& t) {
-  return t && t.dtype() == float32 ? AutocastState::get().narrowed(t) : t;
+  return t.defined() && t.dtype() == float32 ? AutocastState::get().narrowed(t) : t;
 }
 
 }  // namespace detail

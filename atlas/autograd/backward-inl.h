@@ -15,7 +15,7 @@ namespace detail {
 
 /// into += g. Changes `into` in place only when nobody else can see it.
 inline void accumulate(Tensor& into, Tensor g) {
-  if (!into) {
+  if (!into.defined()) {
     into = std::move(g);
   } else if (solely_owned(into)) {
     into.add_(g);
@@ -30,7 +30,7 @@ inline void accumulate(Tensor& into, Tensor g) {
 inline void accumulate_leaf(Tensor leaf, Tensor g) {
   Tensor total = leaf.grad();
   leaf.zero_grad();
-  if (!total)
+  if (!total.defined())
     total = solely_owned(g) ? std::move(g) : copy_of(g);
   else
     accumulate(total, std::move(g));
@@ -119,7 +119,7 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
     }
     for (size_t i = 0; i < grads.size(); ++i) {
       const Node::Input& in = node->inputs[i];
-      if (!in.node || !grads[i]) continue;
+      if (!in.node || !grads[i].defined()) continue;
       check(grads[i].shape() == in.shape && grads[i].dtype() == in.dtype, "backward",
             "{} returned {} as gradient of input {}, {}{}", node->name, describe(grads[i]), i, name(in.dtype),
             in.shape);
@@ -140,13 +140,16 @@ ATLAS_INLINE void backward(const Tensor& loss, Tensor seed, bool keep_graph) {
   check(loss.requires_grad(), "backward", "{} depends on no tensor that requires a gradient", describe(loss));
   check(seed.defined() || loss.numel() == 1, "backward", "needs a scalar loss, got {} (reduce it, or give a seed)",
         describe(loss));
-  if (!seed) seed = detail::ones_for(loss);
+  if (!seed.defined()) seed = detail::ones_for(loss);
   check(seed.shape() == loss.shape() && seed.dtype() == loss.dtype(), "backward", "seed {} does not fit the loss {}",
         describe(seed), describe(loss));
   detail::run_backward({loss}, {seed}, nullptr, keep_graph);
 }
 
 ATLAS_INLINE void Tensor::backward() const { atlas::backward(*this); }
+ATLAS_INLINE void Tensor::backward(const Tensor& seed, bool keep_graph) const {
+  atlas::backward(*this, seed, keep_graph);
+}
 
 ATLAS_INLINE std::vector<Tensor> grad(const std::vector<Tensor>& outputs, const std::vector<Tensor>& inputs,
                                       std::vector<Tensor> seeds, bool keep_graph) {

@@ -53,7 +53,7 @@ ATLAS_INLINE std::pair<Shape, int64_t> locate(const Tensor& t, int64_t i) {
 
 /// The largest relative difference of two gradients, 0 when both are absent.
 ATLAS_INLINE double largest_difference(const Tensor& a, const Tensor& b) {
-  if (!a || !b) return a.defined() == b.defined() ? 0 : std::numeric_limits<double>::infinity();
+  if (!a.defined() || !b.defined()) return a.defined() == b.defined() ? 0 : std::numeric_limits<double>::infinity();
   const std::vector<double> x = to_vector<double>(a), y = to_vector<double>(b);
   double worst = 0;
   for (size_t i = 0; i < x.size(); ++i) {
@@ -133,8 +133,8 @@ ATLAS_INLINE GradcheckResult gradcheck(const std::function<Tensor(const std::vec
   GradcheckResult result;
   for (size_t k = 0; k < wanted.size(); ++k) {
     Tensor& x = wanted[k];
-    const std::vector<double> dx =
-        analytic[k] ? to_vector<double>(analytic[k]) : std::vector<double>(static_cast<size_t>(x.numel()), 0.0);
+    const std::vector<double> dx = analytic[k].defined() ? to_vector<double>(analytic[k])
+                                                         : std::vector<double>(static_cast<size_t>(x.numel()), 0.0);
     const int64_t n = x.numel(), count = std::min(n, options.max_elements);
     for (int64_t e = 0; e < count; ++e) {
       // One element of each of `count` equal stretches; its place is random, or steps of C would stay in one channel.

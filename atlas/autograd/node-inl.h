@@ -73,8 +73,8 @@ ATLAS_INLINE Tensor apart_from(const Tensor& dst, const Tensor& src) {
 }
 
 ATLAS_INLINE bool solely_owned(const Tensor& t) {
-  return t && t.ptr().use_count() == 1 && t.impl().storage.use_count() == 1 && !t.impl().storage->borrowed() &&
-         t.is_contiguous();
+  return t.defined() && t.ptr().use_count() == 1 && t.impl().storage.use_count() == 1 &&
+         !t.impl().storage->borrowed() && t.is_contiguous();
 }
 
 ATLAS_INLINE const std::function<Tensor(size_t)>*& gradient_source() {

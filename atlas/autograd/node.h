@@ -93,7 +93,7 @@ class Saved {
  public:
   Saved() = default;
   Saved(const Tensor& t, const char* op) : op_(op) {
-    if (!t || !grad_enabled()) return;
+    if (!t.defined() || !grad_enabled()) return;
     if (t.impl().node && t.impl().node->recompute) {
       source_ = t.impl().node;
       return;
@@ -103,14 +103,14 @@ class Saved {
   }
   /// The tensor. @throws Error when it was changed in place since it was saved.
   const Tensor& operator()() const {
-    if (source_ && !tensor_) {
+    if (source_ && !tensor_.defined()) {
       check(source_->recompute != nullptr, "backward",
             "the graph of {} was already used and freed; pass keep_graph = true to the first backward", source_->name);
       tensor_ = source_->recompute();
       version_ = tensor_.impl().storage->version();
     }
     check(
-        !tensor_ || tensor_.impl().storage->version() == version_, op_,
+        !tensor_.defined() || tensor_.impl().storage->version() == version_, op_,
         "a tensor needed for its gradient, {}, was changed in place after the forward pass (clone it before changing)",
         describe(tensor_));
     return tensor_;

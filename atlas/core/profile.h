@@ -68,7 +68,7 @@ class ProfileScope {
   struct Running;  // the record, and on a device the mark before the kernel
   template <class T>
   static void look(const T& t, double& bytes, Device& device) {
-    if (!t) return;
+    if (!t.defined()) return;
     bytes += static_cast<double>(t.numel() * item_size(t.dtype()));
     if (t.device().is_cuda()) device = t.device();
   }

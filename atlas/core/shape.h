@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "atlas/core/error.h"
@@ -57,6 +58,10 @@ class Shape {
   std::array<int64_t, kMaxDims> dims_{};
   int size_ = 0;
 };
+
+/// The number of a single axis, where a list of axes may stand as well: sum(x, 0) beside sum(x, {0, 2}).
+template <class T>
+concept AxisNumber = std::is_integral_v<T> && !std::is_same_v<T, bool>;
 
 }  // namespace atlas::inline ATLAS_ABI
 

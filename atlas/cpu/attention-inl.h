@@ -54,8 +54,8 @@ struct HeadsSource {
         v(s.v),
         length(s.k.size(1)),
         share(s.k.size(0) > 0 ? batch / s.k.size(0) : 1),
-        masked(s.masked ? s.masked.data<bool>() : nullptr),
-        masks(s.masked ? s.masked.size(0) : 1) {}
+        masked(s.masked.defined() ? s.masked.data<bool>() : nullptr),
+        masks(s.masked.defined() ? s.masked.size(0) : 1) {}
   /// Sets what a masked key of the block starting at k0 has in a [rows, n] matrix with rows of `step`.
   void mask(T* matrix, int64_t step, int64_t entry, int64_t k0, int64_t rows, int64_t n, T value) const {
     if (masked == nullptr) return;
@@ -205,7 +205,7 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
             const int64_t rows = std::min(blocks.length, length - q0);
             const T *qs = queries.at(b, q0, head), *dys = douts.at(b, q0, head), *ys = outputs.at(b, q0, head);
             const T* log_sum = lse.data<T>() + (b * heads + head) * length + q0;
-            T* dqs = dq ? dq.data<T>() + ((b * length + q0) * heads + head) * d : nullptr;
+            T* dqs = dq.defined() ? dq.data<T>() + ((b * length + q0) * heads + head) * d : nullptr;
             for (int64_t r = 0; r < rows; ++r) {
               const T *a = dys + r * douts.step, *c = ys + r * outputs.step;
               delta[r] = row_sum<T>(d, [&](int64_t i) { return a[i] * c[i]; });

@@ -78,19 +78,19 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
                                  const Conv2dShape& s, const Fused& fused) {
   visit_float(x, "conv2d", [&](auto tag) {
     using T = decltype(tag);
-    const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias ? bias.data<T>() : nullptr;
+    const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias.defined() ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
     const GemmEpilogue<T> epilogue{
-        .bias = b, .activation = fused.activation, .residual = fused.residual ? fused.residual.data<T>() : nullptr};
+        .bias = b, .activation = fused.activation, .residual = fused.residual.defined() ? fused.residual.data<T>() : nullptr};
     if (rows == 0 || channels == 0) return;
     if (depth == 0) return detail::empty_product(rows, channels, T(0), out, channels, epilogue);
     if constexpr (std::is_same_v<T, float>) {
-      if (fused.packed && fused.packed.dtype() == bfloat16)
+      if (fused.packed.defined() && fused.packed.dtype() == bfloat16)
         return s.pointwise()
                    ? detail::bf16_product(in, depth, fused.packed, rows, channels, depth, out, channels, epilogue)
                    : detail::bf16_convolve(in, fused.packed, out, s, epilogue);
-      const float* packed = fused.packed ? fused.packed.data<float>() : nullptr;
+      const float* packed = fused.packed.defined() ? fused.packed.data<float>() : nullptr;
       if (s.pointwise() && packed != nullptr)
         return detail::gemm_shared(false, true, rows, channels, depth, 1.0f, in, depth, w, depth, 0.0f, out, channels,
                                    epilogue, packed);

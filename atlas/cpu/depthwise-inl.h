@@ -56,7 +56,7 @@ ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const T
   visit_float(x, "depthwise convolution", [&](auto tag) {
     using T = decltype(tag);
     const detail::Pixels<T> in(x);
-    const T *w = taps.data<T>(), *b = bias ? bias.data<T>() : nullptr;
+    const T *w = taps.data<T>(), *b = bias.defined() ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
     const int64_t channels = s.in_channels;
     parallel_for(s.out_pixels(), std::max<int64_t>(1, 16384 / std::max<int64_t>(1, channels)),

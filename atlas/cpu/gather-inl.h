@@ -58,12 +58,16 @@ ATLAS_INLINE void gather_forward(const Tensor& x, const Tensor& index, int axis,
 }
 
 ATLAS_INLINE void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx) {
-  visit_float(dx, "gather", [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = decltype(tag);
     const T* from = dy.data<T>();
     T* to = dx.data<T>();
     for_each_picked(dx, index, dy, axis, [&](int64_t a, int64_t b) { to[a] += from[b]; });
-  });
+  };
+  if (dx.dtype() == int64)
+    run(int64_t{});
+  else
+    visit_float(dx, "gather", run);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cpu

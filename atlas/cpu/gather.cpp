@@ -1,2 +1,3 @@
-// Compiled mode: the gather kernels.
+// Compiled mode: the kernels of gather and of positions.
+#include "atlas/cpu/compact-inl.h"
 #include "atlas/cpu/gather-inl.h"

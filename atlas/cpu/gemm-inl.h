@@ -120,16 +120,17 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
   const MatrixLayout la = matrix_layout(a), lb = matrix_layout(b);
   visit_float(c, "matmul", [&](auto tag) {
     using T = decltype(tag);
-    const GemmEpilogue<T> epilogue{.bias = bias ? bias.data<T>() : nullptr,
-                                   .activation = fused.activation,
-                                   .pre_activation = fused.pre_activation ? fused.pre_activation.data<T>() : nullptr,
-                                   .residual = fused.residual ? fused.residual.data<T>() : nullptr,
-                                   .scale = fused.scale ? fused.scale.data<T>() : nullptr,
-                                   .derivative_at = fused.derivative_at ? fused.derivative_at.data<T>() : nullptr};
+    const GemmEpilogue<T> epilogue{
+        .bias = bias.defined() ? bias.data<T>() : nullptr,
+        .activation = fused.activation,
+        .pre_activation = fused.pre_activation.defined() ? fused.pre_activation.data<T>() : nullptr,
+        .residual = fused.residual.defined() ? fused.residual.data<T>() : nullptr,
+        .scale = fused.scale.defined() ? fused.scale.data<T>() : nullptr,
+        .derivative_at = fused.derivative_at.defined() ? fused.derivative_at.data<T>() : nullptr};
     if constexpr (std::is_same_v<T, float>) {
-      if (fused.packed && fused.packed.dtype() == bfloat16 && !la.transposed)
+      if (fused.packed.defined() && fused.packed.dtype() == bfloat16 && !la.transposed)
         return detail::bf16_product(a.data<T>(), la.ld, fused.packed, m, n, k, c.data<T>(), n, epilogue);
-      if (fused.packed && fused.packed.dtype() == float32)
+      if (fused.packed.defined() && fused.packed.dtype() == float32)
         return detail::gemm_shared(la.transposed, lb.transposed, m, n, k, T(1), a.data<T>(), la.ld, b.data<T>(), lb.ld,
                                    T(0), c.data<T>(), n, epilogue, fused.packed.data<float>());
     }

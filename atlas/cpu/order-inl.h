@@ -79,6 +79,39 @@ ATLAS_INLINE void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& va
   });
 }
 
+ATLAS_INLINE void sort_forward(const Tensor& x, int64_t n, bool descending, Tensor& values, Tensor& index) {
+  if (x.numel() == 0) return;
+  visit_number(x, "sort", [&](auto tag) {
+    using T = decltype(tag);
+    struct Item {
+      T value;
+      int64_t at;
+    };
+    const T* from = x.data<T>();
+    T* value = values.data<T>();
+    int64_t* at = index.data<int64_t>();
+    parallel_for(x.numel() / n, std::max<int64_t>(1, 4096 / n), [&](int64_t begin, int64_t end) {
+      Item* items = workspace<Item>(n, 6);
+      for (int64_t o = begin; o < end; ++o) {
+        for (int64_t i = 0; i < n; ++i) items[i] = {from[o * n + i], i};
+        // Positions decide between equals, so that the order is one and the same whatever sorts.
+        if (descending)
+          std::sort(items, items + n, [](const Item& a, const Item& b) {
+            return ranks_before(a.value, b.value) || (!ranks_before(b.value, a.value) && a.at < b.at);
+          });
+        else
+          std::sort(items, items + n, [](const Item& a, const Item& b) {
+            return ranks_before(b.value, a.value) || (!ranks_before(a.value, b.value) && a.at < b.at);
+          });
+        for (int64_t j = 0; j < n; ++j) {
+          value[o * n + j] = items[j].value;
+          at[o * n + j] = items[j].at;
+        }
+      }
+    });
+  });
+}
+
 ATLAS_INLINE void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx) {
   if (dx.numel() == 0) return;
   visit_float(dy, "topk", [&](auto tag) {

@@ -93,7 +93,7 @@ inline std::vector<Gather> backward_gathers(const Conv2dShape& s) {
 /// Whether tensors (undefined ones aside) begin where pieces of 16 bytes do; views of others may not.
 inline bool wide_aligned(std::initializer_list<const Tensor*> all) {
   return std::all_of(all.begin(), all.end(),
-                     [](const Tensor* t) { return !*t || reinterpret_cast<uintptr_t>(t->raw()) % 16 == 0; });
+                     [](const Tensor* t) { return !t->defined() || reinterpret_cast<uintptr_t>(t->raw()) % 16 == 0; });
 }
 
 // The kernels of the tensor cores (bfloat16, one group); false when a shape or an address is not for them.

@@ -124,12 +124,16 @@ void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx
   const Layout<3> lines(shape,
                         {without(dx.strides(), axis), without(index.strides(), axis), without(dy.strides(), axis)});
   const bool many = n >= 8192;
-  visit_cuda_float(dx, "gather", [&](auto tag) {
+  const auto run = [&](auto tag) {
     using T = decltype(tag);
     launch({dx.device(), "gather", blocks_for(many ? n : n * line.length, 128), 128, 0, true},
            many ? add_lines_kernel<T> : add_elements_kernel<T>, lines, n, line, view<const T>(dy),
            view<const int64_t>(index), view<T>(dx));
-  });
+  };
+  if (dx.dtype() == int64)
+    run(int64_t{});
+  else
+    visit_cuda_float(dx, "gather", run);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cuda

@@ -136,7 +136,7 @@ struct View {
 /// All elements of a tensor, from its first to the last that its strides reach. Undefined tensors give a null view.
 template <class T>
 View<T> view(const Tensor& t) {
-  if (!t) return {};
+  if (!t.defined()) return {};
   int64_t last = t.numel() > 0 ? 1 : 0;
   for (int i = 0; i < t.dim() && last > 0; ++i) last += (t.shape()[i] - 1) * t.strides()[i];
   return {t.data<std::remove_const_t<T>>(), last};

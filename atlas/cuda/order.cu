@@ -93,6 +93,42 @@ __global__ void topk_kernel(int64_t n, int64_t k, View<const T> x, View<T> value
   }
 }
 
+/// One step of a bitonic sort of each row's positions, padded to a power of two with n: position i meets the one at
+/// `apart`, and their order is that of runs of `run`. Equal values are ordered by position, so the sort is stable.
+template <class T>
+__global__ void sort_step_kernel(int64_t pairs, int64_t padded, int64_t n, int64_t run, int64_t apart, bool descending,
+                                 View<const T> x, View<int64_t> order) {
+  using V = Arithmetic<T>;
+  for (int64_t p = global_thread(); p < pairs; p += global_threads()) {
+    const int64_t row = p / (padded / 2), k = p % (padded / 2);
+    const int64_t i = k / apart * 2 * apart + k % apart, first = row * padded + i;
+    const int64_t a = order[first], b = order[first + apart];
+    bool swapped = a > b;  // whether b comes before a: padding comes last
+    if (a < n && b < n) {
+      const V u(x[row * n + a]), v(x[row * n + b]);
+      const bool before = descending ? ranks_before(u, v) : ranks_before(v, u);
+      const bool after = descending ? ranks_before(v, u) : ranks_before(u, v);
+      swapped = after || (!before && a > b);
+    }
+    if (swapped == ((i & run) == 0)) {
+      order[first] = b;
+      order[first + apart] = a;
+    }
+  }
+}
+__global__ void positions_kernel(int64_t count, int64_t padded, View<int64_t> order) {
+  for (int64_t i = global_thread(); i < count; i += global_threads()) order[i] = i % padded;
+}
+template <class T>
+__global__ void sorted_kernel(int64_t count, int64_t padded, int64_t n, View<const T> x, View<const int64_t> order,
+                              View<T> values, View<int64_t> index) {
+  for (int64_t i = global_thread(); i < count; i += global_threads()) {
+    const int64_t row = i / n, at = order[row * padded + i % n];
+    values[i] = x[row * n + at];
+    index[i] = at;
+  }
+}
+
 template <class T>
 __global__ void topk_backward_kernel(int64_t count, int64_t n, int64_t k, View<const T> dy, View<const int64_t> index,
                                      View<T> dx) {
@@ -159,6 +195,24 @@ void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor&
     using T = decltype(tag);
     launch({x.device(), "topk", dim3(static_cast<unsigned>(values.numel() / k)), kTopThreads}, topk_kernel<T>, n, k,
            view<const T>(x), view<T>(values), view<int64_t>(index));
+  });
+}
+
+void sort_forward(const Tensor& x, int64_t n, bool descending, Tensor& values, Tensor& index) {
+  if (x.numel() == 0) return;
+  int64_t padded = 2;
+  while (padded < n) padded *= 2;
+  const int64_t count = x.numel(), places = count / n * padded;
+  const View<int64_t> order(workspace<int64_t>(x.device(), places), places);
+  visit_element<true>(x, "sort", [&](auto tag) {
+    using T = decltype(tag);
+    launch({x.device(), "sort", blocks_for(places, 256), 256, 0, true}, positions_kernel, places, padded, order);
+    for (int64_t run = 2; run <= padded; run *= 2)
+      for (int64_t apart = run / 2; apart > 0; apart /= 2)
+        launch({x.device(), "sort", blocks_for(places / 2, 256), 256, 0, true}, sort_step_kernel<T>, places / 2, padded,
+               n, run, apart, descending, view<const T>(x), order);
+    launch({x.device(), "sort", blocks_for(count, 256), 256, 0, true}, sorted_kernel<T>, count, padded, n,
+           view<const T>(x), View<const int64_t>(order.p, places), view<T>(values), view<int64_t>(index));
   });
 }
 

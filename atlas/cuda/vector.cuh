@@ -63,7 +63,7 @@ struct Vector {
   View<Compute<T>> wide;
   Vector() = default;
   explicit Vector(const Tensor& t) {
-    if (!t) return;
+    if (!t.defined()) return;
     if (t.dtype() == dtype_of<Compute<T>>())
       wide = view<Compute<T>>(t);
     else
@@ -88,7 +88,7 @@ struct Vector {
 
 namespace detail {
 inline bool aligned(const Tensor& t, int64_t elements) {
-  return !t || reinterpret_cast<uintptr_t>(t.raw()) %
+  return !t.defined() || reinterpret_cast<uintptr_t>(t.raw()) %
                        static_cast<uintptr_t>(std::min<int64_t>(16, elements * item_size(t.dtype()))) ==
                    0;
 }

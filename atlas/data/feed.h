@@ -46,7 +46,7 @@ class Feed {
       if (device_.is_cuda()) return next_on_device(batch);
     }
     if (!loader_.next(batch)) return false;
-    if (batch.plans) finish(batch, *loader_.options().on_device);
+    if (batch.plans.defined()) finish(batch, *loader_.options().on_device);
     return true;
   }
 
@@ -73,9 +73,9 @@ class Feed {
     batch = s.host;
     batch.images = view(s.images, s.host.images);
     batch.labels = view(s.labels, s.host.labels);
-    batch.targets = s.host.targets ? view(s.targets, s.host.targets) : Tensor();
-    batch.plans = s.host.plans ? view(s.plans, s.host.plans) : Tensor();
-    if (batch.plans) finish(batch, *loader_.options().on_device);
+    batch.targets = s.host.targets.defined() ? view(s.targets, s.host.targets) : Tensor();
+    batch.plans = s.host.plans.defined() ? view(s.plans, s.host.plans) : Tensor();
+    if (batch.plans.defined()) finish(batch, *loader_.options().on_device);
     if (!ended_) send();
     return true;
   }
@@ -98,15 +98,15 @@ class Feed {
     s.host = std::move(host);
     copy(s.images, s.host.images);
     copy(s.labels, s.host.labels);
-    if (s.host.targets) copy(s.targets, s.host.targets);
-    if (s.host.plans) copy(s.plans, s.host.plans);
+    if (s.host.targets.defined()) copy(s.targets, s.host.targets);
+    if (s.host.plans.defined()) copy(s.plans, s.host.plans);
     s.there->record(cuda::Queue::upload);
     coming_ = place;
   }
   /// Memory for `from` on the device, grown when it is too small, and the copy.
   void copy(Tensor& to, const Tensor& from) {
     const int64_t bytes = from.numel() * item_size(from.dtype());
-    if (!to || to.dtype() != from.dtype() || to.numel() < from.numel()) {
+    if (!to.defined() || to.dtype() != from.dtype() || to.numel() < from.numel()) {
       to = empty(from.shape(), from.dtype(), device_);
       // The block may have belonged to something that still computes.
       fresh_.emplace(device_);

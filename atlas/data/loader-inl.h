@@ -54,7 +54,7 @@ struct Loader::State {
   /// @param plan  gets the device's part, when there is one
   Sample prepare(int64_t index, int64_t epoch_number, ImageAugment& plan) const {
     Sample sample = dataset->get(index);
-    if (!sample.image) return sample;
+    if (!sample.image.defined()) return sample;
     check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes",
           sample.label, dataset->num_classes());
     Rng rng(options.seed, Purpose::sample, epoch_number, index);
@@ -78,7 +78,7 @@ struct Loader::State {
       try {
         ImageAugment plan;
         const Sample sample = prepare(index, epoch_number, plan);
-        if (!sample.image) continue;
+        if (!sample.image.defined()) continue;
         const Shape& s = sample.image.shape();
         if (labels.empty()) {
           size = s;
@@ -133,7 +133,7 @@ struct Loader::State {
       Rng rng(options.seed, Purpose::mix, epoch_number, number);
       batch.targets = mix_batch(batch.images, batch.labels, dataset->num_classes(), options.mix, rng);
     }
-    if (batch.targets && options.pinned) {
+    if (batch.targets.defined() && options.pinned) {
       Tensor targets = detail::batch_memory(batch.targets.shape(), float32, true);
       copy_elements(targets, batch.targets);
       batch.targets = targets;
@@ -254,7 +254,7 @@ ATLAS_INLINE bool Loader::next(Batch& batch) {
       }
     }
     if (result.error) std::rethrow_exception(result.error);
-    if (!result.batch.images) continue;  // every image of it was skipped
+    if (!result.batch.images.defined()) continue;  // every image of it was skipped
     batch = std::move(result.batch);
     return true;
   }

@@ -41,7 +41,7 @@ struct LoaderOptions {
 
 /// Does the device's part of the pipeline, where the batch is.
 inline void finish(Batch& batch, const DeviceAugment& augment) {
-  if (!batch.plans) return;
+  if (!batch.plans.defined()) return;
   batch.images = augment_images(batch.images, batch.plans, batch.plan, augment.height, augment.width);
   batch.plans = Tensor();
 }

@@ -8,6 +8,7 @@
 #include <numbers>
 #include <type_traits>
 
+#include "atlas/core/dtype.h"
 #include "atlas/core/math.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -77,6 +78,53 @@ struct Pow {
     return exponent == 0 ? T(0) : static_cast<T>(exponent) * std::pow(x, static_cast<T>(exponent - 1));
   }
 };
+/// Rounds down; floor, ceil, round and sign are constant between their steps.
+struct Floor {
+  ATLAS_FUNCTOR("floor", false, true);
+  ATLAS_ELEMENT(forward(T x)) {
+    if constexpr (std::is_integral_v<T>)
+      return x;
+    else
+      return std::floor(x);
+  }
+  ATLAS_ELEMENT(derivative(T)) { return T(0); }
+};
+struct Ceil {
+  ATLAS_FUNCTOR("ceil", false, true);
+  ATLAS_ELEMENT(forward(T x)) {
+    if constexpr (std::is_integral_v<T>)
+      return x;
+    else
+      return std::ceil(x);
+  }
+  ATLAS_ELEMENT(derivative(T)) { return T(0); }
+};
+/// To the nearest whole number, halves to the even one.
+struct Round {
+  ATLAS_FUNCTOR("round", false, true);
+  ATLAS_ELEMENT(forward(T x)) {
+    if constexpr (std::is_integral_v<T>)
+      return x;
+    else
+      return std::nearbyint(x);
+  }
+  ATLAS_ELEMENT(derivative(T)) { return T(0); }
+};
+struct Sign {
+  ATLAS_FUNCTOR("sign", false, true);
+  ATLAS_ELEMENT(forward(T x)) { return static_cast<T>((x > T(0)) - (x < T(0))); }
+  ATLAS_ELEMENT(derivative(T)) { return T(0); }
+};
+struct Sin {
+  ATLAS_FUNCTOR("sin", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return std::sin(x); }
+  ATLAS_ELEMENT(derivative(T x)) { return std::cos(x); }
+};
+struct Cos {
+  ATLAS_FUNCTOR("cos", false, false);
+  ATLAS_ELEMENT(forward(T x)) { return std::cos(x); }
+  ATLAS_ELEMENT(derivative(T x)) { return -std::sin(x); }
+};
 struct Erf {
   ATLAS_FUNCTOR("erf", false, false);
   ATLAS_ELEMENT(forward(T x)) { return math::erf(x); }
@@ -121,16 +169,30 @@ struct Silu {
     return s * (T(1) + x * (T(1) - s));
   }
 };
+/// Huber's loss of a difference over beta > 0: x^2 / (2 beta) within beta, |x| - beta / 2 beyond.
+struct SmoothL1 {
+  ATLAS_FUNCTOR("smooth_l1", false, false);
+  double beta;
+  ATLAS_ELEMENT(forward(T x)) {
+    const T b = static_cast<T>(beta), a = x < T(0) ? -x : x;
+    return a < b ? T(0.5) * a * a / b : a - T(0.5) * b;
+  }
+  ATLAS_ELEMENT(derivative(T x)) {
+    const T b = static_cast<T>(beta), v = x / b;
+    return v < T(-1) ? T(-1) : (v > T(1) ? T(1) : v);
+  }
+};
 struct Softplus {
   ATLAS_FUNCTOR("softplus", false, false);
   ATLAS_ELEMENT(forward(T x)) { return math::softplus(x); }
   ATLAS_ELEMENT(derivative(T x)) { return math::sigmoid(x); }
 };
+/// hi where lo > hi; bounds beyond an integer type's range are those of the type.
 struct Clamp {
-  ATLAS_FUNCTOR("clamp", false, false);
+  ATLAS_FUNCTOR("clamp", false, true);
   double lo, hi;
   ATLAS_ELEMENT(forward(T x)) {
-    const T l = static_cast<T>(lo), h = static_cast<T>(hi), v = l > x ? l : x;
+    const T l = convert<T>(lo), h = convert<T>(hi), v = l > x ? l : x;
     return h < v ? h : v;
   }
   ATLAS_ELEMENT(derivative(T x)) { return ((x >= static_cast<T>(lo)) & (x <= static_cast<T>(hi))) ? T(1) : T(0); }
@@ -165,6 +227,22 @@ struct Maximum {
 struct Minimum {
   ATLAS_FUNCTOR("minimum", true, false);
   ATLAS_ELEMENT(forward(T a, T b)) { return ((a < b) | (a != a)) ? a : b; }
+};
+/// a^b. Of integers, b below 0 gives the whole part: 0 unless a is 1 or -1.
+struct Power {
+  ATLAS_FUNCTOR("pow", true, false);
+  ATLAS_ELEMENT(forward(T a, T b)) {
+    if constexpr (std::is_integral_v<T>) {
+      constexpr T kMinusOne = static_cast<T>(-1);
+      if (b < T(0)) return a == T(1) || (a == kMinusOne && b % 2 == 0) ? T(1) : (a == kMinusOne ? a : T(0));
+      uint64_t y = 1, factor = static_cast<uint64_t>(a);  // unsigned: it may overflow, and wraps then
+      for (uint64_t n = static_cast<uint64_t>(b); n != 0; n >>= 1, factor *= factor)
+        if ((n & 1) != 0) y *= factor;
+      return static_cast<T>(y);
+    } else {
+      return std::pow(a, b);
+    }
+  }
 };
 /// The share of a in maximum(a, b): 1, 0, or 1/2 for a tie.
 struct MaximumShare {
@@ -201,10 +279,10 @@ ATLAS_COMPARISON(GreaterEqual, "ge", >=);
 // The functors a library instantiates its unary and binary kernels for.
 // clang-format off
 #define ATLAS_UNARY_FUNCTORS(X) \
-  X(Exp) X(Log) X(Sqrt) X(Rsqrt) X(Abs) X(Neg) X(Square) X(Reciprocal) X(Pow) X(Erf) X(Tanh) X(Sigmoid) X(Relu) X(Gelu) \
-  X(GeluTanh) X(Silu) X(Softplus) X(Clamp)
+  X(Exp) X(Log) X(Sqrt) X(Rsqrt) X(Abs) X(Neg) X(Square) X(Reciprocal) X(Pow) X(Floor) X(Ceil) X(Round) X(Sign) X(Sin) X(Cos) X(Erf) X(Tanh) X(Sigmoid) X(Relu) X(Gelu) \
+  X(GeluTanh) X(Silu) X(SmoothL1) X(Softplus) X(Clamp)
 #define ATLAS_BINARY_FUNCTORS(X) \
-  X(Add) X(Sub) X(Mul) X(Div) X(Maximum) X(Minimum) X(MaximumShare) X(Same) \
+  X(Add) X(Sub) X(Mul) X(Div) X(Maximum) X(Minimum) X(Power) X(MaximumShare) X(Same) \
   X(Equal) X(NotEqual) X(Less) X(LessEqual) X(Greater) X(GreaterEqual)
 // clang-format on
 

@@ -12,7 +12,7 @@ void check_index(const Tensor& index, int64_t length, std::string_view op);
 /// y[.., k, ..] = x[.., index[.., k, ..], ..] along `axis`. index and y have one shape; x is at least as long on the
 /// other axes. Any strides, any dtype; indices were checked.
 void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y);
-/// dx[.., index[.., k, ..], ..] += dy[.., k, ..] along `axis`, for each place in increasing k. float32 and float64.
+/// dx[.., index[.., k, ..], ..] += dy[.., k, ..] along `axis`, for each place in increasing k. float32, float64, int64.
 void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx);
 }  // namespace cpu
 namespace cuda {  // the same, in atlas/cuda/*.cu

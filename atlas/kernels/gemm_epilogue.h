@@ -18,7 +18,8 @@ struct Fused {
   Tensor packed{};  ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
   Tensor pre_activation{}, derivative_at{};
   bool empty() const {
-    return activation == Activation::none && !residual && !scale && !packed && !pre_activation && !derivative_at;
+    return activation == Activation::none && !residual.defined() && !scale.defined() && !packed.defined() &&
+           !pre_activation.defined() && !derivative_at.defined();
   }
 };
 

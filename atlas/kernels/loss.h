@@ -6,56 +6,65 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-// logits, dlogits, dtarget [B, C] of one float dtype; target int64 [B] or like logits; statistics [B, 2] holds each
-// row's maximum m and log sum exp(x - m); loss and dloss are one element. All contiguous, outputs overwritten; B, C
-// >= 1.
+/// How cross_entropy_forward() and its gradients count.
+struct CrossEntropySetting {
+  double smoothing = 0;
+  bool ignores = false;  ///< whether rows of the class `ignored` count for nothing
+  int64_t ignored = 0;
+};
+
+// logits, dlogits, dtarget [R, C] of one float dtype; target int64 [R] or like logits; weights of classes [C] or
+// undefined; row_loss [R]. statistics [R, 3] holds each row's maximum m, log sum exp(x - m), and its weight: that of
+// its class, 0 where it is ignored, 1 for probabilities. drow [R] may repeat one element (stride 0); all others are
+// contiguous; outputs are overwritten; R, C >= 1.
 namespace cpu {
-void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
-                           Tensor& statistics);
-void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics, double smoothing,
-                            const Tensor& dloss, Tensor& dlogits);
-void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
-                                   const Tensor& dloss, Tensor& dtarget);
+void cross_entropy_forward(const Tensor& logits, const Tensor& target, const Tensor& weights,
+                           const CrossEntropySetting& setting, Tensor& row_loss, Tensor& statistics);
+void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& weights, const Tensor& statistics,
+                            const CrossEntropySetting& setting, const Tensor& drow, Tensor& dlogits);
+void cross_entropy_target_backward(const Tensor& logits, const Tensor& weights, const Tensor& statistics,
+                                   const CrossEntropySetting& setting, const Tensor& drow, Tensor& dtarget);
 }  // namespace cpu
 namespace cuda {  // the same, in atlas/cuda/*.cu
-void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
-                           Tensor& statistics);
-void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics, double smoothing,
-                            const Tensor& dloss, Tensor& dlogits);
-void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
-                                   const Tensor& dloss, Tensor& dtarget);
+void cross_entropy_forward(const Tensor& logits, const Tensor& target, const Tensor& weights,
+                           const CrossEntropySetting& setting, Tensor& row_loss, Tensor& statistics);
+void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& weights, const Tensor& statistics,
+                            const CrossEntropySetting& setting, const Tensor& drow, Tensor& dlogits);
+void cross_entropy_target_backward(const Tensor& logits, const Tensor& weights, const Tensor& statistics,
+                                   const CrossEntropySetting& setting, const Tensor& drow, Tensor& dtarget);
 }  // namespace cuda
 
 namespace kernels {
 
-/// Mean over rows of -sum_c t_c log softmax(x)_c, with t = (1 - smoothing) target + smoothing / C.
-/// @throws Error for a class number outside [0, C).
-inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, double smoothing, Tensor& loss,
-                                  Tensor& statistics) {
-  const ProfileScope profile("cross_entropy", 0, logits, target, loss, statistics);
+/// For each row -sum_c w_c t_c log softmax(x)_c, with t = (1 - smoothing) target + smoothing / C.
+/// @throws Error for a class number outside [0, C) that is not ignored.
+inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, const Tensor& weights,
+                                  const CrossEntropySetting& setting, Tensor& row_loss, Tensor& statistics) {
+  const ProfileScope profile("cross_entropy", 0, logits, target, row_loss, statistics);
   if constexpr (kWithCuda)
-    if (on_cuda("cross_entropy", logits, target, loss, statistics))
-      return cuda::cross_entropy_forward(logits, target, smoothing, loss, statistics);
-  cpu::cross_entropy_forward(logits, target, smoothing, loss, statistics);
+    if (on_cuda("cross_entropy", logits, target, weights, row_loss, statistics))
+      return cuda::cross_entropy_forward(logits, target, weights, setting, row_loss, statistics);
+  cpu::cross_entropy_forward(logits, target, weights, setting, row_loss, statistics);
 }
 
-inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& statistics,
-                                   double smoothing, const Tensor& dloss, Tensor& dlogits) {
-  const ProfileScope profile("cross_entropy backward", 0, logits, target, statistics, dloss, dlogits);
+inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& weights,
+                                   const Tensor& statistics, const CrossEntropySetting& setting, const Tensor& drow,
+                                   Tensor& dlogits) {
+  const ProfileScope profile("cross_entropy backward", 0, logits, target, statistics, dlogits);
   if constexpr (kWithCuda)
-    if (on_cuda("cross_entropy", logits, target, statistics, dloss, dlogits))
-      return cuda::cross_entropy_backward(logits, target, statistics, smoothing, dloss, dlogits);
-  cpu::cross_entropy_backward(logits, target, statistics, smoothing, dloss, dlogits);
+    if (on_cuda("cross_entropy", logits, target, weights, statistics, drow, dlogits))
+      return cuda::cross_entropy_backward(logits, target, weights, statistics, setting, drow, dlogits);
+  cpu::cross_entropy_backward(logits, target, weights, statistics, setting, drow, dlogits);
 }
 
 /// Gradient of class probabilities.
-inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& statistics, double smoothing,
-                                          const Tensor& dloss, Tensor& dtarget) {
-  const ProfileScope profile("cross_entropy backward", 0, logits, statistics, dloss, dtarget);
+inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& weights, const Tensor& statistics,
+                                          const CrossEntropySetting& setting, const Tensor& drow, Tensor& dtarget) {
+  const ProfileScope profile("cross_entropy backward", 0, logits, statistics, dtarget);
   if constexpr (kWithCuda)
-    if (on_cuda("cross_entropy", logits, statistics, dloss, dtarget))
-      return cuda::cross_entropy_target_backward(logits, statistics, smoothing, dloss, dtarget);
-  cpu::cross_entropy_target_backward(logits, statistics, smoothing, dloss, dtarget);
+    if (on_cuda("cross_entropy", logits, weights, statistics, drow, dtarget))
+      return cuda::cross_entropy_target_backward(logits, weights, statistics, setting, drow, dtarget);
+  cpu::cross_entropy_target_backward(logits, weights, statistics, setting, drow, dtarget);
 }
 
 }  // namespace kernels

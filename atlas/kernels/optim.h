@@ -58,7 +58,7 @@ inline const Tensor& leader(const Tensor& t) { return t; }
 struct ListBytes {
   int64_t bytes = 0;
   Device place;
-  explicit operator bool() const { return bytes > 0; }
+  bool defined() const { return bytes > 0; }
   int64_t numel() const { return bytes; }
   DType dtype() const { return uint8; }
   Device device() const { return place; }
@@ -68,7 +68,7 @@ struct ListBytes {
     for (const auto& item : list) add(item);
   }
   void add(const Tensor& t) {
-    if (!t) return;
+    if (!t.defined()) return;
     bytes += t.numel() * item_size(t.dtype());
     place = t.device();
   }

@@ -1,5 +1,5 @@
-// Kernels along one axis of a contiguous tensor that keep or find positions: argmax, topk, cumsum.
-// x is seen as [outer, n, inner]; topk works on rows, [outer, n].
+// Kernels along one axis of a contiguous tensor that keep or find positions: argmax, topk, sort, cumsum.
+// x is seen as [outer, n, inner]; topk and sort work on rows, [outer, n].
 #pragma once
 
 #include "atlas/core/profile.h"
@@ -16,12 +16,14 @@ ATLAS_HOST_DEVICE bool ranks_before(T a, T b) {
 namespace cpu {
 void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index);
 void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index);
+void sort_forward(const Tensor& x, int64_t n, bool descending, Tensor& values, Tensor& index);
 void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx);
 void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y);
 }  // namespace cpu
 namespace cuda {  // the same, in atlas/cuda/*.cu
 void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index);
 void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index);
+void sort_forward(const Tensor& x, int64_t n, bool descending, Tensor& values, Tensor& index);
 void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx);
 void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y);
 }  // namespace cuda
@@ -44,6 +46,15 @@ inline void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, 
   if constexpr (kWithCuda)
     if (on_cuda("topk", x, values, index)) return cuda::topk_forward(x, n, k, values, index);
   cpu::topk_forward(x, n, k, values, index);
+}
+
+/// Each row in order, smallest or largest first, the earlier first among equals; NaN counts as largest. And the
+/// positions (int64). x as argmax's.
+inline void sort_forward(const Tensor& x, int64_t n, bool descending, Tensor& values, Tensor& index) {
+  const ProfileScope profile("sort", 0, x, values, index);
+  if constexpr (kWithCuda)
+    if (on_cuda("sort", x, values, index)) return cuda::sort_forward(x, n, descending, values, index);
+  cpu::sort_forward(x, n, descending, values, index);
 }
 
 /// dx[o, index[o, j]] = dy[o, j], 0 elsewhere (overwrites). float32, float64.

@@ -178,7 +178,7 @@ inline KeyValue read_coarser(const AtlasPyramid& pyramid, size_t s, size_t t, co
   };
   const Tensor index = table(batch);
   return {index_select(coarser.k, 0, index), index_select(coarser.v, 0, index),
-          coarser.masked ? index_select(coarser.masked, 0, table(1)) : Tensor()};
+          coarser.masked.defined() ? index_select(coarser.masked, 0, table(1)) : Tensor()};
 }
 
 }  // namespace detail

@@ -64,7 +64,7 @@ inline void init_linears(Module& model) {
   for (const auto& [path, module] : model.named_modules()) {
     if (auto* layer = dynamic_cast<Linear*>(module); layer != nullptr) {
       trunc_normal_(layer->weight, 0.02);
-      if (layer->bias) constant_(layer->bias, 0);
+      if (layer->bias.defined()) constant_(layer->bias, 0);
     }
   }
 }

@@ -138,7 +138,7 @@ class MambaVisionHybridBlock : public Module {
     Tensor y = norm(x);
     if (!drop_path.drops()) return f.onto(x, y, gamma);
     y = f(y);
-    if (gamma) y = gamma * y;
+    if (gamma.defined()) y = gamma * y;
     y = drop_path(y);
     return x + std::move(y);
   }

@@ -76,11 +76,11 @@ class Conv2d : public Module {
 /// Depthwise convolution along tokens with as many outputs as inputs ("same" padding).   x: [B, L, C] -> y: [B, L, C]
 ///
 /// The weight is [K, C] here and [C, 1, K] in a state dict.
-class Conv1d : public Module {
+class DepthwiseConv1d : public Module {
  public:
-  Conv1d(int64_t channels, int64_t kernel, bool with_bias = true) {
-    detail::check_size("Conv1d", "channels", channels);
-    detail::check_size("Conv1d", "kernel", kernel);
+  DepthwiseConv1d(int64_t channels, int64_t kernel, bool with_bias = true) {
+    detail::check_size("DepthwiseConv1d", "channels", channels);
+    detail::check_size("DepthwiseConv1d", "kernel", kernel);
     weight = empty({kernel, channels});
     register_parameter("weight", weight, Layout::conv1d_depthwise);
     if (with_bias) {

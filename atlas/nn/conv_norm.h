@@ -30,7 +30,7 @@ class ConvNorm {
       const Tensor y = activation == Activation::none         ? norm_(c)
                        : detail::module_observer() == nullptr ? norm_.activated(c, activation)
                                                               : activate(norm_(c), activation);
-      return residual ? residual + y : y;
+      return residual.defined() ? residual + y : y;
     }
     const Folded f =
         folded_.get({conv_.weight, conv_.bias, norm_.weight, norm_.bias, norm_.running_mean, norm_.running_var},
@@ -49,7 +49,7 @@ class ConvNorm {
     const auto wide = [](const Tensor& t) { return t.detach().to(float64); };
     const Tensor scale = wide(norm_.weight) * rsqrt(wide(norm_.running_var) + norm_.eps());
     Tensor shift = neg(wide(norm_.running_mean));
-    if (conv_.bias) shift = shift + wide(conv_.bias);
+    if (conv_.bias.defined()) shift = shift + wide(conv_.bias);
     shift = shift * scale + wide(norm_.bias);
     const Tensor weight = wide(conv_.weight) * scale.reshape({scale.size(0), 1, 1, 1});
     return {weight.to(conv_.weight.dtype()), shift.to(conv_.weight.dtype())};

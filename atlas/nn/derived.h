@@ -24,7 +24,7 @@ inline bool inference_mode() { return !grad_enabled() && module_observer() == nu
 class ContentKey {
  public:
   explicit ContentKey(const Tensor& t) {
-    if (!t) return;
+    if (!t.defined()) return;
     storage_ = t.impl().storage;
     version_ = t.impl().storage->version();
     offset_ = t.offset();

@@ -13,7 +13,7 @@ namespace atlas::inline ATLAS_ABI {
 
 /// True when no element is NaN or infinite (always for tensors that are not float32, float64 or bfloat16).
 inline bool all_finite(const Tensor& t) {
-  if (!t || (t.dtype() != float32 && t.dtype() != float64 && t.dtype() != bfloat16)) return true;
+  if (!t.defined() || (t.dtype() != float32 && t.dtype() != float64 && t.dtype() != bfloat16)) return true;
   const Tensor rows = detail::copy_as(on_host(t), statistics_dtype(t));
   return visit_float(rows.dtype(), "all_finite", [&](auto tag) {
     using T = decltype(tag);

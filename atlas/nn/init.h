@@ -104,7 +104,7 @@ namespace detail {
 inline void default_init(Tensor& weight, Tensor& bias, Layout layout) {
   kaiming_uniform_(weight, std::sqrt(5.0), layout);
   const double bound = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(compute_fans(weight, layout).in, 1)));
-  if (bias) uniform_(bias, -bound, bound);
+  if (bias.defined()) uniform_(bias, -bound, bound);
 }
 inline void check_size(std::string_view op, std::string_view what, int64_t value, int64_t least = 1) {
   check(value >= least, op, "{} must be at least {}, got {}", what, least, value);

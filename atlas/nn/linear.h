@@ -39,7 +39,7 @@ class Linear : public Module {
     // A sum has the wider of two types, and products on CUDA devices know no scale.
     const bool fits = x.dim() > 0 && !x.device().is_cuda() && !detail::autocasts(x) && residual.dtype() == x.dtype() &&
                       residual.dtype() == weight.dtype() &&
-                      (!scale || (scale.dtype() == x.dtype() && scale.is_contiguous()));
+                      (!scale.defined() || (scale.dtype() == x.dtype() && scale.is_contiguous()));
     if (!fits) return Module::forward_onto(residual, x, scale);
     return fused(x, {.residual = residual.is_contiguous() ? residual : copy_of(residual), .scale = scale});
   }

@@ -57,7 +57,7 @@ class MambaMixer : public Module {
   }
 
   Linear in_proj, x_proj, dt_proj, out_proj;
-  Conv1d conv1d_x, conv1d_z;
+  DepthwiseConv1d conv1d_x, conv1d_z;
   Tensor A_log, D;  // [C / 2, N], [C / 2]
 
  private:

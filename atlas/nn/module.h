@@ -52,7 +52,7 @@ class Module {
   /// onto() where nothing is recorded or watched. Layers that end in a product override it.
   virtual Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const {
     Tensor y = forward(x);
-    if (scale) y = scale * std::move(y);
+    if (scale.defined()) y = scale * std::move(y);
     return residual + std::move(y);
   }
   /// forward(x), reported to whoever watches (FiniteGuard). Call layers this way.
@@ -82,7 +82,7 @@ class Module {
       return forward_onto(residual, x, scale);
     }
     Tensor y = (*this)(x);
-    if (scale) y = scale * y;
+    if (scale.defined()) y = scale * y;
     return residual + std::move(y);
   }
 
@@ -184,7 +184,7 @@ class Module {
       const auto from = dict.find(e.name);
       if (from == dict.end()) {
         report.missing.push_back(e.name);
-      } else if (!from->second || from->second.shape() != to.shape() ||
+      } else if (!from->second.defined() || from->second.shape() != to.shape() ||
                  (is_floating(to.dtype()) && !is_floating(from->second.dtype()))) {
         report.mismatched.push_back(fmt::format("{}: model {}, file {}", e.name, describe(to), describe(from->second)));
       } else {

@@ -1,7 +1,7 @@
 // Arithmetic with broadcasting: + - * /, maximum, minimum, and sum_to, which undoes broadcasting in gradients.
 //
-// Shapes broadcast as in NumPy; operands have one dtype and one device (on CUDA devices bfloat16 and float32 give
-// float32); a C++ number takes the tensor's dtype.
+// Shapes broadcast as in NumPy; operands have one dtype and one device (bool takes the type of the other operand; on
+// CUDA devices bfloat16 and float32 give float32); a C++ number takes the tensor's dtype.
 #pragma once
 
 #include <cmath>
@@ -35,7 +35,7 @@ inline Tensor sum_to(const Tensor& x, const Shape& shape) {
 /// @return a tensor of the broadcast shape
 /// @throws Error when dtypes or devices differ or shapes do not broadcast; so do all functions of two tensors here
 inline Tensor add(const Tensor& a, const Tensor& b) {
-  if (detail::widens(a, b)) return add(to(a, float32), to(b, float32));
+  if (detail::mixed(a, b)) return add(to(a, detail::common_dtype(a, b)), to(b, detail::common_dtype(a, b)));
   Tensor y = detail::binary(functors::Add{}, "add", a, b);
   return record("add", y, {a, b},
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
@@ -55,7 +55,7 @@ inline Tensor add(const Tensor& a, Tensor&& b) {
 
 /// a - b.   da = dy, db = -dy
 inline Tensor sub(const Tensor& a, const Tensor& b) {
-  if (detail::widens(a, b)) return sub(to(a, float32), to(b, float32));
+  if (detail::mixed(a, b)) return sub(to(a, detail::common_dtype(a, b)), to(b, detail::common_dtype(a, b)));
   Tensor y = detail::binary(functors::Sub{}, "sub", a, b);
   return record("sub", y, {a, b},
                 [as = a.shape(), bs = b.shape(), na = a.requires_grad(), nb = b.requires_grad()](const Tensor& dy) {
@@ -63,9 +63,9 @@ inline Tensor sub(const Tensor& a, const Tensor& b) {
                 });
 }
 
-/// a b, element by element.   da = dy b, db = dy a
+/// a b, element by element; also of two boolean tensors, which is their logical_and.   da = dy b, db = dy a
 inline Tensor mul(const Tensor& a, const Tensor& b) {
-  if (detail::widens(a, b)) return mul(to(a, float32), to(b, float32));
+  if (detail::mixed(a, b)) return mul(to(a, detail::common_dtype(a, b)), to(b, detail::common_dtype(a, b)));
   Tensor y = detail::binary(functors::Mul{}, "mul", a, b);
   if (!needs_record({a, b})) return y;
   // Each operand is kept only for the gradient of the other.
@@ -79,7 +79,7 @@ inline Tensor mul(const Tensor& a, const Tensor& b) {
 
 /// a / b (float32 and float64).   da = dy / b, db = -dy (a / b) / b
 inline Tensor div(const Tensor& a, const Tensor& b) {
-  if (detail::widens(a, b)) return div(to(a, float32), to(b, float32));
+  if (detail::mixed(a, b)) return div(to(a, detail::common_dtype(a, b)), to(b, detail::common_dtype(a, b)));
   Tensor y = detail::binary(functors::Div{}, "div", a, b);
   if (!needs_record({a, b})) return y;
   return record(
@@ -96,7 +96,7 @@ namespace detail {
 /// maximum(a, b), or minimum: the gradient goes to the chosen operand, by halves on a tie.
 template <class F>
 Tensor extreme_of_two(F f, const Tensor& a, const Tensor& b) {
-  if (widens(a, b)) return extreme_of_two(f, to(a, float32), to(b, float32));
+  if (mixed(a, b)) return extreme_of_two(f, to(a, common_dtype(a, b)), to(b, common_dtype(a, b)));
   Tensor y = binary(f, F::kName, a, b);
   if (!needs_record({a, b})) return y;
   return record(F::kName, y, {a, b},
@@ -115,6 +115,7 @@ Tensor extreme_of_two(F f, const Tensor& a, const Tensor& b) {
 /// f(a, s) or f(s, a) with a number, outside the graph.
 template <class F>
 Tensor binary_number(F f, const char* op, const Tensor& a, double s, bool scalar_first = false) {
+  check_dtype(a, op, F::kIntegers ? takes::integers : 0);
   check_number(op, a, s);
   Tensor y = empty_like(a);
   kernels::binary_scalar(f, a, s, scalar_first, y);
@@ -123,9 +124,10 @@ Tensor binary_number(F f, const char* op, const Tensor& a, double s, bool scalar
 
 }  // namespace detail
 
-/// The larger of a and b, NaN if either is. The gradient goes to the larger, by halves on a tie.
+/// The larger of a and b, NaN if either is; any numbers, or bool. The gradient goes to the larger, by halves on a tie.
 inline Tensor maximum(const Tensor& a, const Tensor& b) { return detail::extreme_of_two(functors::Maximum{}, a, b); }
-/// The smaller of a and b, NaN if either is. The gradient goes to the smaller, by halves on a tie.
+/// The smaller of a and b, NaN if either is; any numbers, or bool. The gradient goes to the smaller, by halves on a
+/// tie.
 inline Tensor minimum(const Tensor& a, const Tensor& b) { return detail::extreme_of_two(functors::Minimum{}, a, b); }
 
 // ---- with numbers --------------------------------------------------------------------------------------------------
@@ -170,10 +172,23 @@ inline Tensor div(double s, const Tensor& a) {
   });
 }
 
-/// The larger of a and s.   da = dy where a >= s
-inline Tensor maximum(const Tensor& a, double s) { return clamp(a, s, std::numeric_limits<double>::infinity()); }
-/// The smaller of a and s.   da = dy where a <= s
-inline Tensor minimum(const Tensor& a, double s) { return clamp(a, -std::numeric_limits<double>::infinity(), s); }
+/// The larger of a and s; floats, int64 and uint8.   da = dy where a >= s
+inline Tensor maximum(const Tensor& a, double s) {
+  return detail::clamped("maximum", a, s, std::numeric_limits<double>::infinity());
+}
+inline Tensor maximum(double s, const Tensor& a) { return maximum(a, s); }
+/// The smaller of a and s; floats, int64 and uint8.   da = dy where a <= s
+inline Tensor minimum(const Tensor& a, double s) {
+  return detail::clamped("minimum", a, -std::numeric_limits<double>::infinity(), s);
+}
+inline Tensor minimum(double s, const Tensor& a) { return minimum(a, s); }
+
+/// a^b of two tensors, element by element; also int64 and uint8 (a negative exponent then gives the whole part, 0 for
+/// most).   da = dy b a^(b-1), 0 where b is 0; db = dy a^b ln a, 0 where a is 0 and b is not below it
+/// @param a,b  of one dtype; shapes that broadcast
+ATLAS_INLINE Tensor pow(const Tensor& a, const Tensor& b);
+/// s^b.
+ATLAS_INLINE Tensor pow(double s, const Tensor& b);
 
 // ---- operators -----------------------------------------------------------------------------------------------------
 
@@ -193,3 +208,7 @@ inline Tensor operator/(const Tensor& a, double s) { return div(a, s); }
 inline Tensor operator/(double s, const Tensor& a) { return div(s, a); }
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/ops/arithmetic-inl.h"
+#endif

@@ -39,7 +39,7 @@ inline void check_attention(const Tensor& q, const std::vector<KeyValue>& source
     check(k.size(0) == q.size(0) || (k.size(0) > 0 && q.size(0) % k.size(0) == 0), "attention",
           "source {}: the batch of q {} (axis 0 = {}) is not a multiple of that of k {} (axis 0 = {})", i, describe(q),
           q.size(0), describe(k), k.size(0));
-    if (masked)
+    if (masked.defined())
       check(masked.dtype() == boolean && masked.dim() == 2 && masked.is_contiguous() && masked.size(1) == k.size(1) &&
                 masked.size(0) > 0 && k.size(0) % masked.size(0) == 0,
             "attention", "source {}: the mask must be a contiguous bool[M,{}] with M dividing {}, got {}", i, k.size(1),
@@ -63,7 +63,7 @@ inline double attention_scale(const Tensor& q, double scale) {
 /// is contiguous
 /// @param sources  at least one; k and v [B_s,L_s,heads,D], same dtype
 /// @param scale    factor of the scores; 0 means 1 / sqrt(D)
-/// @return [B,L,heads,D], contiguous; zero where there is no key at all
+/// @return [B,L,heads,D], contiguous; zero where there is no key at all, or none that is not masked
 /// @throws Error when shapes, dtypes or devices do not fit.
 inline Tensor attention(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
   if (detail::autocasts(q)) {
@@ -118,7 +118,8 @@ inline Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, doubl
 }
 
 /// The probabilities with which attention() weighs the values: softmax over the keys of all sources, one after another.
-/// Masked keys have 0. From plain ops, and the whole matrix is stored: to look at, not to compute with.
+/// Masked keys have 0, and a row without any key left has 0 everywhere. From plain ops, and the whole matrix is stored:
+/// to look at, not to compute with.
 /// @return [B,heads,L,keys]
 inline Tensor attention_probabilities(const Tensor& q, const std::vector<KeyValue>& sources, double scale = 0) {
   detail::check_attention(q, sources);
@@ -128,7 +129,7 @@ inline Tensor attention_probabilities(const Tensor& q, const std::vector<KeyValu
     const int64_t share = q.size(0) / std::max<int64_t>(1, k.size(0));
     keys.push_back(repeat_interleave(k, share, 0));
     Tensor mask = masked;
-    if (!mask) mask = empty({1, k.size(1)}, boolean, q.device()).fill_(0);
+    if (!mask.defined()) mask = empty({1, k.size(1)}, boolean, q.device()).fill_(0);
     any_masked = any_masked || masked.defined();
     const int64_t rows = mask.size(0), times = k.size(0) / rows;
     mask = expand(mask.reshape({1, rows, k.size(1)}), {times, rows, k.size(1)}).reshape({times * rows, k.size(1)});
@@ -136,10 +137,11 @@ inline Tensor attention_probabilities(const Tensor& q, const std::vector<KeyValu
   }
   Tensor scores = matmul(permute(q, {0, 2, 1, 3}), permute(cat(keys, 1), {0, 2, 3, 1}));
   scores = scores * detail::attention_scale(q, scale);
-  if (any_masked)
-    scores = masked_fill(scores, cat(masks, 1).reshape({q.size(0), 1, 1, scores.size(3)}),
-                         -std::numeric_limits<double>::infinity());
-  return softmax(scores, -1);
+  if (!any_masked) return softmax(scores, -1);
+  const Tensor mask = cat(masks, 1).reshape({q.size(0), 1, 1, scores.size(3)});
+  // Filled with a number instead of -inf, a row of masked keys alone stays finite; its probabilities are taken away
+  // then.
+  return masked_fill(softmax(masked_fill(scores, mask, -1e38), -1), mask, 0);
 }
 
 /// The same from plain ops: repeats the sources, joins them, and stores the matrix of probabilities.

@@ -36,6 +36,14 @@ inline Shape reduced_shape(const Shape& shape, const AxisMask& mask, bool keepdi
   return out;
 }
 
+/// A boolean tensor as the bytes 0 and 1 that it is, outside the graph; others as they are.
+inline Tensor as_bytes(const Tensor& t) {
+  if (!t.defined() || t.dtype() != boolean) return t;
+  Tensor bytes = raw_view(t, t.shape(), t.strides(), t.offset());
+  bytes.impl().dtype = uint8;
+  return bytes;
+}
+
 /// How many elements go into one result.
 inline int64_t reduced_count(const Shape& shape, const AxisMask& mask) {
   int64_t n = 1;
@@ -92,6 +100,7 @@ Tensor reduce_groups(const Tensor& x, const AxisMask& mask, const Shape& shape, 
 /// scale times the sum over the axes of the mask, as a fresh contiguous tensor of the given shape, outside the graph.
 /// The sum of nothing is 0. uint8 and bool are summed to int64.
 inline Tensor raw_sum(const Tensor& x, const AxisMask& mask, const Shape& shape, double scale = 1) {
+  check_dtype(x, "sum", takes::integers | takes::boolean);
   const DType dtype = x.dtype() == uint8 || x.dtype() == boolean ? int64 : x.dtype();
   if (x.numel() == 0) {
     Tensor y = empty(shape, dtype, x.device());
@@ -106,7 +115,12 @@ inline Tensor raw_sum(const Tensor& x, const AxisMask& mask, const Shape& shape,
 /// Largest or smallest (F) over the axes of the mask, likewise. @throws Error when there is nothing to choose from.
 template <class F>
 Tensor raw_extreme(F f, const char* op, const Tensor& x, const AxisMask& mask, const Shape& shape) {
-  if (!computes_as_float(x)) visit_number(x, op, [](auto) {});
+  check_dtype(x, op, takes::integers | takes::boolean);
+  if (x.dtype() == boolean) {  // as bytes, whose result are bools again
+    Tensor y = raw_extreme(f, op, as_bytes(x), mask, shape);
+    y.impl().dtype = boolean;
+    return y;
+  }
   if (x.numel() == 0) {
     check(shape.numel() == 0, op, "{} has no elements along the reduced axes to choose from", describe(x));
     return empty(shape, x.dtype(), x.device());

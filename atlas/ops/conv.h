@@ -19,10 +19,10 @@ struct Conv2dOptions {
 
 namespace detail {
 
-inline Tensor contiguous_copy(const Tensor& t) { return !t || t.is_contiguous() ? t : copy_of(t); }
+inline Tensor contiguous_copy(const Tensor& t) { return !t.defined() || t.is_contiguous() ? t : copy_of(t); }
 
 inline void check_bias(const Tensor& bias, const Tensor& x, int64_t channels, const char* op) {
-  if (!bias) return;
+  if (!bias.defined()) return;
   check_same_kind(x, bias, op, "x", "bias");
   check(bias.dim() == 1 && bias.size(0) == channels, op, "bias {} does not fit {} output channels (needs [{}])",
         describe(bias), channels, channels);

@@ -38,7 +38,7 @@ inline Tensor try_rows_view(const Tensor& t) {
 /// `t` [..., C] as a matrix [rows, C] with contiguous rows, copied when it must be. Outside the graph.
 inline Tensor rows_view(const Tensor& t) {
   Tensor v = try_rows_view(t);
-  return v ? v : try_rows_view(copy_of(t));
+  return v.defined() ? v : try_rows_view(copy_of(t));
 }
 
 inline Tensor swap_last_axes(const Tensor& t) {
@@ -70,7 +70,7 @@ inline Tensor multiply(Tensor a, Tensor b) {
   b = gemm_operand(b);
   if (batch_shape(b).numel() == 1) {
     // One matrix for the whole batch: a single tall product instead of many small ones.
-    if (const Tensor rows = try_rows_view(a)) {
+    if (const Tensor rows = try_rows_view(a); rows.defined()) {
       Tensor flat = raw_view(c, {rows.shape()[0], n}, {n, 1}, 0);
       const Shape ld = {b.strides()[b.dim() - 2], b.strides()[b.dim() - 1]};
       kernels::matmul(rows, raw_view(b, {b.size(-2), n}, ld, b.offset()), {}, flat);
@@ -95,18 +95,19 @@ inline Tensor multiply(Tensor a, Tensor b) {
 inline Tensor narrow(const Tensor& x) { return x.dtype() == float32 ? to(x, bfloat16) : x; }
 /// The residual in the type of y.
 inline Fused fused_as(Fused fused, DType dtype) {
-  if (fused.residual) fused.residual = copy_as(fused.residual, dtype);
+  if (fused.residual.defined()) fused.residual = copy_as(fused.residual, dtype);
   return fused;
 }
 
 /// What is fused leaves no trace in the graph, and is read as it lies.
 inline void check_fused(const Fused& fused, const Tensor& y, const char* op) {
   check(fused.empty() || !grad_enabled(), op, "activations and residuals are fused in inference only: use NoGrad");
-  check(!fused.scale || (fused.scale.dim() == 1 && fused.scale.size(0) == y.size(-1) &&
-                         fused.scale.dtype() == y.dtype() && fused.scale.is_contiguous() && !y.device().is_cuda()),
+  check(!fused.scale.defined() ||
+            (fused.scale.dim() == 1 && fused.scale.size(0) == y.size(-1) && fused.scale.dtype() == y.dtype() &&
+             fused.scale.is_contiguous() && !y.device().is_cuda()),
         op, "the scale {} must be a contiguous vector over the last axis of the result {}, on the CPU",
         describe(fused.scale), describe(y));
-  if (!fused.residual) return;
+  if (!fused.residual.defined()) return;
   check(fused.residual.shape() == y.shape() && fused.residual.dtype() == y.dtype() && fused.residual.is_contiguous() &&
             fused.residual.device() == y.device(),
         op, "the residual {} must be contiguous and like the result {}", describe(fused.residual), describe(y));
@@ -152,33 +153,34 @@ inline Tensor matmul(const Tensor& a, const Tensor& b) {
   if (a.dim() == 1) shape.erase(shape.size() - (b.dim() == 1 ? 1 : 2));
   Tensor y = raw_view(c, shape, contiguous_strides(shape), 0);
 
-  return record(
-      "matmul", y, {a, b},
-      [sa = Saved(pa, "matmul"), sb = Saved(pb, "matmul"), full, shape_a = a.shape(), shape_b = b.shape(),
-       need_a = a.requires_grad(), need_b = b.requires_grad()](const Tensor& dy) {
-        const Tensor whole = dy.is_contiguous() ? dy : copy_of(dy);
-        const Tensor dc = raw_view(whole, full, contiguous_strides(full), whole.offset());
-        // The batch sum of a gradient undoes the broadcasting; then a vector gets its single axis back.
-        const auto finish = [](const Tensor& g, const Tensor& promoted, const Shape& shape_wanted) {
-          const Tensor s = sum_to(g, promoted.shape());
-          const Tensor flat = s.is_contiguous() ? s : copy_of(s);
-          return raw_view(flat, shape_wanted, contiguous_strides(shape_wanted), flat.offset());
-        };
-        Grads grads(2);
-        const Tensor &x = sa(), &w = sb();
-        if (need_a) grads[0] = finish(detail::multiply(dc, detail::swap_last_axes(w)), x, shape_a);  // da = dc bᵀ
-        if (need_b) {                                                                                // db = aᵀ dc
-          const Tensor rows = detail::batch_shape(w).numel() == 1 ? detail::try_rows_view(x) : Tensor();
-          const Tensor drows = rows ? detail::try_rows_view(dc) : Tensor();
-          if (drows && rows.shape()[0] == drows.shape()[0])  // b was one matrix: the batch is part of the product
-            grads[1] = finish(raw_view(detail::multiply(detail::swap_last_axes(rows), drows), w.shape(),
-                                       contiguous_strides(w.shape()), 0),
-                              w, shape_b);
-          else
-            grads[1] = finish(detail::multiply(detail::swap_last_axes(x), dc), w, shape_b);
-        }
-        return grads;
-      });
+  return record("matmul", y, {a, b},
+                [sa = Saved(pa, "matmul"), sb = Saved(pb, "matmul"), full, shape_a = a.shape(), shape_b = b.shape(),
+                 need_a = a.requires_grad(), need_b = b.requires_grad()](const Tensor& dy) {
+                  const Tensor whole = dy.is_contiguous() ? dy : copy_of(dy);
+                  const Tensor dc = raw_view(whole, full, contiguous_strides(full), whole.offset());
+                  // The batch sum of a gradient undoes the broadcasting; then a vector gets its single axis back.
+                  const auto finish = [](const Tensor& g, const Tensor& promoted, const Shape& shape_wanted) {
+                    const Tensor s = sum_to(g, promoted.shape());
+                    const Tensor flat = s.is_contiguous() ? s : copy_of(s);
+                    return raw_view(flat, shape_wanted, contiguous_strides(shape_wanted), flat.offset());
+                  };
+                  Grads grads(2);
+                  const Tensor &x = sa(), &w = sb();
+                  if (need_a)
+                    grads[0] = finish(detail::multiply(dc, detail::swap_last_axes(w)), x, shape_a);  // da = dc bᵀ
+                  if (need_b) {                                                                      // db = aᵀ dc
+                    const Tensor rows = detail::batch_shape(w).numel() == 1 ? detail::try_rows_view(x) : Tensor();
+                    const Tensor drows = rows.defined() ? detail::try_rows_view(dc) : Tensor();
+                    if (drows.defined() &&
+                        rows.shape()[0] == drows.shape()[0])  // b was one matrix: the batch is part of the product
+                      grads[1] = finish(raw_view(detail::multiply(detail::swap_last_axes(rows), drows), w.shape(),
+                                                 contiguous_strides(w.shape()), 0),
+                                        w, shape_b);
+                    else
+                      grads[1] = finish(detail::multiply(detail::swap_last_axes(x), dc), w, shape_b);
+                  }
+                  return grads;
+                });
 }
 
 namespace detail {
@@ -191,7 +193,7 @@ inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor
   check(x.size(-1) == weight.size(1), "linear", "input features differ: x {} axis {} = {}, weight {} axis 1 = {}{}",
         describe(x), x.dim() - 1, x.size(-1), describe(weight), weight.size(1),
         x.size(-1) == weight.size(0) ? " (weight is [out, in]: transpose it?)" : "");
-  if (bias) {
+  if (bias.defined()) {
     check_same_kind(x, b_read, "linear", "x", "bias");
     check(bias.dim() == 1 && bias.size(0) == weight.size(0), "linear", "bias {} does not fit weight {} (needs [{}])",
           describe(bias), describe(weight), weight.size(0));
@@ -203,11 +205,12 @@ inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor
   Tensor y = empty(shape, x.dtype(), x.device());
   Tensor flat = raw_view(y, {rows.shape()[0], out}, {out, 1}, 0);
   check_fused(fused, y, "linear");
-  kernels::matmul(rows, swap_last_axes(w), b_read && !b_read.is_contiguous() ? copy_of(b_read) : b_read, flat, fused);
+  kernels::matmul(rows, swap_last_axes(w), b_read.defined() && !b_read.is_contiguous() ? copy_of(b_read) : b_read, flat,
+                  fused);
   if (!fused.empty()) return y;
 
   const bool need_x = x.requires_grad(), need_w = weight.requires_grad(), need_b = bias.requires_grad();
-  const Tensor kept = try_rows_view(x) ? x : rows;  // x itself knows whether it can be computed again
+  const Tensor kept = try_rows_view(x).defined() ? x : rows;  // x itself knows whether it can be computed again
   return record("linear", y, {x, weight, bias},
                 [sx = Saved(need_w ? kept : Tensor(), "linear"), sw = Saved(need_x ? w : Tensor(), "linear"), need_x,
                  need_w, need_b, shape_x = x.shape(), out, dtype = weight.dtype()](const Tensor& dy) {

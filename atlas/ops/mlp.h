@@ -27,10 +27,11 @@ inline Tensor mlp_reference(const Tensor& x, const Tensor& w1, const Tensor& b1,
 inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2) {
   const char* op = "mlp";
   const auto fits = [&](const Tensor& w, const Tensor& b, int64_t in) {
-    return w.dim() == 2 && w.size(1) == in && w.is_contiguous() && w.dtype() == x.dtype() && b && b.dim() == 1 &&
-           b.size(0) == w.size(0) && b.is_contiguous() && b.dtype() == x.dtype() && !w.device().is_cuda();
+    return w.dim() == 2 && w.size(1) == in && w.is_contiguous() && w.dtype() == x.dtype() && b.defined() &&
+           b.dim() == 1 && b.size(0) == w.size(0) && b.is_contiguous() && b.dtype() == x.dtype() &&
+           !w.device().is_cuda();
   };
-  const bool fused = x && x.dim() >= 1 && !x.device().is_cuda() && !detail::autocasts(x) &&
+  const bool fused = x.defined() && x.dim() >= 1 && !x.device().is_cuda() && !detail::autocasts(x) &&
                      (x.dtype() == float32 || x.dtype() == float64) && fits(w1, b1, x.size(-1)) &&
                      fits(w2, b2, w1.size(0)) && needs_record({x, w1, b1, w2, b2});
   if (!fused) return mlp_reference(x, w1, b1, w2, b2);  // which also says what does not fit
@@ -47,7 +48,7 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
   Tensor flat = raw_view(y, {count, out}, {out, 1}, 0);
   kernels::matmul(activated, detail::swap_last_axes(w2.detach()), b2.detach(), flat);
 
-  const Tensor kept = detail::try_rows_view(x) ? x : rows;  // x itself knows whether it can be computed again
+  const Tensor kept = detail::try_rows_view(x).defined() ? x : rows;  // x itself knows whether it can be computed again
   struct Kept {
     Saved x, h, activated, w1, w2;
     Shape shape;  // of x, which `kept` may not have
@@ -77,7 +78,7 @@ inline Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, const Ten
       }
     };
     layer(3, dr, [&] {
-      if (k.activated()) return k.activated();
+      if (k.activated().defined()) return k.activated();
       Tensor a = empty_like(pre);
       kernels::unary_forward(functors::Gelu{}, pre, a);
       return a;

@@ -16,7 +16,7 @@ namespace norm_detail {
 inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, const char* what, double absent,
                              DType absent_dtype) {
   const int64_t channels = x.shape().back();
-  if (!t) return empty({channels}, absent_dtype, x.device()).fill_(absent);
+  if (!t.defined()) return empty({channels}, absent_dtype, x.device()).fill_(absent);
   check(t.dim() == 1 && t.shape()[0] == channels && (t.dtype() == x.dtype() || t.dtype() == statistics_dtype(x)) &&
             t.device() == x.device(),
         op, "{} {} does not fit x {}: needs {}[{}], the last axis of x", what, describe(t), describe(x),
@@ -28,7 +28,7 @@ inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, c
 struct Affine {
   Tensor weight, bias;
   Affine(const Tensor& w, const Tensor& b, const Tensor& x, const char* op) {
-    const DType dtype = w ? w.dtype() : b ? b.dtype() : statistics_dtype(x);
+    const DType dtype = w.defined() ? w.dtype() : b.defined() ? b.dtype() : statistics_dtype(x);
     weight = channel_vector(w, x, op, "weight", 1, dtype);
     bias = detail::copy_as(channel_vector(b, x, op, "bias", 0, dtype), dtype);
   }
@@ -70,7 +70,7 @@ inline Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   y = record("layer_norm", y, {x, weight, bias},
              [sx, sw, mean = Saved(mean, "layer_norm"), rstd = Saved(rstd, "layer_norm"),
               affine = std::array{weight.defined(), bias.defined()},
-              dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}](const Tensor& dy) {
+              dtype = std::array{w.dtype(), bias.defined() ? bias.dtype() : w.dtype()}](const Tensor& dy) {
                // dx = rstd (g - <g> - xhat <g xhat>) with g = dy weight; dweight = sum dy xhat, dbias = sum dy.
                // Overwrites, or adds to the gradient that x has from the residual around this norm.
                Tensor dx = dy.device().is_cuda() ? Tensor() : detail::take_gradient(0);
@@ -149,17 +149,17 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
   if (!needs_record({x, weight, bias})) return y;
   const Saved sx(rows, "batch_norm"), sm(mean, "batch_norm"), sr(rstd, "batch_norm"), sw(w, "batch_norm"),
       sb(b, "batch_norm");
-  y = record(
-      "batch_norm", y, {x, weight, bias},
-      [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()},
-       dtype = std::array{w.dtype(), bias ? bias.dtype() : w.dtype()}, batch_statistics, activation](const Tensor& dy) {
-        // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
-        // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
-        Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
-        kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics, dx,
-                                     dw, db);
-        return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
-      });
+  y = record("batch_norm", y, {x, weight, bias},
+             [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()},
+              dtype = std::array{w.dtype(), bias.defined() ? bias.dtype() : w.dtype()}, batch_statistics,
+              activation](const Tensor& dy) {
+               // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
+               // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
+               Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
+               kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics,
+                                            dx, dw, db);
+               return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
+             });
   return recomputable(y, sx, [sx, sm, sr, sw, sb, activation] {
     Tensor again = empty_like(sx());
     kernels::batch_norm_forward(sx(), sm(), sr(), sw(), sb(), activation, again);
@@ -171,8 +171,8 @@ inline Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bi
 inline Tensor layer_norm_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5) {
   const Tensor centred = x - mean(x, {-1}, true);
   Tensor y = centred * rsqrt(mean(square(centred), {-1}, true) + eps);
-  if (weight) y = y * weight;
-  return bias ? y + bias : y;
+  if (weight.defined()) y = y * weight;
+  return bias.defined() ? y + bias : y;
 }
 
 /// batch_norm with the statistics of x, from plain ops.
@@ -181,8 +181,8 @@ inline Tensor batch_norm_reference(const Tensor& x, const Tensor& weight, const 
   for (int i = 0; i + 1 < x.dim(); ++i) axes.push_back(i);
   const Tensor centred = x - mean(x, axes, true);
   Tensor y = centred * rsqrt(mean(square(centred), axes, true) + eps);
-  if (weight) y = y * weight;
-  return bias ? y + bias : y;
+  if (weight.defined()) y = y * weight;
+  return bias.defined() ? y + bias : y;
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -41,12 +41,14 @@ void push_interpolated(ResampleTaps& taps, double source, int64_t radius, int64_
   taps.push_back(begin, weights);
 }
 
-/// Weights of one axis, with pixel centres at half-integers (align_corners = False).
-inline ResampleTaps make_taps(int64_t in, int64_t out, Interpolation mode, bool antialias) {
+/// Weights of one axis, with pixel centres at half-integers, or the first and last pixels' centres on each other.
+inline ResampleTaps make_taps(int64_t in, int64_t out, Interpolation mode, bool antialias, bool align_corners = false) {
   ResampleTaps taps;
-  const double scale = static_cast<double>(in) / static_cast<double>(out);
+  const double scale = align_corners ? (out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0.0)
+                                     : static_cast<double>(in) / static_cast<double>(out);
   for (int64_t i = 0; i < out; ++i) {
-    const double source = (static_cast<double>(i) + 0.5) * scale - 0.5;  // in input pixels
+    const double at = static_cast<double>(i);
+    const double source = align_corners ? at * scale : (at + 0.5) * scale - 0.5;  // in input pixels
     if (mode == Interpolation::nearest) {
       // In float32, as PyTorch: the choice at ties is part of the definition.
       const float left = std::floor(static_cast<float>(i) * (static_cast<float>(in) / static_cast<float>(out)));
@@ -136,20 +138,23 @@ inline Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, cons
   return matmul(matmul(r, planes), c.transpose(0, 1)).permute({0, 2, 3, 1});
 }
 
-inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias) {
+inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias,
+                         bool align_corners) {
   check(x.dim() == 4, "resize", "x needs four axes [B, H, W, C], got {}", describe(x));
   check(height >= 1 && width >= 1, "resize", "the new size is {} x {}, needs at least 1 x 1", height, width);
   check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "resize", "x {} has no pixels to resize from", describe(x));
   check(!antialias || mode != Interpolation::nearest, "resize", "antialias needs bilinear or bicubic interpolation");
-  check(computes_as_float(x) || x.dtype() == uint8, "resize",
-        "needs float32, float64 or uint8, got {} (convert with .to(atlas::float32))", describe(x));
+  check(!align_corners || (mode != Interpolation::nearest && !antialias), "resize",
+        "align_corners needs bilinear or bicubic interpolation without antialias");
+  check_dtype(x, "resize", takes::uint8);
 }
 
 }  // namespace resize_detail
 
 /// Resizes a feature map or a batch of images to height x width.
 ///
-/// Pixel centres are at half-integers (PyTorch's interpolate with align_corners=False). Bicubic uses a = -0.75, with
+/// Pixel centres are at half-integers, or (align_corners) those of the first and last pixels lie on each other, as in
+/// PyTorch's interpolate. Bicubic uses a = -0.75, with
 /// antialias a = -0.5. With `antialias` the filter is stretched when shrinking, as image libraries do.
 /// @param x          float32, float64 or uint8 [B, H, W, C]; uint8 is computed in float32, rounded and clamped, and has
 /// no
@@ -158,21 +163,24 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
 /// @param width      new W, at least 1
 /// @param mode       nearest, bilinear or bicubic
 /// @param antialias  average over all covered pixels when shrinking (not with nearest)
+/// @param align_corners  keep the corner pixels in the corners (not with nearest or antialias)
 /// @return [B, height, width, C]
-/// @throws Error for another number of axes, an empty map or size, and antialias with nearest.
-inline Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false) {
-  resize_detail::check_resize(x, height, width, mode, antialias);
+/// @throws Error for another number of axes, an empty map or size, and antialias or align_corners with nearest.
+inline Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
+                     bool align_corners = false) {
+  resize_detail::check_resize(x, height, width, mode, antialias, align_corners);
   return resize_detail::resample("resize", x, height, width, [&](int axis) {
-    return resize_detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias);
+    return resize_detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias, align_corners);
   });
 }
 
 /// resize from plain ops.
 inline Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
-                               bool antialias = false) {
-  resize_detail::check_resize(x, height, width, mode, antialias);
-  return resize_detail::resample_reference(x, resize_detail::make_taps(x.shape()[1], height, mode, antialias),
-                                           resize_detail::make_taps(x.shape()[2], width, mode, antialias));
+                               bool antialias = false, bool align_corners = false) {
+  resize_detail::check_resize(x, height, width, mode, antialias, align_corners);
+  return resize_detail::resample_reference(
+      x, resize_detail::make_taps(x.shape()[1], height, mode, antialias, align_corners),
+      resize_detail::make_taps(x.shape()[2], width, mode, antialias, align_corners));
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -21,7 +21,7 @@ inline void check_scan(const ScanTensors& s) {
   const Shape channels{s.u.size(2)}, states{s.u.size(0), s.u.size(1), s.a.size(1)};
   const auto fits = [&](const char* name, const Tensor& t, const Shape& shape, const char* letters) {
     // What all tokens share stays float32 beside bfloat16 tokens.
-    const bool shared = t && t.dim() < 3 && s.u.dtype() == bfloat16 && t.dtype() == float32;
+    const bool shared = t.defined() && t.dim() < 3 && s.u.dtype() == bfloat16 && t.dtype() == float32;
     if (!shared) check_same_kind(s.u, t, "selective_scan", "u", name);
     check(t.shape() == shape, "selective_scan", "needs {}[{}] = {}{} for u {} and A {}, got {}", name, letters, name,
           shape, describe(s.u), describe(s.a), describe(t));

@@ -30,7 +30,8 @@ inline void check_mask(const char* op, const Tensor& mask, const Tensor& x) {
 /// @return a tensor of the broadcast shape
 /// @throws Error when the condition is not bool, dtypes or devices differ, or shapes do not broadcast
 inline Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-  if (detail::widens(a, b)) return where(condition, to(a, float32), to(b, float32));
+  if (detail::mixed(a, b))
+    return where(condition, to(a, detail::common_dtype(a, b)), to(b, detail::common_dtype(a, b)));
   detail::check_operands("where", a, b);
   detail::check_mask("where", condition, a);
   const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a, b, "where"), "where");

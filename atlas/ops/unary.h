@@ -1,9 +1,11 @@
 // Element-wise functions of one tensor.
 #pragma once
 
+#include <cmath>
 #include <utility>
 
 #include "atlas/autograd/node.h"
+#include "atlas/kernels/binary.h"
 #include "atlas/kernels/gemm_epilogue.h"
 #include "atlas/kernels/unary.h"
 
@@ -14,7 +16,7 @@ namespace detail {
 /// y = f(x), recorded with dx = dy f'(x); keeps x or y for backward, whichever the derivative is written in.
 template <class F>
 Tensor unary(F f, const Tensor& x) {
-  check(x.defined(), F::kName, "the operand is undefined");
+  check_dtype(x, F::kName, F::kIntegers ? takes::integers : 0);
   Tensor y = empty_like(x);
   kernels::unary_forward(f, x, y);
   if (!needs_record({x})) return y;
@@ -68,12 +70,18 @@ inline Tensor neg(const Tensor& x) { return detail::unary(functors::Neg{}, x); }
 inline Tensor square(const Tensor& x) { return detail::unary(functors::Square{}, x); }
 
 /// y = x^p.   dx = p x^(p-1) dy
+/// @param x  also int64 and uint8 (which wraps), for a whole p in [0, 255]; ops/arithmetic.h has pow of two tensors
 /// @param p  any number; 2, 1/2, -1/2 and -1 have faster code. x below 0 needs a whole p, or gives NaN
 inline Tensor pow(const Tensor& x, double p) {
   if (p == 2) return square(x);
   if (p == 0.5) return sqrt(x);
   if (p == -0.5) return rsqrt(x);
   if (p == -1) return detail::unary(functors::Reciprocal{}, x);
+  if (x.defined() && (x.dtype() == int64 || x.dtype() == uint8) && p >= 0 && p <= 255 && p == std::floor(p)) {
+    Tensor y = empty_like(x);
+    kernels::binary_scalar(functors::Power{}, x, p, false, y);
+    return y;
+  }
   return detail::unary(functors::Pow{p}, x);
 }
 
@@ -127,12 +135,42 @@ inline Tensor activate(const Tensor& x, Activation activation) {
 /// y = log(1 + e^x), without overflow for large x.   dx = dy sigmoid(x)
 inline Tensor softplus(const Tensor& x) { return detail::unary(functors::Softplus{}, x); }
 
-/// y = min(max(x, lo), hi).   dx = dy where lo <= x <= hi
-/// @param lo,hi  lo <= hi; an infinity leaves that side open
-/// @throws Error when lo > hi or one of them is NaN
-inline Tensor clamp(const Tensor& x, double lo, double hi) {
-  check(lo <= hi, "clamp", "needs lo <= hi, got {} and {}", lo, hi);
-  return detail::unary(functors::Clamp{lo, hi}, x);
+/// y = x rounded down; like ceil, round and sign also of int64 and uint8, with a gradient of 0.
+inline Tensor floor(const Tensor& x) { return detail::unary(functors::Floor{}, x); }
+/// y = x rounded up.
+inline Tensor ceil(const Tensor& x) { return detail::unary(functors::Ceil{}, x); }
+/// y = the nearest whole number, the even one for halves.
+inline Tensor round(const Tensor& x) { return detail::unary(functors::Round{}, x); }
+/// y = -1, 0 or 1; 0 for NaN.
+inline Tensor sign(const Tensor& x) { return detail::unary(functors::Sign{}, x); }
+
+/// y = sin x, x in radians.   dx = dy cos x
+inline Tensor sin(const Tensor& x) { return detail::unary(functors::Sin{}, x); }
+/// y = cos x, x in radians.   dx = -dy sin x
+inline Tensor cos(const Tensor& x) { return detail::unary(functors::Cos{}, x); }
+
+namespace detail {
+
+/// clamp() under the name of the op that asks.
+inline Tensor clamped(const char* op, const Tensor& x, double lo, double hi) {
+  check_dtype(x, op, takes::integers);
+  check(lo == lo && hi == hi, op, "NaN is no bound");
+  if (!is_floating(x.dtype())) {
+    const auto fits = [](double s) { return std::abs(s) <= 0x1p53 && s == std::floor(s); };
+    check((std::isinf(lo) || fits(lo)) && (std::isinf(hi) || fits(hi)), op,
+          "{} takes whole numbers, got the bounds {} and {} (convert the tensor with .to(atlas::float32))", describe(x),
+          lo, hi);
+    const bool inside = x.dtype() == int64 ? lo < 0x1p63 && hi > -0x1p63 : lo <= 255 && hi >= 0;
+    check(inside, op, "no {} is within the bounds {} and {}", name(x.dtype()), lo, hi);
+  }
+  return unary(functors::Clamp{lo, hi}, x);
 }
+
+}  // namespace detail
+
+/// y = min(max(x, lo), hi), so that hi counts where lo > hi; also int64 and uint8.   dx = dy where lo <= x <= hi
+/// @param lo,hi  an infinity leaves that side open
+/// @throws Error when one of them is NaN, or no whole number for integers
+inline Tensor clamp(const Tensor& x, double lo, double hi) { return detail::clamped("clamp", x, lo, hi); }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -14,7 +14,7 @@ namespace detail {
 inline std::vector<Tensor> gradients(const std::vector<Tensor>& parameters) {
   std::vector<Tensor> all;
   for (const Tensor& p : parameters)
-    if (const Tensor g = p.grad(); g) all.push_back(g);
+    if (const Tensor g = p.grad(); g.defined()) all.push_back(g);
   return all;
 }
 inline double norm_of(std::vector<Tensor> tensors) {

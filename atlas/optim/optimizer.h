@@ -73,7 +73,7 @@ inline void load_tensors(const StateDict& from, StateDict to, std::string_view o
     const auto it = from.find(name);
     if (it == from.end())
       report.missing.push_back(name);
-    else if (!it->second || it->second.shape() != t.shape() ||
+    else if (!it->second.defined() || it->second.shape() != t.shape() ||
              is_floating(it->second.dtype()) != is_floating(t.dtype()))
       report.mismatched.push_back(fmt::format("{}: expected {}, got {}", name, describe(t), describe(it->second)));
   }
@@ -124,7 +124,7 @@ class Optimizer {
       for (const Parameter& p : group.parameters) {
         State& state = states_[at++];
         const Tensor g = gradient(p);
-        if (!g) continue;
+        if (!g.defined()) continue;
         for (Tensor& slot : state.slots) detail::follow(slot, p.value);
         const auto slot = [&](size_t k) { return k < state.slots.size() ? state.slots[k] : Tensor(); };
         updates.push_back({p.value, g, slot(0), slot(1), lr_ * group.lr_scale, group.weight_decay, ++state.step});
@@ -220,7 +220,7 @@ class Optimizer {
   /// The parameter's gradient, contiguous; undefined when there is none.
   Tensor gradient(const Parameter& p) const {
     Tensor g = p.value.grad();
-    if (!g) return g;
+    if (!g.defined()) return g;
     check(g.dtype() == p.value.dtype() && g.shape() == p.value.shape() && g.device() == p.value.device(), name_,
           "parameter '{}' is {}, its gradient {}", p.name, describe(p.value), describe(g));
     return g.is_contiguous() ? g : copy_of(g);

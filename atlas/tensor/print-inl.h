@@ -127,7 +127,7 @@ class TensorPrinter {
 }  // namespace detail
 
 ATLAS_INLINE std::string to_string(const Tensor& t, const PrintOptions& options) {
-  if (!t) return "undefined";
+  if (!t.defined()) return "undefined";
   Tensor host = t;
   if (t.device().is_cuda()) {
     host = empty(t.shape(), t.dtype(), Device{});

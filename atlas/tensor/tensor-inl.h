@@ -55,9 +55,29 @@ ATLAS_INLINE Shape broadcast_shapes(const Tensor& a, const Tensor& b, std::strin
   return detail::broadcast(a.shape(), b.shape(), op, describe(a), describe(b));
 }
 
-ATLAS_INLINE void check_float(const Tensor& x, std::string_view op) {
+ATLAS_INLINE Tensor::operator bool() const {
+  if (!defined() || dtype() != boolean) return defined();
+  check(numel() == 1, "bool",
+        "a boolean tensor of shape {} is neither true nor false: ask any(x) or all(x), or defined()", shape());
+  return item<bool>();
+}
+
+ATLAS_INLINE void check_dtype(const Tensor& x, std::string_view op, unsigned besides) {
   check(x.defined(), op, "the operand is undefined");
-  check(computes_as_float(x), op, "needs float32 or float64, got {} (convert with .to(atlas::float32))", describe(x));
+  const DType t = x.dtype();
+  const unsigned bit = t == int64 ? takes::int64 : t == uint8 ? takes::uint8 : t == boolean ? takes::boolean : 0u;
+  if (computes_as_float(x) || (besides & bit) != 0) return;
+  std::vector<std::string> names{"float32"};
+  if (x.device().is_cuda()) names.push_back("bfloat16");
+  names.push_back("float64");
+  if ((besides & takes::int64) != 0) names.push_back("int64");
+  if ((besides & takes::uint8) != 0) names.push_back("uint8");
+  if ((besides & takes::boolean) != 0) names.push_back("bool");
+  std::string list = names[0];
+  for (size_t i = 1; i < names.size(); ++i) list += (i + 1 < names.size() ? ", " : " or ") + names[i];
+  // The way out of what has no arithmetic; where there is a choice it is not made for the caller.
+  const bool to_float = (besides & takes::int64) == 0 || is_floating(t);
+  fail(op, "needs {}, got {} (convert with .to({}))", list, describe(x), to_float ? "atlas::float32" : "...");
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -45,7 +45,9 @@ class Tensor {
   explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
 
   bool defined() const { return impl_ != nullptr; }
-  explicit operator bool() const { return defined(); }
+  /// defined(), so that an absent tensor can be asked for: `if (bias)`. A boolean tensor, as comparisons give, is asked
+  /// for its value instead: `if (a == b)`. @throws Error when that has not exactly one element.
+  explicit operator bool() const;
 
   const Shape& shape() const { return impl().shape; }
   const Shape& strides() const { return impl().strides; }
@@ -125,6 +127,8 @@ class Tensor {
   Tensor detach() const;
   /// Backward from this scalar (see atlas::backward).
   void backward() const;
+  /// Backward from any tensor, `seed` being the gradient it starts from: d(result)/d(this), of this shape and dtype.
+  void backward(const Tensor& seed, bool keep_graph = false) const;
 
   // --- in place, outside the graph ------------------------------------------------------------------------------
   // They raise an error on a tensor that is part of a graph being recorded, and count up the storage's version.
@@ -138,6 +142,27 @@ class Tensor {
   /// this *= factor.
   Tensor& mul_(double factor);
   void bump_version() { impl().storage->bump_version(); }
+
+  // --- compound assignment, defined in ops/arithmetic.h -----------------------------------------------------------
+  // In place, as PyTorch's, for everybody who sees this memory. Where the result has a gradient to record, this handle
+  // gets the result instead (`loss += part`). On a leaf that requires a gradient, on a temporary (`x[0] += y`) and on
+  // shared memory that is an error.
+  Tensor& operator+=(const Tensor& b) &;
+  Tensor& operator-=(const Tensor& b) &;
+  Tensor& operator*=(const Tensor& b) &;
+  Tensor& operator/=(const Tensor& b) &;
+  Tensor& operator+=(double s) &;
+  Tensor& operator-=(double s) &;
+  Tensor& operator*=(double s) &;
+  Tensor& operator/=(double s) &;
+  void operator+=(const Tensor& b) &&;
+  void operator-=(const Tensor& b) &&;
+  void operator*=(const Tensor& b) &&;
+  void operator/=(const Tensor& b) &&;
+  void operator+=(double s) &&;
+  void operator-=(double s) &&;
+  void operator*=(double s) &&;
+  void operator/=(double s) &&;
 
   // --- differentiable sugar, defined in ops/shape.h, ops/cast.h and ops/reduce.h ----------------------------------
   Tensor reshape(Shape shape) const;
@@ -156,6 +181,14 @@ class Tensor {
   Tensor to(Device device) const;
   Tensor sum(Shape axes = {}, bool keepdim = false) const;
   Tensor mean(Shape axes = {}, bool keepdim = false) const;
+  template <AxisNumber A>
+  Tensor sum(A axis, bool keepdim = false) const {
+    return sum(Shape{static_cast<int64_t>(axis)}, keepdim);
+  }
+  template <AxisNumber A>
+  Tensor mean(A axis, bool keepdim = false) const {
+    return mean(Shape{static_cast<int64_t>(axis)}, keepdim);
+  }
 
   TensorImpl& impl() const {
     check(impl_ != nullptr, "tensor", "this tensor is undefined (default-constructed, or an absent gradient)");
@@ -174,7 +207,7 @@ struct Description {
   const Tensor& tensor;
   /// "float32[2,3]", with " on cuda:0" where that is not the default device; "undefined" for an undefined tensor.
   std::string str() const {
-    if (!tensor) return "undefined";
+    if (!tensor.defined()) return "undefined";
     std::string s = std::string(name(tensor.dtype())) + tensor.shape().str();
     return tensor.device() != default_device() ? s + " on " + tensor.device().str() : s;
   }
@@ -183,6 +216,20 @@ struct Description {
 
 /// Dtype, shape and device of a tensor, as an argument of check() and fail().
 inline Description describe(const Tensor& t) { return {t}; }
+
+/// What `a && b`, `a || b` and `!a` on tensors would give, in the words of the compiler's error: they are deleted,
+/// since they would ask whether the handles are defined and not what the tensors hold.
+struct use_logical_and_or_defined;
+struct use_logical_or_or_defined;
+struct use_logical_not_or_defined;
+use_logical_and_or_defined operator&&(const Tensor&,
+                                      const Tensor&) = delete;  // logical_and(a, b), or a.defined() && ..
+use_logical_and_or_defined operator&&(const Tensor&, bool) = delete;
+use_logical_and_or_defined operator&&(bool, const Tensor&) = delete;
+use_logical_or_or_defined operator||(const Tensor&, const Tensor&) = delete;  // logical_or(a, b), or a.defined() || ..
+use_logical_or_or_defined operator||(const Tensor&, bool) = delete;
+use_logical_or_or_defined operator||(bool, const Tensor&) = delete;
+use_logical_not_or_defined operator!(const Tensor&) = delete;  // logical_not(a), or !a.defined()
 
 /// A fresh uninitialised contiguous tensor.
 Tensor empty(const Shape& shape, DType dtype = float32, Device device = default_device());
@@ -214,7 +261,7 @@ template <class... Tensors>
 bool on_cuda(std::string_view op, const Tensor& first, const Tensors&... others) {
   const Tensor* known = nullptr;
   for (const Tensor* t : {&first, &others...}) {
-    if (!*t) continue;
+    if (!t->defined()) continue;
     if (known == nullptr) known = t;
     check(t->device() == known->device(), op,
           "operands are on different devices: {} and {} (move one with .to(device))", describe(*known), describe(*t));
@@ -241,8 +288,14 @@ decltype(auto) visit_float(const Tensor& x, std::string_view op, F&& f) {
 inline bool computes_as_float(const Tensor& x) {
   return x.dtype() == float32 || x.dtype() == float64 || (x.dtype() == bfloat16 && x.device().is_cuda());
 }
-/// @throws Error naming `op` unless it is so.
-void check_float(const Tensor& x, std::string_view op);
+/// What an op takes besides the types that computes_as_float() names, for check_dtype().
+namespace takes {
+inline constexpr unsigned int64 = 1, uint8 = 2, boolean = 4, integers = int64 | uint8;
+}
+/// @throws Error naming `op` and all types it takes unless x has one of them: floats, and what `besides` says.
+void check_dtype(const Tensor& x, std::string_view op, unsigned besides);
+/// The same for ops that take floats alone.
+inline void check_float(const Tensor& x, std::string_view op) { check_dtype(x, op, 0); }
 /// The type of statistics and states beside x: float32 for bfloat16, else x's own.
 inline DType statistics_dtype(const Tensor& x) { return x.dtype() == bfloat16 ? float32 : x.dtype(); }
 
@@ -251,7 +304,8 @@ template <class F>
 decltype(auto) visit_number(const Tensor& x, std::string_view op, F&& f) {
   check(x.defined(), op, "the operand is undefined");
   check(x.dtype() == float32 || x.dtype() == float64 || x.dtype() == int64 || x.dtype() == uint8, op,
-        "needs float32, float64, int64 or uint8, got {} (convert with .to(...))", describe(x));
+        "needs float32, float64, int64 or uint8, got {} (convert with .to({}))", describe(x),
+        is_floating(x.dtype()) ? "atlas::float32" : "...");
   return visit_number(x.dtype(), op, std::forward<F>(f));
 }
 

@@ -26,7 +26,8 @@ inline std::string first_that_is_not_finite(models::Classifier& model, const Ten
 inline std::string nearest_bad_gradient(const Module& model) {
   std::string name = "?";
   for (const auto& [key, parameter] : model.named_parameters())
-    if (parameter.grad() && !all_finite(parameter.grad())) name = key;  // the last one is the first in backward order
+    if (parameter.grad().defined() && !all_finite(parameter.grad()))
+      name = key;  // the last one is the first in backward order
   return name;
 }
 

@@ -74,7 +74,7 @@ inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& resul
   const auto class_name = [&](int64_t c) { return set.classes()[static_cast<size_t>(c)]; };
   for (size_t i : chosen) {
     const data::Sample sample = set.get(result.indices[i]);
-    if (sample.image)
+    if (sample.image.defined())
       tiles.push_back(data::prediction_tile(sample.image, class_name(sample.label), class_name(result.predictions[i])));
   }
   return data::contact_sheet(tiles, 8, title);

@@ -32,7 +32,7 @@ std::vector<Batch> epoch_of(LoaderOptions options, int64_t epoch, int64_t first 
 
 bool same(const Tensor& a, const Tensor& b) {
   if (a.defined() != b.defined()) return false;
-  if (!a) return true;
+  if (!a.defined()) return true;
   const size_t bytes = static_cast<size_t>(a.numel() * item_size(a.dtype()));
   return a.shape() == b.shape() && a.dtype() == b.dtype() && std::memcmp(a.raw(), b.raw(), bytes) == 0;
 }

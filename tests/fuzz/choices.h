@@ -92,7 +92,7 @@ using Tensors = std::vector<Tensor>;
 [[noreturn]] inline void differ(const char* what, const Tensors& a, const Tensors& b, size_t i, double by = 0) {
   std::fprintf(stderr, "%s: %zu and %zu tensors, number %zu differs by %g\n", what, a.size(), b.size(), i, by);
   for (const Tensors* t : {&a, &b})
-    for (const Tensor& x : *t) std::fprintf(stderr, "  %s\n", x ? fmt::format("{}", describe(x)).c_str() : "none");
+    for (const Tensor& x : *t) std::fprintf(stderr, "  %s\n", x.defined() ? fmt::format("{}", describe(x)).c_str() : "none");
   std::abort();
 }
 
@@ -101,7 +101,7 @@ inline void compare(const char* what, const Tensors& a, const Tensors& b, double
   if (a.size() != b.size()) differ(what, a, b, 0);
   for (size_t i = 0; i < a.size(); ++i) {
     if (a[i].defined() != b[i].defined()) differ(what, a, b, i);
-    if (!a[i]) continue;
+    if (!a[i].defined()) continue;
     if (!(a[i].shape() == b[i].shape())) differ(what, a, b, i);
     const Tensor x = a[i].to(float64).contiguous(), y = b[i].to(float64).contiguous();
     double scale = 1;

@@ -24,7 +24,7 @@ AtlasConfig small_config() {
 }
 Tensor filled_padding(const Tensor& windows, const AtlasPyramid& scales, size_t s, double value) {
   const Tensor& mask = scales.padding(s);
-  if (!mask) return windows;
+  if (!mask.defined()) return windows;
   const int64_t batch = windows.size(0) / mask.size(0);
   const Tensor all = windows.reshape({batch, mask.size(0), mask.size(1), windows.size(2)});
   return masked_fill(all, mask.reshape({1, mask.size(0), mask.size(1), 1}), value).reshape(windows.shape());

@@ -89,7 +89,7 @@ TEST_CASE("layers start as promised") {
   const Conv2d conv(16, 32, 3);  // fan in 144
   CHECK(moments(conv.weight).most == doctest::Approx(1.0 / 12).epsilon(0.01));
   CHECK(moments(conv.bias).most <= 1.0 / 12);
-  const Conv1d depthwise(64, 4);
+  const DepthwiseConv1d depthwise(64, 4);
   CHECK(moments(depthwise.weight).most == doctest::Approx(0.5).epsilon(0.05));
 }
 

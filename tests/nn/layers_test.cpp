@@ -53,8 +53,8 @@ TEST_CASE("Conv2d: strides, groups and errors") {
   CHECK_THROWS_AS(Conv2d(3, 4, 0), Error);
 }
 
-TEST_CASE("Conv1d keeps the length") {
-  const Conv1d conv(4, 3);
+TEST_CASE("DepthwiseConv1d keeps the length") {
+  const DepthwiseConv1d conv(4, 3);
   CHECK(conv(ones({2, 5, 4})).shape() == Shape{2, 5, 4});
   CHECK(conv(ones({2, 1, 4})).shape() == Shape{2, 1, 4});
 }

@@ -137,7 +137,7 @@ TEST_CASE("state_dict shares memory, and its layout is the published one") {
   w.detach()[1][2][3][4].fill_(42);
   CHECK(conv.weight[1][3][4][2].item() == 42);
 
-  Conv1d depthwise(4, 3);
+  DepthwiseConv1d depthwise(4, 3);
   const Tensor d = depthwise.state_dict().at("weight");
   CHECK(d.shape() == Shape{4, 1, 3});
   CHECK(d[2][0][1].item() == depthwise.weight[1][2].item());

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/reduce.h"
 #include "atlas/ops/shape.h"
 #include "random_input.h"
 
@@ -220,6 +221,105 @@ TEST_CASE("devices") {
   const Tensor far(impl);
   CHECK(error_of([&] { zeros({2}) + far; }) ==
         "[add] operands are on different devices: float32[2] and float32[2] on cuda:1 (move one with .to(...))");
+}
+
+TEST_CASE("powers of two tensors: values, gradients and edges as in PyTorch") {
+  for (const auto& shapes : kShapes) {
+    const Tensor a = abs(values(shapes.first, 1)), b = values(shapes.second, 2);
+    gradcheck([](const std::vector<Tensor>& in) { return pow(in[0], in[1]); }, {a, scattered(b)});
+    gradcheck([&](const std::vector<Tensor>& in) { return pow(in[0], b); }, {scattered(a)});
+    gradcheck([&](const std::vector<Tensor>& in) { return pow(2.5, in[0]); }, {b});
+  }
+  Tensor a = from_vector<double>({0, 2, 0, -2, 0}), b = from_vector<double>({0, 2, 2, 3, 1});
+  a.set_requires_grad();
+  b.set_requires_grad();
+  const Tensor y = pow(a, b);
+  CHECK(difference(y, from_vector<double>({1, 4, 0, -8, 0})) == 0);
+  y.backward(ones({5}, float64));
+  CHECK(difference(a.grad(), from_vector<double>({0, 4, 0, 12, 1})) == 0);
+  CHECK(difference(b.grad().slice(0, 0, 3), from_vector<double>({0, 4 * std::log(2.0), 0})) < 1e-12);
+  CHECK(std::isnan(b.grad()[3].item()));  // of (-2)^b
+  CHECK(same_bits(pow(from_vector<int64_t>({2, 3, -1, 1, -2, -3}), from_vector<int64_t>({-1, 0, -3, -2, -1, 3})),
+                  from_vector<int64_t>({0, 1, -1, 1, 0, -27})));
+  CHECK(same_bits(pow(2, from_vector<int64_t>({0, 5, 62})), from_vector<int64_t>({1, 32, int64_t{1} << 62})));
+}
+
+TEST_CASE("compound assignment is in place") {
+  for (DType t : {float32, float64, int64}) {
+    Tensor x = from_vector<int64_t>({6, 8}).to(t);
+    const Tensor view = x.reshape({2, 1}), before = x;
+    const uint64_t version = x.impl().storage->version();
+    x += from_vector<int64_t>({1, 2}).to(t);
+    x -= full({}, 3, t);
+    x *= 5;
+    CHECK(x.impl().storage->version() > version);
+    CHECK(same_bits(view, from_vector<int64_t>({20, 35}, {2, 1}).to(t)));
+    CHECK(before.is(x));
+    x[1] += 1;
+    x.slice(0, 0, 1) -= x.slice(0, 1, 2);
+    CHECK(same_bits(x, from_vector<int64_t>({-16, 36}).to(t)));
+  }
+  Tensor x = from_vector<float>({3, 5});
+  x /= 2;
+  x /= from_vector<float>({3, 5});
+  CHECK(difference(x, full({2}, 0.5)) == 0);
+  x += x;
+  CHECK(difference(x, ones({2})) == 0);
+  x += ones({2}, boolean);
+  CHECK(difference(x, full({2}, 2)) == 0);
+  Tensor saved = ones({2}).set_requires_grad();
+  const Tensor kept = ones({2}), product = saved * kept;
+  Tensor changed = kept;
+  changed += 1;
+  CHECK(error_of([&] { product.backward(ones({2})); }).find("[mul] a tensor needed for its gradient") == 0);
+}
+
+TEST_CASE("compound assignment of what has a gradient gives the handle the result") {
+  Tensor w = from_vector<double>({1, 2});
+  w.set_requires_grad();
+  Tensor loss = zeros({}, float64);
+  for (int i = 0; i < 3; ++i) loss += sum(w * i);
+  loss *= 2;
+  loss -= w[0];
+  loss /= w[1];
+  CHECK(loss.item() == doctest::Approx((2 * 9 - 1) / 2.0));
+  loss.backward();
+  CHECK(difference(w.grad(), from_vector<double>({(6 - 1) / 2.0, 6 / 2.0 - 17 / 4.0})) < 1e-12);
+  // What cannot be meant, or not be done: a parameter, somebody else's memory, a temporary.
+  CHECK(error_of([&] { w -= 0.1; }) ==
+        "[-=] float64[2] is a leaf that requires a gradient: change it under NoGrad, or write a = a - b");
+  Tensor table = zeros({2}, float64), row = table[0];
+  CHECK(error_of([&] { row += w[0]; }).find("[+=] the result has a gradient, which float64[] cannot take") == 0);
+  CHECK(error_of([&] { table[0] += w[0]; }).find("[+=] the result has a gradient, which float64[] cannot take") == 0);
+  {
+    const NoGrad off;
+    w -= 0.5;
+    table[0] += w[0];
+  }
+  CHECK(difference(w, from_vector<double>({0.5, 1.5})) == 0);
+  CHECK(difference(table, from_vector<double>({0.5, 0})) == 0);
+  CHECK(error_of([] {
+          Tensor small = ones({1});
+          small += ones({2});
+        }) == "[+=] the result, float32[2], does not fit into float32[1] (write a = a + b)");
+  CHECK(error_of([] {
+          Tensor k = ones({1}, int64);
+          k += 0.5;
+        }).find("[add] int64[1] takes whole numbers") == 0);
+  CHECK(error_of([] {
+          Tensor none;
+          none += 1;
+        }) == "[+=] the operand is undefined");
+}
+
+TEST_CASE("maximum and minimum with integers") {
+  const Tensor k = from_vector<int64_t>({-1, 2, 5});
+  CHECK(same_bits(maximum(k, 1), from_vector<int64_t>({1, 2, 5})));
+  CHECK(same_bits(minimum(3, k), from_vector<int64_t>({-1, 2, 3})));
+  CHECK(same_bits(maximum(from_vector<uint8_t>({3, 9}), 5), from_vector<uint8_t>({5, 9})));
+  CHECK(error_of([&] { maximum(k, 0.5); }).find("[maximum] int64[3] takes whole numbers") == 0);
+  CHECK(error_of([] { minimum(zeros({1}, boolean), 1); }) ==
+        "[minimum] needs float32, float64, int64 or uint8, got bool[1] (convert with .to(...))");
 }
 
 TEST_CASE("errors") {

@@ -162,6 +162,11 @@ TEST_CASE("masked keys are not read, whatever they hold, and get no gradient") {
             .reshape(k.shape());
     CHECK(difference(attention(q, {{huge, huge, mask}}), attention(q, {{k, k, mask}})) == 0);
     CHECK(max(abs(attention(q, {{none, none, all}}))).item() == 0);
+    // The composition gives such rows 0 too, and no gradient.
+    const Tensor nothing = attention_reference(q, {{none, none, all}});
+    CHECK(max(abs(nothing)).item() == 0);
+    for (const Tensor& g : grad({nothing}, {q, none}, {dy})) CHECK(max(abs(g)).item() == 0);
+    CHECK(max(abs(attention_probabilities(q, {{none, none, all}}))).item() == 0);
   }
   const Tensor t = random({4, 3, 1, 2}, 1);
   const Tensor bad = empty({3, 3}, boolean);

@@ -210,7 +210,7 @@ TEST_CASE("A small model learns in mixed precision") {
       CHECK(loss.dtype() == float32);
       backward(loss);
       for (const Tensor& p : model->parameters())
-        if (p.grad()) CHECK(p.grad().dtype() == float32);
+        if (p.grad().defined()) CHECK(p.grad().dtype() == float32);
       optimizer.step();
       optimizer.zero_grad();
       last = loss.item();

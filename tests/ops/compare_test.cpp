@@ -41,6 +41,24 @@ TEST_CASE("every type") {
     CHECK(bits(le(a, 2)) == "110");
     CHECK(bits(gt(a, 2)) == "001");
     CHECK(bits(ge(a, 2)) == "011");
+    CHECK(bits(a == b) == "010");
+    CHECK(bits(a != b) == "101");
+    CHECK(bits(a < b) == "100");
+    CHECK(bits(a <= b) == "110");
+    CHECK(bits(a > b) == "001");
+    CHECK(bits(a >= b) == "011");
+    CHECK(bits(a == 2) == "010");
+    CHECK(bits(2 == a) == "010");
+    CHECK(bits(a != 2) == "101");
+    CHECK(bits(2 != a) == "101");
+    CHECK(bits(a < 2) == "100");
+    CHECK(bits(2 < a) == "001");
+    CHECK(bits(a <= 2) == "110");
+    CHECK(bits(2 <= a) == "011");
+    CHECK(bits(a > 2) == "001");
+    CHECK(bits(2 > a) == "100");
+    CHECK(bits(a >= 2) == "011");
+    CHECK(bits(2 >= a) == "110");
   }
 }
 
@@ -84,7 +102,7 @@ TEST_CASE("errors") {
   CHECK(error_of([] { lt(zeros({2}), zeros({2}, int64)); }) ==
         "[lt] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
   CHECK(error_of([] { gt(zeros({2}, float16), zeros({2}, float16)); }) ==
-        "[gt] needs float32, float64, int64 or uint8, got float16[2] (convert with .to(...))");
+        "[gt] needs float32, float64, int64, uint8 or bool, got float16[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers of its range, got 0.5") ==
         0);
   CHECK(error_of([] { ne(Tensor(), 1); }) == "[ne] the operand is undefined");

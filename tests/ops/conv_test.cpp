@@ -40,7 +40,7 @@ void for_each_product(const Shape& x, const Shape& w, const Shape& y, const Conv
 
 /// The convolution in float64, on the CPU.
 Tensor naive(const Tensor& input, const Tensor& filters, const Tensor& bias_or_none, const Conv2dOptions& o) {
-  const Tensor x = on_cpu(input), w = on_cpu(filters), bias = bias_or_none ? on_cpu(bias_or_none) : Tensor();
+  const Tensor x = on_cpu(input), w = on_cpu(filters), bias = bias_or_none.defined() ? on_cpu(bias_or_none) : Tensor();
   const auto length = [&](int axis) {
     return (x.size(axis) + 2 * o.padding[axis - 1] - o.dilation[axis - 1] * (w.size(axis) - 1) - 1) /
                o.stride[axis - 1] +
@@ -48,7 +48,7 @@ Tensor naive(const Tensor& input, const Tensor& filters, const Tensor& bias_or_n
   };
   Tensor y = empty({x.size(0), length(1), length(2), w.size(0)}, float64, Device{});
   double* to = y.data<double>();
-  for (int64_t i = 0; i < y.numel(); ++i) to[i] = bias ? bias.data<double>()[i % w.size(0)] : 0;
+  for (int64_t i = 0; i < y.numel(); ++i) to[i] = bias.defined() ? bias.data<double>()[i % w.size(0)] : 0;
   const double *px = x.data<double>(), *pw = w.data<double>();
   for_each_product(x.shape(), w.shape(), y.shape(), o,
                    [&](int64_t i, int64_t j, int64_t k) { to[i] += px[j] * pw[k]; });

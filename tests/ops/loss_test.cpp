@@ -88,6 +88,109 @@ TEST_CASE("cross_entropy: gradient check and composite") {
   }
 }
 
+TEST_CASE("cross_entropy: ignored classes, class weights, reductions and pixels against the composite") {
+  const Tensor x = random({2, 3, 2, 5}, 1), soft = softmax(random({2, 3, 2, 5}, 2));
+  Tensor hard = from_vector<int64_t>({0, 1, 255, 3, 4, 255, 2, 2, 255, 0, 4, 1}, {2, 3, 2});
+  const Tensor weight = abs(random({5}, 3)) + 0.1;
+  for (double smoothing : {0.0, 0.2})
+    for (Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum})
+      for (const Tensor& w : {Tensor(), weight}) {
+        CAPTURE(smoothing);
+        CAPTURE(static_cast<int>(reduction));
+        CAPTURE(w.defined());
+        CrossEntropyOptions o{.label_smoothing = smoothing, .weight = w, .reduction = reduction};
+        const auto ours = [&](const std::vector<Tensor>& in) { return cross_entropy(in[0], in[1], o); };
+        const auto theirs = [&](const std::vector<Tensor>& in) { return cross_entropy_reference(in[0], in[1], o); };
+        CHECK(op_difference(ours, theirs, {x, soft}) < 1e-12);
+        gradcheck(ours, {scattered(x), soft});
+        o.ignore_index = 255;
+        CHECK(op_difference(ours, theirs, {x, hard}) < 1e-12);
+        gradcheck(ours, {scattered(x), hard});
+        CHECK(ours({x, hard}).shape() == (reduction == Reduction::none ? Shape{2, 3, 2} : Shape{}));
+      }
+  // One row without axes, and rows that are not there.
+  CHECK(cross_entropy(x[0][0][0], full({}, 1, int64)).item() ==
+        doctest::Approx(cross_entropy(x[0][0].slice(0, 0, 1), classes({1})).item()));
+  gradcheck([](const std::vector<Tensor>& in) { return cross_entropy(in[0], in[1], {.reduction = Reduction::none}); },
+            {random({0, 3}, 1), classes({})});
+  gradcheck([](const std::vector<Tensor>& in) { return cross_entropy(in[0], in[1], {.reduction = Reduction::sum}); },
+            {random({0, 2, 3}, 1), empty({0, 2}, int64)});
+  // As in PyTorch: a mean over rows that are all ignored is 0 / 0; their sum is 0, and no row has a gradient.
+  Tensor leaf = random({2, 3}, 1).set_requires_grad();
+  CHECK(std::isnan(cross_entropy(leaf, classes({7, 7}), {.ignore_index = 7}).item()));
+  const Tensor none = cross_entropy(leaf, classes({-100, -100}), {.ignore_index = -100, .reduction = Reduction::sum});
+  none.backward();
+  CHECK(none.item() == 0);
+  CHECK(difference(leaf.grad(), zeros({2, 3})) == 0);
+}
+
+TEST_CASE("cross_entropy: values of PyTorch with weights, an ignored class and label smoothing") {
+  const Tensor x = wave({4, 3}, 0.7, 0.3, 2), w = from_vector<double>({0.5, 2, 1});
+  const auto loss = [&](Reduction reduction, double smoothing) {
+    return cross_entropy(x, classes({2, 0, 1, 1}),
+                         {.label_smoothing = smoothing, .ignore_index = 0, .weight = w, .reduction = reduction});
+  };
+  const auto item = [&](Reduction r, double e) { return loss(r, e).item(); };
+  CHECK(item(Reduction::mean, 0) == doctest::Approx(1.13932021004).epsilon(1e-9));
+  CHECK(item(Reduction::sum, 0) == doctest::Approx(5.69660105018).epsilon(1e-9));
+  CHECK(difference(loss(Reduction::none, 0), from_vector<double>({0.687650536097, 0, 3.05182770994, 1.95712280414})) <
+        1e-9);
+  CHECK(item(Reduction::mean, 0.1) == doctest::Approx(1.10409040015).epsilon(1e-9));
+  CHECK(item(Reduction::sum, 0.1) == doctest::Approx(5.52045200075).epsilon(1e-9));
+  CHECK(difference(loss(Reduction::none, 0.1), from_vector<double>({0.742342041911, 0, 2.8938322047, 1.88427775414})) <
+        1e-9);
+  Tensor leaf = copy_of(x).set_requires_grad();
+  cross_entropy(leaf, classes({2, 0, 1, 1}), {.label_smoothing = 0.1, .ignore_index = 0, .weight = w}).backward();
+  CHECK(
+      difference(leaf.grad(), table({0.0220706738529, 0.0623689619762, -0.0844396358291, 0, 0, 0, 0.0657173070375,
+                                     -0.289988128444, 0.224270821407, 0.0457025830189, -0.229256959817, 0.183554376798},
+                                    {4, 3})) < 1e-9);
+}
+
+TEST_CASE("losses of two tensors: gradients, reductions, shapes") {
+  const Tensor x = random({2, 3, 4}, 1) * 2, y = random({2, 3, 4}, 2), t = sigmoid(random({2, 3, 4}, 3));
+  const Tensor p = abs(random({4}, 4)), w = abs(random({3, 1}, 5));
+  for (Reduction r : {Reduction::none, Reduction::mean, Reduction::sum}) {
+    const std::pair<const char*, Op> losses[] = {
+        {"mse", [&](const std::vector<Tensor>& in) { return mse_loss(in[0], in[1], r); }},
+        {"l1", [&](const std::vector<Tensor>& in) { return l1_loss(in[0], in[1], r); }},
+        {"smooth l1", [&](const std::vector<Tensor>& in) { return smooth_l1_loss(in[0], in[1], 0.7, r); }},
+        {"smooth l1, beta 0", [&](const std::vector<Tensor>& in) { return smooth_l1_loss(in[0], in[1], 0, r); }},
+        {"bce", [&](const std::vector<Tensor>& in) { return bce_with_logits(in[0], in[1], {.reduction = r}); }},
+        {"bce, weights", [&](const std::vector<Tensor>& in) {
+           return bce_with_logits(in[0], in[1], {.weight = w, .pos_weight = p, .reduction = r});
+         }}};
+    for (const auto& named : losses) {
+      CAPTURE(named.first);
+      const Op& op = named.second;
+      const Tensor& second = std::string_view(named.first).starts_with("bce") ? t : y;
+      CHECK(op({x, second}).shape() == (r == Reduction::none ? x.shape() : Shape{}));
+      CHECK(gradcheck(op, {scattered(x), second}).checked == 48);
+      if (r != Reduction::mean) gradcheck(op, {random({0, 3, 4}, 1), random({0, 3, 4}, 2)});
+    }
+  }
+  CHECK(bce_with_logits(from_vector<float>({1e4f, -1e4f}), from_vector<float>({1, 0})).item() == 0);
+  CHECK(bce_with_logits(from_vector<float>({1e4f, -1e4f}), from_vector<float>({0, 1})).item() == 1e4);
+  Tensor d = from_vector<float>({-3, -0.5f, 0, 0.5f, 3}).set_requires_grad();
+  const Tensor smooth = smooth_l1_loss(d, zeros({5}), 1, Reduction::none);
+  CHECK(difference(smooth, from_vector<float>({2.5f, 0.125f, 0, 0.125f, 2.5f})) == 0);
+  smooth.backward(ones({5}));
+  CHECK(difference(d.grad(), from_vector<float>({-1, -0.5f, 0, 0.5f, 1})) == 0);
+  CHECK(error_of([] {
+          mse_loss(zeros({2}), zeros({2, 1}));
+        }) ==
+        "[mse_loss] needs two tensors of one shape and dtype, got float32[2] and float32[2,1] (losses do not "
+        "broadcast: expand or reshape one)");
+  CHECK(error_of([] { l1_loss(zeros({2}, int64), zeros({2}, int64)); }).find("[l1_loss] needs float32 or float64") ==
+        0);
+  CHECK(error_of([] { smooth_l1_loss(zeros({2}), zeros({2}), -1); }) ==
+        "[smooth_l1_loss] beta is -1, needs at least 0");
+  CHECK(error_of([] { mse_loss(zeros({0}), zeros({0})); }) ==
+        "[mse_loss] the mean over nothing is undefined: float32[0]");
+  CHECK(error_of([] { bce_with_logits(zeros({2}), zeros({2}), {.weight = ones({3})}); }).find("[bce_with_logits]") ==
+        0);
+}
+
 TEST_CASE("cross_entropy: large logits, thread count") {
   CHECK(cross_entropy(table({1e4, 0, 0, 1e4}, {2, 2}).to(float32), classes({0, 0})).item() == doctest::Approx(5000));
   CHECK(cross_entropy(table({0, -INFINITY}, {1, 2}), classes({0})).item() == 0);
@@ -125,5 +228,16 @@ TEST_CASE("cross_entropy: errors") {
           cross_entropy(x, classes({0, 1}), 1.5);
         }) == "[cross_entropy] label_smoothing is 1.5, needs [0, 1]");
   CHECK(error_of([&] { cross_entropy(random({3}, 1), classes({0})); }) ==
-        "[cross_entropy] logits need two axes [B, C], got float64[3]");
+        "[cross_entropy] target int64[1] does not fit logits float64[3]: needs int64[] (classes) or float64[3] "
+        "(probabilities)");
+  CHECK(error_of([&] { cross_entropy(full({}, 1), classes({0})); }) ==
+        "[cross_entropy] logits need an axis of classes, [..., C], got float32[]");
+  CHECK(error_of([&] {
+          cross_entropy(x, classes({0, 255}), {.ignore_index = 254});
+        }) == "[cross_entropy] target of row 1 is 255, needs a class in [0, 3) for logits float64[2,3]");
+  CHECK(error_of([&] { cross_entropy(x, x, {.ignore_index = 1}); }) ==
+        "[cross_entropy] ignore_index needs classes as target, got float64[2,3]");
+  CHECK(error_of([&] {
+          cross_entropy(x, classes({0, 1}), {.weight = ones({3})});
+        }) == "[cross_entropy] the weights of the classes must be float64[3] for logits float64[2,3], got float32[3]");
 }

@@ -103,6 +103,58 @@ TEST_CASE("topk") {
   CHECK(same_bits(topk(from_vector<int64_t>({3, 9, 5}), 2).first, from_vector<int64_t>({9, 5})));
 }
 
+TEST_CASE("sort") {
+  for (const Shape& shape : kShapes)
+    for (DType t : {float32, float64, int64}) {
+      Tensor x = empty(shape, t);
+      copy_elements(x, mul(random(shape, 5), 3));  // small integers have ties: the first comes first
+      for (int axis = 0; axis < shape.size(); ++axis)
+        for (bool descending : {false, true}) {
+          CAPTURE(shape.str());
+          CAPTURE(axis);
+          const auto [values, index] = sort(x, axis, descending);
+          REQUIRE(values.shape() == shape);
+          REQUIRE(values.dtype() == t);
+          REQUIRE(index.dtype() == int64);
+          const auto again = sort(scattered(x), axis - shape.size(), descending);
+          CHECK(same_bits(again.first, values));
+          CHECK(same_bits(again.second, index));
+          const int64_t inner = detail::inner_count(shape, axis);
+          const auto v = to_vector<double>(values.to(float64));
+          const auto p = to_vector<int64_t>(index);
+          for_each_line(x, axis, [&, down = descending](const std::vector<double>& line, int64_t o, int64_t i) {
+            std::vector<int64_t> order(line.size());
+            for (size_t k = 0; k < line.size(); ++k) order[k] = static_cast<int64_t>(k);
+            std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+              const double u = line[static_cast<size_t>(a)], w = line[static_cast<size_t>(b)];
+              return down ? u > w : u < w;
+            });
+            for (size_t k = 0; k < line.size(); ++k) {
+              const size_t at =
+                  static_cast<size_t>((o * static_cast<int64_t>(line.size()) + static_cast<int64_t>(k)) * inner + i);
+              REQUIRE(p[at] == order[k]);
+              REQUIRE(v[at] == line[static_cast<size_t>(order[k])]);
+            }
+          });
+        }
+    }
+  // As PyTorch: NaN is the largest.
+  const Tensor x = from_vector<float>({2, NAN, 1, NAN, 3, -INFINITY});
+  CHECK(same_bits(sort(x).second, from_vector<int64_t>({5, 2, 0, 4, 1, 3})));
+  CHECK(same_bits(sort(x, 0, true).second, from_vector<int64_t>({1, 3, 4, 0, 2, 5})));
+  const Tensor flags = from_vector<int64_t>({1, 0, 1}).to(boolean);
+  CHECK(same_bits(sort(flags).first, from_vector<int64_t>({0, 1, 1}).to(boolean)));
+  CHECK(same_bits(sort(from_vector<uint8_t>({200, 3, 200})).second, from_vector<int64_t>({1, 0, 2})));
+  CHECK(sort(full({}, 3)).first.item() == 3);
+  CHECK(sort(full({}, 3)).second.item<int64_t>() == 0);
+  CHECK(sort(zeros({0, 3}), 0).second.shape() == Shape{0, 3});
+  CHECK(sort(zeros({2, 0})).first.shape() == Shape{2, 0});
+  for (const Shape& shape : {Shape{2, 3, 4}, Shape{5}, Shape{1, 1}, Shape{0, 2}, Shape{2, 0}, Shape{}})
+    for (int axis = 0; axis < std::max(shape.size(), 1); ++axis)
+      gradcheck([&](const std::vector<Tensor>& in) { return sort(in[0], axis, true).first; },
+                {scattered(random(shape, 2))});
+}
+
 TEST_CASE("cumsum") {
   for (const Shape& shape : kShapes) {
     const Tensor x = random(shape, 3), x32 = random(shape, 3, float32);
@@ -133,7 +185,8 @@ TEST_CASE("cumsum") {
 TEST_CASE("results do not depend on the number of threads") {
   const Tensor x = random({60, 50, 70}, 4, float32);
   CHECK(test::same_for_any_threads([&] {
-    return std::vector<Tensor>{argmax(x, 1), topk(x, 5, 0).first, topk(x, 5, 2).second, cumsum(x, 1), cumsum(x, 2)};
+    return std::vector<Tensor>{argmax(x, 1),      topk(x, 5, 0).first, topk(x, 5, 2).second,
+                               sort(x, 1).second, cumsum(x, 1),        cumsum(x, 2)};
   }));
 }
 
@@ -142,13 +195,17 @@ TEST_CASE("errors") {
   CHECK(error_of([] {
           argmax(zeros({2, 0}), 1);
         }) == "[argmax] float32[2,0] has no elements along axis 1 to choose from");
+  CHECK(error_of([] { argmax(zeros({2}, float16)); }) ==
+        "[argmax] needs float32, float64, int64, uint8 or bool, got float16[2] (convert with .to(atlas::float32))");
+  CHECK(error_of([] { sort(zeros({2, 3}), 2); }) == "[sort] axis 2 is outside [-2, 2) of float32[2,3]");
   CHECK(error_of([] {
-          argmax(zeros({2}, boolean));
-        }).find("[argmax] needs float32, float64, int64 or uint8, got bool") == 0);
+          sort(zeros({2}, bfloat16).to(float16));
+        }).find("[sort] needs float32, float64, int64, uint8 or bool") == 0);
   CHECK(error_of([] {
           topk(zeros({2, 3}), 4);
         }) == "[topk] k = 4 is outside [0, 3], the length of axis 1 of float32[2,3]");
   CHECK(error_of([] { topk(zeros({2, 3}), -1); }).find("[topk] k = -1 is outside [0, 3]") == 0);
   CHECK(error_of([] { cumsum(zeros({2}), 1); }) == "[cumsum] axis 1 is outside [-1, 1) of float32[2]");
-  CHECK(error_of([] { cumsum(zeros({2}, uint8), 0); }).find("[cumsum] needs float32 or float64, got uint8") == 0);
+  CHECK(error_of([] { cumsum(zeros({2}, uint8), 0); }).find("[cumsum] needs float32, float64 or int64, got uint8") ==
+        0);
 }

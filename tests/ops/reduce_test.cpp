@@ -215,6 +215,63 @@ TEST_CASE("equal largest elements share the gradient") {
   CHECK(difference(x.grad(), from_vector<float>({1, 0, 0, 0, 0, 0}, {2, 3})) == 0);
 }
 
+TEST_CASE("one axis by its number, and an empty list") {
+  const Tensor x = random({2, 3}, 1);
+  const int64_t wide = 1;
+  const size_t unsigned_axis = 0;
+  CHECK(sum(x, 0).shape() == Shape{3});
+  CHECK(same_bits(sum(x, 0), sum(x, {0})));
+  CHECK(same_bits(sum(x, -1, true), sum(x, {1}, true)));
+  CHECK(same_bits(mean(x, wide), mean(x, {1})));
+  CHECK(same_bits(max(x, unsigned_axis), max(x, {0})));
+  CHECK(same_bits(min(x, 1), min(x, {1})));
+  CHECK(same_bits(var(x, 1, true, false), var(x, {1}, true, false)));
+  CHECK(same_bits(logsumexp(x, 0), logsumexp(x, {0})));
+  CHECK(same_bits(norm(x, 2, 0), norm(x, 2, {0})));
+  CHECK(same_bits(x.sum(0), sum(x, {0})));
+  CHECK(same_bits(x.mean(1, true), mean(x, {1}, true)));
+  CHECK(sum(x, {}).shape() == Shape{});
+  CHECK(sum(x, {}, true).shape() == Shape{1, 1});
+  CHECK(max(x, Shape{}).shape() == Shape{});
+}
+
+TEST_CASE("logsumexp and norm") {
+  const Shape shape{2, 3, 4};
+  const Tensor x = random(shape, 1);
+  for (const Shape& axes : {Shape{}, Shape{1}, Shape{0, 2}, Shape{-1}})
+    for (bool keepdim : {false, true}) {
+      CHECK(difference(logsumexp(x, axes, keepdim), log(sum(exp(x), axes, keepdim))) < 1e-12);
+      gradcheck([&](const std::vector<Tensor>& in) { return logsumexp(in[0], axes, keepdim); }, {scattered(x)});
+      CHECK(difference(norm(x, 2, axes, keepdim), sqrt(sum(square(x), axes, keepdim))) < 1e-12);
+      for (double p : {1.0, 1.5, 2.0, 3.0, 0.5, static_cast<double>(INFINITY)}) {
+        CAPTURE(p);
+        if (std::isfinite(p))
+          CHECK(difference(norm(x, p, axes, keepdim), pow(sum(pow(abs(x), p), axes, keepdim), 1 / p)) < 1e-12);
+        gradcheck([&](const std::vector<Tensor>& in) { return norm(in[0], p, axes, keepdim); }, {scattered(x)});
+      }
+    }
+  const Tensor extreme = from_vector<double>({1000, 1001, -INFINITY, -INFINITY, INFINITY, 0}, {3, 2});
+  const Tensor y = logsumexp(extreme, 1);
+  CHECK(y[0].item() == doctest::Approx(1001.3132616875));
+  CHECK(y[1].item() == -INFINITY);
+  CHECK(y[2].item() == INFINITY);
+  CHECK(logsumexp(zeros({0, 2}), 0)[1].item() == -INFINITY);
+  CHECK(norm(zeros({0, 2}), 2, 0)[1].item() == 0);
+  Tensor zero = zeros({3}).set_requires_grad();
+  for (double p : {1.0, 1.5, 2.0, 3.0}) {  // as PyTorch: 0 where the norm is
+    zero.zero_grad();
+    norm(zero, p).backward();
+    CHECK(difference(zero.grad(), zeros({3})) == 0);
+  }
+  for (const Shape& empty_shape : {Shape{0, 3}, Shape{1, 1}}) {
+    gradcheck([](const std::vector<Tensor>& in) { return logsumexp(in[0], 1); }, {random(empty_shape, 1)});
+    gradcheck([](const std::vector<Tensor>& in) { return norm(in[0], 2, 1); }, {random(empty_shape, 1)});
+  }
+  CHECK(error_of([] { norm(zeros({2}), 0); }) == "[norm] p must be above 0, got 0");
+  CHECK(error_of([] { norm(zeros({2}, int64)); }).find("[norm] needs float32 or float64, got int64") == 0);
+  CHECK(error_of([] { logsumexp(zeros({2}), 1); }) == "[logsumexp] axis 1 is outside [-1, 1) of float32[2]");
+}
+
 TEST_CASE("members") {
   const Tensor x = from_vector<float>({1, 2, 3, 4}, {2, 2});
   CHECK(difference(x.sum({0}), from_vector<float>({4, 6})) == 0);
@@ -228,12 +285,15 @@ TEST_CASE("errors") {
   CHECK(error_of([] { mean(zeros({2}, int64)); }) ==
         "[mean] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { var(zeros({2}, int64)); }).find("[var] needs float32 or float64") == 0);
-  CHECK(error_of([] { sum(zeros({2}, float16)); }).find("[sum] needs float32, float64, int64 or uint8, got float16") ==
-        0);
+  CHECK(error_of([] {
+          sum(zeros({2}, float16));
+        }).find("[sum] needs float32, float64, int64, uint8 or bool, got float16") == 0);
   CHECK(error_of([] {
           max(zeros({0, 3}), {0});
         }) == "[max] float32[0,3] has no elements along the reduced axes to choose from");
   CHECK(error_of([] { min(zeros({0})); }).find("[min] float32[0] has no elements") == 0);
-  CHECK(error_of([] { max(zeros({2}, boolean)); }).find("[max] needs") == 0);
+  CHECK(error_of([] {
+          max(zeros({2}, float16));
+        }).find("[max] needs float32, float64, int64, uint8 or bool, got float16") == 0);
   CHECK(error_of([] { sum(Tensor()); }) == "[sum] the operand is undefined");
 }

@@ -214,6 +214,27 @@ TEST_CASE("resize: uint8 images are rounded and clamped") {
   CHECK(same_bits(resize(edge, 1, 4, kBilinear), edge));
 }
 
+TEST_CASE("resize: corners aligned") {
+  const Tensor x = random({2, 5, 4, 3}, 1);
+  for (Interpolation mode : {kBilinear, kBicubic})
+    for (const auto& size : {std::pair<int64_t, int64_t>{9, 7}, {3, 2}, {1, 1}, {5, 4}, {2, 11}}) {
+      const auto op = [&](const std::vector<Tensor>& in) {
+        return resize(in[0], size.first, size.second, mode, false, true);
+      };
+      CHECK(op_difference(
+                op, [&](const auto& in) { return resize_reference(in[0], size.first, size.second, mode, false, true); },
+                {x}) < 1e-12);
+      gradcheck(op, {scattered(x)});
+      if (size.first > 1) {  // the corners keep their pixels
+        const Tensor y = op({x});
+        CHECK(difference(y.select(1, 0).select(1, 0), x.select(1, 0).select(1, 0)) < 1e-12);
+        CHECK(difference(y.select(1, -1).select(1, -1), x.select(1, -1).select(1, -1)) < 1e-12);
+      }
+    }
+  CHECK(difference(resize(from_vector<float>({0, 2, 4}, {1, 1, 3, 1}), 1, 5, kBilinear, false, true),
+                   from_vector<float>({0, 1, 2, 3, 4}, {1, 1, 5, 1})) < 1e-6);
+}
+
 TEST_CASE("resize: zero-size batch and channels, threads") {
   CHECK(with_gradients(to_size(3, 3, kBilinear, true), {random({0, 4, 4, 2}, 1)})[1].shape() == Shape{0, 4, 4, 2});
   CHECK(with_gradients(to_size(3, 3, kBilinear, true), {random({2, 4, 4, 0}, 1)})[0].shape() == Shape{2, 3, 3, 0});
@@ -235,6 +256,9 @@ TEST_CASE("resize: errors") {
   CHECK(error_of([] {
           resize(random({1, 4, 4, 3}, 1), 2, 2, kNearest, true);
         }) == "[resize] antialias needs bilinear or bicubic interpolation");
+  CHECK(error_of([] {
+          resize(random({1, 4, 4, 3}, 1), 2, 2, kNearest, false, true);
+        }) == "[resize] align_corners needs bilinear or bicubic interpolation without antialias");
   CHECK(error_of([] {
           resize(empty({1, 4, 4, 3}, int64), 2, 2, kBilinear);
         }) == "[resize] needs float32, float64 or uint8, got int64[1,4,4,3] (convert with .to(atlas::float32))");

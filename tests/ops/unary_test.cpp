@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
 #include "random_input.h"
@@ -45,6 +46,13 @@ const Function kFunctions[] = {
     {"softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }},
     {"clamp", [](const Tensor& x) { return clamp(x, -1.5, 2); },
      [](double x) { return std::min(std::max(x, -1.5), 2.0); }},
+    {"sin", sin, [](double x) { return std::sin(x); }},
+    {"cos", cos, [](double x) { return std::cos(x); }},
+    {"floor", floor, [](double x) { return std::floor(x); }},
+    {"ceil", ceil, [](double x) { return std::ceil(x); }},
+    {"round", round, [](double x) { return std::nearbyint(x); }},
+    {"sign", sign, [](double x) { return x > 0 ? 1.0 : -1.0; }},
+    {"clamp, lo above hi", [](const Tensor& x) { return clamp(x, 2, -1.5); }, [](double) { return -1.5; }},
     {"pow 3", [](const Tensor& x) { return pow(x, 3); }, [](double x) { return x * x * x; }},
     {"pow 2", [](const Tensor& x) { return pow(x, 2); }, [](double x) { return x * x; }},
     {"pow 1.7", [](const Tensor& x) { return pow(x, 1.7); }, [](double x) { return std::pow(x, 1.7); }, 0.1, 5},
@@ -116,6 +124,7 @@ TEST_CASE("derivatives at the kinks") {
   CHECK(difference(derivative(abs(x)), from_vector<float>({-1, 0, 1})) == 0);
   CHECK(difference(derivative(relu(x)), from_vector<float>({0, 0, 1})) == 0);
   CHECK(difference(derivative(clamp(x, -1, 0)), from_vector<float>({1, 1, 0})) == 0);
+  for (auto op : {floor, ceil, round, sign}) CHECK(difference(derivative(op(x)), zeros({3})) == 0);
 }
 
 TEST_CASE("integers") {
@@ -125,6 +134,18 @@ TEST_CASE("integers") {
   CHECK(test::same_bits(square(x), from_vector<int64_t>({9, 0, 16})));
   CHECK(test::same_bits(relu(x), from_vector<int64_t>({0, 0, 4})));
   CHECK(test::same_bits(neg(from_vector<uint8_t>({1, 0})), from_vector<uint8_t>({255, 0})));
+  using Plain = Tensor (*)(const Tensor&);
+  for (Plain op : {Plain(floor), Plain(ceil), Plain(round)}) CHECK(test::same_bits(op(x), x));
+  CHECK(test::same_bits(sign(x), from_vector<int64_t>({-1, 0, 1})));
+  CHECK(test::same_bits(pow(x, 3), from_vector<int64_t>({-27, 0, 64})));
+  CHECK(test::same_bits(pow(x, 0), from_vector<int64_t>({1, 1, 1})));
+  CHECK(test::same_bits(clamp(x, -1, 2), from_vector<int64_t>({-1, 0, 2})));
+  CHECK(test::same_bits(clamp(x, 2, -1), from_vector<int64_t>({-1, -1, -1})));
+  CHECK(test::same_bits(clamp(x, -INFINITY, 1), from_vector<int64_t>({-3, 0, 1})));
+  const int64_t big = (int64_t{1} << 62) + 1;
+  CHECK(clamp(full({}, 0, int64) + 1, -0x1p53, 0x1p53).item<int64_t>() == 1);
+  CHECK(test::same_bits(clamp(from_vector<int64_t>({big}), 0, INFINITY), from_vector<int64_t>({big})));
+  CHECK(test::same_bits(clamp(from_vector<uint8_t>({3, 200}), -5, 100), from_vector<uint8_t>({3, 100})));
 }
 
 TEST_CASE("NaN and infinity pass through") {
@@ -138,6 +159,14 @@ TEST_CASE("NaN and infinity pass through") {
   CHECK(exp(x)[2].item<float>() == 0);
 }
 
+TEST_CASE("halves round to the even number, and the sign of NaN is 0") {
+  const Tensor x = from_vector<float>({0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 1e9f, NAN, -INFINITY});
+  CHECK(difference(round(x).slice(0, 0, 6), from_vector<float>({0, 2, 2, 0, -2, 1e9f})) == 0);
+  CHECK(std::isnan(round(x)[6].item()));
+  CHECK(floor(x)[7].item() == -INFINITY);
+  CHECK(difference(sign(x), from_vector<float>({1, 1, 1, -1, -1, 1, 0, -1})) == 0);
+}
+
 TEST_CASE("long rows in parallel give the same bits") {
   const Tensor x = test::random({300, 257}, 1, float32);
   CHECK(test::same_for_any_threads([&] { return std::vector<Tensor>{gelu(x), silu(scattered(x))}; }));
@@ -147,9 +176,13 @@ TEST_CASE("errors") {
   CHECK(error_of([] { exp(zeros({2}, int64)); }) ==
         "[exp] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { abs(zeros({2}, float16)); }) ==
-        "[abs] needs float32, float64, int64 or uint8, got float16[2] (convert with .to(...))");
-  CHECK(error_of([] { clamp(zeros({2}), 2, 1); }) == "[clamp] needs lo <= hi, got 2 and 1");
-  CHECK(error_of([] { clamp(zeros({2}), NAN, 1); }).find("[clamp] needs lo <= hi") == 0);
+        "[abs] needs float32, float64, int64 or uint8, got float16[2] (convert with .to(atlas::float32))");
+  CHECK(error_of([] { clamp(zeros({2}), NAN, 1); }) == "[clamp] NaN is no bound");
+  CHECK(error_of([] { clamp(zeros({2}, int64), 0.5, 1); }) ==
+        "[clamp] int64[2] takes whole numbers, got the bounds 0.5 and 1 (convert the tensor with .to(atlas::float32))");
+  CHECK(error_of([] { clamp(zeros({2}, uint8), 300, 400); }) == "[clamp] no uint8 is within the bounds 300 and 400");
+  CHECK(error_of([] { clamp(zeros({2}, boolean), 0, 1); }) ==
+        "[clamp] needs float32, float64, int64 or uint8, got bool[2] (convert with .to(...))");
   CHECK(error_of([] { silu(Tensor()); }) == "[silu] the operand is undefined");
   Tensor x = ones({2});
   x.set_requires_grad();

@@ -104,7 +104,7 @@ TEST_CASE("sum_to_elements: every pattern of axes against a plain loop, the same
       got = got.to(Device{});
       for (int64_t i = 0; i < got.numel(); ++i) {
         CHECK_UNARY(std::abs(got.data<double>()[i] - want.data<double>()[i]) < 1e-9);
-        if (first) CHECK_UNARY(got.data<double>()[i] == first.data<double>()[i]);
+        if (first.defined()) CHECK_UNARY(got.data<double>()[i] == first.data<double>()[i]);
       }
       first = got;
     }

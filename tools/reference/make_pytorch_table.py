@@ -1,0 +1,46 @@
+"""Writes tests/ops/pytorch_table.safetensors: the inputs of the table in atlas/ops/pytorch.md, and what PyTorch gives
+for each of its rows, by the text of the row.
+
+Usage: python3 tools/reference/make_pytorch_table.py    (in the root of the repository; needs torch and numpy)
+
+Pictures and weights of convolutions are stored channels-last, as atlas reads them; so are rows' results of four axes.
+"""
+import os
+import re
+import sys
+
+import torch
+import torch.nn.functional as F
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import tensorfile
+
+torch.manual_seed(1)
+nan, inf = float("nan"), float("inf")
+
+
+def rand(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+inputs = {
+    "x": rand(2, 3), "y": rand(2, 3), "p": rand(2, 3).abs() + 0.1, "v": rand(3),
+    "z": torch.tensor([[nan, 0.0, inf], [-inf, -2.0, nan]], dtype=torch.float64),
+    "k": torch.tensor([[2, 0, 2], [-1, 3, -1]]), "i": torch.tensor([2, 0, 2, 1]), "labels": torch.tensor([1, 2]),
+    "a": torch.tensor([[True, False, True], [True, True, True]]),
+    "b": torch.tensor([[True, True, False], [False, True, False]]),
+    "image": rand(2, 3, 4, 5), "filters": rand(4, 3, 3, 3), "up": rand(3, 2, 3, 3),
+}
+
+
+def last(t):
+    return t.permute(0, 2, 3, 1).contiguous() if t.dim() == 4 else t
+
+
+out = {name: last(t) for name, t in inputs.items()}
+for line in open("atlas/ops/pytorch.md"):
+    row = re.match(r"\| `(.*?)` \| `(.*?)` \|$", line)
+    if row:
+        out["= " + row[1]] = last(eval(row[1], {"torch": torch, "F": F, **inputs}))
+tensorfile.save("tests/ops/pytorch_table.safetensors", out)
+print(len(out) - len(inputs), "rows")
