@@ -106,14 +106,12 @@ int main(int argc, char**) {
     std::fprintf(stderr, "01_tensors: takes no arguments\n");
     return 2;
   }
-  try {
+  return run_program("01_tensors", [&] {
     creation();
     views();
     arithmetic();
     types();
     errors();
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "01_tensors: %s\n", e.what());
-    return 1;
-  }
+    return 0;
+  });
 }

@@ -134,11 +134,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "02_autograd: usage: 02_autograd [FILE.png]\n");
     return 2;
   }
-  try {
+  return run_program("02_autograd", [&] {
+    if (argc > 1) data::check_png_name(argv[1]);
     fit_a_line();
     learn_spirals(argc > 1 ? argv[1] : "spirals.png");
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "02_autograd: %s\n", e.what());
-    return 1;
-  }
+    return 0;
+  });
 }

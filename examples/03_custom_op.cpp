@@ -123,10 +123,8 @@ int main(int argc, char**) {
     std::fprintf(stderr, "03_custom_op: takes no arguments\n");
     return 2;
   }
-  try {
+  return run_program("03_custom_op", [&] {
     tour();
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "03_custom_op: %s\n", e.what());
-    return 1;
-  }
+    return 0;
+  });
 }

@@ -81,7 +81,8 @@ class Net : public Module {
 data::DataPair data_set(std::string_view name) {
   if (name == "shapes")
     return {std::make_shared<data::Shapes>(2400, 32, 8, 1), std::make_shared<data::Shapes>(800, 32, 8, 2)};
-  return {data::take(data::fashion_mnist(true), 4000), data::take(data::fashion_mnist(false), 1000)};
+  return {data::some_of_each_class(data::fashion_mnist(true), 4000),
+          data::some_of_each_class(data::fashion_mnist(false), 1000)};
 }
 
 void run(std::string_view name) {
@@ -138,10 +139,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "04_custom_layer: usage: 04_custom_layer [shapes | fashion-mnist]\n");
     return 2;
   }
-  try {
+  return run_program("04_custom_layer", [&] {
     run(name);
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "04_custom_layer: %s\n", e.what());
-    return 1;
-  }
+    return 0;
+  });
 }

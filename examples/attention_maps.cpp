@@ -11,9 +11,9 @@
 // ctest: --checkpoint run/best.ckpt --at 100,40 --out attention.png run/curves.png
 // ctest: run/curves.png --checkpoint run/best.ckpt --image-size 70x50 --head 1 --block 0 --out attention2.png
 #include <CLI/CLI.hpp>
-#include <iostream>
 #include <sstream>
 
+#include "atlas/core/program.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/image.h"
 #include "atlas/train/attention_picture.h"
@@ -32,12 +32,17 @@ struct Settings {
 int run(const Settings& s) {
   namespace data = atlas::data;
   if (s.threads > 0) atlas::set_num_threads(s.threads);
+  data::check_png_name(s.out);
   const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
   atlas::Tensor picture = data::read_image(s.file);
   const int64_t height = picture.size(0), width = picture.size(1);
 
   // The size that the model sees: the whole picture, nothing cut off.
   const int64_t side = trained.model->image_size();
+  atlas::check(
+      std::max(height, width) * side <= data::kMostSide * std::min(height, width) || !s.source.image_size.empty(),
+      "attention_maps", "{} has {} x {} pixels: it is too long and thin to be shown whole (choose --image-size)",
+      s.file, width, height);
   data::EvaluationSettings settings{height * side / std::min(height, width), width * side / std::min(height, width)};
   if (!s.source.image_size.empty()) atlas::train::read_image_size(s.source.image_size, settings);
   if (settings.height == 0) settings = {height, width};
@@ -74,31 +79,18 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   atlas::train::for_each_option(s.source, [&](const std::string& name, auto& field, const char* help) {
     if (name == "--classes" || name == "--crop") return;
-    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, bool>)
-      app.add_flag(name, field, help)->group("Model");
-    else
-      app.add_option(name, field, help)->group("Model");
+    atlas::add_field(app, name, field, help)->group("Model");
   });
   app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
   app.add_option("--out", s.out, "PNG file to write");
-  app.add_option("--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")
+  atlas::add_field(app, "--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")
       ->check(CLI::Range(-1, 4096));
-  app.add_option(
-         "--block", s.show.block,
-         "Atlas: which block of each macro stage (-1 = the last); MambaVision: which attention layer (-1 = all)")
+  atlas::add_field(
+      app, "--block", s.show.block,
+      "Atlas: which block of each macro stage (-1 = the last); MambaVision: which attention layer (-1 = all)")
       ->check(CLI::Range(-1, 4096));
-  app.add_option("--panel", s.show.panel, "longer side of each panel, in pixels")->check(CLI::Range(64, 2048));
-  app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  atlas::add_field(app, "--panel", s.show.panel, "longer side of each panel, in pixels")->check(CLI::Range(64, 2048));
+  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("image", s.file, "JPEG, PNG or BMP file")->required();
-  try {
-    app.parse(argc, argv);
-    return run(s);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "attention_maps: " << e.what() << " (see attention_maps --help)\n";
-    return 2;
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
 }

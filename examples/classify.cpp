@@ -17,10 +17,12 @@
 #include <mutex>
 
 #include "atlas/core/profile.h"
+#include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/softmax.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/trained_model.h"
 
@@ -74,8 +76,9 @@ int run(const Settings& s) {
   feed.start_epoch(0);
   for (data::Batch batch; feed.next(batch); bar.update(batch.indices.back() + 1, {.images = done})) {
     const auto before = Clock::now();
-    const atlas::Tensor probabilities =
-        atlas::on_host(atlas::softmax((*trained.model)(batch.images).to(atlas::float32)));
+    const atlas::Tensor logits = (*trained.model)(batch.images).to(atlas::float32);
+    atlas::train::require_finite(*trained.model, batch.images, logits);
+    const atlas::Tensor probabilities = atlas::on_host(atlas::softmax(logits));
     computing += seconds_since(before);
     bar.clear();
     print_unread();
@@ -110,20 +113,16 @@ int main(int argc, char** argv) {
   CLI::App app("Says what is on pictures, with a model that train made or with published weights.", "classify");
   app.option_defaults()->always_capture_default();
   atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
-    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, bool>)
-      app.add_flag(name, field, help)->group("Model");
-    else
-      app.add_option(name, field, help)->group("Model");
+    atlas::add_field(app, name, field, help)->group("Model");
   });
   app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
-  app.add_option("--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
-  app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
+  atlas::add_field(app, "--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
+  atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
   app.add_option("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
-  app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
-  try {
-    app.parse(argc, argv);
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     if (s.list) {
       for (const std::string& name : atlas::models::preset_names()) fmt::print("{}\n", name);
       return 0;
@@ -131,12 +130,5 @@ int main(int argc, char** argv) {
     if (s.paths.empty()) throw CLI::RequiredError("images");
     if (!s.profile.empty()) atlas::profile_program(s.profile);
     return run(s);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "classify: " << e.what() << " (see classify --help)\n";
-    return 2;
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
+  });
 }

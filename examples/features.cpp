@@ -13,15 +13,16 @@
 // ctest: --checkpoint run/best.ckpt run/predictions.png run/curves.png --out features --channels-first
 // ctest: run --checkpoint run/best.ckpt --out features --image-size 40x24 --batch 2 --maps none
 #include <CLI/CLI.hpp>
-#include <iostream>
 #include <map>
 
+#include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/join.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/run_folder.h"
 #include "atlas/train/trained_model.h"
@@ -101,6 +102,7 @@ int run(const Settings& s) {
     atlas::check(
         s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
         "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
+    for (const auto& [name, rows] : found) atlas::train::require_finite(*trained.model, batch.images, rows);
     if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
     for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows.to(atlas::float32)));
     for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
@@ -123,27 +125,15 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   atlas::train::for_each_option(s.source, [&](const std::string& name, auto& field, const char* help) {
     if (name == "--classes") return;
-    if constexpr (std::is_same_v<std::decay_t<decltype(field)>, bool>)
-      app.add_flag(name, field, help)->group("Model");
-    else
-      app.add_option(name, field, help)->group("Model");
+    atlas::add_field(app, name, field, help)->group("Model");
   });
   app.add_option("--out", s.out, "folder to write into")->required();
   app.add_option("--format", s.format, "npy, safetensors (all is held in memory until the end) or both")
       ->check(CLI::IsMember({"npy", "safetensors", "both"}));
   app.add_option("--maps", s.maps, "stages whose maps are written: all, none, or numbers such as 0,3");
   app.add_flag("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
-  app.add_option("--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
-  app.add_option("--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
+  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("")->required();
-  try {
-    app.parse(argc, argv);
-    return run(s);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "features: " << e.what() << " (see features --help)\n";
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-  }
-  return 2;
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
 }

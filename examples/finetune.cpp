@@ -11,14 +11,13 @@
 // ctest-needs: train
 // ctest: --checkpoint run/best.ckpt --data shapes:32 --limit-train 64 --epochs 1 --freeze stem,0 --out tuned --resume
 #include <CLI/CLI.hpp>
-#include <filesystem>
-#include <iostream>
 
+#include "atlas/core/program.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
-#include "atlas/train/config.h"
-#include "atlas/train/run_folder.h"
+#include "atlas/train/settings_options.h"
+#include "atlas/train/stored_settings.h"
 #include "atlas/train/trained_model.h"
 #include "atlas/train/trainer.h"
 
@@ -70,20 +69,7 @@ void add_options(CLI::App& app, train::TrainConfig& config, train::RunOptions& r
       ->group("Run");
   app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")
       ->group("Run");
-  train::for_each_setting(config, [&](const char* key, auto& field, const char* help) {
-    std::string name = std::string("--") + key;
-    std::replace(name.begin(), name.end(), '_', '-');
-    using Field = std::decay_t<decltype(field)>;
-    if constexpr (std::is_same_v<Field, bool>)
-      app.add_flag(name, field, help)->group("Settings");
-    else if constexpr (std::is_same_v<Field, std::vector<double>>)
-      app.add_option(name, field, help)
-          ->delimiter(',')
-          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-          ->group("Settings");
-    else
-      app.add_option(name, field, help)->group("Settings");
-  });
+  train::add_settings(app, config);
   std::string names;
   for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
   app.footer("Models: " + names);
@@ -95,7 +81,8 @@ int main(int argc, char** argv) {
   train::TrainConfig config = gentle();
   train::RunOptions run;
   std::string checkpoint;
-  try {
+  CLI::App app("Teaches a trained model other classes.", "finetune");
+  return atlas::run_program("finetune", [&] {
     {  // The model sets the defaults of much else, so it is looked for first.
       train::TrainConfig given = gentle();
       CLI::App first;
@@ -107,10 +94,8 @@ int main(int argc, char** argv) {
       } catch (const CLI::ParseError&) {
         // The second pass says what is wrong.
       }
-      const std::string stored = run.out + "/config.json";
-      if (run.resume && std::filesystem::exists(stored)) {
-        const atlas::data::Bytes text = atlas::data::read_file(stored);
-        train::merge_json(config, {text.begin(), text.end()}, stored);
+      if (run.resume && train::merge_stored_settings(config, run.out)) {
+        // It goes on as it began.
       } else if (!checkpoint.empty()) {
         atlas::check(given.model.empty() && given.weights.empty(), "finetune",
                      "--checkpoint says which model it is and holds its weights: leave --model and --weights out");
@@ -120,24 +105,13 @@ int main(int argc, char** argv) {
         take_over(config, given.model, given.model_options);
       }
     }
-    CLI::App app("Teaches a trained model other classes.", "finetune");
     add_options(app, config, run, checkpoint);
-    try {
-      app.parse(argc, argv);
-    } catch (const CLI::ParseError& e) {
-      if (e.get_exit_code() == 0) return app.exit(e);
-      std::cerr << "finetune: " << e.what() << " (see finetune --help)\n";
-      return 2;
-    }
-    atlas::check(!config.model.empty() && !config.weights.empty(), "finetune",
-                 "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
-    atlas::check(!config.data.empty(), "finetune", "say what to learn: --data folder:DIR, with a subfolder per class");
-    return train::run_training(config, run);
-  } catch (const train::TrainingStopped& e) {
-    std::cerr << e.what() << '\n';
-    return 1;
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
+    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+      atlas::check(!config.model.empty() && !config.weights.empty(), "finetune",
+                   "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
+      atlas::check(!config.data.empty(), "finetune",
+                   "say what to learn: --data folder:DIR, with a subfolder per class");
+      return train::run_training(config, run);
+    });
+  });
 }

@@ -11,29 +11,15 @@
 // ctest: --data shapes:32 --limit-train 128 --limit-test 64 --batch-size 32 --epochs 1 --out run --resume
 // ctest: --out run --eval-only
 #include <CLI/CLI.hpp>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <sstream>
 
+#include "atlas/core/program.h"
+#include "atlas/data/text.h"
 #include "atlas/models/presets.h"
-#include "atlas/train/config.h"
+#include "atlas/train/settings_options.h"
+#include "atlas/train/stored_settings.h"
 #include "atlas/train/trainer.h"
 
 namespace {
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  atlas::check(in.good(), "config", "cannot read {}", path);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
-std::string option_name(std::string key) {
-  std::replace(key.begin(), key.end(), '_', '-');
-  return "--" + key;
-}
 
 /// All options, bound to the fields of `config` and `run`, with their present values as defaults.
 void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe,
@@ -56,19 +42,7 @@ void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train:
   app.add_option("--recipe", recipe, "settings to start from: toy, atlas or mambavision")->group("Run");
   app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")
       ->group("Run");
-  atlas::train::for_each_setting(config, [&](const char* key, auto& field, const char* help) {
-    using Field = std::decay_t<decltype(field)>;
-    const std::string name = option_name(key);
-    if constexpr (std::is_same_v<Field, bool>)
-      app.add_flag(name, field, help)->group("Settings");
-    else if constexpr (std::is_same_v<Field, std::vector<double>>)
-      app.add_option(name, field, help)
-          ->delimiter(',')
-          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-          ->group("Settings");
-    else
-      app.add_option(name, field, help)->group("Settings");
-  });
+  atlas::train::add_settings(app, config);
   std::string names;
   for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
   app.footer("Models: " + names);
@@ -81,50 +55,26 @@ int main(int argc, char** argv) {
   train::TrainConfig config;
   train::RunOptions run;
   std::string recipe, file;
-
-  // The recipe and the file set the defaults of everything else, so they are looked for first.
-  try {
-    train::TrainConfig given;
-    CLI::App first;
-    first.set_help_flag();
-    add_options(first, given, run, recipe, file);
-    first.allow_extras();
-    first.parse(argc, argv);
-    const bool has_model = first.get_option("--model")->count() > 0;
-    if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model : "");
-    const std::string stored = run.out + "/config.json";
-    // A run that was killed before it wrote anything is resumed from the beginning.
-    atlas::check(!run.eval_only || std::filesystem::exists(stored), "out", "{} holds no run to test ({} is not there)",
-                 run.out, stored);
-    if (run.eval_only || (run.resume && std::filesystem::exists(stored)))
-      train::merge_json(config, read_file(stored), stored);
-    if (!file.empty()) train::merge_json(config, read_file(file), file);
-  } catch (const CLI::ParseError&) {
-    // The second pass says what is wrong.
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
-
   CLI::App app("Trains Atlas or MambaVision on images.", "train");
-  add_options(app, config, run, recipe, file);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "train: " << e.what() << " (see train --help)\n";
-    return 2;
-  }
-  try {
-    return train::run_training(config, run);
-  } catch (const train::TrainingStopped& e) {
-    std::cerr << e.what() << '\n';
-    return 1;
-  } catch (const atlas::Error& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  } catch (const std::exception& e) {
-    std::cerr << "train: " << e.what() << '\n';
-    return 1;
-  }
+  return atlas::run_program("train", [&] {
+    // The recipe and the file set the defaults of everything else, so they are looked for first.
+    try {
+      train::TrainConfig given;
+      CLI::App first;
+      first.set_help_flag();
+      add_options(first, given, run, recipe, file);
+      first.allow_extras();
+      first.parse(argc, argv);
+      const bool has_model = first.get_option("--model")->count() > 0;
+      if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model : "");
+      // A run that was killed before it wrote anything is resumed from the beginning.
+      const bool stored = (run.eval_only || run.resume) && train::merge_stored_settings(config, run.out);
+      atlas::check(!run.eval_only || stored, "out", "{} holds no run to test (no config.json, no checkpoint)", run.out);
+      if (!file.empty()) train::merge_json(config, atlas::data::read_text(file), file);
+    } catch (const CLI::ParseError&) {
+      // The second pass says what is wrong.
+    }
+    add_options(app, config, run, recipe, file);
+    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return train::run_training(config, run); });
+  });
 }

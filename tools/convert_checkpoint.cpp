@@ -8,9 +8,9 @@
 // Nothing in the file is executed. OUT is written under another name first: it holds all or nothing.
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <iostream>
 #include <set>
 
+#include "atlas/core/program.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
 #include "atlas/models/presets.h"
@@ -123,8 +123,7 @@ int main(int argc, char** argv) {
       ->excludes("--ema");
   app.add_option("--model", model, "preset, such as mambavision-t: give the tensors its names, leave out all others");
   app.add_flag("--list", show, "print names, shapes, types and statistics (of the finite elements)");
-  try {
-    app.parse(argc, argv);
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     atlas::check(show || !out.empty(), "convert", "name the file to write, or use --list");
     std::set<std::string> rounded;  // uint64 beyond int64 can be shown, but not written
     auto loaded = atlas::io::load_state_dict(in, ema ? "ema" : weights, show && out.empty() ? &rounded : nullptr);
@@ -147,11 +146,5 @@ int main(int argc, char** argv) {
                  loaded.skipped.size() > 1 ? fmt::format(" and {} more", loaded.skipped.size() - 1) : "");
     if (!out.empty()) fmt::print("{} written\n", out);
     return 0;
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "convert_checkpoint: " << e.what() << " (see convert_checkpoint --help)\n";
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-  }
-  return 2;
+  });
 }

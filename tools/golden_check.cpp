@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
@@ -354,7 +355,7 @@ int main(int argc, char** argv) {
   // The repository this was built from, wherever it is called.
   settings.folder =
       (std::filesystem::path(__FILE__).parent_path().parent_path() / "tests" / "golden").lexically_normal().string();
-  CLI::App app("Runs golden data and prints the largest relative error of every file.");
+  CLI::App app("Runs golden data and prints the largest relative error of every file.", "golden_check");
   app.add_option("folder", settings.folder, "folder of *.safetensors files")->capture_default_str();
   app.add_option("--device", settings.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--dtype", settings.dtype, "element type to compute in")
@@ -364,17 +365,5 @@ int main(int argc, char** argv) {
   app.add_option("--tolerance", settings.tolerance, "one tolerance for all comparisons instead of each kind's own")
       ->check(CLI::PositiveNumber);
   app.add_flag("--list", settings.list, "print the files and their kinds without running them");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    fmt::print(stderr, "golden_check: {} (--help shows the options)\n", e.what());
-    return 2;
-  }
-  try {
-    return run(settings);
-  } catch (const std::exception& e) {
-    fmt::print(stderr, "golden_check: {}\n", e.what());
-    return 2;
-  }
+  return run_program<CLI::ParseError>(app, argc, argv, [&] { return run(settings); });
 }

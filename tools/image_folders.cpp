@@ -5,36 +5,38 @@
 //
 // makes OUT/train/<class>/00001.png and OUT/val/<class>/...
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
-#include <iostream>
 
+#include "atlas/core/program.h"
 #include "atlas/data/image.h"
 #include "atlas/data/open.h"
+#include "atlas/data/select.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 
-/// Writes the first `most` images of the chosen classes (0 = all) and says how many those were.
+/// Writes `most` images of the chosen classes (0 = all), about equally many of each, and says how many those were.
 int64_t write_half(const atlas::data::Dataset& set, const fs::path& out, const std::vector<int64_t>& classes,
                    int64_t most) {
-  int64_t written = 0;
-  for (const int64_t c : classes) {
-    std::string name = set.classes()[static_cast<size_t>(c)];
-    std::replace(name.begin(), name.end(), '/', '-');  // "T-shirt/top"
-    const fs::path folder = out / name;
-    fs::create_directories(folder);
-    const int64_t share = most / static_cast<int64_t>(classes.size());
-    int64_t count = 0;
-    for (int64_t i = 0; i < set.size() && (most == 0 || count < share); ++i) {
-      const atlas::data::Sample sample = set.get(i);
-      if (sample.label != c) continue;
-      atlas::data::write_png((folder / fmt::format("{:05}.png", i)).string(), sample.image);
-      ++count;
-    }
-    written += count;
+  std::vector<int64_t> candidates, groups;
+  for (int64_t i = 0; i < set.size(); ++i) {
+    const auto at = std::find(classes.begin(), classes.end(), set.label(i));
+    if (at == classes.end()) continue;
+    candidates.push_back(i);
+    groups.push_back(at - classes.begin());
   }
-  return written;
+  const std::vector<int64_t> chosen = atlas::data::choose_evenly(groups, most == 0 ? std::ssize(candidates) : most);
+  for (const int64_t c : chosen) {
+    const int64_t i = candidates[static_cast<size_t>(c)];
+    const atlas::data::Sample sample = set.get(i);
+    std::string name = set.classes()[static_cast<size_t>(sample.label)];
+    std::replace(name.begin(), name.end(), '/', '-');  // "T-shirt/top"
+    fs::create_directories(out / name);
+    atlas::data::write_png((out / name / fmt::format("{:05}.png", i)).string(), sample.image);
+  }
+  return std::ssize(chosen);
 }
 
 }  // namespace
@@ -47,25 +49,24 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("out", out, "folder to make")->required();
   app.add_option("--data", data, "fashion-mnist[:DIR], mnist:DIR or cifar10:DIR");
-  app.add_option("--classes", classes, "classes to write, by number")->delimiter(',');
-  app.add_option("--train", train, "training images in all, equally many of each class (0 = all)")
+  atlas::add_field(app, "--classes", classes, "classes to write, by number");
+  atlas::add_field(app, "--train", train, "training images in all, equally many of each class (0 = all)")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--test", test, "test images (0 = all)")->check(CLI::NonNegativeNumber);
-  try {
-    app.parse(argc, argv);
+  atlas::add_field(app, "--test", test, "test images (0 = all)")->check(CLI::NonNegativeNumber);
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     const atlas::data::DataPair sets = atlas::data::open_data(data);
     for (const int64_t c : classes)
       atlas::check(c >= 0 && c < sets.train->num_classes(), "classes", "there is no class {} in {}", c, data);
+    for (size_t i = 0; i < classes.size(); ++i)
+      atlas::check(std::find(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(i), classes[i]) ==
+                       classes.begin() + static_cast<std::ptrdiff_t>(i),
+                   "classes", "class {} is named twice", classes[i]);
+    for (const auto& [option, most] : {std::pair{"--train", train}, {"--test", test}})
+      atlas::check(most == 0 || most >= std::ssize(classes), option,
+                   "{} images are fewer than one of each of {} classes", most, classes.size());
     const int64_t a = write_half(*sets.train, fs::path(out) / "train", classes, train);
     const int64_t b = write_half(*sets.test, fs::path(out) / "val", classes, test);
     fmt::print("{}: {} training and {} test images of {} classes\n", out, a, b, classes.size());
     return 0;
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "image_folders: " << e.what() << " (see image_folders --help)\n";
-    return 2;
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
+  });
 }

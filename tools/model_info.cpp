@@ -6,12 +6,11 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <charconv>
-#include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "atlas/core/profile.h"
+#include "atlas/core/program.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
@@ -81,10 +80,10 @@ double in_linear_and_conv() {
 }
 
 int64_t number(const std::string& text) {
-  int64_t n = 0;
-  const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), n);
-  check(bad == std::errc{} && end == text.data() + text.size() && n >= 1 && n <= 1 << 16, "image-size",
-        "'{}' is no number of pixels: write 384 or 640x480 (width x height)", text);
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
+  const int64_t n = digits ? whole_number(text, "image-size") : 0;
+  check(n >= 1 && n <= 1 << 16, "image-size", "'{}' is no number of pixels: write 384 or 640x480 (width x height)",
+        text);
   return n;
 }
 
@@ -99,12 +98,12 @@ int main(int argc, char** argv) {
   app.add_option("--model", name, "preset: " + fmt::format("{}", fmt::join(models::preset_names(), ", ")))->required();
   app.add_option("--model-options", options, "JSON object that overrides fields of the preset");
   app.add_option("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
-  app.add_option("--classes", classes, "number of classes (0 = the preset's)")->check(CLI::NonNegativeNumber);
-  app.add_option("--batch", batch, "images")->check(CLI::Range(1, 1 << 16));
-  app.add_option("--depth", depth, "levels of modules to show, 0 shows the totals only")->check(CLI::NonNegativeNumber);
+  atlas::add_field(app, "--classes", classes, "number of classes (0 = the preset's)")->check(CLI::NonNegativeNumber);
+  atlas::add_field(app, "--batch", batch, "images")->check(CLI::Range(1, 1 << 16));
+  atlas::add_field(app, "--depth", depth, "levels of modules to show, 0 shows the totals only")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--json", json, "print JSON instead of a table");
-  try {
-    app.parse(argc, argv);
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     const size_t x = size.find('x');
     int64_t width = size.empty() ? 0 : number(size.substr(0, x)),
             height = x == size.npos ? width : number(size.substr(x + 1));
@@ -167,11 +166,5 @@ int main(int argc, char** argv) {
         "keeps;\ninference held {:.1f} MiB at its peak beside {:.1f} MiB of weights.\n",
         width, height, batch, peak / (1 << 20), static_cast<double>(held) / (1 << 20));
     return 0;
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "model_info: " << e.what() << " (see model_info --help)\n";
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-  }
-  return 2;
+  });
 }

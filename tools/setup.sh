@@ -9,8 +9,7 @@ Usage: tools/setup.sh [--optional] [--check]
 Installs with apt the compiler, CMake, the libraries of third_party/README.md and the Fashion-MNIST data set.
 Does nothing when everything is there. Uses sudo only when not run as root.
 
-  --optional   also: libjpeg-turbo (JPEG decoding: faster, and safe with strangers' files), ccache, ninja, doxygen,
-               clang (for tools/fuzz.sh, tools/test.sh --clang) and Google Benchmark
+  --optional   also: ccache, ninja, doxygen, clang (for tools/fuzz.sh, tools/test.sh --clang) and Google Benchmark
   --check      install nothing; say what is missing and exit with 1 if anything is
 TEXT
 }
@@ -60,12 +59,12 @@ need_file libeigen3-dev include/eigen3/Eigen/Core include/Eigen/Core
 need_file libfmt-dev include/fmt/core.h
 need_file libstb-dev include/stb/stb_image.h
 need_file zlib1g-dev include/zlib.h
+need_file libjpeg-dev include/jpeglib.h # JPEG files of strangers are safe with it alone
 need_file nlohmann-json3-dev include/nlohmann/json.hpp
 need_file libcli11-dev include/CLI/CLI.hpp
 need_file doctest-dev include/doctest/doctest.h
 need_file dataset-fashion-mnist share/datasets/fashion-mnist
 if [ $optional = yes ]; then
-  need_file libjpeg-dev include/jpeglib.h
   need_command ccache ccache
   need_command ninja ninja-build
   need_command doxygen doxygen

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "atlas/core/cuda_async.h"
+#include "atlas/core/output_file.h"
 #include "atlas/core/profile.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -228,20 +228,23 @@ ATLAS_INLINE std::string profile_table(size_t rows) {
 }
 
 ATLAS_INLINE void write_profile_trace(const std::string& path) {
-  std::ofstream out(path);
-  out << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
+  std::string text = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
   const char* comma = "";
+  OutputFile out(path, "profile");
   for (const ProfileRecord& r : profile_records()) {  // names of ops and modules need no escapes
-    out << comma
-        << fmt::format(
-               "\n{{\"name\":\"{}\",\"cat\":\"kernel\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},\"dur\":{:.3f},"
-               "\"args\":{{\"layer\":\"{}\",\"GFLOP\":{:.6g},\"MB\":{:.6g}}}}}",
-               r.op, r.thread, r.start * 1e6, r.time * 1e6, r.layer, r.flops / 1e9, r.bytes / 1e6);
+    text += comma;
+    text += fmt::format(
+        "\n{{\"name\":\"{}\",\"cat\":\"kernel\",\"ph\":\"X\",\"pid\":1,\"tid\":{},\"ts\":{:.3f},\"dur\":{:.3f},"
+        "\"args\":{{\"layer\":\"{}\",\"GFLOP\":{:.6g},\"MB\":{:.6g}}}}}",
+        r.op, r.thread, r.start * 1e6, r.time * 1e6, r.layer, r.flops / 1e9, r.bytes / 1e6);
     comma = ",";
+    if (text.size() < size_t{1} << 16) continue;
+    out.write(text.data(), text.size());
+    text.clear();
   }
-  out << "\n]}\n";
-  out.flush();
-  check(out.good(), "profile", "cannot write {}", path);
+  text += "\n]}\n";
+  out.write(text.data(), text.size());
+  out.finish();
 }
 
 /// When the program ends, prints profile_table() to the standard error stream and writes the trace.
@@ -257,12 +260,16 @@ ATLAS_INLINE void detail::profile_at_exit(const std::string& trace) {
       write_profile_trace(path);
       std::fprintf(stderr, "trace: %s (open it in chrome://tracing or ui.perfetto.dev)\n", path.c_str());
     } catch (const std::exception& e) {
+      // Too late for an exit status of main().
       std::fprintf(stderr, "%s\n", e.what());
+      std::fflush(nullptr);
+      std::_Exit(1);
     }
   });
 }
 
 ATLAS_INLINE void profile_program(const std::string& trace) {
+  check_can_write(trace, "profile");
   detail::profile_at_exit(trace);
   start_profile();
 }

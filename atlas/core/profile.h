@@ -95,7 +95,9 @@ std::string profile_table(size_t rows = 24);
 /// @throws Error when the file cannot be written.
 void write_profile_trace(const std::string& path);
 
-/// What --profile does: records from now on, and reports at the end of the program. @param trace  file for the trace
+/// What --profile does: records from now on, and reports at the end of the program.
+/// @param trace  file for the trace; a program that cannot write it at its end exits with status 1
+/// @throws Error when the file cannot be written, before anything is recorded.
 void profile_program(const std::string& trace);
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -8,6 +8,8 @@
 
 #include "atlas/data/cifar.h"
 #include "atlas/data/file.h"
+#include "atlas/data/find_file.h"
+#include "atlas/data/text.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
@@ -41,6 +43,19 @@ inline void unpack_cifar(std::span<const uint8_t> bytes, const std::string& name
   }
 }
 
+/// Where the binary version lies: in `folder` or in the folder that the archive makes. `folder` when it is nowhere.
+/// @param test  name of the test file without .bin, which is what the Python version calls it
+inline std::string cifar_folder(const std::string& folder, const std::string& test, const std::string& op) {
+  std::string found = folder_with(folder, {test + ".bin"}, op);
+  if (!found.empty()) return found;
+  const std::string python = folder_with(folder, {"batches.meta", "meta"}, op);
+  check(python.empty() || !std::filesystem::exists(std::filesystem::path(python) / test), op,
+        "{} holds the Python version of the data set; the binary version is needed (its archive ends in "
+        "-binary.tar.gz and holds {}.bin)",
+        python, test);
+  return folder;
+}
+
 inline std::shared_ptr<const TensorDataset> cifar_files(const std::string& name, const std::string& folder,
                                                         const std::vector<std::string>& files,
                                                         std::vector<std::string> class_names) {
@@ -69,7 +84,8 @@ ATLAS_INLINE CifarRecords parse_cifar(std::span<const uint8_t> bytes, const std:
   return records;
 }
 
-ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar10(const std::string& folder, bool train) {
+ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar10(const std::string& given, bool train) {
+  const std::string folder = detail::cifar_folder(given, "test_batch", "cifar10");
   std::vector<std::string> files = {"test_batch.bin"};
   if (train)
     files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
@@ -78,21 +94,14 @@ ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar10(const std::string& fol
       {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
 }
 
-ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& folder, bool train) {
+ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& given, bool train) {
+  const std::string folder = detail::cifar_folder(given, "test", "cifar100");
   std::vector<std::string> classes;
   const std::string list = (std::filesystem::path(folder) / "fine_label_names.txt").string();
   std::error_code ignored;
   if (std::filesystem::exists(list, ignored)) {
-    std::string line;
-    for (const uint8_t c : read_file(list, 1 << 20)) {
-      if (c == '\r') continue;
-      if (c != '\n') {
-        line += static_cast<char>(c);
-      } else if (!line.empty()) {
-        classes.push_back(std::exchange(line, {}));
-      }
-    }
-    if (!line.empty()) classes.push_back(line);
+    classes = read_lines(list, 1 << 20);
+    std::erase(classes, "");
     check(classes.size() == 100, "cifar100", "{}: has {} class names, expected 100", list, classes.size());
   } else {
     for (int i = 0; i < 100; ++i) classes.push_back(fmt::format("class {}", i));

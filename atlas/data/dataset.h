@@ -28,6 +28,8 @@ class Dataset {
   virtual int64_t size() const = 0;
   /// Image `index`, 0 <= index < size(). Thread-safe. @throws Error naming the file when it cannot be read.
   virtual Sample get(int64_t index) const = 0;
+  /// Class number of image `index`, known without decoding it where the set can.
+  virtual int64_t label(int64_t index) const { return get(index).label; }
   /// Where image `index` comes from, for messages: a file name, or "image 7 of fashion-mnist".
   virtual std::string where(int64_t index) const { return fmt::format("image {} of {}", index, name_); }
   /// True when image `index` was met, could not be read and was skipped.
@@ -95,6 +97,10 @@ class TensorDataset : public Dataset {
     }
     return {image, labels_[static_cast<size_t>(index)]};
   }
+  int64_t label(int64_t index) const override {
+    check_index(index);
+    return labels_[static_cast<size_t>(index)];
+  }
   const Tensor& images() const { return images_; }
   const std::vector<int64_t>& labels() const { return labels_; }
 
@@ -114,6 +120,7 @@ class Subset : public Dataset {
   }
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   Sample get(int64_t index) const override { return whole_->get(inner(index)); }
+  int64_t label(int64_t index) const override { return whole_->label(inner(index)); }
   std::string where(int64_t index) const override { return whole_->where(inner(index)); }
   bool was_skipped(int64_t index) const override { return whole_->was_skipped(inner(index)); }
 
@@ -126,7 +133,8 @@ class Subset : public Dataset {
   std::vector<int64_t> indices_;
 };
 
-/// The first `count` images of a set (all of them when it has fewer).
+/// The first `count` images of a set (all of them when it has fewer). Of a set in order of classes that is one class:
+/// see some_of_each_class().
 inline DatasetPtr take(DatasetPtr whole, int64_t count) {
   check(count >= 0, "take", "needs count >= 0, got {}", count);
   std::vector<int64_t> indices;

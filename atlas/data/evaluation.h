@@ -17,6 +17,19 @@ struct EvaluationSettings {
   Normalise normalise = {};
 };
 
+/// Longest side that pictures are resized to for a model, in pixels.
+inline constexpr int64_t kMostSide = 16384;
+/// Smallest share of the resized picture's side that a centre crop may keep: less cannot be meant, and takes for ever.
+inline constexpr double kLeastCrop = 0.1;
+
+/// Checks that a picture may be resized. @throws Error in words for people when the result would be huge.
+inline void check_resized(int64_t height, int64_t width, int64_t to_height, int64_t to_width) {
+  check(to_height <= 4 * kMostSide && to_width <= 4 * kMostSide && to_height * to_width <= int64_t{1} << 26, "image",
+        "a picture of {} x {} pixels would be resized to {} x {}: {} (choose another image size or crop)", width,
+        height, to_width, to_height,
+        std::max(height, width) > 16 * std::min(height, width) ? "it is too long and thin" : "that is too large");
+}
+
 namespace detail {
 
 /// round(n / 2), halves to even: where Python's imaging programs put a crop.
@@ -49,18 +62,17 @@ inline std::array<int64_t, 2> size_before_crop(int64_t height, int64_t width, co
 /// to whole grey levels after the resize.   uint8 [H,W,3] -> float32 [height,width,3]
 /// @throws Error when a setting is out of range.
 inline Transform evaluation_transform(const EvaluationSettings& s) {
-  constexpr int64_t kMost = 16384;
+  constexpr int64_t kMost = kMostSide;
   check(s.height >= 0 && s.width >= 0 && s.height <= kMost && s.width <= kMost && (s.height == 0) == (s.width == 0),
         "evaluation_transform", "needs sides of 1 to {} pixels, or 0 x 0 to keep sizes, got {} x {}", kMost, s.height,
         s.width);
-  check(s.crop > 0 && s.crop <= 1, "evaluation_transform", "crop must lie in (0, 1], got {}", s.crop);
+  check(s.crop >= kLeastCrop && s.crop <= 1, "evaluation_transform", "crop must lie in [{}, 1], got {}", kLeastCrop,
+        s.crop);
   return [s](const Tensor& image, Rng& rng) {
     const Tensor x = as_image(image, "evaluation_transform");
     if (s.height == 0) return s.normalise(x, rng);
     const auto [height, width] = detail::size_before_crop(x.size(0), x.size(1), s);
-    check(height <= 4 * kMost && width <= 4 * kMost, "evaluation_transform",
-          "a picture of {} x {} pixels is too long and thin to be resized to {} x {}", x.size(1), x.size(0), width,
-          height);
+    check_resized(x.size(0), x.size(1), height, width);
     Tensor y = x;
     if (height != x.size(0) || width != x.size(1)) {
       const NoGrad off;

@@ -6,20 +6,21 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
+#include "atlas/core/output_file.h"
 #include "atlas/data/file.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
 ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
+  // Opening a FIFO would wait for somebody who writes: not with O_NONBLOCK, and it is refused below.
   struct Handle {
     int fd;
     ~Handle() {
       if (fd >= 0) ::close(fd);
     }
-  } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  } file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   check(file.fd >= 0, "read_file", "{}: {}", path, std::strerror(errno));
   struct stat info {};
   if (::fstat(file.fd, &info) != 0) fail("read_file", "{}: {}", path, std::strerror(errno));
@@ -42,27 +43,9 @@ ATLAS_INLINE Bytes read_file(const std::string& path, int64_t limit) {
 }
 
 ATLAS_INLINE void write_file(const std::string& path, std::span<const uint8_t> bytes) {
-  const std::string temporary = path + ".tmp" + std::to_string(::getpid());
-  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  check(fd >= 0, "write_file", "{}: {}", path, std::strerror(errno));
-  const auto give_up = [&](int error) {
-    ::unlink(temporary.c_str());
-    fail("write_file", "{}: {}", path, std::strerror(error));
-  };
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      ::close(fd);
-      give_up(error);
-    }
-    done += static_cast<size_t>(n);
-  }
-  // Some file systems report a full disk only here.
-  if (::close(fd) != 0) give_up(errno);
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) give_up(errno);
+  OutputFile file(path, "write_file");
+  file.write(bytes.data(), bytes.size());
+  file.finish();
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

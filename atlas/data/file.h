@@ -16,7 +16,7 @@ using Bytes = std::vector<uint8_t>;
 /// Reads a whole file. @throws Error naming the file when it is missing, a folder, unreadable or longer than `limit`.
 Bytes read_file(const std::string& path, int64_t limit = int64_t{1} << 32);
 
-/// Writes a file under a temporary name beside it and renames it, so that `path` is never half written.
+/// Writes a file whole or not at all, as OutputFile does: links are followed, modes kept, devices written through.
 /// @throws Error naming the file and the reason (missing folder, no permission, full disk).
 void write_file(const std::string& path, std::span<const uint8_t> bytes);
 

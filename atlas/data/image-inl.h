@@ -16,7 +16,9 @@
 
 #include <memory>
 
+#include "atlas/data/bmp-inl.h"
 #include "atlas/data/image.h"
+#include "atlas/data/image_info-inl.h"
 #if ATLAS_WITH_LIBJPEG
 #include "atlas/data/jpeg-inl.h"
 #endif
@@ -37,7 +39,6 @@
 #define STBI_ONLY_JPEG
 #endif
 #define STBI_ONLY_PNG
-#define STBI_ONLY_BMP
 #define STBI_MAX_DIMENSIONS 65535
 #define STBI_ASSERT(x) ((void)0)
 // Memory that starts as zeros: a JPEG scan may name Huffman tables that the file never defines, and stb_image 2.27 then
@@ -53,7 +54,6 @@ namespace atlas_stb {
 #undef STBI_NO_STDIO
 #undef STBI_ONLY_JPEG
 #undef STBI_ONLY_PNG
-#undef STBI_ONLY_BMP
 #undef STBI_MAX_DIMENSIONS
 #undef STBI_ASSERT
 #undef STBI_MALLOC
@@ -111,6 +111,27 @@ ATLAS_INLINE Tensor oriented(const Tensor& image, int orientation) {
   return y;
 }
 
+namespace detail {
+
+/// Makes a PNG file's palette as long as its indices reach, with black. @return false when there is nothing to do
+inline bool pad_palette(std::span<const uint8_t> bytes, Bytes& to) {
+  const ByteReader r{bytes};
+  constexpr size_t kFirst = 8, kEntries = 3 * 256;
+  if (bytes[25] != 3) return false;
+  for (size_t at = kFirst; r.has(at, 12); at += 12 + r.big32(at)) {
+    const size_t length = r.big32(at), next = at + 12 + length;
+    if (std::memcmp(bytes.data() + at + 4, "PLTE", 4) != 0 || length >= kEntries) continue;
+    to.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(at + 8 + length));
+    to[at + 2] = kEntries >> 8, to[at + 3] = kEntries & 0xFF;
+    to.resize(at + 8 + kEntries + 4);  // its check sum, which is not looked at again, too
+    to.insert(to.end(), bytes.begin() + static_cast<std::ptrdiff_t>(next), bytes.end());
+    return true;
+  }
+  return false;
+}
+
+}  // namespace detail
+
 ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::string& name, int64_t max_pixels) {
   const ImageInfo info = inspect_image(bytes, name, max_pixels);
   check(bytes.size() <= static_cast<size_t>(INT_MAX), "image", "{}: is {} bytes long, at most {} can be decoded", name,
@@ -119,6 +140,9 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
   if (info.format == ImageInfo::Format::jpeg)
     return oriented(detail::decode_jpeg(bytes, name, info.width, info.height), info.orientation);
 #endif
+  if (info.format == ImageInfo::Format::bmp) return detail::decode_bmp(bytes, name, info.width, info.height);
+  Bytes padded;  // stb_image shows whatever was in memory for indices beyond a palette
+  if (info.format == ImageInfo::Format::png && detail::pad_palette(bytes, padded)) bytes = padded;
   int w = 0, h = 0, channels = 0;
   struct Free {
     void operator()(uint8_t* p) const { atlas_stb::stbi_image_free(p); }

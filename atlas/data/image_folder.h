@@ -16,7 +16,8 @@ struct FolderOptions {
   bool strict = false;         ///< an unreadable file is an error, instead of being reported once, counted and skipped
   double test_fraction = 0.2;  ///< of each class, where the folder has no train/ and val/ (or test/) of its own
   int64_t max_pixels = kMaxImagePixels;
-  /// Told about each unreadable file, once, by whichever thread meets it (one at a time); default: a line on stderr.
+  /// Told about each unreadable file, once, by whichever thread meets it (one at a time), and about files of other
+  /// formats that are left out; default: a line on stderr.
   std::function<void(const std::string& message)> report = {};
 };
 
@@ -32,6 +33,7 @@ class ImageFolder : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   /// Decodes the file. An unreadable one gives a sample without image, or with options.strict an error.
   Sample get(int64_t index) const override;
+  int64_t label(int64_t index) const override;
   std::string where(int64_t index) const override;
   bool was_skipped(int64_t index) const override;
   const std::vector<File>& files() const { return files_; }
@@ -44,20 +46,23 @@ class ImageFolder : public Dataset {
 };
 
 /// All images (.jpg, .jpeg, .png, .bmp in any case, at any depth) of a folder's class subfolders.
-/// Names that start with a dot are left out.
+///
+/// Names that start with a dot are left out, and so are files of other formats, which options.report hears of.
 /// @param classes the classes to use, each a subfolder or absent; empty = all subfolders
-/// @throws Error naming the folder when it is missing, has no images, only one class, or a class that is not in
-/// `classes`.
+/// @throws Error naming the folder when it is missing, has no images, only one class, a class whose files are all of
+/// other formats, or a class that is not in `classes`.
 std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options = {},
                                                 const std::vector<std::string>& classes = {});
 
 /// The image files that a user means by a list of files and folders, in that order: a file stands for itself, whatever
 /// its name and whether it exists, a folder for all its images at any depth, sorted.
+/// @param options  its report hears of files of other formats that are left out
 /// @throws Error for a folder without images or that cannot be read.
-std::vector<std::string> find_images(const std::vector<std::string>& paths);
+std::vector<std::string> find_images(const std::vector<std::string>& paths, const FolderOptions& options = {});
 
-/// Training and test images of a folder: its train/ and val/ (or test/) when it has them, else its own class folders,
-/// divided class by class by a hash of the file names, so that the division does not depend on the machine or a seed.
+/// Training and test images of a folder: its train/ and val/ (or what find_halves() knows) when it has them, else its
+/// own class folders, divided class by class by a hash of the file names, so that the division does not depend on the
+/// machine or a seed.
 DataPair open_folder(const std::string& path, const FolderOptions& options = {});
 
 }  // namespace atlas::inline ATLAS_ABI::data

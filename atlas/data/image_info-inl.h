@@ -5,7 +5,9 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <numeric>
 
 #include "atlas/data/image.h"
 
@@ -38,9 +40,10 @@ inline int exif_orientation(std::span<const uint8_t> block) {
   for (size_t i = 0; i < entries; ++i) {
     const size_t entry = directory + 2 + 12 * i;
     if (!r.has(entry, 12)) return 1;
-    // Tag 274 holds one 16-bit number (type 3), stored in the entry itself.
-    if (u16(entry) != 274 || u16(entry + 2) != 3 || u32(entry + 4) != 1) continue;
-    const uint32_t value = u16(entry + 8);
+    // Tag 274 holds one number, stored in the entry itself: of 16 bits (type 3), or as some write it, 32 (4) or 8 (1).
+    const uint32_t type = u16(entry + 2);
+    if (u16(entry) != 274 || u32(entry + 4) != 1 || (type != 1 && type != 3 && type != 4)) continue;
+    const uint32_t value = type == 1 ? block[entry + 8] : type == 3 ? u16(entry + 8) : u32(entry + 8);
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
   return 1;
@@ -56,6 +59,14 @@ inline void check_image_size(const ImageInfo& info, uint64_t most, int64_t max_p
   check(pixels <= most, "image",
         "{}: declares {} x {} pixels, more than a file of its length can hold (damaged or cut short?)", name,
         info.width, info.height);
+}
+
+/// @param bytes_per_pixel  that decoding writes or goes over, about
+inline void check_decoding_size(const ImageInfo& info, double bytes_per_pixel, const std::string& name) {
+  const double bytes = static_cast<double>(info.width) * static_cast<double>(info.height) * bytes_per_pixel;
+  check(bytes <= static_cast<double>(kMaxDecodingBytes), "image",
+        "{}: decoding its {} x {} pixels takes about {:.0f} MiB, more than the {} allowed", name, info.width,
+        info.height, bytes / (1 << 20), kMaxDecodingBytes >> 20);
 }
 
 /// Huffman tables have at most 256 codes; decoders may trust their segment to say so.
@@ -77,8 +88,10 @@ inline constexpr int kMaxJpegScans = 100;
 
 inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int64_t max_pixels) {
   ImageInfo info{ImageInfo::Format::jpeg};
-  bool frame = false, scan = false, arithmetic = false, tables = false;
+  bool frame = false, scan = false, arithmetic = false, tables = false, progressive = false;
   int scans = 0;
+  std::array<double, 256> shares{};  // of the pixels, that each component has coefficients for
+  double in_scans = 0;               // of all scans together
   size_t at = 2;
   const auto need = [&](size_t count) {
     check(r.has(at, count), "image", "{}: JPEG is cut short: it ends at offset {} without an end marker", name,
@@ -114,10 +127,19 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
       check(body.size() >= 6, "image", "{}: JPEG frame header at offset {} is too short", name, at);
       info.height = static_cast<int64_t>(r.big16(at + 3));
       info.width = static_cast<int64_t>(r.big16(at + 5));
-      // An 8 x 8 block of the densest component takes at least one bit.
-      check_image_size(info, static_cast<uint64_t>(r.bytes.size()) * 512 + 4096, max_pixels, name);
       frame = true;
       arithmetic = marker > 0xC8;
+      // An 8 x 8 block of the densest component takes at least one bit, but in arithmetic coding.
+      check_image_size(info, arithmetic ? ~uint64_t{0} : static_cast<uint64_t>(r.bytes.size()) * 512 + 4096, max_pixels,
+                       name);
+      progressive = marker == 0xC2 || marker == 0xC6 || marker == 0xCA || marker == 0xCE;
+      // What each component has of the pixels: a quarter, say, of the colors.
+      size_t densest = 1;
+      for (size_t c = 0; c < body[5] && 8 + 3 * c < body.size(); ++c)
+        densest = std::max<size_t>(densest, (body[7 + 3 * c] >> 4) * (body[7 + 3 * c] & 15u));
+      for (size_t c = 0; c < body[5] && 8 + 3 * c < body.size(); ++c)
+        shares[body[6 + 3 * c]] =
+            static_cast<double>((body[7 + 3 * c] >> 4) * (body[7 + 3 * c] & 15u)) / static_cast<double>(densest);
     } else if (marker == 0xC4) {
       tables = true;
       check_huffman_tables(body, at + 2, name);
@@ -129,12 +151,17 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
       scan = true;
       check(tables || arithmetic, "image", "{}: JPEG has image data at offset {} before any Huffman table", name,
             at - length);
+      for (size_t c = 0; !body.empty() && c < body[0] && 1 + 2 * c < body.size(); ++c)
+        in_scans += shares[body[1 + 2 * c]];
       check(++scans <= kMaxJpegScans, "image", "{}: JPEG has more than {} scans at offset {}", name, kMaxJpegScans,
             at - length);
     }
   }
   check(frame && scan, "image", "{}: JPEG has no {} before its end marker at offset {}", name,
         frame ? "image data" : "frame header", at - 2);
+  // Progressive files keep all coefficients, 16 bits each, and every scan goes over those of its components.
+  const double kept = 2 * std::accumulate(shares.begin(), shares.end(), 0.0);
+  check_decoding_size(info, progressive ? 3 + kept + in_scans : 3, name);
   return info;
 }
 
@@ -167,6 +194,11 @@ inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64
       const uint32_t depth = r.bytes[at + 16], colour = r.bytes[at + 17];
       bits_per_pixel = depth * (colour == 2 ? 3 : colour == 6 ? 4 : colour == 4 ? 2 : 1);
       check_image_size(info, ~uint64_t{0}, max_pixels, name);
+    } else if (type == "eXIf") {
+      auto block = r.bytes.subspan(at + 8, length);
+      // The chunk holds the block alone, but some writers begin it as JPEG does.
+      if (length >= 6 && std::memcmp(block.data(), "Exif\0\0", 6) == 0) block = block.subspan(6);
+      if (info.orientation == 1) info.orientation = exif_orientation(block);
     } else if (type == "IDAT") {
       packed += length;
     } else if (type == "IEND") {
@@ -176,6 +208,7 @@ inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64
   }
   // Deflate packs at most 1032 to 1.
   check_image_size(info, (packed * 1032 + 64) * 8 / std::max<uint32_t>(bits_per_pixel, 1), max_pixels, name);
+  check_decoding_size(info, 3 + bits_per_pixel / 8.0, name);
   return info;
 }
 
@@ -195,6 +228,8 @@ inline ImageInfo inspect_bmp(const ByteReader& r, const std::string& name, int64
     info.height = height < 0 ? -height : height;
     bits = r.little16(28);
     const uint32_t compression = r.little32(30);
+    check(header >= 40 && header <= 1 << 16, "image", "{}: BMP has a header of {} bytes at offset 14, which none has",
+          name, header);
     check(compression == 0 || compression == 3, "image",
           "{}: BMP uses compression {}, only uncompressed files are read", name, compression);
   }

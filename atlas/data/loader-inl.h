@@ -43,6 +43,8 @@ struct Loader::State {
   std::condition_variable work, ready;
   Order order;
   int64_t epoch = 0;
+  int64_t first = 0;        // image of the order at which the epoch was begun, in batch first / batch_size
+  int64_t end_number = 0;   // one behind the last batch
   int64_t next_job = 0;     // first batch nobody works on
   int64_t next_out = 0;     // batch that next() hands out
   uint64_t generation = 0;  // counts start_epoch: results of an older one are dropped
@@ -64,10 +66,12 @@ struct Loader::State {
     return sample;
   }
 
-  Batch make(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number) const {
+  Batch make(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number, int64_t first_image) const {
     const NoGrad guard;
-    const int64_t begin = number * options.batch_size, end = std::min(begin + options.batch_size, images);
+    const int64_t begin = first_image + (number - first_image / options.batch_size) * options.batch_size;
+    const int64_t end = std::min(begin + options.batch_size, std::ssize(all));
     Batch batch;
+    batch.end = end;
     batch.epoch = epoch_number;
     batch.number = number;
     std::vector<int64_t> labels;
@@ -141,9 +145,9 @@ struct Loader::State {
     return batch;
   }
 
-  Result attempt(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number) const {
+  Result attempt(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number, int64_t first_image) const {
     try {
-      return {make(all, epoch_number, number), nullptr};
+      return {make(all, epoch_number, number, first_image), nullptr};
     } catch (...) {
       return {{}, std::current_exception()};
     }
@@ -153,13 +157,13 @@ struct Loader::State {
     const SerialScope keep_off_the_pool;
     std::unique_lock lock(mutex);
     for (;;) {
-      work.wait(lock, [&] { return stopping || (next_job < batches && next_job < next_out + options.prefetch); });
+      work.wait(lock, [&] { return stopping || (next_job < end_number && next_job < next_out + options.prefetch); });
       if (stopping) return;
-      const int64_t number = next_job++, of_epoch = epoch;
+      const int64_t number = next_job++, of_epoch = epoch, from = first;
       const uint64_t mine = generation;
       const Order all = order;
       lock.unlock();
-      Result result = attempt(*all, of_epoch, number);
+      Result result = attempt(*all, of_epoch, number, from);
       lock.lock();
       if (mine != generation) continue;
       done.emplace(number, std::move(result));
@@ -193,7 +197,7 @@ ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform
   State& s = *state_;
   s.batches = options.drop_last ? size / options.batch_size : (size - 1) / options.batch_size + 1;
   s.images = options.drop_last ? s.batches * options.batch_size : size;
-  s.next_job = s.next_out = s.batches;  // nothing to hand out before start_epoch
+  s.next_job = s.next_out = s.end_number = s.batches;  // nothing to hand out before start_epoch
   s.dataset = std::move(dataset);
   s.options = options;
   s.transform = std::move(transform);
@@ -207,11 +211,12 @@ ATLAS_INLINE int64_t Loader::images() const { return state_->images; }
 ATLAS_INLINE const Dataset& Loader::dataset() const { return *state_->dataset; }
 ATLAS_INLINE const LoaderOptions& Loader::options() const { return state_->options; }
 
-ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
+ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image) {
   State& s = *state_;
   check(epoch >= 0, "loader", "epoch must be >= 0, got {}", epoch);
-  check(first_batch >= 0 && first_batch <= s.batches, "loader", "an epoch has {} batches, cannot start at number {}",
-        s.batches, first_batch);
+  const int64_t size = s.dataset->size(), batch = s.options.batch_size;
+  check(first_image >= 0 && first_image <= size, "loader", "an epoch has {} images, cannot start at number {}", size,
+        first_image);
   std::vector<int64_t> order;
   if (s.options.shuffle) {
     order = permutation(s.dataset->size(), s.options.seed, epoch);
@@ -222,7 +227,9 @@ ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_batch) {
     std::lock_guard lock(s.mutex);
     s.order = std::make_shared<const std::vector<int64_t>>(std::move(order));
     s.epoch = epoch;
-    s.next_job = s.next_out = first_batch;
+    s.first = first_image;
+    s.next_job = s.next_out = first_image / batch;
+    s.end_number = s.next_out + (size - first_image + (s.options.drop_last ? 0 : batch - 1)) / batch;
     s.done.clear();
     ++s.generation;
   }
@@ -235,7 +242,7 @@ ATLAS_INLINE bool Loader::next(Batch& batch) {
     State::Result result;
     {
       std::unique_lock lock(s.mutex);
-      if (s.next_out >= s.batches) {
+      if (s.next_out >= s.end_number) {
         batch = {};
         return false;
       }
@@ -244,7 +251,7 @@ ATLAS_INLINE bool Loader::next(Batch& batch) {
         ++s.next_out;
         const State::Order all = s.order;
         lock.unlock();
-        result = s.attempt(*all, s.epoch, number);
+        result = s.attempt(*all, s.epoch, number, s.first);
       } else {
         s.ready.wait(lock, [&] { return s.done.contains(number); });
         result = std::move(s.done.extract(number).mapped());

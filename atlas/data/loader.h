@@ -23,6 +23,7 @@ struct Batch {
   std::vector<int64_t> indices;  ///< position of each image in the data set
   int64_t epoch = 0;
   int64_t number = 0;  ///< of this batch in its epoch; batch `number + 1` comes next
+  int64_t end = 0;     ///< images of the epoch's order that are behind after this batch: a place to start from again
 };
 
 struct LoaderOptions {
@@ -49,9 +50,9 @@ inline void finish(Batch& batch, const DeviceAugment& augment) {
 /// Hands out the batches of an epoch.
 ///
 /// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an
-/// epoch was started at. Images that a data set skips are left out of their batch; a batch that loses all is passed
-/// over. One thread may call start_epoch and next. Errors of worker threads, which name the image's file, come out of
-/// next().
+/// epoch was started at (the order of the images does not even depend on the batch size). Images that a data set skips
+/// are left out of their batch; a batch that loses all is passed over. One thread may call start_epoch and next. Errors
+/// of worker threads, which name the image's file, come out of next().
 ///
 ///     Loader loader(train, {.batch_size = 64, .shuffle = true, .workers = 2}, transform);
 ///     loader.start_epoch(epoch);
@@ -71,9 +72,10 @@ class Loader {
   int64_t batches() const;
   /// Images of an epoch (what drop_last leaves out is not counted).
   int64_t images() const;
-  /// Begins epoch `epoch` at batch `first_batch`, dropping what is left of another.
-  /// @throws Error when first_batch is outside [0, batches()].
-  void start_epoch(int64_t epoch, int64_t first_batch = 0);
+  /// Begins epoch `epoch` at image `first_image` of its order, dropping what is left of another. At a multiple of the
+  /// batch size the batches are those of the whole epoch.
+  /// @throws Error when first_image is outside [0, size of the set].
+  void start_epoch(int64_t epoch, int64_t first_image = 0);
   /// The next batch of the epoch; false when it has ended. @throws Error naming the file that failed.
   bool next(Batch& batch);
 

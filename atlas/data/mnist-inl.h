@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "atlas/data/file.h"
+#include "atlas/data/find_file.h"
 #include "atlas/data/mnist.h"
 
 namespace atlas::inline ATLAS_ABI::data {
@@ -72,11 +73,19 @@ class Unpacker {
 
 inline std::shared_ptr<const TensorDataset> idx_dataset(const std::string& name, const std::string& folder, bool train,
                                                         std::vector<std::string> classes, const char* package) {
+  // Archives differ in train-images-idx3-ubyte and train-images.idx3-ubyte; torchvision puts them into MNIST/raw.
+  const auto spellings = [](const std::string& file) {
+    std::string dotted = file;
+    dotted.replace(file.find("-idx"), 1, ".");
+    return std::vector<std::string>{file, file + ".gz", dotted, dotted + ".gz"};
+  };
   const auto find = [&](const std::string& file) {
-    for (const char* ending : {"", ".gz"}) {
-      const std::filesystem::path path = std::filesystem::path(folder) / (file + ending);
+    const std::vector<std::string> names = spellings(file);
+    const std::string place = folder_with(folder, names, name);
+    for (const std::string& spelling : names) {
+      const std::filesystem::path path = std::filesystem::path(place) / spelling;
       std::error_code ignored;
-      if (std::filesystem::exists(path, ignored)) return path.string();
+      if (!place.empty() && std::filesystem::exists(path, ignored)) return path.string();
     }
     fail(name, "{} has neither {} nor {}.gz{}", folder, file, file, package);
   };

@@ -1,8 +1,7 @@
 // Body of open.h.
 #pragma once
 
-#include <charconv>
-
+#include "atlas/core/whole_number.h"
 #include "atlas/data/cifar.h"
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"
@@ -27,11 +26,7 @@ ATLAS_INLINE DataPair open_data(const std::string& what, const FolderOptions& op
   if (kind == "folder") return open_folder(folder(), options);
   if (kind == "shapes") {
     int64_t side = 32;
-    if (!rest.empty()) {
-      const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), side);
-      check(error == std::errc() && end == rest.data() + rest.size(), "data",
-            "shapes:SIZE needs a whole number, got {}", rest);
-    }
+    if (!rest.empty()) side = whole_number(rest, "shapes:SIZE");
     return {std::make_shared<Shapes>(2000, side, 4, 0), std::make_shared<Shapes>(500, side, 4, 1)};
   }
   fail("data",

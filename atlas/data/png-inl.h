@@ -3,8 +3,10 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "atlas/data/image.h"
 #include "atlas/tensor/memory.h"
@@ -76,6 +78,20 @@ ATLAS_INLINE Bytes encode_png(const Tensor& image) {
   return png;
 }
 
-ATLAS_INLINE void write_png(const std::string& path, const Tensor& image) { write_file(path, encode_png(image)); }
+ATLAS_INLINE void check_png_name(const std::string& path) {
+  std::string ending = std::filesystem::path(path).extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  for (const char* other :
+       {".jpg", ".jpeg", ".jpe", ".jfif", ".bmp",  ".dib",  ".gif", ".webp", ".tif", ".tiff", ".svg",
+        ".pdf", ".ppm",  ".pgm", ".tga",  ".heic", ".avif", ".jxl", ".jp2",  ".ico", ".psd",  ".eps"})
+    check(ending != other, "write_png", "{}: pictures are written as PNG: end the name in .png, not in {}", path,
+          other);
+}
+
+ATLAS_INLINE void write_png(const std::string& path, const Tensor& image) {
+  check_png_name(path);
+  write_file(path, encode_png(image));
+}
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -22,9 +22,12 @@ class Shapes : public Dataset {
     check(image_size >= 8 && image_size <= 16384, "shapes", "needs an image size in 8..16384, got {}", image_size);
   }
   int64_t size() const override { return size_; }
-  Sample get(int64_t index) const override {
+  int64_t label(int64_t index) const override {
     check_index(index);
-    const int64_t label = index % num_classes();
+    return index % num_classes();
+  }
+  Sample get(int64_t index) const override {
+    const int64_t label = this->label(index);
     Rng rng(seed_, Purpose::synthetic, 0, index);
     std::array<float, 3> ground{}, paint{};
     for (float& c : ground) c = static_cast<float>(rng.uniform(0, 110));

@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "atlas/core/output_file.h"
 #include "atlas/core/rng.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/nn/module.h"
@@ -63,7 +64,7 @@ inline Tensor take(StateDict& all, const std::string& name, DType dtype, const S
 inline void remove_stale_temporaries(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
-  const fs::path target(path), folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  const fs::path target(resolved_path(path)), folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
   const std::string start = target.filename().string() + ".tmp-";
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string file = entry.path().filename().string();

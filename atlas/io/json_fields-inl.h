@@ -1,7 +1,6 @@
 // Body of json_fields.h: the one place where its JSON is parsed.
 #pragma once
 
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "atlas/io/json_fields.h"
@@ -17,14 +16,11 @@ ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) :
     fail("config", "the configuration of {} is not JSON: {}", what_, json_reason(e.what()));
   }
   check(object.is_object(), "config", "the configuration of {} is no JSON object: {}", what_, text);
-  const auto whole = [](const nlohmann::json& j) {
-    return j.is_number_integer() &&
-           (!j.is_number_unsigned() || j.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
-  };
+  const auto whole = [](const nlohmann::json& j) { return whole_number_in(j).has_value(); };
   for (const auto& [name, j] : object.items()) {
     Value v;
     v.text = j.dump();
-    if (whole(j)) v.integer = j.get<int64_t>();
+    v.integer = whole_number_in(j);
     if (j.is_number()) v.number = j.get<double>();
     if (j.is_array() && std::all_of(j.begin(), j.end(), whole)) v.list = j.get<std::vector<int64_t>>();
     values_.emplace(name, std::move(v));

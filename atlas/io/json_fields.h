@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -20,6 +21,16 @@ namespace atlas::inline ATLAS_ABI::io {
 inline std::string_view json_reason(std::string_view what) {
   const size_t end = what.find("] ");
   return what.starts_with('[') && end != what.npos ? what.substr(end + 2) : what;
+}
+
+/// The whole number that a JSON value is: none for fractions, other kinds, and numbers beyond 64 bits, which must not
+/// turn into negative ones.
+template <class Json>
+std::optional<int64_t> whole_number_in(const Json& j) {
+  if (!j.is_number_integer()) return std::nullopt;
+  if (j.is_number_unsigned() && j.template get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+    return std::nullopt;
+  return j.template get<int64_t>();
 }
 
 /// Reads a JSON object whose values are numbers, null, or lists of whole numbers. A field that is absent leaves the

@@ -2,18 +2,15 @@
 #pragma once
 
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <bit>
-#include <cerrno>
 #include <cstdint>
-#include <cstdio>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "atlas/core/output_file.h"
 #include "atlas/ops/cast.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/tensor/tensor.h"
@@ -57,19 +54,11 @@ inline std::string npy_header(const char* type, int64_t rows, const Shape& row) 
 /// Example: `io::NpyWriter out("pooled.npy"); for (...) out.append(batch); out.finish();`
 class NpyWriter {
  public:
-  /// @throws Error naming the file and the system's reason when it cannot be made.
-  explicit NpyWriter(std::string path)
-      : path_(std::move(path)), temporary_(fmt::format("{}.tmp-{}", path_, ::getpid())) {
-    file_ = std::fopen(temporary_.c_str(), "wb");
-    check(file_ != nullptr, "npy", "cannot write {}: {}", path_, std::strerror(errno));
+  /// @throws Error naming the file and the system's reason when it cannot be made, also for devices and FIFOs.
+  explicit NpyWriter(std::string path) : path_(std::move(path)), file_(std::in_place, path_, "npy") {
+    check(file_->replaces(), "npy", "cannot write {}: the number of rows is put in last, which only plain files allow",
+          path_);
   }
-  ~NpyWriter() {
-    if (file_ == nullptr) return;
-    std::fclose(file_);
-    ::unlink(temporary_.c_str());
-  }
-  NpyWriter(const NpyWriter&) = delete;
-  NpyWriter& operator=(const NpyWriter&) = delete;
 
   /// Adds rows.
   /// @param rows  [n, ...] of any strides; the first call decides the dtype and the shape of a row; bfloat16, which
@@ -95,25 +84,21 @@ class NpyWriter {
 
   /// Completes the file. @throws Error when nothing was appended or the file cannot be written.
   void finish() {
-    check(row_.has_value() && file_ != nullptr, "npy", "{}: no rows were written", path_);
-    if (std::fseek(file_, 0, SEEK_SET) != 0) fail("npy", "cannot write {}: {}", path_, std::strerror(errno));
-    write(detail::npy_header(detail::npy_type(dtype_), count_, *row_));
-    const int closed = std::fclose(std::exchange(file_, nullptr));
-    if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-      const int error = errno;
-      ::unlink(temporary_.c_str());
-      fail("npy", "cannot write {}: {}", path_, std::strerror(error));
-    }
+    check(row_.has_value() && file_.has_value(), "npy", "{}: no rows were written", path_);
+    const std::string header = detail::npy_header(detail::npy_type(dtype_), count_, *row_);
+    file_->write_front(header.data(), header.size());
+    file_->finish();
+    file_.reset();
   }
 
  private:
   void write(std::string_view bytes) {
-    if (std::fwrite(bytes.data(), 1, bytes.size(), file_) != bytes.size())
-      fail("npy", "cannot write {}: {}", path_, std::strerror(errno));
+    check(file_.has_value(), "npy", "{}: was finished before these rows", path_);
+    file_->write(bytes.data(), bytes.size());
   }
 
-  std::string path_, temporary_;
-  std::FILE* file_ = nullptr;
+  std::string path_;
+  std::optional<OutputFile> file_;
   std::optional<Shape> row_;
   DType dtype_ = float32;
   int64_t count_ = 0;

@@ -1,18 +1,16 @@
-// Bodies of safetensors.h. POSIX files, so that a write can be flushed before it is renamed.
+// Bodies of safetensors.h.
 #pragma once
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <vector>
 
+#include "atlas/core/output_file.h"
 #include "atlas/io/elements-inl.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/io/safetensors.h"
@@ -25,41 +23,6 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 namespace detail {
 
 inline constexpr uint64_t kMaxHeader = 100'000'000;  // as the format's own library
-
-/// A file that is being written under the name `temporary`, and what becomes of it is called `path`.
-class File {
- public:
-  File(const std::string& temporary, const std::string& path)
-      : path_(path), fd_(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) give_up(errno);
-  }
-  ~File() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  File(const File&) = delete;
-  File& operator=(const File&) = delete;
-
-  void write(const void* from, uint64_t bytes) const {
-    const auto* p = static_cast<const char*>(from);
-    while (bytes > 0) {
-      const ssize_t n = ::write(fd_, p, std::min<uint64_t>(bytes, 1u << 30));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) give_up(errno);
-      p += n;
-      bytes -= static_cast<uint64_t>(n);
-    }
-  }
-  void flush_and_close() {
-    if (::fsync(fd_) != 0 || ::close(std::exchange(fd_, -1)) != 0) give_up(errno);
-  }
-  [[noreturn]] void give_up(int error) const {
-    fail("safetensors", "cannot write {}: {}", path_, std::strerror(error));
-  }
-
- private:
-  std::string path_;
-  int fd_;
-};
 
 /// A type of the format and what it is called here.
 struct FileType {
@@ -247,29 +210,15 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
   }
   text.append((8 - text.size() % 8) % 8, ' ');
 
-  const std::string temporary = fmt::format("{}.tmp-{}", path, ::getpid());
-  try {
-    detail::File file(temporary, path);
-    const uint64_t length = text.size();
-    file.write(&length, 8);
-    file.write(text.data(), length);
-    for (const auto& [name, t] : order) {
-      const Tensor flat = on_host(t);
-      file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
-    }
-    file.flush_and_close();
-    if (std::rename(temporary.c_str(), path.c_str()) != 0) file.give_up(errno);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
+  OutputFile file(path, op);
+  const uint64_t length = text.size();
+  file.write(&length, 8);
+  file.write(text.data(), length);
+  for (const auto& [name, t] : order) {
+    const Tensor flat = on_host(t);
+    file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
   }
-  // The rename itself reaches the disk with the folder. Some file systems refuse this; the content is safe either way.
-  const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-  if (const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
-    ::fsync(fd);
-    ::close(fd);
-  }
+  file.finish(true);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::io

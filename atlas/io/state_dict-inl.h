@@ -45,7 +45,56 @@ ATLAS_INLINE LoadedWeights load_state_dict(const std::string& path, const std::s
 namespace detail {
 
 /// What wrappers of models put before every name.
-inline constexpr const char* kPrefixes[] = {"module.", "model.", "encoder.", "backbone.", "_orig_mod."};
+inline constexpr std::string_view kPrefixes[] = {"module.",    "model.", "encoder.",    "backbone.",
+                                                 "_orig_mod.", "net.",   "state_dict.", "_forward_module."};
+/// What wrappers of layers put inside of names: torch.compile, activation checkpointing and FSDP.
+inline constexpr std::string_view kInnerWrappers[] = {"_orig_mod.", "_checkpoint_wrapped_module.",
+                                                      "_fsdp_wrapped_module."};
+
+/// The name without the wrappers of layers: "levels.0._orig_mod.norm.weight" -> "levels.0.norm.weight".
+inline std::string without_wrappers(std::string name) {
+  for (const std::string_view wrapper : kInnerWrappers)
+    for (size_t at = name.find(wrapper); at != name.npos; at = name.find(wrapper, at)) {
+      if (at > 0 && name[at - 1] != '.')
+        ++at;
+      else
+        name.erase(at, wrapper.size());
+    }
+  return name;
+}
+
+/// The weights under names without the wrappers of layers; those that would then be called the same keep their names.
+inline StateDict without_wrappers(const StateDict& dict) {
+  std::map<std::string, size_t> uses;
+  for (const auto& [name, t] : dict) ++uses[without_wrappers(name)];
+  StateDict plain;
+  for (const auto& [name, t] : dict) {
+    const std::string stripped = without_wrappers(name);
+    plain.emplace(uses.at(stripped) == 1 ? stripped : name, t);
+  }
+  return plain;
+}
+
+/// Every chain of prefixes that some name of a file begins with, shorter ones first.
+inline std::vector<std::string> prefix_chains(const StateDict& dict) {
+  std::set<std::string> chains;
+  for (const auto& [name, t] : dict) {
+    size_t at = 0;
+    for (bool again = true; again;) {
+      chains.insert(name.substr(0, at));
+      again = false;
+      for (const std::string_view prefix : kPrefixes)
+        if (std::string_view(name).substr(at).starts_with(prefix)) {
+          at += prefix.size();
+          again = true;
+          break;
+        }
+    }
+  }
+  std::vector<std::string> sorted(chains.begin(), chains.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  return sorted;
+}
 
 /// The tensor "levels.2.blocks.8.norm.weight" of a file belongs to a deeper model when this one has blocks up to 7, and
 /// the file has all of block 7's tensors in a block 8, too.
@@ -74,9 +123,10 @@ inline bool is_further_block(const std::string& name, const std::string& prefix,
 }  // namespace detail
 
 ATLAS_INLINE std::string without_prefixes(std::string name) {
+  name = detail::without_wrappers(std::move(name));
   for (bool again = true; again;) {
     again = false;
-    for (const std::string prefix : detail::kPrefixes)
+    for (const std::string_view prefix : detail::kPrefixes)
       if (name.starts_with(prefix)) {
         name.erase(0, prefix.size());
         again = true;
@@ -85,32 +135,26 @@ ATLAS_INLINE std::string without_prefixes(std::string name) {
   return name;
 }
 
-ATLAS_INLINE FittedWeights fit_state_dict(const StateDict& from_file, const StateDict& model) {
-  const auto matches = [&](const std::string& prefix) {
-    size_t n = 0;
-    for (const auto& [name, t] : model) n += from_file.contains(prefix + name);
-    return n;
-  };
+ATLAS_INLINE FittedWeights fit_state_dict(const StateDict& given, const StateDict& model) {
   FittedWeights fitted;
-  size_t best = matches("");
-  std::vector<std::string> chains = {""};
-  for (int depth = 0; depth < 3; ++depth) {  // shorter chains first, and only a better one replaces them
-    std::vector<std::string> longer;
-    for (const std::string& chain : chains)
-      for (const char* prefix : detail::kPrefixes) {
-        longer.push_back(chain + prefix);
-        if (const size_t n = matches(longer.back()); n > best) {
-          best = n;
-          fitted.prefix = longer.back();
-        }
-      }
-    chains = std::move(longer);
-  }
+  StateDict from_file = given;
+  size_t best = 0;
+  for (const auto& [name, t] : model) best += given.contains(name);
+  // As the names are, then without the wrappers of layers; of each, shorter chains first. Only better ones replace.
+  for (const StateDict& names : {given, detail::without_wrappers(given)})
+    for (const std::string& chain : detail::prefix_chains(names)) {
+      size_t n = 0;
+      for (const auto& [name, t] : model) n += names.contains(chain + name);
+      if (n <= best) continue;
+      best = n;
+      fitted.prefix = chain;
+      from_file = names;
+    }
   std::set<std::string> used;
   for (const auto& [name, t] : model) {
     const auto it = from_file.find(fitted.prefix + name);
     if (it == from_file.end()) {
-      fitted.missing.push_back(name);
+      if (!may_be_missing(name)) fitted.missing.push_back(name);
     } else {
       fitted.tensors.emplace(name, it->second);
       used.insert(it->first);

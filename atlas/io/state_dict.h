@@ -33,11 +33,12 @@ struct FittedWeights {
   StateDict tensors;                 ///< those whose names the model has, under the model's names
   std::string prefix;                ///< what was stripped ("module."), or ""
   std::vector<std::string> ignored;  ///< names in the file that the model does not have
-  std::vector<std::string> missing;  ///< names in the model that the file does not have
+  std::vector<std::string> missing;  ///< names in the model that the file does not have, but for may_be_missing()
 };
 
-/// Strips the prefixes "module.", "model.", "encoder.", "backbone." and "_orig_mod." (also several of them) when, and
-/// only when, more names match the model's then.
+/// Strips the prefixes "module.", "model.", "encoder.", "backbone.", "_orig_mod.", "net.", "state_dict." and
+/// "_forward_module." (also several of them), and the wrappers of layers inside names ("._orig_mod.",
+/// "._checkpoint_wrapped_module.", "._fsdp_wrapped_module."), when, and only when, more names match the model's then.
 /// @param model  Module::state_dict() of the model
 ///
 /// What the file has beyond the model is ignored and listed, as the layers that the authors' models carry and never
@@ -46,7 +47,7 @@ struct FittedWeights {
 /// @throws Error naming the first tensor of such a block.
 FittedWeights fit_state_dict(const StateDict& from_file, const StateDict& model);
 
-/// The name without those prefixes: "module.model.fc.weight" -> "fc.weight".
+/// The name without those prefixes and wrappers: "module.model.fc.weight" -> "fc.weight".
 std::string without_prefixes(std::string name);
 
 }  // namespace atlas::inline ATLAS_ABI::io

@@ -170,7 +170,7 @@ class Module {
   }
   /// Copies values into parameters and buffers, converting floating dtypes. Nothing changes when the dictionary does
   /// not fit.
-  /// @param dict        tensors in published layout
+  /// @param dict        tensors in published layout; may_be_missing() says what it may always lack
   /// @param strictness  what may be missing from or superfluous in `dict`
   /// @return what was missing and unexpected
   /// @throws Error listing the missing and unexpected names and the tensors of another shape.
@@ -183,7 +183,7 @@ class Module {
       own.emplace(e.name, to);
       const auto from = dict.find(e.name);
       if (from == dict.end()) {
-        report.missing.push_back(e.name);
+        if (!may_be_missing(e.name)) report.missing.push_back(e.name);
       } else if (!from->second.defined() || from->second.shape() != to.shape() ||
                  (is_floating(to.dtype()) && !is_floating(from->second.dtype()))) {
         report.mismatched.push_back(fmt::format("{}: model {}, file {}", e.name, describe(to), describe(from->second)));

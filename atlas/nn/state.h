@@ -49,6 +49,12 @@ struct StateEntry {
   bool is_parameter = true;  ///< false for buffers
 };
 
+/// True for entries that files may lack: the count of batches, which older PyTorch did not write and inference never
+/// reads. A model keeps its own.
+inline bool may_be_missing(std::string_view name) {
+  return name == "num_batches_tracked" || name.ends_with(".num_batches_tracked");
+}
+
 /// What Module::load_state_dict accepts besides a perfect fit. Tensors of another shape are never accepted.
 enum class Strictness : uint8_t { strict, allow_missing, allow_unexpected, allow_both };
 

@@ -10,6 +10,7 @@
 #include "atlas/nn/attention.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/train/attention_picture.h"
+#include "atlas/train/diagnose.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
@@ -305,7 +306,8 @@ ATLAS_INLINE Tensor attention_picture(models::Classifier& model, const Tensor& i
   const NoGrad off;
   AttentionRecorder recorder(
       model, [&](const std::string& layer) { return std::find(wanted.begin(), wanted.end(), layer) != wanted.end(); });
-  model(input.unsqueeze(0).to(model.device()));
+  const Tensor batch = input.unsqueeze(0).to(model.device());
+  require_finite(model, batch, model(batch));
   std::vector<detail::PanelRow> rows;
   for (const AttentionRecord& record : recorder.records())
     if (record.pass != "up") rows.push_back(atlas ? detail::atlas_row(record, o) : detail::mambavision_row(record, o));

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "atlas/data/evaluation.h"
+#include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/train/config.h"
 
@@ -18,7 +20,7 @@ ATLAS_INLINE std::string to_json(const TrainConfig& config) {
 ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const std::string& source) {
   nlohmann::json j;
   try {
-    j = nlohmann::json::parse(text);
+    j = nlohmann::json::parse(data::without_mark(text));
   } catch (const nlohmann::json::exception& e) {
     fail("config", "{} is not valid JSON: {}", source, io::json_reason(e.what()));
   }
@@ -33,8 +35,8 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
       wanted = "true or false";
       ok = it->is_boolean();
     } else if constexpr (std::is_same_v<T, int64_t>) {
-      wanted = "a whole number";
-      ok = it->is_number_integer();
+      wanted = "a whole number of at most 2^63 - 1";
+      ok = io::whole_number_in(*it).has_value();
     } else if constexpr (std::is_same_v<T, double>) {
       wanted = "a number";
       ok = it->is_number();
@@ -67,8 +69,10 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
     using T = std::decay_t<decltype(field)>;
     if constexpr (std::is_same_v<T, double>)
       need(std::isfinite(field) && field >= 0, key, field, "it must be finite and not negative");
-    if constexpr (std::is_same_v<T, int64_t>)
-      need(field >= 0 && field <= int64_t{1} << 40, key, field, "it must not be negative");
+    if constexpr (std::is_same_v<T, int64_t>) {
+      need(field >= 0, key, field, "it must not be negative");
+      need(field <= int64_t{1} << 40, key, field, "it is too large, at most 2^40");
+    }
   });
   need(c.image_size >= 4 && c.image_size <= 16384, "image_size", c.image_size, "between 4 and 16384");
   need(c.epochs >= 1, "epochs", c.epochs, "at least 1");
@@ -81,7 +85,7 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   need(c.ema < 1, "ema", c.ema, "in [0, 1)");
   need(c.label_smoothing < 1, "label_smoothing", c.label_smoothing, "in [0, 1)");
   need(c.drop_path < 1, "drop_path", c.drop_path, "in [0, 1)");
-  need(c.eval_crop > 0 && c.eval_crop <= 1, "eval_crop", c.eval_crop, "in (0, 1]");
+  need(c.eval_crop >= data::kLeastCrop && c.eval_crop <= 1, "eval_crop", c.eval_crop, "in [0.1, 1]");
   need(c.min_crop_scale > 0 && c.min_crop_scale <= 1, "min_crop_scale", c.min_crop_scale, "in (0, 1]");
   for (const auto& [key, p] :
        {std::pair{"flip", c.flip}, {"erase", c.erase}, {"mix_prob", c.mix_prob}, {"mix_switch", c.mix_switch}})

@@ -87,8 +87,8 @@ void for_each_setting(Config& c, Visitor&& visit) {
         "JSON object that overrides fields of the model's configuration, e.g. '{\"dim\": 96}'");
   visit("data", c.data, "fashion-mnist[:DIR], mnist:DIR, cifar10:DIR, cifar100:DIR, folder:DIR or shapes[:SIZE]");
   visit("image_size", c.image_size, "side of the square images that the model sees, in pixels");
-  visit("limit_train", c.limit_train, "use only this many training images (0 = all)");
-  visit("limit_test", c.limit_test, "use only this many test images (0 = all)");
+  visit("limit_train", c.limit_train, "use only this many training images, equally many of each class (0 = all)");
+  visit("limit_test", c.limit_test, "use only this many test images, equally many of each class (0 = all)");
   visit("strict", c.strict, "an unreadable image is an error instead of being skipped and counted");
 
   visit("weights", c.weights,

@@ -1,10 +1,13 @@
 // Where numbers that are not finite come from.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <optional>
 #include <string>
 
 #include "atlas/autograd/autocast.h"
+#include "atlas/core/failure.h"
 #include "atlas/models/classifier.h"
 #include "atlas/nn/finite_guard.h"
 
@@ -20,6 +23,18 @@ inline std::string first_that_is_not_finite(models::Classifier& model, const Ten
   FiniteGuard guard(model);
   model(images);
   return guard.first_bad().empty() ? "the loss itself" : "module '" + guard.first_bad() + "'";
+}
+
+/// Refuses results of inference that are NaN or infinite, as damaged weights give them.
+/// @param images   what the model was shown
+/// @param results  what it made of them: logits, features
+/// @throws Failure naming the first module whose output is not finite.
+inline void require_finite(models::Classifier& model, const Tensor& images, const Tensor& results) {
+  if (all_finite(results)) return;
+  throw Failure(fmt::format(
+      "[model] its results are not finite (NaN or infinite). The first output that is not finite is that of "
+      "{}. Are the weights damaged?",
+      first_that_is_not_finite(model, images, false)));
 }
 
 /// The parameter nearest to the loss whose gradient is not finite.

@@ -6,9 +6,11 @@
 
 #include "atlas/data/feed.h"
 #include "atlas/data/plot.h"
+#include "atlas/data/select.h"
 #include "atlas/models/classifier.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/metrics.h"
 #include "atlas/train/progress.h"
 
@@ -36,6 +38,7 @@ Evaluation evaluate(models::Classifier& model, data::Loader& loader, Progress& p
   for (data::Batch batch; !stop() && feed.next(batch);) {
     // The batch is small after the model: the numbers are made on the host, which waits once for all of them.
     const Tensor logits = on_host(model(batch.images).to(float32)), labels = on_host(batch.labels);
+    require_finite(model, batch.images, logits);
     result.loss.add(cross_entropy(logits, labels).item(), static_cast<double>(labels.numel()));
     result.accuracy.add(logits, labels);
     result.confusion.add(logits, labels);
@@ -61,10 +64,12 @@ inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& resul
   std::vector<size_t> right, wrong, chosen;
   for (size_t i = 0; i < result.indices.size(); ++i)
     (result.labels[i] == result.predictions[i] ? right : wrong).push_back(i);
-  // Spread over the set, so that sorted sets show all classes.
+  // Of all classes alike, whatever the order of the set.
   const auto pick = [&](const std::vector<size_t>& from, size_t n) {
-    for (size_t i = 0; i < std::min(n, from.size()); ++i)
-      chosen.push_back(from[i * from.size() / std::min(n, from.size())]);
+    std::vector<int64_t> classes;
+    for (const size_t i : from) classes.push_back(result.labels[i]);
+    for (const int64_t i : data::choose_evenly(classes, static_cast<int64_t>(n)))
+      chosen.push_back(from[static_cast<size_t>(i)]);
   };
   const size_t wanted = static_cast<size_t>(count), mistakes = std::min(wrong.size(), wanted / 2);
   pick(right, wanted - mistakes);

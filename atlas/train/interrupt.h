@@ -1,4 +1,5 @@
-// Ctrl-C as a request: the first one asks the loop to finish what it does, the second one ends the program.
+// Ctrl-C (and being told to end, or losing the terminal) as a request: the first one asks the loop to finish what it
+// does, the second one ends the program.
 #pragma once
 
 #include <csignal>
@@ -7,7 +8,8 @@
 
 namespace atlas::inline ATLAS_ABI::train {
 
-/// While it lives, SIGINT and SIGTERM set a flag instead of ending the process. One at a time.
+/// While it lives, SIGINT, SIGTERM and SIGHUP set a flag instead of ending the process (SIGHUP only where it would have
+/// ended it: not under nohup). One at a time.
 class InterruptGuard {
  public:
   InterruptGuard() {
@@ -18,10 +20,13 @@ class InterruptGuard {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, &before_int_);
     sigaction(SIGTERM, &action, &before_term_);
+    sigaction(SIGHUP, nullptr, &before_hup_);
+    if (before_hup_.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
   }
   ~InterruptGuard() {
     sigaction(SIGINT, &before_int_, nullptr);
     sigaction(SIGTERM, &before_term_, nullptr);
+    sigaction(SIGHUP, &before_hup_, nullptr);
   }
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
@@ -36,6 +41,7 @@ class InterruptGuard {
   }
   struct sigaction before_int_ {};
   struct sigaction before_term_ {};
+  struct sigaction before_hup_ {};
 };
 
 }  // namespace atlas::inline ATLAS_ABI::train

@@ -13,6 +13,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "atlas/core/output_file.h"
+#include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/train/log.h"
 
@@ -55,13 +57,13 @@ inline LogRow parse_row(const std::string& line, const std::string& where) {
   } catch (const nlohmann::json::exception& e) {
     fail("log", "{}: not JSON: {}", where, io::json_reason(e.what()));
   }
-  check(j.is_object() && !j.empty() && j.front().is_number_integer(), "log",
+  check(j.is_object() && !j.empty() && io::whole_number_in(j.front()).has_value(), "log",
         "{}: not a row that begins with its number", where);
   LogRow row;
   for (const auto& [name, v] : j.items()) {
     check(v.is_number() || v.is_string() || v.is_null(), "log", "{}: '{}' is neither number nor text", where, name);
-    if (v.is_number_integer())
-      row.emplace_back(name, v.get<int64_t>());
+    if (const auto whole = io::whole_number_in(v))
+      row.emplace_back(name, *whole);
     else if (v.is_string())
       row.emplace_back(name, v.get<std::string>());
     else
@@ -75,7 +77,8 @@ inline LogRow parse_row(const std::string& line, const std::string& where) {
 ATLAS_INLINE std::vector<LogRow> read_log(const std::string& jsonl_path) {
   std::ifstream in(jsonl_path, std::ios::binary);
   check(in.good(), "log", "cannot open {}: {}", jsonl_path, std::strerror(errno));
-  const std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  const std::string whole{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  const std::string text(data::without_mark(whole));
   check(!in.bad(), "log", "cannot read {}", jsonl_path);
   std::vector<LogRow> rows;
   int64_t number = 0;
@@ -104,11 +107,9 @@ ATLAS_INLINE RunLog::RunLog(const std::string& folder, int64_t keep_through)
 
 /// Puts `content` in the place of the file, whole or not at all, and opens it for more.
 ATLAS_INLINE void RunLog::open(File& file, const std::string& path, const std::string& content) {
-  const std::string temporary = path + ".tmp";
-  file.reset(std::fopen(temporary.c_str(), "wb"));
-  check(file != nullptr, "log", "cannot write {}: {}", path, std::strerror(errno));
-  append(file, path, content);
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) fail("log", "cannot write {}: {}", path, std::strerror(errno));
+  OutputFile whole(path, "log");
+  whole.write(content.data(), content.size());
+  file.reset(whole.finish_and_keep());
 }
 
 ATLAS_INLINE void RunLog::append(File& file, const std::string& path, const std::string& line) {

@@ -9,6 +9,7 @@
 #include "atlas/data/augment.h"
 #include "atlas/data/loader.h"
 #include "atlas/data/open.h"
+#include "atlas/data/select.h"
 #include "atlas/train/config.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -89,24 +90,15 @@ inline data::Transform test_transform(const TrainConfig& c) {
   return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalisation_of(c)}};
 }
 
-/// `count` images spread evenly over a set, so that a set sorted by class keeps its classes; all of them when it has
-/// fewer.
-inline data::DatasetPtr spread(data::DatasetPtr whole, int64_t count) {
-  const int64_t n = whole->size();
-  if (count <= 0 || count >= n) return whole;
-  std::vector<int64_t> indices;
-  for (int64_t i = 0; i < count; ++i) indices.push_back(i * n / count);
-  return std::make_shared<data::Subset>(std::move(whole), std::move(indices));
-}
-
-/// Both halves of the data that `c` names, cut to limit_train and limit_test.
+/// Both halves of the data that `c` names, cut to limit_train and limit_test
+/// (about equally many images of each class).
 /// @throws Error when there is no such data, or too few training images for one update.
 inline data::DataPair open_data(const TrainConfig& c) {
   data::FolderOptions options;
   options.strict = c.strict;
   data::DataPair sets = data::open_data(c.data, options);
-  sets.train = spread(sets.train, c.limit_train);
-  sets.test = spread(sets.test, c.limit_test);
+  if (c.limit_train > 0) sets.train = data::some_of_each_class(sets.train, c.limit_train);
+  if (c.limit_test > 0) sets.test = data::some_of_each_class(sets.test, c.limit_test);
   check(sets.train->size() >= c.batch_size * c.accumulate, "train",
         "{} training images are fewer than batch_size {} x accumulate {} (one update)", sets.train->size(),
         c.batch_size, c.accumulate);

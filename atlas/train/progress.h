@@ -21,6 +21,12 @@
 
 namespace atlas::inline ATLAS_ABI::train {
 
+/// Prints. A standard output that is full or gone ends no training: run_program() says it at the end.
+template <class... Args>
+void say(fmt::format_string<Args...> text, Args&&... args) {
+  std::fputs(fmt::format(text, std::forward<Args>(args)...).c_str(), stdout);
+}
+
 /// Seconds as "0:07", "12:34" or "1:02:03".
 inline std::string duration_text(double seconds) {
   if (!(seconds >= 0) || seconds > 1e9) return "?";
@@ -159,16 +165,19 @@ class Progress {
     }
     std::string s = line(t, width);
     if (!note.empty()) s += "  " + std::string(note);
-    fmt::print(options_.out, "\r{}\x1b[K{}", s, end);
+    write("\r" + s + "\x1b[K" + end);
     std::fflush(options_.out);
     shown_ = t;
     drawn_ = true;
   }
   void print(double t, std::string_view note = "") {
-    fmt::print(options_.out, "{}{}{}\n", line(t, 0), note.empty() ? "" : "  ", note);
+    write(fmt::format("{}{}{}\n", line(t, 0), note.empty() ? "" : "  ", note));
     std::fflush(options_.out);
     shown_ = t;
   }
+  /// A display that cannot be written to (its terminal is gone, its disk is full) is no reason to end the work: whoever
+  /// has to know asks ferror(), as run_program() does.
+  void write(const std::string& text) const { std::fputs(text.c_str(), options_.out); }
   static bool unicode() {
     for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
       const char* value = std::getenv(name);

@@ -3,5 +3,6 @@
 #include "atlas/train/config-inl.h"
 #include "atlas/train/setup-inl.h"
 #include "atlas/train/start-inl.h"
+#include "atlas/train/stored_settings-inl.h"
 #include "atlas/train/trained_model-inl.h"
 #include "atlas/train/trainer-inl.h"

@@ -3,20 +3,23 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "atlas/core/select_device.h"
+#include "atlas/core/whole_number.h"
+#include "atlas/data/text.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
 #include "atlas/ops/order.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/optim/ema.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
+#include "atlas/train/stored_settings.h"
 #include "atlas/train/trained_model.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -26,15 +29,8 @@ ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
         "{} is no checkpoint of a training run (weights from elsewhere: --model NAME --weights FILE)", path);
   const io::Checkpoint saved = io::load_checkpoint(path);
   TrainedModel t;
-  nlohmann::json settings = nlohmann::json::parse(saved.config_json, nullptr, false);
-  check(settings.is_object() && settings.contains("classes") && settings["classes"].is_array(), "checkpoint",
-        "{} does not say which classes it was trained for", path);
-  for (const auto& name : settings["classes"]) {
-    check(name.is_string(), "checkpoint", "{}: a class name is {}", path, name.dump());
-    t.classes.push_back(name.get<std::string>());
-  }
-  settings.erase("classes");
-  merge_json(t.config, settings.dump(), path);
+  t.classes = merge_settings(t.config, saved, path);
+  check(!t.classes.empty(), "checkpoint", "{} does not say which classes it was trained for", path);
   validate(t.config);
   t.model = make_model(t.config, static_cast<int64_t>(t.classes.size()));
   io::restore_model(*t.model, saved, path, t.config.model);
@@ -51,8 +47,10 @@ ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
 ATLAS_INLINE Tensor TrainedModel::classify(const Tensor& image) const {
   NoGrad off;
   data::Rng rng(0, data::Purpose::sample, 0, 0);
-  const Tensor x = data::to_float(transform(image, rng));
-  return on_host(softmax((*model)(x.unsqueeze(0).to(device)).to(float32))).select(0, 0);
+  const Tensor x = data::to_float(transform(image, rng)).unsqueeze(0).to(device);
+  const Tensor logits = (*model)(x).to(float32);
+  require_finite(*model, x, logits);
+  return on_host(softmax(logits)).select(0, 0);
 }
 
 namespace detail {
@@ -60,8 +58,7 @@ namespace detail {
 /// The text of a JSON object: `given` itself, or what is in the file of that name.
 inline std::string object_text(const std::string& given) {
   if (given.empty() || given.front() == '{') return given;
-  const data::Bytes bytes = data::read_file(given, int64_t{1} << 20);
-  return {bytes.begin(), bytes.end()};
+  return data::read_text(given, int64_t{1} << 20);
 }
 
 }  // namespace detail
@@ -71,18 +68,18 @@ ATLAS_INLINE void read_image_size(const std::string& text, data::EvaluationSetti
     s.height = s.width = 0;
     return;
   }
-  const auto number = [&](const char* from, const char* to) {
-    int64_t n = 0;
-    const auto [end, bad] = std::from_chars(from, to, n);
-    check(bad == std::errc{} && end == to && n >= 1, "image-size", "'{}' is no size: write 384, 640x480 or native",
-          text);
+  const auto number = [&](std::string_view side) {
+    check(!side.empty() && side.find_first_not_of("0123456789") == side.npos, "image-size",
+          "'{}' is no size: write 384, 640x480 or native", text);
+    const int64_t n = whole_number(side, "image-size");
+    check(n >= 1, "image-size", "'{}' is no size: write 384, 640x480 or native", text);
+    check(n <= data::kMostSide, "image-size", "{} pixels are too large, at most {}", n, data::kMostSide);
     return n;
   };
-  const char* begin = text.data();
-  const char* end = begin + text.size();
+  const std::string_view all = text;
   const size_t x = text.find('x');
-  s.width = number(begin, x == text.npos ? end : begin + x);
-  s.height = x == text.npos ? s.width : number(begin + x + 1, end);
+  s.width = number(all.substr(0, x));
+  s.height = x == text.npos ? s.width : number(all.substr(x + 1));
 }
 
 ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
@@ -95,7 +92,9 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   check(own || !source.weights.empty(), op, "--model {} needs --weights FILE", source.model);
   check(!own || (source.weights.empty() && source.model_options.empty() && !source.ema), op,
         "--weights, --model-options and --ema go with --model, not with --checkpoint");
-  check(source.crop >= 0 && source.crop <= 1, op, "--crop must lie in (0, 1], got {}", source.crop);
+  check(source.crop == 0 || (source.crop >= data::kLeastCrop && source.crop <= 1), op,
+        "--crop must lie in [{}, 1] (the picture is resized to image-size / crop), got {}", data::kLeastCrop,
+        source.crop);
   if (!source.precision.empty()) set_inference_precision(parse_precision(source.precision));
   TrainedModel t;
   data::EvaluationSettings settings;
@@ -135,15 +134,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
 }
 
 ATLAS_INLINE std::vector<std::string> read_class_names(const std::string& path, int64_t count) {
-  const data::Bytes bytes = data::read_file(path, int64_t{1} << 26);
-  std::vector<std::string> names{""};
-  for (const uint8_t byte : bytes) {
-    if (byte == '\n')
-      names.emplace_back();
-    else if (byte != '\r')
-      names.back() += static_cast<char>(byte);
-  }
-  while (!names.empty() && names.back().empty()) names.pop_back();
+  std::vector<std::string> names = data::read_lines(path);
   check(!names.empty(), "classes", "{} is empty: it should hold one name per line", path);
   check(count == 0 || static_cast<int64_t>(names.size()) == count, "classes",
         "{} holds {} names, but the model tells {} classes apart", path, names.size(), count);

@@ -22,14 +22,17 @@
 #include "atlas/optim/ema.h"
 #include "atlas/train/curves.h"
 #include "atlas/train/diagnose.h"
+#include "atlas/train/epoch_position.h"
 #include "atlas/train/evaluate.h"
 #include "atlas/train/interrupt.h"
 #include "atlas/train/log.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/run_folder.h"
+#include "atlas/train/run_lock.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
 #include "atlas/train/step.h"
+#include "atlas/train/stored_settings.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -81,10 +84,10 @@ class Run {
                                                    o_.cuda_graph, [this](const StepResult& r) { check_loss(r); }});
     if (c_.ema > 0) ema_ = std::make_unique<Ema>(*model_, EmaOptions{.decay = c_.ema, .ramp = true});
     updates_per_epoch_ = train_loader_->batches() / c_.accumulate;
+    at_.of = sets_.train->size(), at_.seed = c_.seed;
     prepare();
     print_header();
-    if (fresh && !c_.weights.empty())
-      fmt::print("starts from {}{}{}\n", c_.weights, left_out.empty() ? "" : ": ", left_out);
+    if (fresh && !c_.weights.empty()) say("starts from {}{}{}\n", c_.weights, left_out.empty() ? "" : ": ", left_out);
   }
 
   int operator()() {
@@ -98,14 +101,13 @@ class Run {
       if (!train_epoch()) return stop_early();
       last = evaluate_now(fmt::format("test  {:>{}}/{}", epoch_ + 1, digits(), c_.epochs));
       if (interrupt_.requested()) {
-        save(path("last.ckpt"),
-             updates_per_epoch_ * c_.accumulate);  // the epoch is trained; its test comes after the resume
+        save(path("last.ckpt"), at_.of);  // the epoch is trained; its test comes after the resume
         return stop_early();
       }
       end_epoch(*last);
     }
     if (!last) last = evaluate_now("test");
-    finish(*last, fmt::format("after {} epochs", c_.epochs));
+    finish(*last, fmt::format("after {} epochs", epoch_));
     return 0;
   }
 
@@ -128,10 +130,12 @@ class Run {
     check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out",
           o_.out);
     prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.ema > 0 ? 4 : 3));
+    lock_ = std::make_unique<RunLock>(o_.out);
+    // Nothing is written before the checkpoint is found to fit.
     if (has_last)
       restore(path("last.ckpt"));
     else if (o_.resume)
-      fmt::print("no checkpoint in {} yet: starting from the beginning\n", o_.out);
+      say("no checkpoint in {} yet: starting from the beginning\n", o_.out);
     write_text(path("config.json"), to_json(c_));
     log_ = std::make_unique<RunLog>(o_.out, epoch_ > 0 ? epoch_ : -1);
   }
@@ -154,23 +158,30 @@ class Run {
     check_classes(saved, file);
     io::restore_model(*model_, saved, file, c_.model);
     optimizer_->load_state_dict(saved.optimizer);
+    check(!ema_ || !saved.ema.empty(), "ema",
+          "{} was trained without a moving average of the weights, which cannot begin in the middle: leave --ema out",
+          file);
     if (ema_) ema_->load_state_dict(saved.ema);
+    check(saved.epoch <= c_.epochs, "epochs",
+          "{} has {} epochs behind it, more than the {} asked for (epochs counts from the beginning of the run)", file,
+          saved.epoch, c_.epochs);
+    TrainConfig before;
+    merge_settings(before, saved, file);
+    const EpochPosition place = EpochPosition::load(saved.extra, file, before.batch_size, at_);
     default_generator() = saved.generator;
     epoch_ = saved.epoch;
     step_ = saved.step;
     best_ = saved.best_metric;
-    const auto state = saved.extra.find("epoch_so_far");
-    check(state != saved.extra.end() && state->second.shape() == Shape{4} && state->second.dtype() == float64,
-          "checkpoint", "{} does not say how far its epoch was", file);
-    const double* s = state->second.data<double>();
-    first_batch_ = static_cast<int64_t>(s[0]);
-    train_loss_sum_ = s[1];
-    train_right_ = s[2];
-    train_images_ = s[3];
+    if (place.fits(at_.of, at_.seed))
+      at_ = {place.images, at_.of, at_.seed, place.loss_sum, place.right, place.seen};
+    else
+      say("{} stopped in the middle of an epoch of {} images in the order of seed {}; now there are {} and seed {}: "
+          "epoch {} begins anew\n",
+          file, place.of, place.seed, at_.of, at_.seed, epoch_ + 1);
     loaded_ = file;
   }
 
-  void save(const std::string& file, int64_t batches_done) {
+  void save(const std::string& file, int64_t images_done) {
     io::Checkpoint now;
     now.model_name = c_.model;
     nlohmann::json config = nlohmann::json::parse(to_json(c_));
@@ -183,50 +194,48 @@ class Run {
     now.epoch = epoch_;
     now.step = step_;
     now.best_metric = best_;
-    Tensor state = empty({4}, float64, Device{});
-    const double values[4] = {static_cast<double>(batches_done), train_loss_sum_, train_right_, train_images_};
-    std::copy(values, values + 4, state.data<double>());
-    now.extra["epoch_so_far"] = state;
+    EpochPosition place = at_;
+    place.images = images_done;
+    place.save(now.extra);
     io::save_checkpoint(file, now);
   }
 
   void print_header() const {
-    fmt::print("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model,
-               static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(),
-               sets_.test->size(), sets_.train->num_classes(),
-               describe_place(device_) + (c_.precision == "bf16" ? ", bf16" : ""));
+    say("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model,
+        static_cast<double>(model_->parameter_count()) / 1e6, c_.image_size, c_.data, sets_.train->size(),
+        sets_.test->size(), sets_.train->num_classes(),
+        describe_place(device_) + (c_.precision == "bf16" ? ", bf16" : ""));
     if (!o_.eval_only) {
-      fmt::print("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_,
-                 c_.batch_size, c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr,
-                 o_.out);
-      if (!loaded_.empty()) fmt::print("resuming from {}: epoch {}, update {}\n", loaded_, epoch_ + 1, step_);
+      say("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", c_.epochs, updates_per_epoch_,
+          c_.batch_size, c_.accumulate > 1 ? fmt::format(" x {}", c_.accumulate) : "", c_.optimizer, c_.lr, o_.out);
+      if (!loaded_.empty()) say("resuming from {}: epoch {}, update {}\n", loaded_, epoch_ + 1, step_);
     }
     std::fflush(stdout);
   }
 
   /// Trains to the end of the present epoch. False when a signal asked to stop; everything is saved then.
   bool train_epoch() {
-    const int64_t batches = updates_per_epoch_ * c_.accumulate;
-    Progress bar(fmt::format("epoch {:>{}}/{}", epoch_ + 1, digits(), c_.epochs), batches, {}, first_batch_);
-    feed_->start_epoch(epoch_, first_batch_);
+    const int64_t per_update = c_.batch_size * c_.accumulate, first = at_.images;
+    const int64_t end = first + (at_.of - first) / per_update * per_update;  // an update takes whole batches
+    Progress bar(fmt::format("epoch {:>{}}/{}", epoch_ + 1, digits(), c_.epochs), end, {}, first);
+    feed_->start_epoch(epoch_, first);
     started_ = std::chrono::steady_clock::now();
-    const double before = train_images_;
-    for (data::Batch batch; feed_->next(batch) && batch.number < batches;) {
+    const double before = at_.seen;
+    for (data::Batch batch; feed_->next(batch) && batch.end <= end;) {
       train_batch(batch);
-      bar.update(batch.number + 1, {.loss = train_loss_sum_ / std::max(train_images_, 1.0),
-                                    .accuracy = train_right_ / std::max(train_images_, 1.0),
-                                    .images = static_cast<int64_t>(train_images_ - before)});
-      if ((batch.number + 1) % c_.accumulate != 0) continue;
-      update(batch.number / c_.accumulate);
+      bar.update(batch.end, {.loss = at_.loss_sum / std::max(at_.seen, 1.0),
+                             .accuracy = at_.right / std::max(at_.seen, 1.0),
+                             .images = static_cast<int64_t>(at_.seen - before)});
+      if ((batch.end - first) % per_update != 0) continue;
+      update(batch.end / per_update - 1);
       const bool due = c_.checkpoint_steps > 0 && step_ % c_.checkpoint_steps == 0;
-      if (due || interrupt_.requested()) save(path("last.ckpt"), batch.number + 1);
+      if (due || interrupt_.requested()) save(path("last.ckpt"), batch.end);
       if (interrupt_.requested()) return false;
     }
-    check(train_images_ > 0, "train", "none of the {} training images of {} could be read", sets_.train->size(),
-          c_.data);
-    images_per_second_ = (train_images_ - before) / seconds_since(started_);
+    check(at_.seen > 0, "train", "none of the {} training images of {} could be read", sets_.train->size(), c_.data);
+    images_per_second_ = (at_.seen - before) / seconds_since(started_);
     bar.finish();
-    first_batch_ = 0;
+    at_.images = 0;
     return true;
   }
 
@@ -247,9 +256,9 @@ class Run {
       Accuracy accuracy;
       accuracy.add(r.logits, r.target);
       const auto images = static_cast<double>(accuracy.count());
-      train_loss_sum_ += r.loss.item() * images;
-      train_right_ += std::round(accuracy.top1() * images);
-      train_images_ += images;
+      at_.loss_sum += r.loss.item() * images;
+      at_.right += std::round(accuracy.top1() * images);
+      at_.seen += images;
     }
     done_.clear();
   }
@@ -312,15 +321,15 @@ class Run {
     log_->write({{"epoch", epoch_},
                  {"updates", step_},
                  {"lr", optimizer_->lr()},
-                 {"train_loss", train_loss_sum_ / train_images_},
-                 {"train_accuracy", train_right_ / train_images_},
+                 {"train_loss", at_.loss_sum / at_.seen},
+                 {"train_accuracy", at_.right / at_.seen},
                  {"test_loss", test.loss.mean()},
                  {"test_accuracy", test.accuracy.top1()},
                  {"test_top5", test.accuracy.top5()},
                  {"images_per_second", images_per_second_},
                  {"seconds", seconds},
                  {"peak_memory_mib", static_cast<double>(memory_stats(device_).peak) / (1 << 20)}});
-    train_loss_sum_ = train_right_ = train_images_ = 0;
+    at_.loss_sum = at_.right = at_.seen = 0;
     const bool better = test.accuracy.top1() > best_;
     if (better) best_ = test.accuracy.top1();
     if (better) save(path("best.ckpt"), 0);
@@ -335,22 +344,22 @@ class Run {
                                           100 * test.accuracy.top1(), test.accuracy.count());
     data::write_png(path("predictions.png"), prediction_sheet(*sets_.test, test, 64, title));
     write_text(path("confusion.csv"), test.confusion.to_csv(names));
-    fmt::print("\n{}\n", test.confusion.class_table(names));
-    if (test.confusion.classes() <= 20) fmt::print("{}\n", test.confusion.matrix_table(names));
+    say("\n{}\n", test.confusion.class_table(names));
+    if (test.confusion.classes() <= 20) say("{}\n", test.confusion.matrix_table(names));
     const int64_t skipped = sets_.train->skipped() + sets_.test->skipped();
-    if (skipped > 0) fmt::print("{} unreadable images were skipped\n", skipped);
-    fmt::print("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(),
-               100 * test.accuracy.top5(), test.loss.mean(), when);
-    if (!o_.eval_only) fmt::print("; best epoch {:.2f} %", 100 * best_);
-    fmt::print("\n");
-    if (!o_.eval_only) fmt::print("curves       {}\n", path("curves.png"));
-    fmt::print("predictions  {}\n", path("predictions.png"));
+    if (skipped > 0) say("{} unreadable images were skipped\n", skipped);
+    say("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(),
+        100 * test.accuracy.top5(), test.loss.mean(), when);
+    if (!o_.eval_only) say("; best epoch {:.2f} %", 100 * best_);
+    say("\n");
+    if (!o_.eval_only) say("curves       {}\n", path("curves.png"));
+    say("predictions  {}\n", path("predictions.png"));
     std::fflush(stdout);
   }
 
   int stop_early() const {
-    fmt::print("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", step_,
-               path("last.ckpt"), o_.out);
+    say("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", step_,
+        path("last.ckpt"), o_.out);
     std::fflush(stdout);
     return 130;
   }
@@ -372,11 +381,12 @@ class Run {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<GradientStep> step_of_;
   std::unique_ptr<Ema> ema_;
+  std::unique_ptr<RunLock> lock_;
   std::unique_ptr<RunLog> log_;
   std::string loaded_;  // the checkpoint this run came from
-  int64_t updates_per_epoch_ = 0, epoch_ = 0, step_ = 0, first_batch_ = 0;
-  double best_ = -1;                                                // best test accuracy so far
-  double train_loss_sum_ = 0, train_right_ = 0, train_images_ = 0;  // of the present epoch
+  int64_t updates_per_epoch_ = 0, epoch_ = 0, step_ = 0;
+  EpochPosition at_;  // of the present epoch: where it was begun, and what was found since
+  double best_ = -1;  // best test accuracy so far
   double images_per_second_ = 0;
   std::chrono::steady_clock::time_point started_{};
 };

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "atlas/core/error.h"
+#include "atlas/core/failure.h"
 #include "atlas/train/config.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -21,9 +21,9 @@ struct RunOptions {
 };
 
 /// Training stopped because of the numbers (a loss or gradient that is not finite), not because of wrong input.
-class TrainingStopped : public Error {
+class TrainingStopped : public Failure {
  public:
-  using Error::Error;
+  using Failure::Failure;
 };
 
 /// Trains as `config` says and writes into options.out:
@@ -35,8 +35,12 @@ class TrainingStopped : public Error {
 ///     predictions.png                test images with true and predicted labels
 ///     confusion.csv                  rows: true class, columns: predicted class
 ///
-/// Ctrl-C finishes the update, saves and returns; a run that is resumed, after Ctrl-C or a kill at any moment, ends
-/// with bit-identical weights to an uninterrupted one.
+/// One run at a time works in a folder. A run that is resumed in the middle of an epoch goes on at the next image of
+/// its order, whatever the batch size is now; with other data or another seed, whose order is another, the epoch begins
+/// anew.
+///
+/// Ctrl-C (SIGTERM, SIGHUP) finishes the update, saves and returns; a run that is resumed, after Ctrl-C or a kill at
+/// any moment, ends with bit-identical weights to an uninterrupted one.
 /// @return exit status: 0, or 130 after Ctrl-C
 /// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first
 /// module

@@ -97,5 +97,5 @@ TEST_CASE("the trace is JSON whose events have names and times") {
   }
   CHECK(found);
   CHECK(atlas_test::message_of([] { write_profile_trace("/no/such/folder/x"); }) ==
-        "[profile] cannot write /no/such/folder/x");
+        "[profile] cannot write /no/such/folder/x: No such file or directory");
 }

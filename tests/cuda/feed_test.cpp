@@ -33,7 +33,7 @@ TEST_CASE("The device's part of the pipeline makes the host's pictures") {
   c.mixup = 0.4;
   c.cutmix = 1;
   c.label_smoothing = 0.1;
-  const DatasetPtr set = train::spread(open_data(c.data, {}).train, 21);
+  const DatasetPtr set = some_of_each_class(open_data(c.data, {}).train, 21);
   LoaderOptions options{.batch_size = 7, .shuffle = true, .seed = 5, .mix = train::train_loader_options(c).mix};
   Loader host(set, options, train::train_transform(c));
   const auto [transform, rest] = train::split_train_transform(c);
@@ -59,7 +59,7 @@ TEST_CASE("The device's part of the pipeline makes the host's pictures") {
 }
 
 TEST_CASE("A feed goes on after an epoch that was left, and with a last batch that is smaller") {
-  const DatasetPtr set = train::spread(open_data("shapes:16", {}).test, 22);
+  const DatasetPtr set = some_of_each_class(open_data("shapes:16", {}).test, 22);
   Loader plain(set, {.batch_size = 5}, {}), travelling(set, {.batch_size = 5, .workers = 1, .pinned = true}, {});
   Feed feed(travelling, kDevice);
   for (const int64_t first : {0, 3, 0, 1}) {

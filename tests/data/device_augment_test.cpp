@@ -42,7 +42,7 @@ train::TrainConfig settings(const std::string& crop, double jitter) {
 
 /// The same batches from both pipelines. (tests/cuda/feed_test.cpp does it on a device.)
 void compare(const train::TrainConfig& c) {
-  const DatasetPtr set = train::spread(data::open_data(c.data, {}).train, 45);
+  const DatasetPtr set = some_of_each_class(data::open_data(c.data, {}).train, 45);
   LoaderOptions options{.batch_size = 9, .shuffle = true, .seed = 5, .mix = train::train_loader_options(c).mix};
   Loader host(set, options, train::train_transform(c));
   const auto [transform, rest] = train::split_train_transform(c);

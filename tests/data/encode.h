@@ -67,4 +67,18 @@ inline Bytes png(uint32_t width, uint32_t height, uint8_t depth, uint8_t colour,
   return file;
 }
 
+/// A PNG file with one more chunk before its data.
+inline Bytes with_chunk(Bytes file, const char* type, const Bytes& body) {
+  Bytes chunk;
+  const auto big32 = [&](uint64_t v) {
+    for (int shift = 24; shift >= 0; shift -= 8) chunk.push_back(static_cast<uint8_t>(v >> shift));
+  };
+  big32(body.size());
+  chunk.insert(chunk.end(), type, type + 4);
+  chunk.insert(chunk.end(), body.begin(), body.end());
+  big32(crc32_z(0, chunk.data() + 4, chunk.size() - 4));
+  file.insert(file.begin() + 33, chunk.begin(), chunk.end());  // behind the header
+  return file;
+}
+
 }  // namespace atlas_test

@@ -86,7 +86,7 @@ TEST_CASE("settings out of range") {
   CHECK(message_of([] { evaluation_transform({0, 5}); }).find("0 x 0 to keep sizes") != std::string::npos);
   CHECK(message_of([] {
           evaluation_transform({8, 8, 0});
-        }).find("crop must lie in (0, 1], got 0") != std::string::npos);
+        }).find("crop must lie in [0.1, 1], got 0") != std::string::npos);
   Tensor line = empty({1, 5000, 3}, uint8);
   CHECK(message_of([&] { apply({224, 224}, line); }).find("too long and thin") != std::string::npos);
 }

@@ -129,6 +129,67 @@ TEST_CASE("training and test folders share their classes") {
         fmt::format("[image_folder] {}/test: class yak is not one of the 3 classes trained on", scratch.path()));
 }
 
+TEST_CASE("halves are recognized by all their names, and what only looks like them is an error") {
+  for (const char* test : {"val", "valid", "validation", "Val", "VALIDATION", "eval", "test", "Testing", "dev"})
+    for (const char* train : {"train", "Train", "training"}) {
+      const Scratch scratch;
+      for (const std::string half : {train, test})
+        for (const char* name : {"/cat", "/dog"}) scratch.write(half + name + "/1.bmp", picture(1));
+      const DataPair pair = open_folder(scratch.path());
+      CHECK(pair.train->classes() == std::vector<std::string>{"cat", "dog"});
+      CHECK(pair.train->where(0).find(train) != std::string::npos);
+      CHECK(pair.test->size() == 2);
+    }
+  const auto error = [](std::initializer_list<const char*> files) {
+    const Scratch scratch;
+    for (const char* file : files) scratch.write(file, picture(1));
+    return message_of([&] { open_folder(scratch.path()); });
+  };
+  const auto refused = [&](std::initializer_list<const char*> files) {
+    return error(files).find("expected train/ and val/") != std::string::npos;
+  };
+  CHECK(refused({"train/a/1.bmp", "train/b/1.bmp", "holdout/a/1.bmp", "holdout/b/1.bmp"}));
+  CHECK(refused({"train2017/a/1.bmp", "train2017/b/1.bmp", "val2017/a/1.bmp", "val2017/b/1.bmp"}));
+  CHECK(refused({"test/a/1.bmp", "test/b/1.bmp", "valid/a/1.bmp"}));
+  CHECK(refused({"train/1.bmp", "train/2.bmp", "validate_me/1.bmp", "val-2/1.bmp"}) == false);
+  CHECK(refused({"train-a/1.bmp", "val-b/1.bmp"}));
+  CHECK(refused({"cat/train/1.bmp", "cat/val/1.bmp", "dog/train/1.bmp", "dog/val/1.bmp"}));
+  CHECK(error({"train/a/1.bmp", "val/a/1.bmp", "valid/a/1.bmp"}).find("which of val, valid") != std::string::npos);
+  CHECK(error({"train/1.bmp", "valid/1.bmp"}).find("no images (expected a subfolder") != std::string::npos);
+  // A class may be called train, and validation comes before the test half.
+  CHECK(error({"train/1.bmp", "train/2.bmp", "bus/1.bmp", "bus/2.bmp"}) == "no error");
+  const Scratch scratch;
+  for (const char* half : {"train", "val", "test"})
+    for (const char* name : {"/a/1.bmp", "/b/1.bmp"}) scratch.write(std::string(half) + name, picture(1));
+  CHECK(open_folder(scratch.path()).test->where(0) == scratch / "val/a/1.bmp");
+}
+
+TEST_CASE("files of other formats do not vanish") {
+  const Scratch scratch;
+  std::vector<std::string> reports;
+  FolderOptions options;
+  options.report = [&](const std::string& message) { reports.push_back(message); };
+  for (const char* name : {"cat/1.bmp", "cat/2.bmp", "dog/1.bmp", "dog/2.bmp"}) scratch.write(name, picture(1));
+  CHECK(image_folder(scratch.path(), options)->size() == 4);
+  CHECK(reports.empty());
+  for (const char* name : {"cat/x.webp", "dog/y.TIF", "dog/deep/z"}) scratch.write(name, {'x'});
+  scratch.write("dog/list.csv", {'x'});
+  CHECK(image_folder(scratch.path(), options)->size() == 4);
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0] == scratch.path() +
+                          ": 3 files are left out, not .jpg, .jpeg, .png or .bmp: cat/x.webp, "
+                          "dog/deep/z, dog/y.TIF");
+  reports.clear();
+  CHECK(find_images({scratch / "dog"}, options).size() == 2);
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0].find("2 files are left out") != std::string::npos);
+  for (int i = 0; i < 8; ++i) scratch.write(fmt::format("emu/{}.webp", i), {'x'});
+  const std::string error = message_of([&] { image_folder(scratch.path(), options); });
+  CHECK(error.find("class emu has no image that can be read: 8 files are left out") != std::string::npos);
+  CHECK(error.find("0.webp, 1.webp, 2.webp, 3.webp, 4.webp and 3 more") != std::string::npos);
+  CHECK(message_of([&] { find_images({scratch / "emu"}, options); }).find("8 files") != std::string::npos);
+}
+
 TEST_CASE("one folder is divided class by class, the same wherever it lies") {
   std::set<std::string> first_train, first_test;
   for (int place = 0; place < 2; ++place) {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "atlas/data/random.h"
+#include "atlas/tensor/create.h"
 #include "tests/data/data_test.h"
 #include "tests/data/encode.h"
 #include "tests/source_dir.h"
@@ -68,8 +69,8 @@ Bytes exif(bool little, uint16_t tag, uint16_t type, uint16_t value, uint32_t di
   put(tag, 2);
   put(type, 2);
   put(1, 4);
-  put(value, 2);
-  put(0, 2);
+  put(value, type == 4 ? 4 : type == 1 ? 1 : 2);
+  e.resize(28);
   return e;
 }
 
@@ -193,8 +194,115 @@ TEST_CASE("EXIF orientation turns JPEG files upright, in both byte orders") {
       const Tensor t = decode_image(with_segment(quarters_jpeg(), exif(little, 274, 3, o)), "e.jpg");
       CHECK(t.shape() == (o >= 5 ? Shape{32, 16, 3} : Shape{16, 32, 3}));
       CHECK(corners(t) == expected[o]);
+      for (const uint16_t type : {uint16_t{4}, uint16_t{1}})  // as some programs store it: 32 bits, or 8
+        CHECK(corners(decode_image(with_segment(quarters_jpeg(), exif(little, 274, type, o)), "e.jpg")) == expected[o]);
     }
   }
+}
+
+TEST_CASE("the orientation of PNG files counts, too") {
+  const Bytes upright = encode_png(decode_image(quarters_jpeg(), "q.jpg"));
+  for (const bool marked : {false, true}) {
+    Bytes block = exif(false, 274, 3, 6);
+    if (!marked) block.erase(block.begin(), block.begin() + 6);
+    const Bytes file = atlas_test::with_chunk(upright, "eXIf", block);
+    CHECK(corners(decode_image(file, "e.png")) == "brwg");
+  }
+}
+
+TEST_CASE("palettes: indices beyond them are black, never what was in memory") {
+  // Two entries, indices 0 to 3; and all of 256.
+  for (const int depth : {2, 8}) {
+    const Bytes rows = depth == 2 ? Bytes{0, 0b00011011} : Bytes{0, 0, 1, 2, 255};
+    const Bytes plain = atlas_test::png(4, 1, static_cast<uint8_t>(depth), 3, rows);
+    const Bytes file = atlas_test::with_chunk(plain, "PLTE", {10, 20, 30, 40, 50, 60});
+    for (int round = 0; round < 3; ++round) {
+      const Tensor t = decode_image(file, "p.png");
+      CHECK(pixel(t, 0, 0) == std::array<int, 3>{10, 20, 30});
+      CHECK(pixel(t, 0, 1) == std::array<int, 3>{40, 50, 60});
+      CHECK(pixel(t, 0, 2) == std::array<int, 3>{0, 0, 0});
+      CHECK(pixel(t, 0, 3) == std::array<int, 3>{0, 0, 0});
+    }
+  }
+}
+
+TEST_CASE("BMP files of every kind") {
+  const auto file = [](const Bytes& header, const Bytes& colors, const Bytes& pixels) {
+    Bytes f = {'B', 'M', 0, 0, 0, 0, 0, 0, 0, 0};
+    const size_t start = 14 + header.size() + colors.size();
+    f.insert(f.end(), {static_cast<uint8_t>(start), static_cast<uint8_t>(start >> 8), 0, 0});
+    for (const Bytes* part : {&header, &colors, &pixels}) f.insert(f.end(), part->begin(), part->end());
+    return f;
+  };
+  const auto header = [](uint8_t width, uint8_t height, uint8_t bits, uint8_t compression, uint8_t colors = 0,
+                         uint8_t length = 40) {
+    Bytes h(length);
+    h[0] = length, h[4] = width, h[8] = height, h[12] = 1, h[14] = bits, h[16] = compression, h[32] = colors;
+    return h;
+  };
+  using P = std::array<int, 3>;
+  // OS/2: 16 colors of three bytes each, all of them there.
+  Bytes sixteen;
+  for (uint8_t i = 0; i < 16; ++i)
+    sixteen.insert(sixteen.end(), {i, static_cast<uint8_t>(2 * i), static_cast<uint8_t>(3 * i)});
+  Tensor t = decode_image(file({12, 0, 0, 0, 4, 0, 1, 0, 1, 0, 4, 0}, sixteen, {0x0C, 0xDF, 0, 0}), "os2.bmp");
+  CHECK(pixel(t, 0, 0) == P{0, 0, 0});
+  CHECK(pixel(t, 0, 1) == P{36, 24, 12});
+  CHECK(pixel(t, 0, 3) == P{45, 30, 15});
+  // Two colors, index 200: black.
+  t = decode_image(file(header(2, 1, 8, 0, 2), {1, 2, 3, 0, 4, 5, 6, 0}, {1, 200, 0, 0}), "beyond.bmp");
+  CHECK(pixel(t, 0, 0) == P{6, 5, 4});
+  CHECK(pixel(t, 0, 1) == P{0, 0, 0});
+  // The fourth byte of 32 bits is reserved, whatever it holds, unless a mask calls it opacity.
+  t = decode_image(file(header(2, 1, 32, 0), {}, {1, 2, 3, 0x80, 4, 5, 6, 0}), "reserved.bmp");
+  CHECK(pixel(t, 0, 0) == P{3, 2, 1});
+  CHECK(pixel(t, 0, 1) == P{6, 5, 4});
+  Bytes masks = header(1, 1, 32, 3, 0, 108);
+  masks[40] = 0xFF, masks[45] = 0xFF, masks[50] = 0xFF, masks[55] = 0xFF;  // red lowest, opacity highest
+  CHECK(pixel(decode_image(file(masks, {}, {100, 0, 200, 0}), "clear.bmp"), 0, 0) == P{255, 255, 255});
+  CHECK(pixel(decode_image(file(masks, {}, {100, 0, 200, 255}), "opaque.bmp"), 0, 0) == P{100, 0, 200});
+  // 5 bits a color, and 5-6-5 by masks behind the header.
+  CHECK(pixel(decode_image(file(header(1, 1, 16, 0), {}, {0x1F, 0x7C, 0, 0}), "555.bmp"), 0, 0) == P{255, 0, 255});
+  const Bytes green_six = {0, 0xF8, 0, 0, 0xE0, 0x07, 0, 0, 0x1F, 0, 0, 0};
+  CHECK(pixel(decode_image(file(header(1, 1, 16, 3), green_six, {0xE0, 0x07, 0, 0}), "565.bmp"), 0, 0) == P{0, 255, 0});
+  const Bytes holes = {5, 0, 0, 0, 2, 0, 0, 0, 8, 0, 0, 0};
+  CHECK(message_of([&] {
+          decode_image(file(header(1, 1, 16, 3), holes, {0, 0, 0, 0}), "h.bmp");
+        }).find("not one run") != std::string::npos);
+  Bytes bottom_up = header(1, 2, 24, 0), top_down = bottom_up;
+  top_down[8] = 0xFE, top_down[9] = top_down[10] = top_down[11] = 0xFF;
+  const Bytes two_rows = {1, 1, 1, 0, 2, 2, 2, 0};
+  CHECK(pixel(decode_image(file(bottom_up, {}, two_rows), "up.bmp"), 0, 0) == P{2, 2, 2});
+  CHECK(pixel(decode_image(file(top_down, {}, two_rows), "down.bmp"), 0, 0) == P{1, 1, 1});
+}
+
+TEST_CASE("limits count the bytes that decoding takes") {
+  // 16 bits a color and opacity: pixels that would be allowed with 8 bits are too many.
+  const Bytes deep = atlas_test::with_chunk(atlas_test::png(11000, 11000, 16, 6, {}), "IDAT", Bytes(size_t{1} << 20));
+  CHECK(message_of([&] { inspect_image(deep, "deep.png"); }).find("takes about") != std::string::npos);
+  // Many scans over a large progressive picture: a frame of 9000 x 9000, and 60 scans of nothing.
+  Bytes scans = {0xFF, 0xD8, 0xFF, 0xC2, 0, 11, 8, 0x23, 0x28, 0x23, 0x28, 1, 1, 0x11, 0};
+  const Bytes table = {0xFF, 0xC4, 0, 20, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  scans.insert(scans.end(), table.begin(), table.end());
+  for (int i = 0; i < 60; ++i) {
+    const Bytes scan = {0xFF, 0xDA, 0, 8, 1, 1, 0, 1, 1, 0};
+    scans.insert(scans.end(), scan.begin(), scan.end());
+  }
+  scans.insert(scans.end(), 200000, 0);
+  scans.insert(scans.end(), {0xFF, 0xD9});
+  CHECK(message_of([&] { inspect_image(scans, "scans.jpg"); }).find("takes about") != std::string::npos);
+  // Arithmetic coding takes less than a bit for a block of one color.
+  Bytes even = {0xFF, 0xD8, 0xFF, 0xC9, 0, 11, 8, 0x10, 0, 0x10, 0, 1, 1, 0x11, 0, 0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 63, 0};
+  even.insert(even.end(), {0, 0, 0xFF, 0xD9});
+  CHECK(inspect_image(even, "even.jpg").width == 4096);
+}
+
+TEST_CASE("pictures are written as PNG, and names that say otherwise are refused") {
+  const atlas_test::Scratch scratch;
+  const Tensor image = zeros({2, 2, 3}, uint8);
+  for (const char* name : {"x.jpg", "x.JPEG", "x.bmp", "x.webp"})
+    CHECK(message_of([&] { write_png(scratch / name, image); }).find("end the name in .png") != std::string::npos);
+  for (const char* name : {"x.png", "x.PNG", "x", "v1.2"}) write_png(scratch / name, image);
 }
 
 TEST_CASE("every orientation moves each pixel where it belongs") {
@@ -226,7 +334,7 @@ TEST_CASE("odd EXIF data leaves the picture as stored") {
   Bytes lengths = exif(true, 274, 3, 6);
   const std::vector<Bytes> odd = {exif(true, 274, 3, 0),
                                   exif(true, 274, 3, 9),
-                                  exif(true, 274, 4, 6),
+                                  exif(true, 274, 5, 6),
                                   exif(true, 300, 3, 6),
                                   exif(false, 274, 3, 6, 0xFFFFFFFF),
                                   exif(false, 274, 3, 6, 1000),

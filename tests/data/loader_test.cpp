@@ -24,7 +24,7 @@ Transform augmentation() {
 
 std::vector<Batch> epoch_of(LoaderOptions options, int64_t epoch, int64_t first = 0) {
   Loader loader(std::make_shared<Shapes>(50, 16), options, augmentation());
-  loader.start_epoch(epoch, first);
+  loader.start_epoch(epoch, std::min<int64_t>(first * options.batch_size, 50));
   std::vector<Batch> all;
   for (Batch b; loader.next(b);) all.push_back(b);
   return all;
@@ -252,6 +252,6 @@ TEST_CASE("options out of range are refused") {
   CHECK(error({.mix = {.mixup = -1}}) == "[mix] mixup must be >= 0, got -1");
   CHECK(error({.mix = {.label_smoothing = 1}}) == "[mix] label_smoothing must lie in [0, 1), got 1");
   Loader loader(std::make_shared<Shapes>(10, 16), {.batch_size = 4});
-  CHECK(message_of([&] { loader.start_epoch(0, 4); }) == "[loader] an epoch has 3 batches, cannot start at number 4");
+  CHECK(message_of([&] { loader.start_epoch(0, 11); }) == "[loader] an epoch has 10 images, cannot start at number 11");
   CHECK(message_of([&] { loader.start_epoch(-1); }) == "[loader] epoch must be >= 0, got -1");
 }

@@ -109,7 +109,7 @@ TEST_CASE("data sets are opened by name") {
           open_data("imagenet");
         }).find("unknown data set imagenet; there are fashion-mnist[:FOLDER], mnist:FOLDER") != std::string::npos);
   CHECK(message_of([] { open_data("cifar10"); }) == "[data] cifar10 needs a folder: cifar10:FOLDER");
-  CHECK(message_of([] { open_data("shapes:big"); }) == "[data] shapes:SIZE needs a whole number, got big");
+  CHECK(message_of([] { open_data("shapes:big"); }) == "[shapes:SIZE] 'big' is no whole number");
   CHECK(message_of([] { open_data("shapes:4"); }) == "[shapes] needs an image size in 8..16384, got 4");
   if (std::filesystem::exists(std::string(kFashionMnistFolder) + "/t10k-images-idx3-ubyte.gz")) {
     const auto set = fashion_mnist(false);

@@ -344,6 +344,16 @@ TEST_CASE("prefixes go when that makes names match, and only then") {
         "[weights] tensor 'module.b.2.w' belongs to a block that the model does not have: these are a deeper model's "
         "weights");
   CHECK(io::without_prefixes("module.model.fc.weight") == "fc.weight");
+  CHECK(prefix({"net.a.weight"}) == "net.");
+  CHECK(prefix({"state_dict.a.weight"}) == "state_dict.");
+  CHECK(prefix({"state_dict._forward_module.module.model.net.a.weight"}) ==
+        "state_dict._forward_module.module.model.net.");
+  for (const char* wrapper : {"_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module."}) {
+    const std::string name = fmt::format("module.b.{}0.{}w", wrapper, wrapper);
+    CHECK(io::fit_state_dict(dict({name.c_str()}), model).tensors.contains("b.0.w"));
+    CHECK(io::without_prefixes(name) == "b.0.w");
+  }
+  CHECK(io::without_prefixes("my_orig_mod.w") == "my_orig_mod.w");
 }
 
 TEST_CASE("the format is recognised by content, whatever the name") {

@@ -92,6 +92,19 @@ TEST_CASE("parameters are listed by dotted name, a module's own before its child
   CHECK(modules[1].first == "fc");
 }
 
+TEST_CASE("the count of batches may be missing from a file, as older PyTorch wrote none") {
+  BatchNorm2d from(3), to(3);
+  to.num_batches_tracked.fill_(5);
+  from.running_mean.fill_(2);
+  StateDict dict = from.state_dict();
+  dict.erase("num_batches_tracked");
+  CHECK(to.load_state_dict(dict).perfect());
+  CHECK(to.running_mean.at<float>({1}) == 2);
+  CHECK(to.num_batches_tracked.item<int64_t>() == 5);
+  dict.erase("running_var");
+  CHECK_THROWS_AS(to.load_state_dict(dict), Error);
+}
+
 TEST_CASE("a wrong registration is refused") {
   CHECK(message([] { Wrong(0); }).find("is no name") != std::string::npos);
   CHECK(message([] { Wrong(1); }).find("'a.b' is no name") != std::string::npos);

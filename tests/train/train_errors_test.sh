@@ -26,7 +26,7 @@ expect "atlas-toy" --out "$work/a" --model resnet-50
 expect "fashion-mnist" --out "$work/a" --data imagenet
 expect "/nowhere" --out "$work/a" --data folder:/nowhere
 expect "is no recipe" --out "$work/a" --recipe best
-expect "cannot read" --out "$work/a" --config "$work/none.json"
+expect "none.json: No such file" --out "$work/a" --config "$work/none.json"
 expect "batch_size 4000" --out "$work/a" --batch-size 4000
 expect "model_options" --out "$work/a" --model-options '[1]'
 expect "no_such_field" --out "$work/a" --model-options '{"no_such_field": 1}'

@@ -3,9 +3,9 @@
 //   bench --case mambavision-t-224-train --torch python3 --record tools/bench/RESULTS.md
 #include <CLI/CLI.hpp>
 #include <ctime>
-#include <iostream>
 
 #include "atlas/core/precision.h"
+#include "atlas/core/program.h"
 #include "growth.h"
 #include "measure.h"
 #include "peak.h"
@@ -214,7 +214,7 @@ int main(int argc, char** argv) {
   app.add_option("--growth-sizes", s.sides, "sides in pixels (none: 256 to 2048, forward to 4096)");
   app.add_option("--torch", s.peer.python, "a Python with PyTorch and NumPy; without it ours is timed alone");
   app.add_option("--script", s.peer.script, "the program of PyTorch's side");
-  app.add_option("--threads", s.threads, "threads of both sides (0 = all cores)")->check(CLI::Range(0, 4096));
+  atlas::add_field(app, "--threads", s.threads, "threads of both sides (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_option("--pairs", s.measure.pairs, "pairs of runs")->check(CLI::Range(1, 10000));
   app.add_option("--seconds", s.measure.seconds, "least length of one side of a pair")->check(CLI::Range(0.0, 600.0));
   app.add_option("--tolerance", s.measure.tolerance, "largest relative difference of the answers (0 = the case's own)");
@@ -227,14 +227,7 @@ int main(int argc, char** argv) {
   app.add_option("--compile-limit", s.peer.compile_limit, "seconds that torch.compile may take");
   app.add_flag("--choose-again", s.peer.again, "find PyTorch's fastest variant again");
   app.add_flag("--choose-only", s.choose_only, "find PyTorch's fastest variant and stop");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "bench: " << e.what() << " (see --help)\n";
-    return 2;
-  }
-  try {
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     if (s.list) {
       for (const Case& c : cases())
         fmt::print("{:<32} {}{}\n", c.name, c.title, c.by_default ? "" : "   (only when named)");
@@ -247,8 +240,5 @@ int main(int argc, char** argv) {
     atlas::check(!s.name.empty(), "bench", "which case? (--list shows them)");
     run(s);
     return 0;
-  } catch (const atlas::Error& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
+  });
 }

@@ -14,11 +14,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <string>
 #include <vector>
 
 #include "atlas/core/parallel.h"
+#include "atlas/core/program.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
@@ -134,10 +134,9 @@ int main(int argc, char** argv) {
   app.add_option("--model", model, "preset");
   app.add_option("--file", file, "weights of that model; default: both formats, written to --folder for the time");
   app.add_option("--folder", folder, "for files that are written");
-  app.add_option("--runs", runs, "loads of each file; the median counts")->check(CLI::Range(1, 1000));
+  atlas::add_field(app, "--runs", runs, "loads of each file; the median counts")->check(CLI::Range(1, 1000));
   app.add_flag("--once", once, "load --file once in this process")->group("");
-  try {
-    app.parse(argc, argv);
+  return run_program<CLI::ParseError>(app, argc, argv, [&] {
     if (once) {
       load_once(model, file);
     } else if (!file.empty()) {
@@ -163,11 +162,5 @@ int main(int argc, char** argv) {
       for (const std::string& f : files) measure(model, f, runs);
     }
     return 0;
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "load: " << e.what() << " (see load --help)\n";
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-  }
-  return 2;
+  });
 }

@@ -18,6 +18,7 @@
 #include "atlas/core/cuda_graph.h"
 #include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
+#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/loss.h"
@@ -107,9 +108,8 @@ void report(const std::string& model, int64_t size, int64_t batch, const char* m
   const double peak = static_cast<double>(place.memory().peak) / (1 << 20);
   std::printf(
       "%-16s %5lld px  batch %3lld  %-8s  %-8s%s  %10.3f ms median  %10.3f ms best  %9.2f images/s  %8.0f MiB peak\n",
-      model.c_str(), static_cast<long long>(size), static_cast<long long>(batch), mode,
-      place.precision(), place.graph ? " as a graph" : "", t.median * 1e3, t.best * 1e3,
-      static_cast<double>(batch) / t.median, peak);
+      model.c_str(), static_cast<long long>(size), static_cast<long long>(batch), mode, place.precision(),
+      place.graph ? " as a graph" : "", t.median * 1e3, t.best * 1e3, static_cast<double>(batch) / t.median, peak);
   std::fflush(stdout);
 }
 
@@ -246,8 +246,8 @@ int main(int argc, char** argv) {
   CLI::App app("Times forward passes and training steps of whole models.", "models");
   app.option_defaults()->always_capture_default();
   app.add_option("--model", model, "preset; none runs a default list");
-  app.add_option("--image-size", size, "side of the images in pixels")->check(CLI::Range(8, 16384));
-  app.add_option("--batch", batch, "images per step")->check(CLI::Range(1, 1 << 16));
+  atlas::add_field(app, "--image-size", size, "side of the images in pixels")->check(CLI::Range(8, 16384));
+  atlas::add_field(app, "--batch", batch, "images per step")->check(CLI::Range(1, 1 << 16));
   app.add_option("--mode", mode, "what to time")->check(CLI::IsMember({"forward", "train", "both", "inference"}));
   app.add_option("--device", device, "where to compute: cpu, cuda, cuda:N or auto");
   app.add_option("--precision", precision,
@@ -258,18 +258,11 @@ int main(int argc, char** argv) {
                "record forward (and backward) once and replay it, on CUDA devices; =both without and with")
       ->check(CLI::IsMember({"yes", "no", "both"}));
   app.add_option("--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
-  app.add_option("--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_option("--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
+  atlas::add_field(app, "--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  atlas::add_field(app, "--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
   app.add_option("--seconds", seconds, "least time measured")->check(CLI::Range(0.0, 3600.0));
-  try {
-    app.parse(argc, argv);
+  return run_program<CLI::ParseError>(app, argc, argv, [&] {
     if (!profile.empty()) profile_program(profile);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "models: " << e.what() << " (see --help)\n";
-    return 2;
-  }
-  try {
     if (threads > 0) set_num_threads(threads);
     place.device = select_device(device);
     check(place.device.is_cuda() || graph == "no", "models", "--cuda-graph is for CUDA devices");
@@ -285,8 +278,7 @@ int main(int argc, char** argv) {
     if (graph == "both") ways_graph = {false, true};
     if (graph == "yes") ways_graph = {true};
     if (place.device.is_cuda()) {
-      if constexpr (kWithCuda)
-        std::printf("%s\n", cuda::describe_device(place.device).c_str());
+      if constexpr (kWithCuda) std::printf("%s\n", cuda::describe_device(place.device).c_str());
     } else {
       std::printf("%d threads\n", num_threads());
     }
@@ -299,8 +291,5 @@ int main(int argc, char** argv) {
       run("mambavision-t", 224, 8, mode, runs, seconds);
     }
     return failed ? 1 : 0;
-  } catch (const atlas::Error& e) {
-    std::cerr << e.what() << '\n';
-    return 2;
-  }
+  });
 }

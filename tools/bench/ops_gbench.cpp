@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/program.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/matmul.h"
@@ -163,4 +164,12 @@ BENCHMARK(softmax_rows)->Args({4096, 512})->UseRealTime()->Unit(benchmark::kMicr
 
 }  // namespace
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  return atlas::run_program("ops_gbench", [&] {
+    benchmark::Initialize(&argc, argv);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+    benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+    return 0;
+  });
+}

@@ -10,11 +10,11 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
-#include <iostream>
 #include <string>
 #include <vector>
 
 #include "atlas/core/cuda_async.h"
+#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/kernels/augment.h"
 #include "atlas/kernels/optim.h"
@@ -368,14 +368,5 @@ int main(int argc, char** argv) {
   app.add_flag("--tiny", s.tiny, "small shapes: that everything runs");
   app.add_flag("--markdown", s.markdown, "a table in Markdown");
   app.add_flag("--list", s.list, "names of the kernels, nothing else");
-  try {
-    app.parse(argc, argv);
-    return run(s);
-  } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);
-    std::cerr << "bench_kernels: " << e.what() << " (see --help)\n";
-  } catch (const std::exception& e) {
-    std::cerr << e.what() << '\n';
-  }
-  return 2;
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
 }

@@ -1,0 +1,126 @@
+// What every program does around its work: standard descriptors that are open, errors as one line and an exit status,
+// and output that has arrived.
+#pragma once
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <vector>
+
+#include "atlas/core/failure.h"
+#include "atlas/core/whole_number.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+/// Opens the null device in the place of standard descriptors that the caller has closed (`program >&-`, cron,
+/// daemons). Otherwise the first file that is opened would take their number, and messages would be written into it.
+inline void open_standard_descriptors() {
+  for (int fd = 0; fd <= 2; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest free number is this one.
+    if (::open("/dev/null", fd == 0 ? O_RDONLY : O_WRONLY) != fd) return;
+  }
+}
+
+namespace detail {
+
+/// One line on stderr.
+inline void say_error(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+
+/// The exit status after everything printed has reached its destination, or has not.
+inline int status_after_flush(const char* name, int status) {
+  std::cout.flush();
+  errno = 0;
+  bool lost = std::fflush(stdout) != 0;
+  int reason = lost ? errno : 0;
+  // Some file systems report a full disk only when a descriptor is closed.
+  if (const int copy = ::dup(STDOUT_FILENO); !lost && copy >= 0 && ::close(copy) != 0) lost = true, reason = errno;
+  if (!lost && std::ferror(stdout) == 0 && std::cout.good()) return status;
+  // Whoever reads may stop when it has enough (`| head`): that is no failure to speak of.
+  if (reason != EPIPE)
+    say_error(fmt::format("{}: cannot write to the standard output: {}", name,
+                          reason != 0 ? std::strerror(reason) : "writing failed"));
+  return status == 0 ? 1 : status;
+}
+
+}  // namespace detail
+
+/// Runs a program: the body of main().
+///
+/// Errors become one line on stderr. A body that raises Error ends with 2 (what was asked for is wrong), Failure or
+/// another exception with 1 (the work failed), and so does one whose output could not be written.
+/// @param name  of the program, for messages
+/// @param body  returns the exit status
+template <class Body>
+int run_program(const char* name, const Body& body) {
+  open_standard_descriptors();
+  int status = 1;
+  try {
+    status = body();
+  } catch (const Failure& e) {
+    detail::say_error(e.what());
+  } catch (const Error& e) {
+    detail::say_error(e.what());
+    status = 2;
+  } catch (const std::bad_alloc&) {
+    detail::say_error(std::string(name) + ": out of memory");
+  } catch (const std::exception& e) {
+    // Said below when it is about the standard output.
+    if (std::ferror(stdout) == 0) detail::say_error(std::string(name) + ": " + e.what());
+  }
+  return detail::status_after_flush(name, status);
+}
+
+/// The same with a command line to read first: --help and wrong options end the program.
+/// @tparam ParseError  CLI::ParseError, which this header does not know
+/// @param app   a CLI::App, whose name is the program's
+/// @param body  runs after the options were read; returns the exit status
+template <class ParseError, class App, class Body>
+int run_program(App& app, int argc, char** argv, const Body& body) {
+  const std::string name = app.get_name();
+  return run_program(name.c_str(), [&] {
+    try {
+      app.parse(argc, argv);
+      return static_cast<int>(body());
+    } catch (const ParseError& e) {
+      if (e.get_exit_code() == 0) return static_cast<int>(app.exit(e));
+      detail::say_error(fmt::format("{}: {} (see {} --help)", name, e.what(), name));
+      return 2;
+    }
+  });
+}
+
+/// Adds an option (a flag, for bool) that is bound to a field: what all programs do with a list of settings.
+///
+/// Whole numbers are decimal, so that 010 is ten; lists of numbers are separated by commas.
+/// @param app  a CLI::App   @return the CLI::Option, for checks
+template <class App, class Field>
+auto* add_field(App& app, const std::string& name, Field& field, const std::string& help) {
+  if constexpr (std::is_same_v<Field, bool>) {
+    return app.add_flag(name, field, help);
+  } else if constexpr (std::is_same_v<Field, int64_t> || std::is_same_v<Field, int> ||
+                       std::is_same_v<Field, std::vector<int64_t>>) {
+    auto* option = app.add_option(name, field, help);
+    if constexpr (std::is_same_v<Field, std::vector<int64_t>>) option->delimiter(',');
+    option->transform([name](const std::string& text) { return std::to_string(whole_number(text, name)); });
+    return option;
+  } else {
+    auto* option = app.add_option(name, field, help);
+    if constexpr (std::is_same_v<Field, std::vector<double>>) option->delimiter(',');
+    return option;
+  }
+}
+
+}  // namespace atlas::inline ATLAS_ABI

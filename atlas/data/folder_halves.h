@@ -1,0 +1,101 @@
+// Which folders hold the training and the test images: train/ and val/, however people write them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "atlas/data/picture_files.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+/// Paths of the two halves of a data set.
+struct FolderHalves {
+  std::string train, test;
+};
+
+namespace detail {
+
+/// Names of test halves in the order of preference: a validation half is what training looks at.
+inline constexpr std::array<std::array<std::string_view, 3>, 3> kTestHalves = {
+    {{"val", "valid", "validation"}, {"eval", "evaluation", "dev"}, {"test", "testing", "tests"}}};
+
+inline bool is_train_half(std::string_view lower) { return lower == "train" || lower == "training"; }
+inline bool is_test_half(std::string_view lower) {
+  return std::any_of(kTestHalves.begin(), kTestHalves.end(),
+                     [&](const auto& kind) { return std::find(kind.begin(), kind.end(), lower) != kind.end(); });
+}
+/// True for "Train", "val2017", "test-set" and "holdout", not for "trainer" and "evaluator".
+inline bool resembles_half(const std::string& name) {
+  const std::string lower = lower_case(name);
+  const size_t end = std::min(lower.find_first_not_of("abcdefghijklmnopqrstuvwxyz"), lower.size());
+  const std::string_view word = std::string_view(lower).substr(0, end);
+  return is_train_half(word) || is_test_half(word) || word == "holdout" || word == "heldout" || word == "hold";
+}
+
+inline std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& n : names) text += (text.empty() ? "" : ", ") + n;
+  return text;
+}
+
+}  // namespace detail
+
+/// The halves of a folder, or none when its subfolders are classes.
+///
+/// Halves are called train or training, and val, valid, validation, eval, evaluation, dev, test, testing or tests (the
+/// first kind of these that is there), in small or large letters. Each has one subfolder per class.
+/// @throws Error when subfolders look like halves but cannot be told apart, have no partner, go by other names
+/// (train2017), or lie inside the class folders: training on a class called "train" would be worse.
+inline std::optional<FolderHalves> find_halves(const std::string& path) {
+  namespace fs = std::filesystem;
+  constexpr const char* op = "open_folder";
+  constexpr const char* wanted =
+      "expected train/ and val/ (or valid, validation, eval, test) with a subfolder per class in each";
+  const std::vector<std::string> folders = detail::subfolders(path);
+  std::vector<std::string> trains, look_alike;
+  std::array<std::vector<std::string>, detail::kTestHalves.size()> tests;
+  size_t with_pictures = 0, look_alike_with_pictures = 0;
+  for (const std::string& name : folders) {
+    const std::string lower = detail::lower_case(name);
+    if (detail::is_train_half(lower)) trains.push_back(name);
+    for (size_t kind = 0; kind < tests.size(); ++kind)
+      if (std::find(detail::kTestHalves[kind].begin(), detail::kTestHalves[kind].end(), lower) !=
+          detail::kTestHalves[kind].end())
+        tests[kind].push_back(name);
+    const bool pictures = detail::holds_picture(fs::path(path) / name), resembles = detail::resembles_half(name);
+    with_pictures += pictures;
+    look_alike_with_pictures += pictures && resembles;
+    if (resembles) look_alike.push_back(name);
+  }
+  const auto test = std::find_if(tests.begin(), tests.end(), [](const auto& kind) { return !kind.empty(); });
+  if (!trains.empty() && test != tests.end()) {
+    check(trains.size() == 1 && test->size() == 1, op, "{}: which of {} is meant? Leave one of them", path,
+          detail::joined(trains.size() > 1 ? trains : *test));
+    return FolderHalves{(fs::path(path) / trains[0]).string(), (fs::path(path) / test->front()).string()};
+  }
+  check(look_alike_with_pictures == 0 || look_alike_with_pictures < with_pictures, op,
+        "{}: {} look{} like halves of a data set, not like classes; {}", path, detail::joined(look_alike),
+        look_alike.size() == 1 ? "s" : "", wanted);
+  for (const std::string& name : folders) {
+    const fs::path folder = fs::path(path) / name;
+    bool train = false, other = false;
+    for (const std::string& inner : detail::subfolders(folder)) {
+      const std::string lower = detail::lower_case(inner);
+      if (!detail::holds_picture(folder / inner)) continue;
+      train = train || detail::is_train_half(lower);
+      other = other || detail::is_test_half(lower);
+      check(!detail::resembles_half(name), op, "{}: {} holds folders of images as a half of a data set does; {}", path,
+            name, wanted);
+    }
+    check(!train || !other, op, "{}: the class folder {} is divided into halves itself; {}", path, name, wanted);
+  }
+  return std::nullopt;
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data

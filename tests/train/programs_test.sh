@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# What callers do to programs: closed descriptors, full disks, pipes that end, outputs that are devices or links, weights
+# that are not finite, numbers and sizes that cannot be meant, two runs in one folder, terminals that go away.
+set -uo pipefail
+bin=$ATLAS_BIN_DIR
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failures=0
+complain() {
+  echo "FAILED: $*" >&2
+  cat err >&2 2>/dev/null
+  failures=$((failures + 1))
+}
+# refuse STATUS TEXT PROGRAM ARGUMENT...: that exit status and one line on stderr with TEXT.
+refuse() {
+  local wanted=$1 text=$2 program=$3 status=0
+  shift 3
+  "$bin/$program" "$@" >out 2>err || status=$?
+  if [ $status -ne "$wanted" ] || [ "$(grep -cF -- "$text" err)" -ne 1 ]; then
+    complain "$program $* : status $status, expected $wanted and one line with '$text'"
+  fi
+}
+small=(--data shapes:32 --limit-train 64 --limit-test 32 --batch-size 16 --epochs 1 --workers 0)
+"$bin/train" "${small[@]}" --out run >log 2>err || complain "train"
+ckpt=(--checkpoint run/best.ckpt)
+picture=run/predictions.png
+
+# Descriptors that the caller closed are not the log's or the arrays'.
+"$bin/train" "${small[@]}" --out closed >&- 2>err || complain "train >&-"
+[ "$(wc -l <closed/log.csv)" -eq 2 ] && grep -q '^epoch,' closed/log.csv || complain "train >&- printed into log.csv"
+printf broken >broken.png
+"$bin/features" "${ckpt[@]}" --out plain $picture broken.png >out 2>err
+"$bin/features" "${ckpt[@]}" --out closed2 $picture broken.png >out 2>&-
+cmp plain/pooled.npy closed2/pooled.npy || complain "features 2>&- wrote into pooled.npy"
+"$bin/classify" "${ckpt[@]}" $picture <&- >out 2>err || complain "classify <&-"
+
+# A full disk under the standard output is a failure of every program; a pipe that ends is not worth a word.
+for command in "classify --list-models" "classify ${ckpt[*]} --json $picture" "model_info --model atlas-toy" \
+  "model_info --help" "convert_checkpoint run/last.ckpt --list" "train ${small[*]} --out full" \
+  "features ${ckpt[*]} --out full2 $picture" "attention_maps ${ckpt[*]} $picture" "01_tensors"; do
+  read -ra words <<<"$command"
+  [ -x "$bin/${words[0]}" ] || continue
+  status=0
+  "$bin/${words[0]}" "${words[@]:1}" >/dev/full 2>err || status=$?
+  [ $status -eq 1 ] && grep -q "cannot write to the standard output" err || complain "$command >/dev/full: status $status"
+done
+"$bin/model_info" --model mambavision-t --depth 9 2>err | head -n 1 >out
+[ -s err ] && complain "model_info | head is not quiet"
+
+# Outputs that are no plain files, or that are reached through links.
+# (Never a device of this machine: what is tested here would replace it.)
+mkfifo fifo
+cat fifo >through &
+"$bin/convert_checkpoint" run/last.ckpt fifo >out 2>err || complain "convert_checkpoint into a FIFO"
+wait $!
+[ -p fifo ] && [ -s through ] || complain "a FIFO was replaced"
+mkdir far
+: >far/real
+chmod 600 far/real
+ln -s far/real link
+"$bin/convert_checkpoint" run/last.ckpt link >out 2>err || complain "convert_checkpoint into a link"
+[ -L link ] && [ -s far/real ] && [ "$(stat -c %a far/real)" = 600 ] || complain "a link or a mode was lost"
+
+# Weights that are not finite.
+size=$(stat -c %s run/best.ckpt)
+# Of the file's numbers the weights come first, then the optimizer's: some of them become NaN (all bits set).
+cp run/best.ckpt nan.ckpt
+head -c 20000 /dev/zero | tr '\0' '\377' | dd of=nan.ckpt bs=4 seek=$((size / 24)) conv=notrunc 2>/dev/null
+for program in "classify" "classify --json" "features --out nan" "attention_maps --out nan.png"; do
+  read -ra words <<<"$program"
+  refuse 1 "not finite" "${words[0]}" "${words[@]:1}" --checkpoint nan.ckpt $picture
+done
+[ ! -e nan/pooled.npy ] && [ ! -e nan.png ] || complain "results that are not finite were written"
+
+# Numbers and sizes that cannot be meant.
+refuse 2 "too large" train "${small[@]}" --epochs 99999999999999999999 --out none
+refuse 2 "too large" train "${small[@]}" --seed 9223372036854775807 --out none
+echo '{"epochs": 9223372036854775808}' >big.json
+refuse 2 "whole number" train "${small[@]}" --config big.json --out none
+refuse 2 "crop" classify "${ckpt[@]}" --crop 0.001 $picture
+refuse 2 "too large" classify "${ckpt[@]}" --image-size 999999999999999999999 $picture
+refuse 2 "end the name in .png" attention_maps "${ckpt[@]}" --out x.jpg $picture
+refuse 2 "profile" classify "${ckpt[@]}" --profile no/where.json $picture
+refuse 2 "fewer than one of each" image_folders none --data shapes:32 --classes 0,1,2,3 --train 3
+refuse 2 "named twice" image_folders none --data shapes:32 --classes 1,1,2
+[ ! -e none ] || complain "something was written"
+"$bin/image_folders" made --data shapes:16 --classes 0,3 --train 010 --test 4 >out 2>err || complain "image_folders"
+[ "$(find made/train -name '*.png' | wc -l)" -eq 10 ] || complain "--train 010 is not ten"
+"$bin/classify" "${ckpt[@]}" --profile trace.json $picture >out 2>err && [ -s trace.json ] || complain "classify --profile"
+
+# Two runs in one folder: the second one is refused, and the lock ends with its holder.
+slow=(--data shapes:32 --batch-size 16 --epochs 50 --workers 0 --checkpoint-steps 1 --out shared)
+"$bin/train" "${slow[@]}" >log 2>&1 &
+first=$!
+for _ in $(seq 200); do
+  [ -e shared/last.ckpt ] && break
+  sleep 0.05
+done
+refuse 2 "another program is training into shared" train "${slow[@]}" --resume
+# A terminal that goes away: everything is saved.
+kill -HUP $first
+status=0
+wait $first || status=$?
+[ $status -eq 130 ] && grep -q -- "--resume" log || complain "SIGHUP: status $status"
+"$bin/train" --out shared --resume >log2 2>&1 &
+second=$!
+sleep 1
+kill -9 $second
+wait $second 2>/dev/null
+rm shared/config.json # the checkpoint holds the settings as well
+timeout -s TERM 5 "$bin/train" --out shared --resume >log 2>&1
+grep -q "resuming from shared/last.ckpt" log && grep -q "shapes:32" log && grep -q "50 epochs" log || {
+  cp log err
+  complain "a run without config.json"
+}
+[ $failures -eq 0 ] && echo ok
+exit $failures
