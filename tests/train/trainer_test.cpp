@@ -140,7 +140,7 @@ TEST_CASE("limits keep all classes of a sorted set") {
     return all;
   }();
   const auto set = std::make_shared<data::TensorDataset>("sorted", std::vector<std::string>{"a", "b", "c", "d"}, zeros({100, 2, 2}, uint8), labels);
-  const data::DatasetPtr some = spread(set, 8);
+  const data::DatasetPtr some = data::some_of_each_class(set, 8);
   CHECK(some->size() == 8);
   std::vector<int64_t> seen(4, 0);
   for (int64_t i = 0; i < 8; ++i) ++seen[static_cast<size_t>(some->get(i).label)];
