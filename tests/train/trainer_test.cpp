@@ -1,4 +1,5 @@
-// The training loop: results do not depend on threads and workers, accumulation equals a larger batch, files are complete.
+// The training loop: results do not depend on threads and workers, accumulation equals a larger batch, files are
+// complete.
 #include "atlas/train/trainer.h"
 
 #include <doctest/doctest.h>
@@ -64,7 +65,9 @@ bool same_bits(const io::Checkpoint& a, const io::Checkpoint& b) {
   if (a.model.size() != b.model.size()) return false;
   for (const auto& [name, t] : a.model) {
     const Tensor& u = b.model.at(name);
-    if (t.shape() != u.shape() || std::memcmp(t.raw(), u.raw(), static_cast<size_t>(t.numel() * item_size(t.dtype()))) != 0) return false;
+    if (t.shape() != u.shape() ||
+        std::memcmp(t.raw(), u.raw(), static_cast<size_t>(t.numel() * item_size(t.dtype()))) != 0)
+      return false;
   }
   return true;
 }
@@ -93,7 +96,8 @@ TEST_CASE("a run leaves every file, and its checkpoint classifies") {
   c.ema = 0.5;
   const io::Checkpoint last = scratch.train("run", c);
   const std::string out = scratch.path + "/run/";
-  for (const char* file : {"config.json", "last.ckpt", "best.ckpt", "log.csv", "log.jsonl", "confusion.csv"}) CHECK(fs::file_size(out + file) > 0);
+  for (const char* file : {"config.json", "last.ckpt", "best.ckpt", "log.csv", "log.jsonl", "confusion.csv"})
+    CHECK(fs::file_size(out + file) > 0);
   CHECK(data::read_image(out + "curves.png").size(1) >= 400);
   CHECK(data::read_image(out + "predictions.png").size(1) >= 400);
   CHECK(last.epoch == 2);
@@ -139,7 +143,8 @@ TEST_CASE("limits keep all classes of a sorted set") {
     for (int64_t i = 0; i < 100; ++i) all.push_back(i / 25);
     return all;
   }();
-  const auto set = std::make_shared<data::TensorDataset>("sorted", std::vector<std::string>{"a", "b", "c", "d"}, zeros({100, 2, 2}, uint8), labels);
+  const auto set = std::make_shared<data::TensorDataset>("sorted", std::vector<std::string>{"a", "b", "c", "d"},
+                                                         zeros({100, 2, 2}, uint8), labels);
   const data::DatasetPtr some = data::some_of_each_class(set, 8);
   CHECK(some->size() == 8);
   std::vector<int64_t> seen(4, 0);
