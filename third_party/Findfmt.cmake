@@ -1,4 +1,5 @@
-# Finds the fmt library: target fmt::fmt, linked with libfmt, or header-only where there is no (usable) libfmt.
+# Finds the fmt library: target fmt::fmt, linked with libfmt, or header-only where there is no (usable) libfmt
+# or programs are static.
 #
 # fmt's own package file is not used because it stops CMake when libfmt-dev is unpacked without the package of the
 # shared library, as on machines where packages are only unpacked into a folder.
@@ -18,7 +19,7 @@ if(fmt_FOUND)
   add_library(fmt::fmt-header-only INTERFACE IMPORTED)
   target_include_directories(fmt::fmt-header-only INTERFACE "${fmt_INCLUDE_DIR}")
   target_compile_definitions(fmt::fmt-header-only INTERFACE FMT_HEADER_ONLY=1)
-  if(fmt_LIBRARY)
+  if(fmt_LIBRARY AND NOT ATLAS_STATIC)  # Debian has no libfmt.a
     add_library(fmt::fmt UNKNOWN IMPORTED)
     set_target_properties(fmt::fmt PROPERTIES IMPORTED_LOCATION "${fmt_LIBRARY}")
     target_include_directories(fmt::fmt INTERFACE "${fmt_INCLUDE_DIR}")

@@ -1,47 +1,67 @@
 // How an error's text is made.
 #pragma once
 
-#include <fmt/args.h>
 #include <fmt/core.h>
 
 #include "atlas/core/error.h"
 
 namespace atlas::inline ATLAS_ABI {
 
-ATLAS_INLINE void detail::fail_with(std::string_view op, std::string_view text, const ErrorArg* args, size_t count) {
-  fmt::dynamic_format_arg_store<fmt::format_context> store;
-  for (size_t i = 0; i < count; ++i) {
-    const ErrorArg& a = args[i];
-    switch (a.kind) {
-      case ErrorArg::Kind::boolean:
-        store.push_back(a.boolean);
-        break;
-      case ErrorArg::Kind::character:
-        store.push_back(a.character);
-        break;
-      case ErrorArg::Kind::integer:
-        store.push_back(a.integer);
-        break;
-      case ErrorArg::Kind::natural:
-        store.push_back(a.natural);
-        break;
-      case ErrorArg::Kind::real:
-        store.push_back(a.real);
-        break;
-      case ErrorArg::Kind::text:
-        store.push_back(std::string(static_cast<const char*>(a.pointer), a.size));
-        break;
-      case ErrorArg::Kind::object:
-        store.push_back(a.str(a.pointer));
-        break;
+namespace detail {
+
+/// One argument as the replacement field `field` ("{}", "{:.3g}") has it.
+inline std::string field_text(const std::string& field, const ErrorArg& a) {
+  switch (a.kind) {
+    case ErrorArg::Kind::boolean:
+      return fmt::vformat(field, fmt::make_format_args(a.boolean));
+    case ErrorArg::Kind::character:
+      return fmt::vformat(field, fmt::make_format_args(a.character));
+    case ErrorArg::Kind::integer:
+      return fmt::vformat(field, fmt::make_format_args(a.integer));
+    case ErrorArg::Kind::natural:
+      return fmt::vformat(field, fmt::make_format_args(a.natural));
+    case ErrorArg::Kind::real:
+      return fmt::vformat(field, fmt::make_format_args(a.real));
+    case ErrorArg::Kind::text:
+    case ErrorArg::Kind::object:
+      break;
+  }
+  const std::string text =
+      a.kind == ErrorArg::Kind::object ? a.str(a.pointer) : std::string(static_cast<const char*>(a.pointer), a.size);
+  return fmt::vformat(field, fmt::make_format_args(text));
+}
+
+/// `text` with its fields replaced, one after the other. What does not fit its arguments stays as it is: an error is
+/// never lost for its text.
+inline std::string filled_in(std::string_view text, const ErrorArg* args, size_t count) {
+  std::string out;
+  for (size_t i = 0, next = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if ((c == '{' || c == '}') && i + 1 < text.size() && text[i + 1] == c) {
+      out += c;
+      ++i;
+      continue;
     }
+    const size_t end = c == '{' ? text.find('}', i) : std::string_view::npos;
+    if (end == std::string_view::npos || next == count) {
+      out += c;
+      continue;
+    }
+    const std::string field(text.substr(i, end - i + 1));
+    try {
+      out += field_text(field, args[next++]);
+    } catch (const std::exception&) {
+      out += field;
+    }
+    i = end;
   }
-  std::string message(text);
-  try {
-    message = fmt::vformat(fmt::string_view(text.data(), text.size()), store);
-  } catch (const std::exception&) {  // a text that does not fit its arguments is better than none
-  }
-  throw Error("[" + std::string(op) + "] " + message);
+  return out;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE void detail::fail_with(std::string_view op, std::string_view text, const ErrorArg* args, size_t count) {
+  throw Error("[" + std::string(op) + "] " + filled_in(text, args, count));
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -30,9 +30,15 @@ ATLAS_INLINE bool overlaps(const Tensor& t) {
   return false;
 }
 
-}  // namespace detail
+/// y[i] = the element at `bits`, for n elements of Word's size that lie `step` elements apart.
+template <class Word>
+void fill_row(char* y_bytes, int64_t step, const char* bits, int64_t n) {
+  Word* y = reinterpret_cast<Word*>(y_bytes);
+  Word v;
+  std::memcpy(&v, bits, sizeof v);
+  for (int64_t i = 0; i < n; ++i) y[i * step] = v;
+}
 
-namespace detail {
 /// y[i] = x[i] for n elements that lie y_step and x_step elements apart.
 template <class To, class From>
 void copy_row(char* y_bytes, int64_t y_step, const char* x_bytes, int64_t x_step, int64_t n) {
@@ -83,14 +89,19 @@ ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
   });
   if constexpr (kWithCuda)
     if (on_cuda("fill", dst)) return cuda::fill_elements(dst, value);
-  const StridedLoop<1> loop(dst.shape(), {dst.strides()});
+  char bits[8];  // of one element
   visit_any(dst.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    T* y = dst.data<T>();
-    const T v = convert<T>(value);
-    loop.for_each([&](const auto& o, int64_t n, const auto& step) {
-      for (int64_t i = 0; i < n; ++i) y[o[0] + i * step[0]] = v;
-    });
+    const auto v = convert<decltype(tag)>(value);
+    std::memcpy(bits, &v, sizeof v);
+  });
+  const int64_t size = item_size(dst.dtype());
+  const auto fill_row = size == 8   ? detail::fill_row<uint64_t>
+                        : size == 4 ? detail::fill_row<uint32_t>
+                        : size == 2 ? detail::fill_row<uint16_t>
+                                    : detail::fill_row<uint8_t>;
+  char* y = static_cast<char*>(dst.raw());
+  StridedLoop<1>(dst.shape(), {dst.strides()}).for_each([&](const auto& o, int64_t n, const auto& step) {
+    fill_row(y + o[0] * size, step[0], bits, n);
   });
 }
 

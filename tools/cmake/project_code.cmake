@@ -26,12 +26,19 @@ function(atlas_project_code target)
   if(ATLAS_HAS_MARCH_NATIVE)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
   endif()
+  if(ATLAS_STATIC)
+    target_compile_options(${target} PRIVATE -ffunction-sections -fdata-sections)  # the linker leaves out what is not used
+  endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
 endfunction()
 
 # Include path, language level and libraries that every atlas library hands on; scope is INTERFACE or PUBLIC.
 function(atlas_library_interface target scope)
-  target_include_directories(${target} ${scope}
+  set(system)
+  if(NOT PROJECT_IS_TOP_LEVEL)
+    set(system SYSTEM)  # a parent's warnings are about the parent's code; installed headers are SYSTEM anyway
+  endif()
+  target_include_directories(${target} ${system} ${scope}
     $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(${target} ${scope} cxx_std_20)
   target_link_libraries(${target} ${scope} fmt::fmt Threads::Threads)
@@ -60,4 +67,7 @@ function(atlas_add_program target)
   add_executable(${target} ${ARGN})
   atlas_project_code(${target})
   target_link_libraries(${target} PRIVATE ${ATLAS_LIBRARY})
+  if(ATLAS_STATIC)
+    target_link_options(${target} PRIVATE -static -Wl,--gc-sections)
+  endif()
 endfunction()
