@@ -20,6 +20,7 @@
 #include "atlas/core/failure.h"
 #include "atlas/core/isa.h"
 #include "atlas/core/math.h"
+#include "atlas/core/normal.h"
 #include "atlas/core/output_file.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/precision.h"

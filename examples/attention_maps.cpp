@@ -14,6 +14,7 @@
 #include <sstream>
 
 #include "atlas/core/program.h"
+#include "atlas/core/parallel.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/image.h"
 #include "atlas/train/attention_picture.h"

@@ -16,6 +16,8 @@
 #include <iostream>
 #include <mutex>
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/program.h"
 #include "atlas/data/feed.h"

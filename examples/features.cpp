@@ -16,10 +16,13 @@
 #include <map>
 
 #include "atlas/core/program.h"
+#include "atlas/autograd/node.h"
+#include "atlas/core/parallel.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/join.h"
 #include "atlas/train/diagnose.h"

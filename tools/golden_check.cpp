@@ -17,15 +17,19 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/core/program.h"
+#include "atlas/autograd/node.h"
 #include "atlas/core/select_device.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/loss.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/scan.h"
 #include "atlas/optim/adam.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/lamb.h"
 #include "atlas/optim/sgd.h"
+#include "atlas/tensor/memory.h"
 
 namespace {
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "atlas/autograd/node.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/program.h"
 #include "atlas/models/presets.h"

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "atlas/data/transform.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

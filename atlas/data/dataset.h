@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/ops/select.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI::data {

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstdint>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/transform.h"
+#include "atlas/ops/resize.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "atlas/autograd/node.h"
 #include "atlas/core/cuda_async.h"
 #include "atlas/data/loader.h"
 

@@ -10,6 +10,7 @@
 
 #include "atlas/core/output_file.h"
 #include "atlas/data/file.h"
+#include "atlas/tensor/print.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

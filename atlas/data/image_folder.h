@@ -9,6 +9,7 @@
 
 #include "atlas/data/dataset.h"
 #include "atlas/data/image.h"
+#include "atlas/ops/select.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

@@ -14,6 +14,7 @@
 #include "atlas/core/parallel.h"
 #include "atlas/data/loader.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

@@ -10,6 +10,7 @@
 #include "atlas/data/device_augment.h"
 #include "atlas/data/mix.h"
 #include "atlas/data/transform.h"
+#include "atlas/ops/augment.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

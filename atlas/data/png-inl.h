@@ -9,6 +9,9 @@
 #include <filesystem>
 
 #include "atlas/data/image.h"
+#include "atlas/ops/logic.h"
+#include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI::data {

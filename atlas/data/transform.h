@@ -10,8 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/random.h"
 #include "atlas/ops/resize.h"
+#include "atlas/ops/softmax.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/tensor/tensor.h"
 

@@ -15,6 +15,7 @@
 #include "atlas/core/error.h"
 #include "atlas/core/shape.h"
 #include "atlas/io/zip-inl.h"
+#include "atlas/ops/arithmetic.h"
 
 namespace atlas::inline ATLAS_ABI::io::detail {
 

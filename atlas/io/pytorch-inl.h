@@ -13,6 +13,8 @@
 #include "atlas/io/pytorch.h"
 #include "atlas/io/torch_pickle-inl.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
+#include "atlas/tensor/print.h"
 
 namespace atlas::inline ATLAS_ABI::io {
 

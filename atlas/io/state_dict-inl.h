@@ -10,6 +10,7 @@
 #include "atlas/io/pytorch.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
+#include "atlas/tensor/print.h"
 
 namespace atlas::inline ATLAS_ABI::io {
 

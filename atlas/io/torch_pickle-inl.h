@@ -8,6 +8,7 @@
 
 #include "atlas/io/pickle-inl.h"
 #include "atlas/io/utf8.h"
+#include "atlas/ops/arithmetic.h"
 
 namespace atlas::inline ATLAS_ABI::io::detail {
 

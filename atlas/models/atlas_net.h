@@ -19,7 +19,9 @@
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
+#include "atlas/ops/dropout.h"
 #include "atlas/ops/join.h"
+#include "atlas/ops/mlp.h"
 #include "atlas/ops/reduce.h"
 
 namespace atlas::inline ATLAS_ABI::models {

@@ -11,6 +11,7 @@
 #include "atlas/ops/join.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/window.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 

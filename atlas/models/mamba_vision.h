@@ -21,6 +21,8 @@
 #include "atlas/nn/container.h"
 #include "atlas/nn/mamba.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/dropout.h"
+#include "atlas/ops/mlp.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/window.h"
 

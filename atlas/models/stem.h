@@ -8,6 +8,7 @@
 #include "atlas/nn/conv.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/reduce.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 

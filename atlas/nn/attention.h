@@ -4,6 +4,7 @@
 #include "atlas/nn/attention_probe.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/attention.h"
+#include "atlas/ops/compare.h"
 #include "atlas/ops/shape.h"
 
 namespace atlas::inline ATLAS_ABI {

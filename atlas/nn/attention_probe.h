@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/cast.h"

@@ -10,6 +10,8 @@
 #include "atlas/nn/activation.h"
 #include "atlas/nn/conv_norm.h"
 #include "atlas/nn/module.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/print.h"
 
 namespace atlas::inline ATLAS_ABI {
 

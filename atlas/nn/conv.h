@@ -2,6 +2,8 @@
 #pragma once
 
 #include "atlas/core/isa.h"
+#include "atlas/core/precision.h"
+#include "atlas/kernels/conv.h"
 #include "atlas/nn/derived.h"
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"

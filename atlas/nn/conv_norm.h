@@ -5,6 +5,7 @@
 #include "atlas/nn/derived.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/conv.h"
 #include "atlas/ops/shape.h"
 #include "atlas/ops/unary.h"
 

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "atlas/nn/module.h"
+#include "atlas/ops/cast.h"
 
 namespace atlas::inline ATLAS_ABI {
 

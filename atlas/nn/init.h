@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "atlas/core/rng.h"
 #include "atlas/nn/state.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"

@@ -1,13 +1,17 @@
 // Linear, and the two-layer perceptron of transformer blocks.
 #pragma once
 
+#include "atlas/autograd/autocast.h"
 #include "atlas/core/isa.h"
+#include "atlas/core/precision.h"
+#include "atlas/kernels/gemm.h"
 #include "atlas/nn/derived.h"
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/matmul.h"
 #include "atlas/ops/mlp.h"
 #include "atlas/ops/unary.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -5,6 +5,8 @@
 #include "atlas/nn/derived.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/compare.h"
+#include "atlas/ops/conv.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/scan.h"
 #include "atlas/ops/shape.h"

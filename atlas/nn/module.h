@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/core/profile.h"
 #include "atlas/nn/state.h"
 #include "atlas/ops/arithmetic.h"

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {

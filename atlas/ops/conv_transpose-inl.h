@@ -1,7 +1,13 @@
 // Body of ops/conv_transpose.h.
 #pragma once
 
+#include "atlas/autograd/autocast.h"
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/conv.h"
+#include "atlas/ops/conv.h"
 #include "atlas/ops/conv_transpose.h"
+#include "atlas/ops/matmul.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -1,37 +1,11 @@
 // Dropout of elements and of whole samples (stochastic depth). Masks are recomputed in backward, not stored.
 #pragma once
 
-#include "atlas/autograd/node.h"
-#include "atlas/core/rng.h"
 #include "atlas/kernels/dropout.h"
-#include "atlas/ops/arithmetic.h"
-#include "atlas/ops/cast.h"
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace dropout_detail {
-
-/// The identity in eval mode and for p = 0; otherwise `kernel` with a fresh stream of g, which is also its own
-/// gradient.
-template <class Kernel>
-Tensor apply(const char* op, const Tensor& x, double p, bool training, Generator& g, const Kernel& kernel) {
-  check(p >= 0 && p <= 1, op, "p is {}, needs a probability in [0, 1]", p);
-  check_float(x, op);
-  if (!training || p == 0) return x;
-  const Tensor in = x.contiguous();
-  Tensor y = empty_like(in);
-  const uint64_t seed = g.seed, stream = g.next();
-  kernel(in, p, seed, stream, y);
-  return record(op, y, {x}, [=](const Tensor& dy) {
-    // y = mask x / (1 - p), so dx = mask dy / (1 - p) with the same mask. Overwrites.
-    const Tensor in_dy = dy.contiguous();
-    Tensor dx = empty_like(in_dy);
-    kernel(in_dy, p, seed, stream, dx);
-    return Grads{dx};
-  });
-}
-
-}  // namespace dropout_detail
+namespace dropout_detail {}  // namespace dropout_detail
 
 /// Zeroes each element with probability p and scales the others by 1 / (1 - p); the identity when not training.
 /// @param x         float32 or float64, any shape
@@ -41,12 +15,7 @@ Tensor apply(const char* op, const Tensor& x, double p, bool training, Generator
 /// @return x's shape
 /// @throws Error for p outside [0, 1].
 /// Srivastava et al., "Dropout", 2014.
-inline Tensor dropout(const Tensor& x, double p, bool training, Generator& g = default_generator()) {
-  return dropout_detail::apply("dropout", x, p, training, g,
-                               [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                                 kernels::dropout(in, q, seed, stream, out);
-                               });
-}
+Tensor dropout(const Tensor& x, double p, bool training, Generator& g = default_generator());
 
 /// Zeroes each sample (row of axis 0) with probability p and scales the others by 1 / (1 - p); the identity when not
 /// training.
@@ -57,16 +26,14 @@ inline Tensor dropout(const Tensor& x, double p, bool training, Generator& g = d
 /// @return x's shape
 /// @throws Error for p outside [0, 1] and for a tensor without axes.
 /// Huang et al., "Deep Networks with Stochastic Depth", 2016.
-inline Tensor drop_path(const Tensor& x, double p, bool training, Generator& g = default_generator()) {
-  check(x.dim() >= 1, "drop_path", "x needs at least one axis (the samples), got {}", describe(x));
-  return dropout_detail::apply("drop_path", x, p, training, g,
-                               [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                                 kernels::drop_path(in, q, seed, stream, out);
-                               });
-}
+Tensor drop_path(const Tensor& x, double p, bool training, Generator& g = default_generator());
 
 /// dropout or drop_path from plain ops, with a given mask: x mask / (1 - p).
 /// @param mask  zeros and ones of x's dtype, broadcast to x
-inline Tensor dropout_reference(const Tensor& x, const Tensor& mask, double p) { return x * mask * (1 / (1 - p)); }
+Tensor dropout_reference(const Tensor& x, const Tensor& mask, double p);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/ops/dropout-inl.h"
+#endif

@@ -1,13 +1,20 @@
 // Bodies of ops/index.h.
 #pragma once
 
+#include "atlas/autograd/node.h"
 #include "atlas/kernels/compact.h"
+#include "atlas/kernels/gather.h"
+#include "atlas/ops/axes.h"
+#include "atlas/ops/cast.h"
+#include "atlas/ops/compare.h"
 #include "atlas/ops/index.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/logic.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/select.h"
+#include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 

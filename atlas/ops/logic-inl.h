@@ -4,8 +4,14 @@
 #include <cmath>
 #include <limits>
 
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/functors.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/cast.h"
+#include "atlas/ops/elementwise-inl.h"
 #include "atlas/ops/logic.h"
+#include "atlas/ops/reduce_axes-inl.h"
+#include "atlas/ops/unary.h"
 #include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI {

@@ -1,9 +1,16 @@
 // Bodies of ops/loss.h.
 #pragma once
 
+#include <cstdint>
+#include <limits>
+
+#include "atlas/autograd/node.h"
+#include "atlas/kernels/functors.h"
 #include "atlas/kernels/loss.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/axes.h"
 #include "atlas/ops/cast.h"
+#include "atlas/ops/elementwise-inl.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
@@ -11,6 +18,18 @@
 #include "atlas/ops/shape.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/tensor/create.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+ATLAS_INLINE Tensor cross_entropy(const Tensor& logits, const Tensor& target, double label_smoothing) {
+  return cross_entropy(logits, target, CrossEntropyOptions{.label_smoothing = label_smoothing});
+}
+
+ATLAS_INLINE Tensor cross_entropy_reference(const Tensor& logits, const Tensor& target, double label_smoothing) {
+  return cross_entropy_reference(logits, target, CrossEntropyOptions{.label_smoothing = label_smoothing});
+}
+
+}  // namespace atlas::inline ATLAS_ABI
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <limits>
 
-#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/softmax.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -37,16 +36,12 @@ struct CrossEntropyOptions {
 /// value). Label smoothing: Szegedy et al., "Rethinking the Inception Architecture", 2016, section 7.
 ATLAS_INLINE Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& options);
 /// Mean cross entropy with nothing but label smoothing.
-inline Tensor cross_entropy(const Tensor& logits, const Tensor& target, double label_smoothing = 0) {
-  return cross_entropy(logits, target, CrossEntropyOptions{.label_smoothing = label_smoothing});
-}
+Tensor cross_entropy(const Tensor& logits, const Tensor& target, double label_smoothing = 0);
 
 /// cross_entropy from plain ops.
 ATLAS_INLINE Tensor cross_entropy_reference(const Tensor& logits, const Tensor& target,
                                             const CrossEntropyOptions& options);
-inline Tensor cross_entropy_reference(const Tensor& logits, const Tensor& target, double label_smoothing = 0) {
-  return cross_entropy_reference(logits, target, CrossEntropyOptions{.label_smoothing = label_smoothing});
-}
+Tensor cross_entropy_reference(const Tensor& logits, const Tensor& target, double label_smoothing = 0);
 
 /// (x - y)^2, reduced.
 /// @param x,y  float32 or float64, of one shape: losses do not broadcast, since that is a mistake nearly always

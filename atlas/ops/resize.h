@@ -1,16 +1,7 @@
 // Resizing of feature maps and images: nearest, bilinear and bicubic, with antialiasing.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <string_view>
-
-#include "atlas/autograd/node.h"
 #include "atlas/kernels/resize.h"
-#include "atlas/ops/cast.h"
-#include "atlas/ops/matmul.h"
-#include "atlas/ops/shape.h"
-#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -19,135 +10,20 @@ enum class Interpolation { nearest, bilinear, bicubic };
 
 namespace resize_detail {
 
-/// The cubic convolution kernel (Keys, "Cubic convolution interpolation for digital image processing", 1981).
-inline double cubic(double t, double a) {
-  t = std::abs(t);
-  if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
-  if (t < 2) return (((t - 5) * t + 8) * t - 4) * a;
-  return 0;
-}
-inline double triangle(double t) { return std::max(0.0, 1 - std::abs(t)); }
-
-/// The 2 r filter samples around `source` of a kernel of radius r; those beyond the border count for the border pixel.
-template <class F>
-void push_interpolated(ResampleTaps& taps, double source, int64_t radius, int64_t in, const F& filter) {
-  const double base = std::floor(source);
-  const auto lowest = static_cast<int64_t>(base) - radius + 1;
-  const int64_t begin = std::clamp<int64_t>(lowest, 0, in - 1),
-                last = std::clamp<int64_t>(lowest + 2 * radius - 1, 0, in - 1);
-  std::vector<double> weights(static_cast<size_t>(last - begin + 1), 0.0);
-  for (int64_t k = lowest; k < lowest + 2 * radius; ++k)
-    weights[static_cast<size_t>(std::clamp<int64_t>(k, 0, in - 1) - begin)] += filter(static_cast<double>(k) - source);
-  taps.push_back(begin, weights);
-}
+double triangle(double t);
 
 /// Weights of one axis, with pixel centres at half-integers, or the first and last pixels' centres on each other.
-inline ResampleTaps make_taps(int64_t in, int64_t out, Interpolation mode, bool antialias, bool align_corners = false) {
-  ResampleTaps taps;
-  const double scale = align_corners ? (out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0.0)
-                                     : static_cast<double>(in) / static_cast<double>(out);
-  for (int64_t i = 0; i < out; ++i) {
-    const double at = static_cast<double>(i);
-    const double source = align_corners ? at * scale : (at + 0.5) * scale - 0.5;  // in input pixels
-    if (mode == Interpolation::nearest) {
-      // In float32, as PyTorch: the choice at ties is part of the definition.
-      const float left = std::floor(static_cast<float>(i) * (static_cast<float>(in) / static_cast<float>(out)));
-      taps.push_back(std::min(static_cast<int64_t>(left), in - 1), {1.0});
-    } else if (antialias) {
-      // The filter is stretched by the scale when shrinking, cut off at the border and normalised.
-      const bool linear = mode == Interpolation::bilinear;
-      const double stretch = std::max(scale, 1.0), support = (linear ? 1 : 2) * stretch, centre = source + 0.5;
-      const int64_t begin = std::max(static_cast<int64_t>(centre - support + 0.5), int64_t{0});
-      const int64_t end = std::min(static_cast<int64_t>(centre + support + 0.5), in);
-      std::vector<double> weights;
-      double total = 0;
-      for (int64_t k = begin; k < end; ++k) {
-        const double t = (static_cast<double>(k) - source) / stretch;
-        weights.push_back(linear ? triangle(t) : cubic(t, -0.5));
-        total += weights.back();
-      }
-      for (double& w : weights) w /= total;
-      taps.push_back(begin, weights);
-    } else if (mode == Interpolation::bilinear) {
-      push_interpolated(taps, std::max(source, 0.0), 1, in, triangle);
-    } else {
-      push_interpolated(taps, source, 2, in, [](double t) { return cubic(t, -0.75); });
-    }
-  }
-  return taps;
-}
+ResampleTaps make_taps(int64_t in, int64_t out, Interpolation mode, bool antialias, bool align_corners = false);
 
 /// The same weights seen from the `in` inputs. Inputs used by an output are neighbours and move forward with it, so the
 /// outputs that use an input are neighbours too.
-inline ResampleTaps transposed(const ResampleTaps& taps, int64_t in) {
-  std::vector<std::vector<double>> weights(static_cast<size_t>(in));
-  std::vector<int64_t> begin(static_cast<size_t>(in), 0);
-  for (int64_t i = 0; i < taps.size(); ++i) {
-    const auto s = static_cast<size_t>(i);
-    for (int64_t k = 0; k < taps.count[s]; ++k) {
-      const auto input = static_cast<size_t>(taps.begin[s] + k);
-      if (weights[input].empty()) begin[input] = i;
-      weights[input].resize(static_cast<size_t>(i - begin[input]), 0.0);  // an output between that skips this input
-      weights[input].push_back(taps.weight[static_cast<size_t>(taps.first[s] + k)]);
-    }
-  }
-  ResampleTaps back;
-  for (size_t k = 0; k < weights.size(); ++k) back.push_back(begin[k], weights[k]);
-  return back;
-}
-
-/// The differentiable resampling op behind resize() and the average pools.
-///
-/// taps(0) and taps(1) give the weights of the rows and columns, once it is sure that everything fits into memory.
-template <class F>
-Tensor resample(const char* op, const Tensor& x, int64_t height, int64_t width, const F& taps) {
-  const Shape to{x.shape()[0], height, width, x.shape()[3]};
-  check_memory(op, to, item_size(x.dtype()), x.device());
-  Tensor y = empty(to, x.dtype(), x.device());
-  ResampleTaps rows, columns;
-  if (y.numel() > 0) {
-    constexpr int64_t kTable = 64;  // bytes of an output's weights, at least
-    check_memory(op, {std::max(height, width)}, kTable);
-    rows = taps(0), columns = taps(1);
-    kernels::resample2d(x.contiguous(), rows, columns, y);
-  }
-  return record(op, y, {x}, [rows = std::move(rows), columns = std::move(columns), s = x.shape()](const Tensor& dy) {
-    // y = R x C^T per channel, so dx = R^T dy C. Overwrites.
-    if (dy.numel() == 0) return Grads{detail::zeros_of(s, dy)};
-    Tensor dx = empty(s, dy.dtype(), dy.device());
-    kernels::resample2d(dy.contiguous(), transposed(rows, s[1]), transposed(columns, s[2]), dx);
-    return Grads{dx};
-  });
-}
+ResampleTaps transposed(const ResampleTaps& taps, int64_t in);
 
 /// The weights of one axis as a matrix [out, in].
-inline Tensor dense(const ResampleTaps& taps, int64_t in, DType dtype, Device device) {
-  Tensor m = zeros({taps.size(), in}, float64, Device{});
-  for (int64_t i = 0; i < taps.size(); ++i)
-    for (int64_t k = 0; k < taps.count[static_cast<size_t>(i)]; ++k)
-      m.at<double>({i, taps.begin[static_cast<size_t>(i)] + k}) =
-          taps.weight[static_cast<size_t>(taps.first[static_cast<size_t>(i)] + k)];
-  return m.to(dtype).to(device);
-}
+Tensor dense(const ResampleTaps& taps, int64_t in, DType dtype, Device device);
 
 /// resample from plain ops: two matrix products.
-inline Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns) {
-  const Tensor r = dense(rows, x.shape()[1], x.dtype(), x.device()),
-               c = dense(columns, x.shape()[2], x.dtype(), x.device());
-  const Tensor planes = x.permute({0, 3, 1, 2});  // [B, C, H, W]
-  return matmul(matmul(r, planes), c.transpose(0, 1)).permute({0, 2, 3, 1});
-}
-
-inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias,
-                         bool align_corners) {
-  check(x.dim() == 4, "resize", "x needs four axes [B, H, W, C], got {}", describe(x));
-  check(height >= 1 && width >= 1, "resize", "the new size is {} x {}, needs at least 1 x 1", height, width);
-  check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "resize", "x {} has no pixels to resize from", describe(x));
-  check(!antialias || mode != Interpolation::nearest, "resize", "antialias needs bilinear or bicubic interpolation");
-  check(!align_corners || (mode != Interpolation::nearest && !antialias), "resize",
-        "align_corners needs bilinear or bicubic interpolation without antialias");
-  check_dtype(x, "resize", takes::uint8);
-}
+Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns);
 
 }  // namespace resize_detail
 
@@ -166,21 +42,15 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
 /// @param align_corners  keep the corner pixels in the corners (not with nearest or antialias)
 /// @return [B, height, width, C]
 /// @throws Error for another number of axes, an empty map or size, and antialias or align_corners with nearest.
-inline Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
-                     bool align_corners = false) {
-  resize_detail::check_resize(x, height, width, mode, antialias, align_corners);
-  return resize_detail::resample("resize", x, height, width, [&](int axis) {
-    return resize_detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias, align_corners);
-  });
-}
+Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
+              bool align_corners = false);
 
 /// resize from plain ops.
-inline Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode,
-                               bool antialias = false, bool align_corners = false) {
-  resize_detail::check_resize(x, height, width, mode, antialias, align_corners);
-  return resize_detail::resample_reference(
-      x, resize_detail::make_taps(x.shape()[1], height, mode, antialias, align_corners),
-      resize_detail::make_taps(x.shape()[2], width, mode, antialias, align_corners));
-}
+Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
+                        bool align_corners = false);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/ops/resize-inl.h"
+#endif

@@ -1,26 +1,13 @@
 // Choosing between elements by a boolean tensor: where, masked_fill.
 #pragma once
 
-#include "atlas/kernels/select.h"
 #include "atlas/ops/arithmetic.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
-/// t with zeros where mask == when, outside the graph.
-inline Tensor zero_where(const Tensor& t, const Tensor& mask, bool when) {
-  Tensor y = empty_like(t);
-  kernels::masked_fill(t, mask, when, 0, y);
-  return y;
-}
-
-inline void check_mask(const char* op, const Tensor& mask, const Tensor& x) {
-  check(mask.defined() && mask.dtype() == boolean, op,
-        "the mask must be bool, got {} (compare to make one: ne(mask, 0))", describe(mask));
-  check(mask.device() == x.device(), op, "the mask is on {}, the operand on {} (move one with .to(...))",
-        mask.device().str(), x.device().str());
-}
+void check_mask(const char* op, const Tensor& mask, const Tensor& x);
 
 }  // namespace detail
 
@@ -29,21 +16,7 @@ inline void check_mask(const char* op, const Tensor& mask, const Tensor& x) {
 /// @param a,b  of one dtype, any; the three shapes broadcast
 /// @return a tensor of the broadcast shape
 /// @throws Error when the condition is not bool, dtypes or devices differ, or shapes do not broadcast
-inline Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-  if (detail::mixed(a, b))
-    return where(condition, to(a, detail::common_dtype(a, b)), to(b, detail::common_dtype(a, b)));
-  detail::check_operands("where", a, b);
-  detail::check_mask("where", condition, a);
-  const Shape shape = broadcast_shapes(condition.shape(), broadcast_shapes(a, b, "where"), "where");
-  Tensor y = empty(shape, a.dtype(), a.device());
-  kernels::where_forward(condition, a, b, y);
-  return record("where", y, {a, b},
-                [c = Saved(condition, "where"), as = a.shape(), bs = b.shape(), na = a.requires_grad(),
-                 nb = b.requires_grad()](const Tensor& dy) {
-                  return Grads{na ? sum_to(detail::zero_where(dy, c(), false), as) : Tensor(),
-                               nb ? sum_to(detail::zero_where(dy, c(), true), bs) : Tensor()};
-                });
-}
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 
 /// y = value where the mask holds, else x.   dx = dy where it does not hold
 /// @param x  any dtype
@@ -51,16 +24,10 @@ inline Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 /// @param value  converted to x's dtype
 /// @return a tensor of x's shape
 /// @throws Error when the mask is not bool, does not broadcast to x, or x's dtype cannot hold the value
-inline Tensor masked_fill(const Tensor& x, const Tensor& mask, double value) {
-  detail::check_number("masked_fill", x, value);
-  detail::check_mask("masked_fill", mask, x);
-  check(broadcast_shapes(x, mask, "masked_fill") == x.shape(), "masked_fill", "the mask {} does not broadcast to {}",
-        describe(mask), describe(x));
-  Tensor y = empty_like(x);
-  kernels::masked_fill(x, mask, true, value, y);
-  return record("masked_fill", y, {x}, [m = Saved(mask, "masked_fill")](const Tensor& dy) {
-    return Grads{detail::zero_where(dy, m(), true)};
-  });
-}
+Tensor masked_fill(const Tensor& x, const Tensor& mask, double value);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/ops/select-inl.h"
+#endif

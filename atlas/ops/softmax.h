@@ -1,30 +1,13 @@
 // Softmax and log-softmax over any axis, fused; their composites of plain ops for comparison.
 #pragma once
 
-#include "atlas/autograd/node.h"
-#include "atlas/kernels/softmax.h"
-#include "atlas/ops/arithmetic.h"
-#include "atlas/ops/cast.h"
-#include "atlas/ops/reduce.h"
 #include "atlas/ops/unary.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 namespace softmax_detail {
 
-inline Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarithm) {
-  const AxisView view(x.shape(), normalize_axis(axis, x, op));
-  check_float(x, op);
-  const Tensor in = x.contiguous();
-  Tensor y = empty_like(in);
-  kernels::softmax_forward(in, view, logarithm, y);
-  return record(op, y, {x}, [y = Saved(y, op), view, logarithm](const Tensor& dy) {
-    // softmax: dx = y (dy - sum dy y); log_softmax: dx = dy - exp(y) sum dy. Overwrites.
-    Tensor dx = empty_like(y());
-    kernels::softmax_backward(y(), dy.contiguous(), view, logarithm, dx);
-    return Grads{dx};
-  });
-}
+Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarithm);
 
 }  // namespace softmax_detail
 
@@ -33,27 +16,23 @@ inline Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarith
 /// @param axis  in [-n, n) for n axes
 /// @return x's shape
 /// @throws Error for an axis that is not there or another dtype.
-inline Tensor softmax(const Tensor& x, int axis = -1) { return softmax_detail::apply("softmax", x, axis, false); }
+Tensor softmax(const Tensor& x, int axis = -1);
 
 /// y_i = x_i - log sum_j exp(x_j) along an axis, computed without overflow.
 /// @param x     float32 or float64, any shape of at least one axis
 /// @param axis  in [-n, n) for n axes
 /// @return x's shape
 /// @throws Error for an axis that is not there or another dtype.
-inline Tensor log_softmax(const Tensor& x, int axis = -1) {
-  return softmax_detail::apply("log_softmax", x, axis, true);
-}
+Tensor log_softmax(const Tensor& x, int axis = -1);
 
 /// softmax from plain ops.
-inline Tensor softmax_reference(const Tensor& x, int axis = -1) {
-  const Tensor e = exp(x - max(x, {axis}, true).detach());
-  return e / sum(e, {axis}, true);
-}
+Tensor softmax_reference(const Tensor& x, int axis = -1);
 
 /// log_softmax from plain ops.
-inline Tensor log_softmax_reference(const Tensor& x, int axis = -1) {
-  const Tensor shifted = x - max(x, {axis}, true).detach();
-  return shifted - log(sum(exp(shifted), {axis}, true));
-}
+Tensor log_softmax_reference(const Tensor& x, int axis = -1);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/ops/softmax-inl.h"
+#endif

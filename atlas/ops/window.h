@@ -1,11 +1,7 @@
 // Windows of a feature map: partition with zero padding, and its inverse with cropping.
 #pragma once
 
-#include "atlas/autograd/node.h"
 #include "atlas/kernels/window.h"
-#include "atlas/ops/cast.h"
-#include "atlas/ops/join.h"
-#include "atlas/ops/shape.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -18,10 +14,6 @@ inline Tensor cut(const Tensor& map, const WindowLayout& l) {
   kernels::window_partition(map.contiguous(), l, windows);
   return windows;
 }
-inline void check_sides(const char* op, const WindowLayout& l) {
-  for (const int64_t side : {l.window_height, l.window_width})
-    check(side >= 1 && side <= kMost, op, "window is {}, needs [1, {}]", side, kMost);
-}
 
 }  // namespace window_detail
 
@@ -31,24 +23,10 @@ inline void check_sides(const char* op, const WindowLayout& l) {
 /// @param layout  of H x W pixels; windows of at least 1 x 1
 /// @return [B layout.windows(), layout.pixels(), C]; windows of one image are neighbours
 /// @throws Error when x has not four axes or is not a map of the layout's, or a window's side is out of range.
-inline Tensor window_partition(const Tensor& x, const WindowLayout& layout) {
-  check(x.dim() == 4, "window_partition", "x needs four axes [B, H, W, C], got {}", describe(x));
-  window_detail::check_sides("window_partition", layout);
-  check(x.shape()[1] == layout.height && x.shape()[2] == layout.width, "window_partition",
-        "the layout is of {} x {} pixels, x is {}", layout.height, layout.width, describe(x));
-  return record("window_partition", window_detail::cut(x, layout), {x}, [layout, s = x.shape()](const Tensor& dy) {
-    // Every pixel has one place in the windows: dx takes dy back from there; padding is dropped. Overwrites.
-    Tensor dx = empty(s, dy.dtype(), dy.device());
-    kernels::window_reverse(dy.contiguous(), layout, dx);
-    return Grads{dx};
-  });
-}
+Tensor window_partition(const Tensor& x, const WindowLayout& layout);
 /// window_partition with square windows.
 /// @param window  side of a window, at least 1
-inline Tensor window_partition(const Tensor& x, int64_t window) {
-  check(x.dim() == 4, "window_partition", "x needs four axes [B, H, W, C], got {}", describe(x));
-  return window_partition(x, WindowLayout{x.shape()[1], x.shape()[2], window, window});
-}
+Tensor window_partition(const Tensor& x, int64_t window);
 
 /// Puts windows together to a feature map and crops the padding: the inverse of window_partition.
 /// @param windows  [B layout.windows(), layout.pixels(), C], any dtype
@@ -56,50 +34,18 @@ inline Tensor window_partition(const Tensor& x, int64_t window) {
 /// @param batch    B
 /// @return [B, H, W, C]
 /// @throws Error when the number or size of the windows does not fit the map.
-inline Tensor window_reverse(const Tensor& windows, const WindowLayout& layout, int64_t batch) {
-  const char* op = "window_reverse";
-  check(windows.dim() == 3, op, "windows need three axes [B nh nw, window^2, C], got {}", describe(windows));
-  check(layout.height >= 0 && layout.width >= 0 && batch >= 0, op, "needs a map of no negative length, got [{},{},{}]",
-        batch, layout.height, layout.width);
-  window_detail::check_sides(op, layout);
-  check(windows.shape()[1] == layout.pixels(), op, "windows {} axis 1 = {}, needs {} * {} = {} pixels",
-        describe(windows), windows.shape()[1], layout.window_height, layout.window_width, layout.pixels());
-  check(windows.shape()[0] == Shape{batch, layout.rows(), layout.columns()}.numel(), op,
-        "windows {} axis 0 = {}, needs B nh nw = {} * {} * {} for a map of {} x {} pixels", describe(windows),
-        windows.shape()[0], batch, layout.rows(), layout.columns(), layout.height, layout.width);
-  Tensor map = empty({batch, layout.height, layout.width, windows.shape()[2]}, windows.dtype(), windows.device());
-  kernels::window_reverse(windows.contiguous(), layout, map);
-  return record(op, map, {windows}, [layout](const Tensor& dy) {
-    // The inverse permutation; padding was cropped, so its gradient is zero. Overwrites.
-    return Grads{window_detail::cut(dy, layout)};
-  });
-}
+Tensor window_reverse(const Tensor& windows, const WindowLayout& layout, int64_t batch);
 /// window_reverse with square windows.
-inline Tensor window_reverse(const Tensor& windows, int64_t window, int64_t batch, int64_t height, int64_t width) {
-  return window_reverse(windows, WindowLayout{height, width, window, window}, batch);
-}
+Tensor window_reverse(const Tensor& windows, int64_t window, int64_t batch, int64_t height, int64_t width);
 
 /// window_partition from plain ops.
-inline Tensor window_partition_reference(const Tensor& x, int64_t window) {
-  const Shape& s = x.shape();
-  const WindowLayout l{s[1], s[2], window, window};
-  const int64_t nh = l.rows(), nw = l.columns();
-  return pad(x, {0, 0, 0, 0}, {0, nh * window - s[1], nw * window - s[2], 0})
-      .reshape({s[0], nh, window, nw, window, s[3]})
-      .permute({0, 1, 3, 2, 4, 5})
-      .reshape({s[0] * nh * nw, window * window, s[3]});
-}
+Tensor window_partition_reference(const Tensor& x, int64_t window);
 
 /// window_reverse from plain ops.
-inline Tensor window_reverse_reference(const Tensor& windows, int64_t window, int64_t batch, int64_t height,
-                                       int64_t width) {
-  const WindowLayout l{height, width, window, window};
-  const int64_t nh = l.rows(), nw = l.columns(), channels = windows.shape()[2];
-  return windows.reshape({batch, nh, nw, window, window, channels})
-      .permute({0, 1, 3, 2, 4, 5})
-      .reshape({batch, nh * window, nw * window, channels})
-      .slice(1, 0, height)
-      .slice(2, 0, width);
-}
+Tensor window_reverse_reference(const Tensor& windows, int64_t window, int64_t batch, int64_t height, int64_t width);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/ops/window-inl.h"
+#endif

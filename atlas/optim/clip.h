@@ -4,8 +4,10 @@
 #include <cmath>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/kernels/optim.h"
 #include "atlas/optim/optimizer.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -7,8 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/kernels/optim.h"
+#include "atlas/ops/softmax.h"
 #include "atlas/optim/optimizer.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -5,10 +5,13 @@
 
 #include <array>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/canvas.h"
 #include "atlas/data/transform.h"
 #include "atlas/nn/attention.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/print.h"
 #include "atlas/train/attention_picture.h"
 #include "atlas/train/diagnose.h"
 

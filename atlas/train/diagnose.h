@@ -8,6 +8,7 @@
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/core/failure.h"
+#include "atlas/autograd/node.h"
 #include "atlas/models/classifier.h"
 #include "atlas/nn/finite_guard.h"
 

@@ -4,11 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/plot.h"
 #include "atlas/data/select.h"
 #include "atlas/models/classifier.h"
 #include "atlas/ops/loss.h"
+#include "atlas/ops/order.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/train/diagnose.h"
 #include "atlas/train/metrics.h"

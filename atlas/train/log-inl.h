@@ -16,6 +16,7 @@
 #include "atlas/core/output_file.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
+#include "atlas/tensor/print.h"
 #include "atlas/train/log.h"
 
 namespace atlas::inline ATLAS_ABI::train {

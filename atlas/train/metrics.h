@@ -9,7 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/reduce.h"
 #include "atlas/tensor/memory.h"
+#include "atlas/tensor/print.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI::train {

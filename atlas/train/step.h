@@ -8,7 +8,9 @@
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
 #include "atlas/core/cuda_graph.h"
+#include "atlas/core/rng.h"
 #include "atlas/data/loader.h"
 #include "atlas/models/classifier.h"
 #include "atlas/ops/loss.h"

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/precision.h"
 #include "atlas/core/select_device.h"
 #include "atlas/core/whole_number.h"
 #include "atlas/data/text.h"

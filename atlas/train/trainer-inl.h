@@ -14,12 +14,15 @@
 #include <span>
 
 #include "atlas/autograd/autocast.h"
+#include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
+#include "atlas/core/rng.h"
 #include "atlas/core/select_device.h"
 #include "atlas/data/feed.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/ema.h"
+#include "atlas/tensor/print.h"
 #include "atlas/train/curves.h"
 #include "atlas/train/diagnose.h"
 #include "atlas/train/epoch_position.h"

@@ -3,8 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/node.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

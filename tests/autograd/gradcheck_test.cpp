@@ -3,7 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/join.h"
+#include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

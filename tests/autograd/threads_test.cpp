@@ -6,9 +6,12 @@
 #include <thread>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
 #include "atlas/nn/conv_norm.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/norm.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/norm.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/ops/unary.h"

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "atlas/ops/arithmetic.h"
+
 using namespace atlas;
 
 namespace {

@@ -9,8 +9,10 @@
 #include <limits>
 #include <vector>
 
+#include "atlas/core/isa.h"
 #include "atlas/cpu/row_reduce.h"
 #include "atlas/cpu/simd.h"
+#include "atlas/ops/arithmetic.h"
 
 using namespace atlas;
 

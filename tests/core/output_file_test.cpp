@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "atlas/core/whole_number.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

@@ -12,6 +12,8 @@
 #include <thread>
 
 #include "atlas/core/workspace.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/reduce.h"
 
 using namespace atlas;
 

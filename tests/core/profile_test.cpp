@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/rng.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/matmul.h"

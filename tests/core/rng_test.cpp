@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
+
 using namespace atlas;
 
 TEST_CASE("Philox 4x32-10: the published known answers") {

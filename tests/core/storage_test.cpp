@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "atlas/core/caching.h"
+#include "atlas/ops/arithmetic.h"
 
 using namespace atlas;
 

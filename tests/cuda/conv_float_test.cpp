@@ -7,6 +7,10 @@
 
 #include "atlas/kernels/conv.h"
 #include "atlas/kernels/gemm.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/matmul.h"
+#include "atlas/ops/norm.h"
+#include "atlas/tensor/memory.h"
 #include "conv_case.h"
 #include "device_tensor.h"
 

@@ -10,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/core/caching.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/cuda/emulate.h"
 
 namespace {

@@ -5,12 +5,16 @@
 #include <cmath>
 #include <vector>
 
+#include "atlas/core/rng.h"
+#include "atlas/kernels/binary.h"
+#include "atlas/kernels/functors.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/dropout.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "atlas/tensor/print.h"
 #include "tests/ops/random_input.h"
 

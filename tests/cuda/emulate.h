@@ -19,6 +19,10 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/autograd/node.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
+
 #define __global__
 #define __device__
 #define __host__

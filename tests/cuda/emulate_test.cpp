@@ -3,8 +3,11 @@
 
 #include <vector>
 
+#include "atlas/core/rng.h"
 #include "atlas/cuda/launch.cuh"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/random_input.h"
 
 using namespace atlas;

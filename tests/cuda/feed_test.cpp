@@ -5,6 +5,9 @@
 
 #include "atlas/core/cuda.h"
 #include "atlas/data/open.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 #include "atlas/train/pipeline.h"
 
 using namespace atlas;

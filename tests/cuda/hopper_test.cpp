@@ -10,6 +10,9 @@
 
 #include "atlas/cuda/conv_hopper.cuh"
 #include "atlas/kernels/conv.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "conv_case.h"
 #include "device_tensor.h"
 

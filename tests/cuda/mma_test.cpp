@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/create.h"
 #include "device_tensor.h"
 

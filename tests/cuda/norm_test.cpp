@@ -6,6 +6,7 @@
 
 #include "atlas/kernels/loss.h"
 #include "atlas/kernels/softmax.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "device_input.h"
 

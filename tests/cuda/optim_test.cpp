@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
 #include "device_input.h"
 
 using namespace test;

@@ -4,7 +4,9 @@
 
 #include "atlas/kernels/conv.h"
 #include "atlas/kernels/pool.h"
+#include "atlas/kernels/resize.h"
 #include "atlas/kernels/window.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/resize.h"
 #include "device_input.h"
 

@@ -8,6 +8,9 @@
 #include "atlas/kernels/attention.h"
 #include "atlas/kernels/conv.h"
 #include "atlas/kernels/gemm.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/attention.h"
+#include "atlas/tensor/memory.h"
 #include "conv_case.h"
 #include "device_tensor.h"
 

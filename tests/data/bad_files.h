@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "atlas/tensor/print.h"
 #include "tests/data/encode.h"
 
 namespace atlas_test {

@@ -7,6 +7,7 @@
 #include "atlas/data/cifar.h"
 #include "atlas/data/image.h"
 #include "atlas/data/mnist.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "atlas/core/error.h"
+#include "atlas/tensor/print.h"
 
 namespace atlas_test {
 

@@ -6,6 +6,9 @@
 #include <cmath>
 
 #include "atlas/data/feed.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
 #include "atlas/train/pipeline.h"
 #include "tests/data/data_test.h"
 

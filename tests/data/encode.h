@@ -6,6 +6,8 @@
 #include <cstring>
 #include <vector>
 
+#include "atlas/ops/shape.h"
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wall"
 #pragma GCC diagnostic ignored "-Wextra"

@@ -6,6 +6,9 @@
 #include <cstdlib>
 
 #include "atlas/io/safetensors.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/softmax.h"
+#include "atlas/tensor/memory.h"
 #include "tests/data/data_test.h"
 #include "tests/source_dir.h"
 

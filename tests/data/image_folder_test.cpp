@@ -7,6 +7,7 @@
 #include <set>
 
 #include "atlas/data/loader.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/data/data_test.h"
 #include "tests/data/encode.h"
 

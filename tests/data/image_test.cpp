@@ -9,6 +9,8 @@
 #include <cstring>
 
 #include "atlas/data/random.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/window.h"
 #include "atlas/tensor/create.h"
 #include "tests/data/data_test.h"
 #include "tests/data/encode.h"

@@ -9,6 +9,8 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/shapes.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/select.h"
 #include "atlas/tensor/tensor.h"
 #include "tests/data/data_test.h"
 

@@ -5,8 +5,10 @@
 
 #include <cstring>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/cifar.h"
 #include "atlas/data/open.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/data/bad_files.h"
 #include "tests/data/data_test.h"
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "atlas/data/image.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

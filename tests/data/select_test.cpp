@@ -7,6 +7,7 @@
 
 #include "atlas/data/shapes.h"
 #include "atlas/data/text.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/train/evaluate.h"
 #include "atlas/train/pipeline.h"
 #include "tests/data/data_test.h"

@@ -7,6 +7,7 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/mix.h"
+#include "atlas/ops/arithmetic.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "atlas/data/cifar.h"
+#include "atlas/ops/arithmetic.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::vector<uint8_t> bytes(data, data + size);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "atlas/data/mnist.h"
+#include "atlas/ops/arithmetic.h"
 
 namespace {
 

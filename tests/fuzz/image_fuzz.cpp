@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "atlas/data/image.h"
+#include "atlas/ops/arithmetic.h"
 
 namespace {
 

@@ -12,10 +12,13 @@
 #include <vector>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
+#include "atlas/ops/compare.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/loss.h"
+#include "atlas/ops/matmul.h"
 #include "atlas/ops/mlp.h"
 #include "atlas/ops/norm.h"
 #include "atlas/ops/order.h"
@@ -24,6 +27,7 @@
 #include "atlas/ops/resize.h"
 #include "atlas/ops/scan.h"
 #include "atlas/ops/select.h"
+#include "atlas/ops/shape.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/ops/unary.h"
 #include "atlas/ops/window.h"

@@ -12,8 +12,13 @@
 #include <fstream>
 #include <iterator>
 
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/reduce.h"
 #include "atlas/optim/adam.h"
 #include "atlas/optim/ema.h"
+#include "atlas/tensor/memory.h"
+#include "atlas/tensor/print.h"
 
 using namespace atlas;
 namespace fs = std::filesystem;

@@ -6,6 +6,7 @@
 
 #include "atlas/nn/conv.h"
 #include "atlas/nn/norm.h"
+#include "atlas/ops/arithmetic.h"
 
 using namespace atlas;
 

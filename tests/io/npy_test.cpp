@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

@@ -6,6 +6,7 @@
 
 #include "atlas/io/pytorch.h"
 #include "atlas/io/utf8.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "tests/data/data_test.h"
 #include "tests/io/torch_file.h"

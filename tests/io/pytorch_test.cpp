@@ -7,10 +7,12 @@
 #include <fstream>
 #include <iterator>
 
+#include "atlas/autograd/node.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"

@@ -14,6 +14,7 @@
 #include <set>
 #include <string>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"

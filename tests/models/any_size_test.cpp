@@ -1,6 +1,13 @@
 // Images of any size: how Atlas cuts them, and that padding and other images have no influence. The numbers themselves
 // are held to a reference without padding by the golden files (atlas_patch4_37x53 and its neighbours).
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/join.h"
+#include "atlas/ops/select.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/models/golden_state.h"
 
 using namespace atlas;

@@ -1,5 +1,10 @@
 #include "atlas/models/atlas_net.h"
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/pool.h"
+#include "atlas/tensor/create.h"
 #include "tests/models/golden_state.h"
 
 using namespace atlas;

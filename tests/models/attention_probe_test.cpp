@@ -1,6 +1,12 @@
 // AttentionRecorder: what is recorded is what the layers computed, and it says where.
 #include "atlas/nn/attention_probe.h"
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/matmul.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/tensor/create.h"
 #include "tests/models/golden_state.h"
 
 using namespace atlas;

@@ -12,11 +12,16 @@
 #include "atlas/autograd/backward.h"
 #include "atlas/core/cuda.h"
 #include "atlas/core/profile.h"
+#include "atlas/core/rng.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/dropout.h"
 #include "atlas/ops/loss.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
 #include "atlas/optim/sgd.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/cuda_device.h"
 
 using namespace atlas;

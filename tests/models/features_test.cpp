@@ -1,3 +1,6 @@
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/tensor/create.h"
 // pooled_features: the vector that the head reads, with the maps that feature_maps() gives.
 #include "tests/models/golden_state.h"
 

@@ -14,6 +14,7 @@
 #include "atlas/ops/cast.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
 #include "tests/source_dir.h"
 
 namespace golden {

@@ -3,8 +3,16 @@
 // ctest-device: cpu
 #include <thread>
 
+#include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
+#include "atlas/core/parallel.h"
 #include "atlas/nn/finite_guard.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/loss.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
 #include "atlas/optim/sgd.h"
+#include "atlas/tensor/create.h"
 #include "tests/models/golden_state.h"
 
 using namespace atlas;

@@ -1,5 +1,11 @@
 #include "atlas/models/mamba_vision.h"
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
 #include "tests/models/golden_state.h"
 
 using namespace atlas;

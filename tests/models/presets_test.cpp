@@ -3,6 +3,10 @@
 
 #include <algorithm>
 
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/create.h"
 #include "tests/models/golden_state.h"
 
 using namespace atlas;

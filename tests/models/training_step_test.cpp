@@ -9,8 +9,11 @@
 #include "atlas/core/parallel.h"
 #include "atlas/io/formula.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/loss.h"
 #include "atlas/optim/adam.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -7,12 +7,18 @@
 #include <thread>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/container.h"
 #include "atlas/nn/conv_norm.h"
 #include "atlas/nn/finite_guard.h"
 #include "atlas/nn/mamba.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

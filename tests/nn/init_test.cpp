@@ -4,9 +4,12 @@
 
 #include <cmath>
 
+#include "atlas/core/rng.h"
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

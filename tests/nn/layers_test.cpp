@@ -4,13 +4,22 @@
 #include <functional>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/rng.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/attention.h"
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/mamba.h"
 #include "atlas/nn/norm.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/join.h"
+#include "atlas/ops/matmul.h"
+#include "atlas/ops/mlp.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/softmax.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/rng.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/container.h"
 #include "atlas/nn/conv.h"
@@ -14,7 +15,10 @@
 #include "atlas/nn/linear.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -6,12 +6,19 @@
 
 #include <cmath>
 
+#include "atlas/autograd/node.h"
 #include "atlas/core/isa.h"
+#include "atlas/core/parallel.h"
 #include "atlas/io/formula.h"
 #include "atlas/models/presets.h"
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
+#include "atlas/ops/conv.h"
+#include "atlas/ops/matmul.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

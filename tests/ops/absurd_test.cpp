@@ -5,10 +5,12 @@
 #include <functional>
 #include <vector>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/resize.h"
+#include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "tests/ops/random_input.h"
 

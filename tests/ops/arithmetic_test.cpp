@@ -6,9 +6,15 @@
 #include <cmath>
 #include <numeric>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/shape.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

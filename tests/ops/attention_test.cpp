@@ -5,7 +5,13 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/compare.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/ops/select.h"
 #include "atlas/ops/shape.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
 #include "random_input.h"
 
 using namespace atlas;

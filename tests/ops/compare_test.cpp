@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

@@ -5,7 +5,9 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
 #include "random_input.h"
 
 using namespace atlas;

@@ -3,9 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/checkpoint.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;

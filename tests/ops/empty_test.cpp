@@ -1,11 +1,16 @@
 // Axes of length 0: an inner one is a sum of nothing. And operands of many axes that lie in memory in odd ways.
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/node.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/join.h"
+#include "atlas/ops/matmul.h"
 #include "atlas/ops/mlp.h"
 #include "atlas/ops/scan.h"
+#include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;

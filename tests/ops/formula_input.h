@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/random_input.h"
 
 namespace test {

@@ -6,13 +6,18 @@
 #include <cmath>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
 #include "atlas/core/isa.h"
+#include "atlas/core/rng.h"
+#include "atlas/kernels/conv.h"
+#include "atlas/kernels/gemm.h"
 #include "atlas/nn/attention.h"
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/mamba.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/attention.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/matmul.h"

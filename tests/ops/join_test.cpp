@@ -3,8 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/core/parallel.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -5,9 +5,12 @@
 
 #include <cmath>
 
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/order.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

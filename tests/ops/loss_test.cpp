@@ -4,7 +4,12 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/ops/softmax.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;

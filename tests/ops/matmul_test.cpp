@@ -5,7 +5,10 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
+#include "atlas/tensor/strided.h"
 #include "random_input.h"
 
 using namespace atlas;

@@ -5,8 +5,10 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/autograd/node.h"
 #include "atlas/core/isa.h"
 #include "atlas/nn/linear.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/shape.h"
 #include "tests/ops/formula_input.h"

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/ops/shape.h"
 #include "tests/ops/formula_input.h"

@@ -2,6 +2,7 @@
 // gradient vanishes.
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/norm.h"
@@ -9,6 +10,7 @@
 #include "atlas/ops/shape.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
 #include "atlas/tensor/memory.h"
 

@@ -7,8 +7,14 @@
 #include <cmath>
 #include <numeric>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/axes.h"
 #include "atlas/ops/shape.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

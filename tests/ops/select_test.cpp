@@ -3,8 +3,13 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/compare.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

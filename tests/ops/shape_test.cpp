@@ -5,7 +5,12 @@
 
 #include <numeric>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/cast.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -5,10 +5,15 @@
 
 #include <cmath>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/autograd/node.h"
+#include "atlas/core/rng.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

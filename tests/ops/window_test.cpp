@@ -4,8 +4,10 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/ops/formula_input.h"
 
 using namespace atlas;

@@ -8,10 +8,12 @@
 #include "atlas/autograd/backward.h"
 #include "atlas/core/isa.h"
 #include "atlas/core/parallel.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 #include "random_input.h"
 
 using namespace atlas;

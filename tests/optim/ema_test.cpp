@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 
 using namespace atlas;

@@ -9,12 +9,15 @@
 #include <memory>
 
 #include "atlas/core/parallel.h"
+#include "atlas/kernels/optim.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
 #include "atlas/optim/adam.h"
 #include "atlas/optim/clip.h"
 #include "atlas/optim/lamb.h"
 #include "atlas/optim/sgd.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
+
 using namespace atlas;
 using doctest::Approx;
 

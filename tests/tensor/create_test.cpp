@@ -7,8 +7,12 @@
 #include <limits>
 
 #include "atlas/core/normal.h"
+#include "atlas/core/parallel.h"
+#include "atlas/core/rng.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/memory.h"
 
 using namespace atlas;
 

@@ -1,6 +1,9 @@
 // Tensor handles: item access, in-place changes, copies between strided tensors, undefined tensors.
 #include <doctest/doctest.h>
 
+#include "atlas/core/parallel.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/strided.h"

@@ -3,8 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/core/rng.h"
 #include "atlas/models/presets.h"
 #include "atlas/nn/init.h"
+#include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

@@ -3,6 +3,8 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/ops/arithmetic.h"
+
 using namespace atlas;
 using namespace atlas::train;
 
@@ -38,16 +40,18 @@ TEST_CASE("recipes set the published values and keep the model that was asked fo
   apply_recipe(c, "toy", "mambavision-toy");
   CHECK(c.model == "mambavision-toy");
   validate(c);
-  CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""), "[recipe] 'best' is no recipe; there are toy, atlas and mambavision", Error);
+  CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""),
+                       "[recipe] 'best' is no recipe; there are toy, atlas and mambavision", Error);
 }
 
 TEST_CASE("a bad file names itself, the key and what is wrong") {
   TrainConfig c;
-  CHECK_THROWS_WITH_AS(merge_json(c, R"({"lr": "fast"})", "a.json"), "[config] a.json: 'lr' must be a number, got \"fast\"", Error);
-  CHECK_THROWS_WITH_AS(merge_json(c, R"({"epochs": 1.5})", "a.json"), "[config] a.json: 'epochs' must be a whole number, got 1.5",
-                       Error);
-  CHECK_THROWS_WITH_AS(merge_json(c, R"({"lrr": 1})", "a.json"), "[config] a.json: 'lrr' is no setting (see --help for the names)",
-                       Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, R"({"lr": "fast"})", "a.json"),
+                       "[config] a.json: 'lr' must be a number, got \"fast\"", Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, R"({"epochs": 1.5})", "a.json"),
+                       "[config] a.json: 'epochs' must be a whole number, got 1.5", Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, R"({"lrr": 1})", "a.json"),
+                       "[config] a.json: 'lrr' is no setting (see --help for the names)", Error);
   CHECK_THROWS_WITH_AS(merge_json(c, "[1]", "a.json"), "[config] a.json must hold a JSON object, got array", Error);
   CHECK_THROWS_AS(merge_json(c, "{", "a.json"), Error);
   CHECK_THROWS_AS(merge_json(c, R"({"milestones": [1, "x"]})", "a.json"), Error);

@@ -9,6 +9,10 @@
 #include <fstream>
 #include <iterator>
 
+#include "atlas/ops/arithmetic.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/print.h"
+
 using namespace atlas;
 using namespace atlas::train;
 namespace fs = std::filesystem;

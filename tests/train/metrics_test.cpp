@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "atlas/ops/arithmetic.h"
+
 using namespace atlas;
 using namespace atlas::train;
 

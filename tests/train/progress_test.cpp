@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "atlas/ops/arithmetic.h"
+
 using namespace atlas::train;
 
 namespace {

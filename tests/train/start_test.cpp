@@ -5,10 +5,14 @@
 #include <doctest/doctest.h>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/core/rng.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/models/presets.h"
 #include "atlas/nn/init.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/loss.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
 #include "tests/data/data_test.h"

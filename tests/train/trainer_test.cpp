@@ -12,7 +12,10 @@
 #include "atlas/core/parallel.h"
 #include "atlas/data/image.h"
 #include "atlas/io/checkpoint.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/trained_model.h"
 

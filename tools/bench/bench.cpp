@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <ctime>
 
+#include "atlas/core/isa.h"
+#include "atlas/core/parallel.h"
 #include "atlas/core/precision.h"
 #include "atlas/core/program.h"
 #include "growth.h"

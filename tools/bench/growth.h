@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "atlas/core/parallel.h"
 #include "measure.h"
 
 namespace bench {

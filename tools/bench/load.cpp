@@ -24,7 +24,9 @@
 #include "atlas/io/state_dict.h"
 #include "atlas/models/presets.h"
 #include "atlas/nn/init.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/memory.h"
+#include "atlas/tensor/print.h"
 #include "tests/io/torch_file.h"
 
 namespace {

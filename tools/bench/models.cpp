@@ -15,13 +15,17 @@
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
 #include "atlas/core/cuda_graph.h"
+#include "atlas/core/parallel.h"
 #include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/loss.h"
+#include "atlas/ops/shape.h"
 #include "atlas/optim/adam.h"
 #include "atlas/tensor/create.h"
 

@@ -5,6 +5,8 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/core/program.h"
+#include "atlas/autograd/node.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/matmul.h"

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "atlas/core/error.h"
+#include "atlas/tensor/print.h"
 
 namespace bench {
 

@@ -11,12 +11,15 @@
 #include <vector>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/autograd/node.h"
 #include "atlas/io/formula.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/matmul.h"
+#include "atlas/ops/reduce.h"
 #include "atlas/optim/adam.h"
+#include "atlas/tensor/create.h"
 
 namespace bench {
 

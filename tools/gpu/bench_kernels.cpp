@@ -13,19 +13,35 @@
 #include <string>
 #include <vector>
 
+#include "atlas/autograd/node.h"
 #include "atlas/core/cuda_async.h"
 #include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
+#include "atlas/kernels/attention.h"
 #include "atlas/kernels/augment.h"
+#include "atlas/kernels/conv.h"
+#include "atlas/kernels/functors.h"
+#include "atlas/kernels/gemm.h"
+#include "atlas/kernels/norm.h"
 #include "atlas/kernels/optim.h"
+#include "atlas/kernels/scan.h"
+#include "atlas/kernels/unary.h"
+#include "atlas/kernels/window.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
+#include "atlas/ops/cast.h"
 #include "atlas/ops/conv.h"
+#include "atlas/ops/logic.h"
+#include "atlas/ops/matmul.h"
 #include "atlas/ops/norm.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/scan.h"
+#include "atlas/ops/shape.h"
 #include "atlas/ops/softmax.h"
+#include "atlas/ops/unary.h"
 #include "atlas/ops/window.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 namespace {
 

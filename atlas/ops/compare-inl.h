@@ -1,0 +1,120 @@
+// Bodies of compare.h.
+#pragma once
+
+#include <type_traits>
+
+#include "atlas/kernels/binary.h"
+#include "atlas/kernels/functors.h"
+#include "atlas/ops/axes.h"
+#include "atlas/ops/cast.h"
+#include "atlas/ops/compare.h"
+#include "atlas/ops/elementwise-inl.h"
+
+namespace atlas::inline ATLAS_ABI {
+
+namespace detail {
+
+ATLAS_INLINE DType common_dtype(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined() || a.dtype() == b.dtype()) return a.defined() ? a.dtype() : float32;
+  if (a.dtype() == boolean) return b.dtype();
+  if (b.dtype() == boolean) return a.dtype();
+  const bool widens = a.device().is_cuda() && b.device().is_cuda() && (a.dtype() == bfloat16 || b.dtype() == bfloat16);
+  return widens && (a.dtype() == float32 || b.dtype() == float32) ? float32 : a.dtype();
+}
+
+ATLAS_INLINE bool mixed(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined() || a.dtype() == b.dtype()) return false;
+  const DType common = common_dtype(a, b);
+  return common != a.dtype() || b.dtype() == boolean;
+}
+
+ATLAS_INLINE void check_operands(const char* op, const Tensor& a, const Tensor& b) {
+  check(a.defined() && b.defined(), op, "an operand is undefined: {} and {}", describe(a), describe(b));
+  check(a.dtype() == b.dtype(), op, "dtypes differ: {} and {} (convert one with .to(...))", describe(a), describe(b));
+  check(a.device() == b.device(), op, "operands are on different devices: {} and {} (move one with .to(...))",
+        describe(a), describe(b));
+}
+
+ATLAS_INLINE void check_number(const char* op, const Tensor& a, double s) {
+  check(a.defined(), op, "the operand is undefined");
+  if (is_floating(a.dtype())) return;
+  const double lo = a.dtype() == int64 ? -0x1p53 : 0.0,
+               hi = a.dtype() == int64 ? 0x1p53 : (a.dtype() == boolean ? 1.0 : 255.0);
+  check(s >= lo && s <= hi && s == static_cast<double>(static_cast<int64_t>(s)), op,
+        "{} takes whole numbers of its range, got {} (convert the tensor with .to(atlas::float32))", describe(a), s);
+}
+
+template <class F>
+Tensor compare_number(F f, const Tensor& a, double s) {
+  check_number(F::kName, a, s);
+  check_dtype(a, F::kName, takes::integers | takes::boolean);
+  Tensor y = empty(a.shape(), boolean, a.device());
+  kernels::binary_scalar(f, as_bytes(a), s, false, y);
+  return y;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE Tensor eq(const Tensor& a, const Tensor& b) { return detail::binary(functors::Equal{}, "eq", a, b); }
+
+ATLAS_INLINE Tensor ne(const Tensor& a, const Tensor& b) { return detail::binary(functors::NotEqual{}, "ne", a, b); }
+
+ATLAS_INLINE Tensor lt(const Tensor& a, const Tensor& b) { return detail::binary(functors::Less{}, "lt", a, b); }
+
+ATLAS_INLINE Tensor le(const Tensor& a, const Tensor& b) { return detail::binary(functors::LessEqual{}, "le", a, b); }
+
+ATLAS_INLINE Tensor gt(const Tensor& a, const Tensor& b) { return detail::binary(functors::Greater{}, "gt", a, b); }
+
+ATLAS_INLINE Tensor ge(const Tensor& a, const Tensor& b) {
+  return detail::binary(functors::GreaterEqual{}, "ge", a, b);
+}
+
+ATLAS_INLINE Tensor eq(const Tensor& a, double s) { return detail::compare_number(functors::Equal{}, a, s); }
+
+ATLAS_INLINE Tensor ne(const Tensor& a, double s) { return detail::compare_number(functors::NotEqual{}, a, s); }
+
+ATLAS_INLINE Tensor lt(const Tensor& a, double s) { return detail::compare_number(functors::Less{}, a, s); }
+
+ATLAS_INLINE Tensor le(const Tensor& a, double s) { return detail::compare_number(functors::LessEqual{}, a, s); }
+
+ATLAS_INLINE Tensor gt(const Tensor& a, double s) { return detail::compare_number(functors::Greater{}, a, s); }
+
+ATLAS_INLINE Tensor ge(const Tensor& a, double s) { return detail::compare_number(functors::GreaterEqual{}, a, s); }
+
+ATLAS_INLINE Tensor operator==(const Tensor& a, const Tensor& b) { return eq(a, b); }
+
+ATLAS_INLINE Tensor operator==(const Tensor& a, double s) { return eq(a, s); }
+
+ATLAS_INLINE Tensor operator==(double s, const Tensor& a) { return eq(a, s); }
+
+ATLAS_INLINE Tensor operator!=(const Tensor& a, const Tensor& b) { return ne(a, b); }
+
+ATLAS_INLINE Tensor operator!=(const Tensor& a, double s) { return ne(a, s); }
+
+ATLAS_INLINE Tensor operator!=(double s, const Tensor& a) { return ne(a, s); }
+
+ATLAS_INLINE Tensor operator<(const Tensor& a, const Tensor& b) { return lt(a, b); }
+
+ATLAS_INLINE Tensor operator<(const Tensor& a, double s) { return lt(a, s); }
+
+ATLAS_INLINE Tensor operator<(double s, const Tensor& a) { return gt(a, s); }
+
+ATLAS_INLINE Tensor operator<=(const Tensor& a, const Tensor& b) { return le(a, b); }
+
+ATLAS_INLINE Tensor operator<=(const Tensor& a, double s) { return le(a, s); }
+
+ATLAS_INLINE Tensor operator<=(double s, const Tensor& a) { return ge(a, s); }
+
+ATLAS_INLINE Tensor operator>(const Tensor& a, const Tensor& b) { return gt(a, b); }
+
+ATLAS_INLINE Tensor operator>(const Tensor& a, double s) { return gt(a, s); }
+
+ATLAS_INLINE Tensor operator>(double s, const Tensor& a) { return lt(a, s); }
+
+ATLAS_INLINE Tensor operator>=(const Tensor& a, const Tensor& b) { return ge(a, b); }
+
+ATLAS_INLINE Tensor operator>=(const Tensor& a, double s) { return ge(a, s); }
+
+ATLAS_INLINE Tensor operator>=(double s, const Tensor& a) { return le(a, s); }
+
+}  // namespace atlas::inline ATLAS_ABI
