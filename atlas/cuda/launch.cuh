@@ -5,6 +5,7 @@
 // block by block, on the CPU; so kernels use launch() instead of <<<>>>, and shared_memory() instead of extern arrays.
 #pragma once
 
+#include <cmath>
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

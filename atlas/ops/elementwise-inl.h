@@ -9,16 +9,30 @@
 #include "atlas/kernels/functors.h"
 #include "atlas/kernels/select.h"
 #include "atlas/kernels/unary.h"
-#include "atlas/ops/axes.h"
-#include "atlas/ops/cast.h"
-#include "atlas/ops/compare.h"
 
+// Declared before the ops' headers, which bring bodies that use these where everything is header-only.
 namespace atlas::inline ATLAS_ABI::detail {
 
 /// Whether F is also defined for boolean tensors, as 0 and 1: it compares, or gives 0 or 1 again.
 template <class F>
 inline constexpr bool kTakesBool = F::kCompares || std::is_same_v<F, functors::Mul> ||
                                    std::is_same_v<F, functors::Maximum> || std::is_same_v<F, functors::Minimum>;
+
+template <class F>
+Tensor binary(F f, const char* op, const Tensor& a, const Tensor& b);
+template <class F>
+Tensor unary(F f, const Tensor& x);
+template <class F>
+Tensor unary(F f, Tensor&& x);
+Tensor zero_where(const Tensor& t, const Tensor& mask, bool when);
+
+}  // namespace atlas::inline ATLAS_ABI::detail
+
+#include "atlas/ops/axes.h"
+#include "atlas/ops/cast.h"
+#include "atlas/ops/compare.h"
+
+namespace atlas::inline ATLAS_ABI::detail {
 
 /// y = f(a, b) with broadcasting, outside the graph.
 template <class F>

@@ -1,11 +1,21 @@
 // Reductions over any axes as a few over neighboring ones. For bodies of ops.
 #pragma once
 
+#include <array>
 #include <utility>
 
 #include "atlas/kernels/reduce.h"
-#include "atlas/ops/axes.h"
 #include "atlas/tensor/memory.h"
+
+// Declared before the ops' headers, which bring bodies that use it where everything is header-only.
+namespace atlas::inline ATLAS_ABI::detail {
+
+template <class F>
+Tensor raw_extreme(F f, const char* op, const Tensor& x, const std::array<bool, kMaxDims>& mask, const Shape& shape);
+
+}  // namespace atlas::inline ATLAS_ABI::detail
+
+#include "atlas/ops/axes.h"
 
 namespace atlas::inline ATLAS_ABI::detail {
 

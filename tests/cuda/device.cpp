@@ -12,7 +12,6 @@
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/caching.h"
-#include "atlas/ops/arithmetic.h"
 #include "tests/cuda/emulate.h"
 
 namespace {

@@ -12,7 +12,6 @@
 
 #include "atlas/core/error.h"
 #include "atlas/core/storage.h"  // ATLAS_ASAN
-#include "atlas/ops/arithmetic.h"
 
 #if defined(__x86_64__)
 #define ATLAS_EMULATE_ASM 1

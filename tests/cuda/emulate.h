@@ -20,8 +20,6 @@
 #include <vector>
 
 #include "atlas/autograd/node.h"
-#include "atlas/ops/reduce.h"
-#include "atlas/ops/unary.h"
 
 #define __global__
 #define __device__

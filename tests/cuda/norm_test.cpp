@@ -142,20 +142,23 @@ TEST_CASE("cross entropy of labels and of probabilities equals the CPU's") {
         Tensor labels = empty({rows}, int64, kHost);
         for (int64_t r = 0; r < rows; ++r) labels.data<int64_t>()[r] = r * 7 % classes;
         const Operand x = operand({rows, classes}, 1, dtype, 3), soft = operand({rows, classes}, 2, dtype, 0.1, 0.3);
-        const Operand dloss = operand({}, 3, dtype);
+        const Operand dloss = operand({rows}, 3, dtype), weights = operand({classes}, 4, dtype, 0.5, 1.5);
+        const CrossEntropySetting setting{.smoothing = smoothing, .ignores = rows > 5, .ignored = 2};
         for (const bool hard : {true, false}) {
           const Tensor host_target = hard ? labels : soft.host;
           const Tensor device_target = hard ? copied(labels, int64, gpu()) : soft.device;
-          Operand loss = output({}, dtype), stats = output({rows, 2}, dtype), dx = output({rows, classes}, dtype);
+          Operand loss = output({rows}, dtype), stats = output({rows, 3}, dtype), dx = output({rows, classes}, dtype);
           Operand dt = output({rows, classes}, dtype);
-          kernels::cross_entropy_forward(x.host, host_target, smoothing, loss.host, stats.host);
-          kernels::cross_entropy_forward(x.device, device_target, smoothing, loss.device, stats.device);
+          kernels::cross_entropy_forward(x.host, host_target, weights.host, setting, loss.host, stats.host);
+          kernels::cross_entropy_forward(x.device, device_target, weights.device, setting, loss.device, stats.device);
           CHECK(difference(loss) < tolerance(dtype));
-          kernels::cross_entropy_backward(x.host, host_target, stats.host, smoothing, dloss.host, dx.host);
-          kernels::cross_entropy_backward(x.device, device_target, stats.device, smoothing, dloss.device, dx.device);
+          kernels::cross_entropy_backward(x.host, host_target, weights.host, stats.host, setting, dloss.host, dx.host);
+          kernels::cross_entropy_backward(x.device, device_target, weights.device, stats.device, setting, dloss.device,
+                                          dx.device);
           CHECK(difference(dx) < tolerance(dtype));
-          kernels::cross_entropy_target_backward(x.host, stats.host, smoothing, dloss.host, dt.host);
-          kernels::cross_entropy_target_backward(x.device, stats.device, smoothing, dloss.device, dt.device);
+          kernels::cross_entropy_target_backward(x.host, weights.host, stats.host, setting, dloss.host, dt.host);
+          kernels::cross_entropy_target_backward(x.device, weights.device, stats.device, setting, dloss.device,
+                                                 dt.device);
           CHECK(difference(dt) < tolerance(dtype));
         }
       }

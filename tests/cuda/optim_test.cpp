@@ -48,7 +48,7 @@ struct Lists {
     for (size_t i = 0; i < host.size(); ++i) {
       CAPTURE(i);
       const auto near = [&](const Tensor& h, const Tensor& d) {
-        if (!h) return;
+        if (!h.defined()) return;
         Operand o;
         o.host = h;
         o.device = d;
