@@ -94,6 +94,7 @@
 
 #ifdef ATLAS_COMPILED_LIB
 #include "atlas/data/augment.h"
+#include "atlas/data/batch.h"
 #include "atlas/data/canvas.h"
 #include "atlas/data/cifar.h"
 #include "atlas/data/dataset.h"
@@ -104,6 +105,7 @@
 #include "atlas/data/find_file.h"
 #include "atlas/data/folder_halves.h"
 #include "atlas/data/font.h"
+#include "atlas/data/geometry.h"
 #include "atlas/data/image.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/loader.h"
@@ -111,8 +113,10 @@
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"
 #include "atlas/data/picture_files.h"
+#include "atlas/data/pixels.h"
 #include "atlas/data/plot.h"
 #include "atlas/data/random.h"
+#include "atlas/data/sample.h"
 #include "atlas/data/select.h"
 #include "atlas/data/shapes.h"
 #include "atlas/data/text.h"

@@ -107,13 +107,13 @@ void run(std::string_view name) {
     for (data::Batch batch; train_loader.next(batch);) {
       optimizer.set_lr(schedule.lr(update++, train_loader.batches()));
       const Tensor logits = net(batch.images);
-      const Tensor loss = cross_entropy(logits, batch.labels, 0.1);
+      const Tensor loss = cross_entropy(logits, batch.targets["label"], 0.1);
       optimizer.zero_grad();
       loss.backward();
       clip_grad_norm(optimizer, 5);
       optimizer.step();
       loss_mean.add(loss.item());
-      accuracy.add(logits, batch.labels);
+      accuracy.add(logits, batch.targets["label"]);
       bar.update(batch.number + 1, {.loss = loss_mean.mean(), .accuracy = accuracy.top1(), .images = accuracy.count()});
     }
     bar.finish();
@@ -125,7 +125,7 @@ void run(std::string_view name) {
   net.eval();  // batch norm now uses its running statistics
   train::ConfusionMatrix confusion(set.test->num_classes());
   test_loader.start_epoch(0);
-  for (data::Batch batch; test_loader.next(batch);) confusion.add(net(batch.images), batch.labels);
+  for (data::Batch batch; test_loader.next(batch);) confusion.add(net(batch.images), batch.targets["label"]);
   fmt::print("\nOn {} images it has not seen:\n\n{}\n{}", set.test->size(), confusion.class_table(set.test->classes()),
              confusion.matrix_table(set.test->classes()));
   // [evaluation]

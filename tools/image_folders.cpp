@@ -31,7 +31,7 @@ int64_t write_half(const atlas::data::Dataset& set, const fs::path& out, const s
   for (const int64_t c : chosen) {
     const int64_t i = candidates[static_cast<size_t>(c)];
     const atlas::data::Sample sample = set.get(i);
-    std::string name = set.classes()[static_cast<size_t>(sample.label)];
+    std::string name = set.classes()[static_cast<size_t>(label_of(sample))];
     std::replace(name.begin(), name.end(), '/', '-');  // "T-shirt/top"
     fs::create_directories(out / name);
     atlas::data::write_png((out / name / fmt::format("{:05}.png", i)).string(), sample.image);

@@ -13,43 +13,23 @@ namespace atlas::inline ATLAS_ABI::data {
 /// Mirrors left and right with probability p.
 struct RandomFlip {
   double p = 0.5;
-  Tensor operator()(const Tensor& image, Rng& rng) const {
-    const Tensor x = as_image(image, "RandomFlip");
-    return rng.chance(p) ? flipped(x) : x;
+  Geometry geometry(const Tensor& image, Rng& rng) const {
+    as_image(image, "RandomFlip");
+    return rng.chance(p) ? Geometry(Mirror{}) : Geometry();
   }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
   /// The mirror image.
-  static Tensor flipped(const Tensor& image) {
-    const Tensor x = as_image(image, "RandomFlip");
-    Tensor y = empty_like(x);
-    if (x.dtype() == uint8)
-      mirror(x.data<uint8_t>(), y.data<uint8_t>(), x.shape());
-    else
-      mirror(x.data<float>(), y.data<float>(), x.shape());
-    return y;
-  }
-
- private:
-  template <class T>
-  static void mirror(const T* x, T* y, const Shape& s) {
-    const int64_t width = s[1], channels = s[2];
-    for (int64_t row = 0; row < s[0]; ++row, x += width * channels, y += width * channels) {
-      for (int64_t i = 0; i < width; ++i)
-        for (int64_t c = 0; c < channels; ++c) y[i * channels + c] = x[(width - 1 - i) * channels + c];
-    }
-  }
+  static Tensor flipped(const Tensor& image) { return Geometry(Mirror{}).image(as_image(image, "RandomFlip")); }
 };
 
 /// Surrounds the image with `padding` zeros on each side and cuts a height x width piece at a random place.
 struct PadAndCrop {
   int64_t padding;
   int64_t height = 0, width = 0;  ///< of the result; 0 = the image's own
-  Tensor operator()(const Tensor& image, Rng& rng) const {
+  /// The piece may begin above and to the left of the image.
+  Geometry geometry(const Tensor& image, Rng& rng) const { return {place(image, rng)}; }
+  Crop place(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "PadAndCrop");
-    const auto [top, left] = sample(x, rng);
-    return crop(x, top, left, height > 0 ? height : x.shape()[0], width > 0 ? width : x.shape()[1]);
-  }
-  /// The place of the piece in the image: it may begin above and to the left of it.
-  std::pair<int64_t, int64_t> sample(const Tensor& x, Rng& rng) const {
     check(padding >= 0 && height >= 0 && width >= 0, "PadAndCrop", "needs padding and size >= 0, got {} and {} x {}",
           padding, height, width);
     const int64_t h = height > 0 ? height : x.shape()[0], w = width > 0 ? width : x.shape()[1];
@@ -57,8 +37,9 @@ struct PadAndCrop {
     check(room_y >= 0 && room_x >= 0, "PadAndCrop",
           "{} with {} pixels of padding is smaller than {} x {} (more padding?)", describe(x), padding, h, w);
     const int64_t top = rng.below(room_y + 1), left = rng.below(room_x + 1);
-    return {top - padding, left - padding};
+    return {top - padding, left - padding, h, w};
   }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
 /// Cuts a piece of random area and proportions and resizes it (Szegedy et al., CVPR 2015).
@@ -70,17 +51,14 @@ struct RandomResizedCrop {
   std::array<double, 2> scale = {0.08, 1.0}, ratio = {3.0 / 4.0, 4.0 / 3.0};
   Interpolation mode = Interpolation::bicubic;
 
-  Tensor operator()(const Tensor& image, Rng& rng) const {
+  Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "RandomResizedCrop");
-    const Box b = sample(x.shape()[0], x.shape()[1], rng);
-    return resize_image(crop(x, b.top, b.left, b.height, b.width), height, width, mode);
+    return {{sample(x.shape()[0], x.shape()[1], rng), Scale{height, width, mode}}};
   }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 
-  struct Box {
-    int64_t top, left, height, width;
-  };
   /// The piece to cut out of an h x w image.
-  Box sample(int64_t h, int64_t w, Rng& rng) const {
+  Crop sample(int64_t h, int64_t w, Rng& rng) const {
     check(scale[0] > 0 && scale[0] <= scale[1] && ratio[0] > 0 && ratio[0] <= ratio[1], "RandomResizedCrop",
           "needs 0 < low <= high, got scale {}..{} and ratio {}..{}", scale[0], scale[1], ratio[0], ratio[1]);
     const double area = static_cast<double>(h) * static_cast<double>(w);
@@ -108,6 +86,7 @@ struct RandomResizedCrop {
 /// grey = 0.299 R + 0.587 G + 0.114 B. Results are cut off to the range of the image.
 /// Takes uint8 or float32 in [0, 1], [H,W,3]: it comes before Normalise.
 struct ColourJitter {
+  static constexpr bool kPhotometric = true;
   double brightness = 0.4, contrast = 0.4, saturation = 0.4;
 
   Tensor operator()(const Tensor& image, Rng& rng) const {
@@ -163,6 +142,7 @@ struct ColourJitter {
 /// Area: uniform in `scale` of the image's; height / width: log-uniform in `ratio`. The noise is standard normal on
 /// float32 images, which are meant to be normalised already, and uniform over 0..255 on uint8 images.
 struct RandomErasing {
+  static constexpr bool kPhotometric = true;
   double p = 0.25;
   std::array<double, 2> scale = {0.02, 1.0 / 3.0}, ratio = {0.3, 1.0 / 0.3};
 

@@ -1,4 +1,4 @@
-// What a data set is: a list of images with labels. Sets held in memory and parts of another set are here too; sets
+// What a data set is: a list of images with targets. Sets held in memory and parts of another set are here too; sets
 // read from files are in mnist.h, cifar.h and image_folder.h, drawn ones in shapes.h.
 #pragma once
 
@@ -10,18 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/ops/select.h"
+#include "atlas/data/sample.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// One labelled image.
-struct Sample {
-  Tensor image;       ///< uint8 [H,W,3]; undefined when the file could not be read and bad files are to be skipped
-  int64_t label = 0;  ///< class number in [0, classes)
-};
-
-/// A list of labelled images that can be read at any position, from several threads at once.
+/// A list of images and what is known about them, which can be read at any position, from several threads at once.
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -29,8 +23,8 @@ class Dataset {
   virtual int64_t size() const = 0;
   /// Image `index`, 0 <= index < size(). Thread-safe. @throws Error naming the file when it cannot be read.
   virtual Sample get(int64_t index) const = 0;
-  /// Class number of image `index`, known without decoding it where the set can.
-  virtual int64_t label(int64_t index) const { return get(index).label; }
+  /// Class number of image `index`, known without decoding it where the set can. @throws Error when it has none.
+  virtual int64_t label(int64_t index) const { return label_of(get(index)); }
   /// Where image `index` comes from, for messages: a file name, or "image 7 of fashion-mnist".
   virtual std::string where(int64_t index) const { return fmt::format("image {} of {}", index, name_); }
   /// True when image `index` was met, could not be read and was skipped.
@@ -96,7 +90,7 @@ class TensorDataset : public Dataset {
     } else {
       for (int64_t i = 0; i < pixels; ++i) to[3 * i] = to[3 * i + 1] = to[3 * i + 2] = from[i];
     }
-    return {image, labels_[static_cast<size_t>(index)]};
+    return labeled(image, labels_[static_cast<size_t>(index)]);
   }
   int64_t label(int64_t index) const override {
     check_index(index);

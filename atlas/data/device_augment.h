@@ -1,75 +1,103 @@
 // The training pipeline cut in two: the host decodes, resizes and draws all random numbers; what is left of the work
-// on pixels is one pass on the device, from bytes (kernels/augment.h).
+// on pixels is one pass on the device, from bytes (kernels/augment.h). The cut is computed from the pipeline.
 #pragma once
 
+#include <optional>
+#include <utility>
+
 #include "atlas/data/augment.h"
-#include "atlas/data/mix.h"
-#include "atlas/ops/augment.h"
+#include "atlas/kernels/augment.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// The end of a pipeline, as a device does it: the same pictures, up to rounding, as PadAndCrop, RandomFlip,
-/// ColourJitter, Normalise and RandomErasing one after the other, with the same random numbers.
+/// The end of a pipeline, as a device does it: the same pictures, up to rounding, as PadAndCrop, RandomFlip, Normalise
+/// and RandomErasing one after the other, with the same random numbers.
 struct DeviceAugment {
-  int64_t height = 0, width = 0;  ///< of the result
-  int64_t padding = -1;           ///< PadAndCrop; -1: images have their size already
-  double flip = 0;                ///< probability
-  double jitter = 0;              ///< strength of ColourJitter, which the host does, as it looks at the whole image
+  std::optional<PadAndCrop> place{};  ///< none: images have their size already
+  std::optional<RandomFlip> flip{};
   Normalise normalise{};
-  double erase = 0;  ///< probability
+  std::optional<RandomErasing> erase{};
 
-  /// What is drawn for one image, in the order of the pipeline.
-  /// @param image  uint8 [H,W,3], all of a batch of one size; becomes what is sent to the device
-  ImageAugment plan(Tensor& image, Rng& rng) const {
-    image = as_image(image, "DeviceAugment");
+  /// What is drawn for one image, in the order of the pipeline. Targets are moved at once; the image only becomes
+  /// contiguous.
+  /// @param sample  its image uint8 [H,W,3], all of a batch of one size
+  ImageAugment plan(Sample& sample, Rng& rng) const {
+    sample.image = as_image(sample.image, "DeviceAugment");
+    const Tensor& image = sample.image;
     check(image.dtype() == uint8 && image.size(2) == 3, "DeviceAugment", "needs uint8 images [H,W,3], got {}",
           describe(image));
     ImageAugment a;
-    if (padding >= 0) {
-      const PadAndCrop crop_by{padding, height, width};
-      const auto [top, left] = crop_by.sample(image, rng);
-      if (jitter > 0) {
-        image = crop(image, top, left, height, width);  // it is the piece that is looked at
-      } else {
-        a.top = top;
-        a.left = left;
-      }
-    } else {
-      check(image.size(0) == height && image.size(1) == width, "DeviceAugment", "needs images of {} x {}, got {}",
-            height, width, describe(image));
+    std::vector<Geometry::Move> moves;
+    auto [height, width] = size_of(image.size(0), image.size(1));
+    if (place) {
+      const Crop piece = place->place(image, rng);
+      a.top = piece.top;
+      a.left = piece.left;
+      moves.emplace_back(piece);
     }
-    if (flip > 0) a.mirror = rng.chance(flip) ? 1 : 0;
-    if (jitter > 0) image = ColourJitter{jitter, jitter, jitter}(image, rng);
-    if (erase > 0) {
-      if (const auto box = RandomErasing{erase}.sample(height, width, rng)) {
-        a.erase_top = box->top;
-        a.erase_left = box->left;
-        a.erase_height = box->height;
-        a.erase_width = box->width;
-        const Rng::Place noise = rng.place();
-        a.seed = noise.seed;
-        a.stream = noise.stream;
-        a.counter = noise.counter;
-        a.word = noise.word;
-      }
+    if (flip && rng.chance(flip->p)) {
+      a.mirror = 1;
+      moves.emplace_back(Mirror{});
+    }
+    Geometry(std::move(moves)).apply(sample.targets, image.size(0), image.size(1));
+    if (!erase) return a;
+    if (const auto box = erase->sample(height, width, rng)) {
+      a.erase_top = box->top;
+      a.erase_left = box->left;
+      a.erase_height = box->height;
+      a.erase_width = box->width;
+      const Rng::Place noise = rng.place();
+      a.seed = noise.seed;
+      a.stream = noise.stream;
+      a.counter = noise.counter;
+      a.word = noise.word;
     }
     return a;
   }
-  /// What is done to a batch, with its mixing.
-  BatchAugment plan(const MixPlan& mix) const {
+  /// What is done to all images of a batch.
+  BatchAugment plan() const {
     BatchAugment b;
     for (size_t c = 0; c < 3; ++c) {
       b.scale[c] = (1.0f / 255.0f) / normalise.std[c];
       b.shift[c] = normalise.mean[c] / normalise.std[c];
     }
-    b.mix = static_cast<int>(mix.kind);
-    b.lambda = static_cast<float>(mix.lambda);
-    b.top = mix.top;
-    b.left = mix.left;
-    b.bottom = mix.bottom;
-    b.right = mix.right;
     return b;
   }
+  /// Height and width of what becomes of images of height x width.
+  std::pair<int64_t, int64_t> size_of(int64_t height, int64_t width) const {
+    return {place && place->height > 0 ? place->height : height, place && place->width > 0 ? place->width : width};
+  }
 };
+
+/// A pipeline cut between host and device.
+struct PipelineCut {
+  Transform host;
+  DeviceAugment device;
+};
+
+/// Leaves as much of a pipeline's end to the device as that can do. The rest gives uint8 images on the host.
+/// @param pipeline  a Compose, or one transform
+/// @return nothing when the device can do nothing: the pipeline does not end in Normalise, or Normalise and
+/// RandomErasing
+inline std::optional<PipelineCut> cut_for_device(const Transform& pipeline) {
+  const Compose* all = pipeline.get<Compose>();
+  std::vector<Transform> steps = all != nullptr ? all->steps : std::vector<Transform>{pipeline};
+  DeviceAugment device;
+  const auto take = [&](auto& into) {
+    using T = typename std::decay_t<decltype(into)>::value_type;
+    const T* last = steps.empty() ? nullptr : steps.back().template get<T>();
+    if (last == nullptr) return false;
+    into = *last;
+    steps.pop_back();
+    return true;
+  };
+  take(device.erase);
+  std::optional<Normalise> normalise;
+  if (!take(normalise)) return {};
+  device.normalise = *normalise;
+  take(device.flip);
+  take(device.place);
+  return PipelineCut{Compose{std::move(steps)}, device};
+}
 
 }  // namespace atlas::inline ATLAS_ABI::data

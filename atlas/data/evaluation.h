@@ -55,6 +55,19 @@ inline std::array<int64_t, 2> size_before_crop(int64_t height, int64_t width, co
           std::max(to_width, static_cast<int64_t>(std::llround(static_cast<double>(width) / ratio)))};
 }
 
+/// Resizes to size_before_crop() and cuts out the middle.
+struct EvaluationFit {
+  EvaluationSettings s;
+  Geometry geometry(const Tensor& image, Rng&) const {
+    const Tensor x = as_image(image, "evaluation_transform");
+    const auto [height, width] = size_before_crop(x.size(0), x.size(1), s);
+    check_resized(x.size(0), x.size(1), height, width);
+    return {{Scale{height, width, Interpolation::bicubic, true},
+             Crop{half_to_even(height - s.height), half_to_even(width - s.width), s.height, s.width}}};
+  }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
+};
+
 }  // namespace detail
 
 /// The published evaluation transform: bicubic resize (antialiased, a = -0.5) so that the shorter side (with `squash`:
@@ -70,20 +83,8 @@ inline Transform evaluation_transform(const EvaluationSettings& s) {
         s.width);
   check(s.crop >= kLeastCrop && s.crop <= 1, "evaluation_transform", "crop must lie in [{}, 1], got {}", kLeastCrop,
         s.crop);
-  return [s](const Tensor& image, Rng& rng) {
-    const Tensor x = as_image(image, "evaluation_transform");
-    if (s.height == 0) return s.normalise(x, rng);
-    const auto [height, width] = detail::size_before_crop(x.size(0), x.size(1), s);
-    check_resized(x.size(0), x.size(1), height, width);
-    Tensor y = x;
-    if (height != x.size(0) || width != x.size(1)) {
-      const NoGrad off;
-      y = resize(x.unsqueeze(0), height, width, Interpolation::bicubic, true).select(0, 0);
-    }
-    return s.normalise(
-        crop(y, detail::half_to_even(height - s.height), detail::half_to_even(width - s.width), s.height, s.width),
-        rng);
-  };
+  if (s.height == 0) return s.normalise;
+  return Compose{{detail::EvaluationFit{s}, s.normalise}};
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "atlas/autograd/node.h"
@@ -47,15 +49,16 @@ class Feed {
       if (device_.is_cuda()) return next_on_device(batch);
     }
     if (!loader_.next(batch)) return false;
-    if (batch.plans.defined()) finish(batch, *loader_.options().on_device);
+    finish(batch);
     return true;
   }
 
  private:
   /// A place on the device for one batch.
   struct Slot {
-    Batch host;                              // kept while it travels
-    Tensor images, labels, targets, plans;   // on the device
+    Batch host;            // kept while it travels
+    Tensor images, plans;  // on the device
+    std::map<std::string, Tensor> targets;
     std::optional<cuda::Event> there, used;  // the copy is complete; the step that reads it is queued up to here
   };
 
@@ -73,10 +76,9 @@ class Feed {
     s.there->hold(cuda::Queue::compute);
     batch = s.host;
     batch.images = view(s.images, s.host.images);
-    batch.labels = view(s.labels, s.host.labels);
-    batch.targets = s.host.targets.defined() ? view(s.targets, s.host.targets) : Tensor();
+    for (auto& [key, target] : batch.targets) target.value = view(s.targets[key], target.value);
     batch.plans = s.host.plans.defined() ? view(s.plans, s.host.plans) : Tensor();
-    if (batch.plans.defined()) finish(batch, *loader_.options().on_device);
+    finish(batch);
     if (!ended_) send();
     return true;
   }
@@ -98,8 +100,7 @@ class Feed {
     s.used->hold(cuda::Queue::upload);
     s.host = std::move(host);
     copy(s.images, s.host.images);
-    copy(s.labels, s.host.labels);
-    if (s.host.targets.defined()) copy(s.targets, s.host.targets);
+    for (const auto& [key, target] : s.host.targets) copy(s.targets[key], target.value);
     if (s.host.plans.defined()) copy(s.plans, s.host.plans);
     s.there->record(cuda::Queue::upload);
     coming_ = place;

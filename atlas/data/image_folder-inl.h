@@ -59,16 +59,16 @@ ATLAS_INLINE bool ImageFolder::was_skipped(int64_t index) const {
 ATLAS_INLINE Sample ImageFolder::get(int64_t index) const {
   check_index(index);
   const File& file = files_[static_cast<size_t>(index)];
-  if (options_.strict) return {read_image(file.path, options_.max_pixels), file.label};
+  if (options_.strict) return labeled(read_image(file.path, options_.max_pixels), file.label);
   try {
-    return {read_image(file.path, options_.max_pixels), file.label};
+    return labeled(read_image(file.path, options_.max_pixels), file.label);
   } catch (const Error& error) {
     std::lock_guard lock(mutex_);
     if (!bad_[static_cast<size_t>(index)]) {
       bad_[static_cast<size_t>(index)] = true;
       detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
     }
-    return {Tensor(), file.label};
+    return labeled(Tensor(), file.label);
   }
 }
 

@@ -10,23 +10,12 @@
 #include <thread>
 
 #include "atlas/autograd/node.h"
-#include "atlas/core/cuda_async.h"
 #include "atlas/core/parallel.h"
 #include "atlas/data/loader.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI::data {
-
-namespace detail {
-/// A tensor on the host for a part of a batch.
-inline Tensor batch_memory(const Shape& shape, DType dtype, bool pinned) {
-  if (!pinned) return empty(shape, dtype, Device{});
-  const int64_t bytes = shape.numel() * item_size(dtype);
-  void* p = cuda::allocate_pinned(bytes);
-  return from_blob(p, shape, dtype, [p, bytes] { cuda::deallocate_pinned(p, bytes); });
-}
-}  // namespace detail
 
 struct Loader::State {
   using Order = std::shared_ptr<const std::vector<int64_t>>;
@@ -53,16 +42,17 @@ struct Loader::State {
   std::map<int64_t, Result> done;
   std::vector<std::thread> threads;
 
-  /// One image, ready for the batch, and its label; an undefined image is to be left out.
+  /// One sample, ready for the batch; one without image is to be left out.
   /// @param plan  gets the device's part, when there is one
   Sample prepare(int64_t index, int64_t epoch_number, ImageAugment& plan) const {
     Sample sample = dataset->get(index);
     if (!sample.image.defined()) return sample;
-    check(sample.label >= 0 && sample.label < dataset->num_classes(), "loader", "label {} is outside the {} classes",
-          sample.label, dataset->num_classes());
+    check_targets(sample, dataset->num_classes());
     Rng rng(options.seed, Purpose::sample, epoch_number, index);
-    sample.image = as_image(transform ? transform(sample.image, rng) : sample.image, "loader");
-    if (options.on_device) plan = options.on_device->plan(sample.image, rng);
+    if (transform) transform.apply(sample, rng);
+    sample.image = as_image(sample.image, "loader");
+    if (transform) check_targets(sample);
+    if (options.on_device) plan = options.on_device->plan(sample, rng);
     check(sample.image.shape()[2] == 3, "loader", "needs three channels, got {}", describe(sample.image));
     return sample;
   }
@@ -75,41 +65,19 @@ struct Loader::State {
     batch.end = end;
     batch.epoch = epoch_number;
     batch.number = number;
-    std::vector<int64_t> labels;
+    batch.rest = options.on_device;
     std::vector<ImageAugment> plans;
-    Shape size;
+    BatchBuilder builder({end - begin, options.on_device ? uint8 : float32, options.pad, options.pinned});
+    std::string first_place;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t index = all[static_cast<size_t>(i)];
       try {
         ImageAugment plan;
-        const Sample sample = prepare(index, epoch_number, plan);
+        Sample sample = prepare(index, epoch_number, plan);
         if (!sample.image.defined()) continue;
-        const Shape& s = sample.image.shape();
-        if (labels.empty()) {
-          size = s;
-          const DType dtype = options.on_device ? uint8 : float32;
-          batch.images = detail::batch_memory({end - begin, s[0], s[1], s[2]}, dtype, options.pinned);
-        }
-        check(s == size, "loader", "{} after {} of {}: images of one batch need one size (add a Resize or a crop)",
-              s.str(), size.str(), dataset->where(batch.indices.empty() ? index : batch.indices[0]));
-        // Straight into the batch, so that it is written once.
-        const int64_t n = sample.image.numel();
-        if (options.on_device) {
-          std::memcpy(batch.images.data<uint8_t>() + std::ssize(labels) * n, sample.image.raw(),
-                      static_cast<size_t>(n));
-          plans.push_back(plan);
-          labels.push_back(sample.label);
-          batch.indices.push_back(index);
-          continue;
-        }
-        float* to = batch.images.data<float>() + static_cast<int64_t>(labels.size()) * n;
-        if (sample.image.dtype() == float32) {
-          std::memcpy(to, sample.image.raw(), static_cast<size_t>(n) * sizeof(float));
-        } else {
-          const uint8_t* from = sample.image.data<uint8_t>();
-          for (int64_t j = 0; j < n; ++j) to[j] = static_cast<float>(from[j]) * (1.0f / 255.0f);
-        }
-        labels.push_back(sample.label);
+        if (batch.indices.empty()) first_place = dataset->where(index);
+        builder.add(std::move(sample), first_place);
+        plans.push_back(plan);
         batch.indices.push_back(index);
       } catch (const std::exception& error) {
         // Whatever failed, the reader wants to know on which file.
@@ -118,32 +86,32 @@ struct Loader::State {
         fail("loader", "{}: {}", where, what);
       }
     }
-    const int64_t count = static_cast<int64_t>(labels.size());
-    if (count == 0) return batch;
-    if (count < end - begin)
-      batch.images = raw_view(batch.images, {count, size[0], size[1], size[2]}, batch.images.strides(), 0);
-    batch.labels = detail::batch_memory({count}, int64, options.pinned);
-    std::copy(labels.begin(), labels.end(), batch.labels.data<int64_t>());
-    MixPlan mix;
+    if (builder.size() == 0) return batch;
+    builder.finish(batch);
     if (options.on_device) {
-      Rng rng(options.seed, Purpose::mix, epoch_number, number);
-      mix = plan_mix(options.mix, options.on_device->height, options.on_device->width, rng);
-      batch.plan = options.on_device->plan(mix);
-      batch.plans = detail::batch_memory({count, static_cast<int64_t>(sizeof(ImageAugment))}, uint8, options.pinned);
+      batch.plan = options.on_device->plan();
+      batch.plans =
+          detail::batch_memory({builder.size(), static_cast<int64_t>(sizeof(ImageAugment))}, uint8, options.pinned);
       std::memcpy(batch.plans.raw(), plans.data(), plans.size() * sizeof(ImageAugment));
     }
-    if (options.on_device && options.mix.soft_targets()) {
-      batch.targets = mixed_targets(batch.labels, dataset->num_classes(), mix.lambda, options.mix.label_smoothing);
-    } else if (options.mix.soft_targets()) {
-      Rng rng(options.seed, Purpose::mix, epoch_number, number);
-      batch.targets = mix_batch(batch.images, batch.labels, dataset->num_classes(), options.mix, rng);
-    }
-    if (batch.targets.defined() && options.pinned) {
-      Tensor targets = detail::batch_memory(batch.targets.shape(), float32, true);
-      copy_elements(targets, batch.targets);
-      batch.targets = targets;
-    }
+    collate(batch);
     return batch;
+  }
+
+  /// The task's part; what it made goes where the feed can take it from.
+  void collate(Batch& batch) const {
+    if (!options.collate) return;
+    const Targets before = batch.targets;
+    Rng rng(options.seed, Purpose::mix, batch.epoch, batch.number);
+    options.collate(batch, rng);
+    if (!options.pinned) return;
+    for (auto& [key, target] : batch.targets) {
+      const Target* old = before.find(key);
+      if (old != nullptr && old->value.raw() == target.value.raw()) continue;
+      Tensor pinned = detail::batch_memory(target.value.shape(), target.value.dtype(), true);
+      copy_elements(pinned, target.value);
+      target.value = pinned;
+    }
   }
 
   Result attempt(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number, int64_t first_image) const {
@@ -189,7 +157,9 @@ ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform
   check(options.workers >= 0 && options.workers <= 1024, "loader", "workers must lie in 0..1024, got {}",
         options.workers);
   check(options.prefetch >= 1, "loader", "prefetch must be at least 1, got {}", options.prefetch);
-  validate(options.mix);
+  check(options.pad >= 0 && options.pad <= 65536, "loader", "pad must lie in 0..65536, got {}", options.pad);
+  check(options.pad == 0 || !options.on_device, "loader",
+        "images of different sizes (pad = {}) are augmented on the host: leave on_device out", options.pad);
   const int64_t size = dataset->size();
   check(size > 0, "loader", "{} has no images", dataset->name());
   check(!options.drop_last || size >= options.batch_size, "loader",

@@ -3,29 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "atlas/data/batch.h"
 #include "atlas/data/dataset.h"
-#include "atlas/data/device_augment.h"
-#include "atlas/data/mix.h"
 #include "atlas/data/transform.h"
 #include "atlas/ops/augment.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// What the model gets.
-struct Batch {
-  Tensor images;                 ///< float32 [B,H,W,3]; uint8 before the device's part of the pipeline
-  Tensor labels;                 ///< int64 [B]
-  Tensor targets;                ///< float32 [B,classes] when mixed or smoothed, else undefined
-  Tensor plans;                  ///< that part, for each image (DeviceAugment), or undefined; see finish()
-  BatchAugment plan{};           ///< and for all
-  std::vector<int64_t> indices;  ///< position of each image in the data set
-  int64_t epoch = 0;
-  int64_t number = 0;  ///< of this batch in its epoch; batch `number + 1` comes next
-  int64_t end = 0;     ///< images of the epoch's order that are behind after this batch: a place to start from again
-};
+/// What a task does to a batch once its samples are joined, on the thread that made it; random numbers belong to the
+/// batch. New targets may lie anywhere on the host.
+using Collate = std::function<void(Batch& batch, Rng& rng)>;
 
 struct LoaderOptions {
   int64_t batch_size = 32;
@@ -34,19 +25,16 @@ struct LoaderOptions {
   int workers = 0;         ///< threads; 0 = read inside next()
   int prefetch = 4;        ///< batches that may be finished or in work ahead of the one handed out
   uint64_t seed = 0;
-  MixOptions mix{};
+  Collate collate{};  ///< such as Mix, or that of a task
+  /// 0: images of a batch must have one size. n >= 1: they are padded with 0 to the right and below to the largest of
+  /// the batch, rounded up to a multiple of n; masks are padded with what they ignore, and Batch::sizes says what is
+  /// image.
+  int64_t pad = 0;
   /// Set: images are what `transform` gives, in bytes, and the rest of the pipeline is left to the device (Feed does
   /// it, or finish()).
   std::shared_ptr<const DeviceAugment> on_device{};
   bool pinned = false;  ///< batches lie in memory that a CUDA device copies from by itself (Feed)
 };
-
-/// Does the device's part of the pipeline, where the batch is.
-inline void finish(Batch& batch, const DeviceAugment& augment) {
-  if (!batch.plans.defined()) return;
-  batch.images = augment_images(batch.images, batch.plans, batch.plan, augment.height, augment.width);
-  batch.plans = Tensor();
-}
 
 /// Hands out the batches of an epoch.
 ///

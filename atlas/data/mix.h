@@ -1,9 +1,11 @@
-// Mixing of a batch: mixup, CutMix and label smoothing, which turn labels into soft targets.
+// Mixing of a batch: mixup, CutMix and label smoothing, which turn labels into soft targets. Mix is what a task of
+// classification does to a loader's batches (LoaderOptions::collate).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 
+#include "atlas/data/batch.h"
 #include "atlas/data/random.h"
 #include "atlas/tensor/tensor.h"
 
@@ -110,14 +112,59 @@ inline MixPlan plan_mix(const MixOptions& options, int64_t height, int64_t width
   return cut ? cutmix_plan(height, width, lambda, rng) : MixPlan{MixPlan::Kind::mixup, lambda};
 }
 
+/// Mixes a batch in place as a plan says.
+/// @param images float32 [B,H,W,C], contiguous
+inline void apply_mix(Tensor& images, const MixPlan& plan) {
+  if (plan.kind == MixPlan::Kind::cutmix) cutmix_(images, plan);
+  if (plan.kind == MixPlan::Kind::mixup) mixup_(images, plan.lambda);
+}
+
 /// Mixes a batch in place as `options` say, one lambda per batch, and gives its soft targets.
 /// @param images float32 [B,H,W,C], contiguous; changed in place    @param labels int64 [B]
 /// @return float32 [B,classes]
 inline Tensor mix_batch(Tensor& images, const Tensor& labels, int64_t classes, const MixOptions& options, Rng& rng) {
   const MixPlan plan = plan_mix(options, images.shape()[1], images.shape()[2], rng);
-  if (plan.kind == MixPlan::Kind::cutmix) cutmix_(images, plan);
-  if (plan.kind == MixPlan::Kind::mixup) mixup_(images, plan.lambda);
+  apply_mix(images, plan);
   return mixed_targets(labels, classes, plan.lambda, options.label_smoothing);
 }
+
+/// Mixes batches of images that have one label each: adds the target "soft_label", float32 [B,classes], beside "label".
+///
+/// What is left to the device of a batch gets its mixing there.
+class Mix {
+ public:
+  /// @throws Error for options out of range.
+  Mix(const MixOptions& options, int64_t classes) : options_(options), classes_(classes) { validate(options); }
+  /// Nothing is done where options neither mix nor smooth.
+  void operator()(Batch& batch, Rng& rng) const {
+    if (!options_.soft_targets()) return;
+    const Target& label = batch.targets.at(kLabel);
+    check(label.kind == TargetKind::label && label.value.dim() == 1 && label.offsets.empty(), "mix",
+          "needs one label for each image, int64[{}], got {} '{}' {}{}", batch.images.size(0), name(label.kind), kLabel,
+          describe(label.value), label.offsets.empty() ? "" : ", of objects");
+    const auto [height, width] = batch.size();
+    const MixPlan plan = plan_mix(options_, height, width, rng);
+    for (const auto& [key, target] : batch.targets)
+      check(plan.kind == MixPlan::Kind::none || !target.has_places(), "mix",
+            "{} '{}' ({}) cannot be mixed with another image's: mixup and cutmix are for classification",
+            name(target.kind), key, describe(target.value));
+    if (batch.plans.defined()) {
+      batch.plan.mix = static_cast<int>(plan.kind);
+      batch.plan.lambda = static_cast<float>(plan.lambda);
+      batch.plan.top = plan.top;
+      batch.plan.left = plan.left;
+      batch.plan.bottom = plan.bottom;
+      batch.plan.right = plan.right;
+    } else {
+      apply_mix(batch.images, plan);
+    }
+    batch.targets.set(kSoftLabel, {TargetKind::soft_label,
+                                   mixed_targets(label.value, classes_, plan.lambda, options_.label_smoothing)});
+  }
+
+ private:
+  MixOptions options_;
+  int64_t classes_;
+};
 
 }  // namespace atlas::inline ATLAS_ABI::data

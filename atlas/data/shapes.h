@@ -52,7 +52,7 @@ class Shapes : public Dataset {
         }
       }
     }
-    return {image, label};
+    return labeled(image, label);
   }
 
  private:

@@ -1,27 +1,98 @@
-// Transforms of one image without chance: resize, crop, conversion to float and normalisation, and Compose to chain
-// any. augment.h has the random ones.
+// Transforms of samples: what a transform is, Compose to chain any, and the ones without chance. augment.h has the
+// random ones.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
-#include <functional>
+#include <concepts>
+#include <memory>
+#include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
-#include "atlas/autograd/node.h"
+#include "atlas/data/geometry.h"
 #include "atlas/data/random.h"
-#include "atlas/ops/resize.h"
-#include "atlas/ops/softmax.h"
-#include "atlas/tensor/memory.h"
-#include "atlas/tensor/tensor.h"
+#include "atlas/data/sample.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// Makes an image [H',W',C] of an image [H,W,C] (uint8, or float32 in [0, 1] before normalisation), with random numbers
-/// that belong to the sample. A transform never changes its input and may be called by several threads.
-using Transform = std::function<Tensor(const Tensor& image, Rng& rng)>;
+/// A transform that says how it moves pixels: the image and every target are moved alike.
+template <class T>
+concept GeometricTransform = requires(const T& t, const Tensor& image, Rng& rng) {
+  { t.geometry(image, rng) } -> std::same_as<Geometry>;
+};
+/// A transform that says that it changes colors and moves nothing.
+template <class T>
+concept PhotometricTransform = requires {
+  requires T::kPhotometric;
+};
+/// A transform that treats samples as a whole by itself.
+template <class T>
+concept SampleTransform = requires(const T& t, Sample& sample, Rng& rng) {
+  { t.apply(sample, rng) } -> std::same_as<void>;
+};
+
+namespace detail {
+/// After `now` was made of `before` by a transform of the image alone. @throws Error when a target should have moved.
+void check_stayed(const Sample& sample, const Tensor& before, const Tensor& now, bool photometric);
+}  // namespace detail
+
+/// Any transform, with random numbers that belong to the sample. It never changes tensors of its input and may be
+/// called by several threads.
+///
+/// It is made of anything that can be called as `Tensor t(const Tensor& image, Rng& rng)`, image uint8 [H,W,C] (or
+/// float32 in [0, 1] before normalization) to [H',W',C]. Where samples have masks or boxes, it must say what becomes of
+/// them: `Geometry geometry(const Tensor& image, Rng& rng) const`, or `static constexpr bool kPhotometric = true`.
+class Transform {
+ public:
+  Transform() = default;
+  template <class T>
+  requires(!std::same_as<std::decay_t<T>, Transform> &&
+           std::is_invocable_r_v<Tensor, const std::decay_t<T>&, const Tensor&, Rng&>) Transform(T transform)
+      : held_(std::make_shared<const Held<T>>(std::move(transform))) {}
+
+  explicit operator bool() const { return held_ != nullptr; }
+  /// An image alone.
+  Tensor operator()(const Tensor& image, Rng& rng) const { return held_->image(image, rng); }
+  /// An image with its targets. @throws Error when there is a target that the transform cannot move.
+  void apply(Sample& sample, Rng& rng) const { held_->apply(sample, rng); }
+  /// The transform itself when it is a T, else null.
+  template <class T>
+  const T* get() const {
+    return held_ != nullptr && held_->type() == typeid(T) ? static_cast<const T*>(held_->get()) : nullptr;
+  }
+
+ private:
+  struct Any {
+    virtual ~Any() = default;
+    virtual Tensor image(const Tensor& image, Rng& rng) const = 0;
+    virtual void apply(Sample& sample, Rng& rng) const = 0;
+    virtual const std::type_info& type() const = 0;
+    virtual const void* get() const = 0;
+  };
+  template <class T>
+  struct Held final : Any {
+    explicit Held(T t) : transform(std::move(t)) {}
+    Tensor image(const Tensor& image, Rng& rng) const override { return transform(image, rng); }
+    void apply(Sample& sample, Rng& rng) const override {
+      if constexpr (SampleTransform<T>) {
+        transform.apply(sample, rng);
+      } else if constexpr (GeometricTransform<T>) {
+        transform.geometry(sample.image, rng).apply(sample);
+      } else {
+        const Tensor now = transform(sample.image, rng);
+        detail::check_stayed(sample, sample.image, now, PhotometricTransform<T>);
+        sample.image = now;
+      }
+    }
+    const std::type_info& type() const override { return typeid(T); }
+    const void* get() const override { return &transform; }
+    T transform;
+  };
+  std::shared_ptr<const Any> held_;
+};
 
 /// Transforms one after the other.
 struct Compose {
@@ -31,73 +102,24 @@ struct Compose {
     for (const Transform& step : steps) y = step(y, rng);
     return y;
   }
+  void apply(Sample& sample, Rng& rng) const {
+    for (const Transform& step : steps) step.apply(sample, rng);
+  }
 };
-
-/// The image itself when it is a contiguous uint8 or float32 [H,W,C] with H, W, C > 0 on the CPU (a contiguous copy
-/// when only strides are odd). @throws Error naming `op` otherwise.
-inline Tensor as_image(const Tensor& image, std::string_view op) {
-  check(image.defined() && image.dim() == 3 && image.numel() > 0 &&
-            (image.dtype() == uint8 || image.dtype() == float32) && !image.device().is_cuda(),
-        op, "needs a uint8 or float32 image [H,W,C] on the CPU, got {}", describe(image));
-  return image.is_contiguous() ? image : copy_of(image);
-}
-
-/// uint8 [..] -> float32 in [0, 1] (x / 255); float32 is passed through.
-inline Tensor to_float(const Tensor& image) {
-  const Tensor x = as_image(image, "to_float");
-  if (x.dtype() == float32) return x;
-  Tensor y = empty(x.shape(), float32, Device{});
-  const uint8_t* from = x.data<uint8_t>();
-  float* to = y.data<float>();
-  const int64_t n = x.numel();
-  for (int64_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[i]) * (1.0f / 255.0f);
-  return y;
-}
-
-/// The rectangle of an image that starts at (top, left), zero where it reaches over the image's borders.
-/// @param image [H,W,C]    @return [height,width,C], same dtype
-inline Tensor crop(const Tensor& image, int64_t top, int64_t left, int64_t height, int64_t width) {
-  const Tensor x = as_image(image, "crop");
-  check(height > 0 && width > 0, "crop", "needs a size of at least 1 x 1, got {} x {}", height, width);
-  const int64_t h = x.shape()[0], w = x.shape()[1], pixel = x.shape()[2] * item_size(x.dtype());
-  Tensor y = empty({height, width, x.shape()[2]}, x.dtype(), Device{});
-  const int64_t x0 = std::clamp<int64_t>(left, 0, w), x1 = std::clamp<int64_t>(left + width, x0, w);
-  const int64_t y0 = std::clamp<int64_t>(top, 0, h), y1 = std::clamp<int64_t>(top + height, y0, h);
-  char* to = static_cast<char*>(y.raw());
-  const char* from = static_cast<const char*>(x.raw());
-  if ((x1 - x0) * (y1 - y0) != height * width) std::memset(to, 0, static_cast<size_t>(height * width * pixel));
-  for (int64_t row = y0; row < y1; ++row)
-    std::memcpy(to + ((row - top) * width + x0 - left) * pixel, from + (row * w + x0) * pixel,
-                static_cast<size_t>((x1 - x0) * pixel));
-  return y;
-}
-
-/// Resizes an image, antialiased when it gets smaller. uint8 images are rounded and clamped back to uint8.
-/// @param image [H,W,C]    @return [height,width,C], same dtype
-inline Tensor resize_image(const Tensor& image, int64_t height, int64_t width, Interpolation mode) {
-  const Tensor x = as_image(image, "resize_image");
-  check(height > 0 && width > 0, "resize_image", "needs a size of at least 1 x 1, got {} x {}", height, width);
-  const Shape& s = x.shape();
-  if (s[0] == height && s[1] == width) return x;
-  const NoGrad guard;
-  const bool smaller = height < s[0] || width < s[1];
-  const Tensor one = raw_view(x, {1, s[0], s[1], s[2]}, contiguous_strides({1, s[0], s[1], s[2]}), x.offset());
-  const Tensor y = resize(one, height, width, mode, smaller && mode != Interpolation::nearest);
-  return raw_view(y, {height, width, s[2]}, contiguous_strides({height, width, s[2]}), y.offset());
-}
 
 /// Resizes to height x width, whatever the image's own proportions.
 struct Resize {
   int64_t height, width;
   Interpolation mode = Interpolation::bilinear;
-  Tensor operator()(const Tensor& image, Rng&) const { return resize_image(image, height, width, mode); }
+  Geometry geometry(const Tensor&, Rng&) const { return {Scale{height, width, mode}}; }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
 /// Resizes so that the shorter side becomes `side`, keeping proportions.
 struct ResizeShorter {
   int64_t side;
   Interpolation mode = Interpolation::bilinear;
-  Tensor operator()(const Tensor& image, Rng&) const {
+  Geometry geometry(const Tensor& image, Rng&) const {
     const Tensor x = as_image(image, "ResizeShorter");
     const int64_t h = x.shape()[0], w = x.shape()[1], shorter = std::min(h, w);
     const auto scaled = [&](int64_t n) {
@@ -107,20 +129,26 @@ struct ResizeShorter {
                        side, static_cast<int64_t>(std::llround(static_cast<double>(n) * static_cast<double>(side) /
                                                                static_cast<double>(shorter))));
     };
-    return resize_image(x, scaled(h), scaled(w), mode);
+    return {Scale{scaled(h), scaled(w), mode}};
   }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
 /// The middle height x width of an image; a smaller image gets a zero border.
 struct CentreCrop {
   int64_t height, width;
-  Tensor operator()(const Tensor& image, Rng&) const {
+  Geometry geometry(const Tensor& image, Rng&) const {
     const Tensor x = as_image(image, "CentreCrop");
+    return geometry(x.shape()[0], x.shape()[1]);
+  }
+  /// Of an image of h x w.
+  Geometry geometry(int64_t h, int64_t w) const {
     const auto middle = [](int64_t whole, int64_t part) {
       return part > whole ? -((part - whole) / 2) : (whole - part) / 2;
     };
-    return crop(x, middle(x.shape()[0], height), middle(x.shape()[1], width), height, width);
+    return {Crop{middle(h, height), middle(w, width), height, width}};
   }
+  Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
 /// Channel means and standard deviations of ImageNet's training images, in units of [0, 1].
@@ -129,6 +157,7 @@ inline constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
 
 /// y = (x - mean) / std per channel; uint8 images are divided by 255 first.   [H,W,3] -> float32 [H,W,3]
 struct Normalise {
+  static constexpr bool kPhotometric = true;
   std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
   Tensor operator()(const Tensor& image, Rng&) const {
     const Tensor x = as_image(image, "Normalise");
@@ -157,3 +186,7 @@ struct Normalise {
 };
 
 }  // namespace atlas::inline ATLAS_ABI::data
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/data/transform-inl.h"
+#endif

@@ -39,7 +39,7 @@ Evaluation evaluate(models::Classifier& model, data::Loader& loader, Progress& p
   feed.start_epoch(0);
   for (data::Batch batch; !stop() && feed.next(batch);) {
     // The batch is small after the model: the numbers are made on the host, which waits once for all of them.
-    const Tensor logits = on_host(model(batch.images).to(float32)), labels = on_host(batch.labels);
+    const Tensor logits = on_host(model(batch.images).to(float32)), labels = on_host(batch.targets[data::kLabel]);
     require_finite(model, batch.images, logits);
     result.loss.add(cross_entropy(logits, labels).item(), static_cast<double>(labels.numel()));
     result.accuracy.add(logits, labels);
@@ -82,7 +82,7 @@ inline Tensor prediction_sheet(const data::Dataset& set, const Evaluation& resul
   for (size_t i : chosen) {
     const data::Sample sample = set.get(result.indices[i]);
     if (sample.image.defined())
-      tiles.push_back(data::prediction_tile(sample.image, class_name(sample.label), class_name(result.predictions[i])));
+      tiles.push_back(data::prediction_tile(sample.image, class_name(label_of(sample)), class_name(result.predictions[i])));
   }
   return data::contact_sheet(tiles, 8, title);
 }

@@ -5,9 +5,11 @@
 #include <array>
 #include <cmath>
 #include <utility>
+#include <variant>
 
 #include "atlas/data/augment.h"
 #include "atlas/data/loader.h"
+#include "atlas/data/mix.h"
 #include "atlas/data/open.h"
 #include "atlas/data/select.h"
 #include "atlas/train/config.h"
@@ -35,54 +37,30 @@ struct FitImage {
   int64_t size;
   double eval_crop = 1;
   bool pad = true;
-  Tensor operator()(const Tensor& image, data::Rng& rng) const {
-    if (!(pad && image.size(0) <= size && image.size(1) <= size)) {
-      const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
-      return data::CentreCrop{size, size}(data::ResizeShorter{side, Interpolation::bicubic}(image, rng), rng);
-    }
-    return data::CentreCrop{size, size}(image, rng);
+  data::Geometry geometry(const Tensor& image, data::Rng& rng) const {
+    const data::CentreCrop middle{size, size};
+    if (pad && image.size(0) <= size && image.size(1) <= size) return middle.geometry(image, rng);
+    const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
+    const data::Geometry shorter = data::ResizeShorter{side, Interpolation::bicubic}.geometry(image, rng);
+    const auto& resized = std::get<data::Scale>(shorter.moves()[0]);
+    return shorter.then(middle.geometry(resized.height, resized.width));
   }
+  Tensor operator()(const Tensor& image, data::Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
-/// Training images for crop = pad: fitted like test images, then moved by up to `padding` pixels with zeros around.
-struct ShiftImage {
-  FitImage fit;
-  int64_t padding;
-  Tensor operator()(const Tensor& image, data::Rng& rng) const {
-    return data::PadAndCrop{padding, fit.size, fit.size}(fit(image, rng), rng);
-  }
-};
-
-/// The transforms of training images.
+/// The transforms of training images. data::cut_for_device() leaves a part of them to a device.
 inline data::Transform train_transform(const TrainConfig& c) {
-  const FitImage fit{c.image_size, c.eval_crop, c.crop == "pad"};
   std::vector<data::Transform> steps;
   if (c.crop == "random-resized")
     steps.push_back(data::RandomResizedCrop{c.image_size, c.image_size, {c.min_crop_scale, 1.0}});
-  else if (c.crop == "pad")
-    steps.push_back(ShiftImage{fit, c.crop_padding});
   else
-    steps.push_back(fit);
+    steps.push_back(FitImage{c.image_size, c.eval_crop, c.crop == "pad"});
+  if (c.crop == "pad") steps.push_back(data::PadAndCrop{c.crop_padding, c.image_size, c.image_size});
   if (c.flip > 0) steps.push_back(data::RandomFlip{c.flip});
   if (c.color_jitter > 0) steps.push_back(data::ColourJitter{c.color_jitter, c.color_jitter, c.color_jitter});
   steps.push_back(normalisation_of(c));
   if (c.erase > 0) steps.push_back(data::RandomErasing{c.erase});
   return data::Compose{std::move(steps)};
-}
-
-/// The same pipeline cut in two: the host's part of training images, and what is left to the device.
-inline std::pair<data::Transform, data::DeviceAugment> split_train_transform(const TrainConfig& c) {
-  const FitImage fit{c.image_size, c.eval_crop, c.crop == "pad"};
-  data::Transform host = fit;
-  if (c.crop == "random-resized") host = data::RandomResizedCrop{c.image_size, c.image_size, {c.min_crop_scale, 1.0}};
-  return {host,
-          {.height = c.image_size,
-           .width = c.image_size,
-           .padding = c.crop == "pad" ? c.crop_padding : -1,
-           .flip = c.flip,
-           .jitter = c.color_jitter,
-           .normalise = normalisation_of(c),
-           .erase = c.erase}};
 }
 
 /// The transforms of test images.
@@ -105,6 +83,11 @@ inline data::DataPair open_data(const TrainConfig& c) {
   return sets;
 }
 
+/// How training batches are mixed.
+inline data::MixOptions mix_options(const TrainConfig& c) {
+  return {c.mixup, c.cutmix, c.mix_prob, c.mix_switch, c.label_smoothing};
+}
+
 /// Loader options of the training images.
 inline data::LoaderOptions train_loader_options(const TrainConfig& c) {
   data::LoaderOptions o;
@@ -113,7 +96,6 @@ inline data::LoaderOptions train_loader_options(const TrainConfig& c) {
   o.drop_last = true;
   o.workers = static_cast<int>(c.workers);
   o.seed = static_cast<uint64_t>(c.seed);
-  o.mix = {c.mixup, c.cutmix, c.mix_prob, c.mix_switch, c.label_smoothing};
   return o;
 }
 

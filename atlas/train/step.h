@@ -47,7 +47,7 @@ class GradientStep {
 
   StepResult operator()(const data::Batch& batch) {
     StepResult r{.images = batch.images, .generator = default_generator()};
-    r.target = batch.targets.defined() ? batch.targets : batch.labels;
+    r.target = batch.targets[batch.targets.contains(data::kSoftLabel) ? data::kSoftLabel : data::kLabel];
     if (o_.accumulate > 1) r.target = r.target.clone();  // the feed uses its memory again
     if (!o_.graph) {
       compute(r);

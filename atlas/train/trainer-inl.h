@@ -72,10 +72,12 @@ class Run {
     data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
     training.pinned = testing.pinned = device_.is_cuda();
     data::Transform transform = train_transform(c_);
+    training.collate = data::Mix(mix_options(c_), sets_.train->num_classes());
     if (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda())) {
-      auto [host, rest] = split_train_transform(c_);
-      transform = host;
-      training.on_device = std::make_shared<const data::DeviceAugment>(rest);
+      if (auto cut = data::cut_for_device(transform)) {
+        transform = cut->host;
+        training.on_device = std::make_shared<const data::DeviceAugment>(cut->device);
+      }
     }
     train_loader_ = std::make_unique<data::Loader>(sets_.train, training, transform);
     feed_ = std::make_unique<data::Feed>(*train_loader_, device_);

@@ -46,8 +46,8 @@ TEST_CASE("classes are sorted subfolders, files are sorted, endings in any case"
   CHECK(set->where(0) == scratch / "cat/photo.JPEG");
   CHECK(set->where(1) == scratch / "dog/a.bmp");
   CHECK(set->where(3) == scratch / "dog/deep/er.Png");
-  CHECK(set->get(0).label == 0);
-  CHECK(set->get(2).label == 1);
+  CHECK(label_of(set->get(0)) == 0);
+  CHECK(label_of(set->get(2)) == 1);
   CHECK(set->get(2).image.at<uint8_t>({1, 1, 1}) == 2);
   CHECK(set->get(3).image.shape() == Shape{1, 1, 3});
 }
@@ -122,9 +122,9 @@ TEST_CASE("training and test folders share their classes") {
   CHECK(pair.train->size() == 3);
   CHECK(pair.test->size() == 2);
   CHECK(pair.test->classes() == std::vector<std::string>{"cat", "dog", "emu"});
-  CHECK(pair.test->get(0).label == 1);
+  CHECK(label_of(pair.test->get(0)) == 1);
   std::filesystem::rename(scratch / "val", scratch / "test");
-  CHECK(open_folder(scratch.path()).test->get(1).label == 2);
+  CHECK(label_of(open_folder(scratch.path()).test->get(1)) == 2);
   scratch.write("test/yak/1.bmp", picture(1));
   CHECK(message_of([&] { open_folder(scratch.path()); }) ==
         fmt::format("[image_folder] {}/test: class yak is not one of the 3 classes trained on", scratch.path()));

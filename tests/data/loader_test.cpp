@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "atlas/data/augment.h"
+#include "atlas/data/mix.h"
 #include "atlas/data/shapes.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/select.h"
@@ -39,9 +40,15 @@ bool same(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() && std::memcmp(a.raw(), b.raw(), bytes) == 0;
 }
 
+bool same(const Targets& a, const Targets& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Targets::Entry& x, const Targets::Entry& y) {
+    return x.first == y.first && x.second.offsets == y.second.offsets && same(x.second.value, y.second.value);
+  });
+}
+
 bool same(const Batch& a, const Batch& b) {
   return a.number == b.number && a.epoch == b.epoch && a.indices == b.indices && same(a.images, b.images) &&
-         same(a.labels, b.labels) && same(a.targets, b.targets);
+         same(a.targets, b.targets);
 }
 
 bool same(const std::vector<Batch>& a, const std::vector<Batch>& b) {
@@ -54,7 +61,7 @@ LoaderOptions options_with(int workers) {
           .workers = workers,
           .prefetch = 2,
           .seed = 7,
-          .mix = {.mixup = 0.8, .cutmix = 1.0, .label_smoothing = 0.1}};
+          .collate = Mix({.mixup = 0.8, .cutmix = 1.0, .label_smoothing = 0.1}, 4)};
 }
 
 /// Shapes with something wrong at chosen positions.
@@ -71,7 +78,7 @@ class Faulty : public Dataset {
     if (i == throws_) throw std::runtime_error("lens cap left on");
     if (std::find(missing_.begin(), missing_.end(), i) != missing_.end()) return {};
     Sample s = (i == odd_size_ ? large_ : shapes_).get(i);
-    if (i == bad_label_) s.label = 4;
+    if (i == bad_label_) return labeled(s.image, 4);
     return s;
   }
   std::string where(int64_t i) const override { return fmt::format("photos/{}.jpg", i); }
@@ -90,7 +97,7 @@ TEST_CASE("batches do not depend on the number of workers") {
     REQUIRE(reference.size() == 7);
     CHECK(reference[0].images.shape() == Shape{8, 12, 12, 3});
     CHECK(reference[6].images.shape() == Shape{2, 12, 12, 3});
-    CHECK(reference[0].targets.shape() == Shape{8, 4});
+    CHECK(reference[0].targets["soft_label"].shape() == Shape{8, 4});
     CHECK(reference[0].images.dtype() == float32);
     CHECK(same(reference, epoch_of(options_with(1), epoch)));
     CHECK(same(reference, epoch_of(options_with(3), epoch)));
@@ -141,9 +148,9 @@ TEST_CASE("labels and plain images arrive unchanged") {
   loader.start_epoch(0);
   Batch batch;
   REQUIRE(loader.next(batch));
-  CHECK_FALSE(batch.targets.defined());
+  CHECK_FALSE(batch.targets.contains("soft_label"));
   for (int64_t i = 0; i < 4; ++i) {
-    CHECK(batch.labels.at<int64_t>({i}) == i % 4);
+    CHECK(batch.targets["label"].at<int64_t>({i}) == i % 4);
     const Tensor image = shapes->get(i).image;
     CHECK(batch.images.at<float>({i, 5, 7, 2}) == doctest::Approx(image.at<uint8_t>({5, 7, 2}) / 255.0));
   }
@@ -196,7 +203,7 @@ TEST_CASE("images that are skipped are left out of their batch, and an empty bat
     REQUIRE(loader.next(batch));
     CHECK(batch.indices == std::vector<int64_t>{0, 2, 3});
     CHECK(batch.images.shape() == Shape{3, 16, 16, 3});
-    CHECK(batch.labels.numel() == 3);
+    CHECK(batch.targets["label"].numel() == 3);
     REQUIRE(loader.next(batch));
     CHECK(batch.number == 2);
     CHECK(batch.indices == std::vector<int64_t>{8, 9, 10, 11});
@@ -251,8 +258,8 @@ TEST_CASE("options out of range are refused") {
   CHECK(
       error({.batch_size = 11, .drop_last = true}) ==
       "[loader] shapes has 10 images, fewer than one batch of 11: drop_last would leave nothing (smaller batch_size?)");
-  CHECK(error({.mix = {.mixup = -1}}) == "[mix] mixup must be >= 0, got -1");
-  CHECK(error({.mix = {.label_smoothing = 1}}) == "[mix] label_smoothing must lie in [0, 1), got 1");
+  CHECK(message_of([] { Mix({.mixup = -1}, 4); }) == "[mix] mixup must be >= 0, got -1");
+  CHECK(message_of([] { Mix({.label_smoothing = 1}, 4); }) == "[mix] label_smoothing must lie in [0, 1), got 1");
   Loader loader(std::make_shared<Shapes>(10, 16), {.batch_size = 4});
   CHECK(message_of([&] { loader.start_epoch(0, 11); }) == "[loader] an epoch has 10 images, cannot start at number 11");
   CHECK(message_of([&] { loader.start_epoch(-1); }) == "[loader] epoch must be >= 0, got -1");

@@ -42,7 +42,7 @@ TEST_CASE("an MNIST folder: grey images as RGB, labels, and what can be wrong wi
   CHECK(set->num_classes() == 10);
   CHECK(set->name() == "mnist train");
   const Sample s = set->get(1);
-  CHECK(s.label == 9);
+  CHECK(label_of(s) == 9);
   REQUIRE(s.image.shape() == Shape{2, 2, 3});
   for (int64_t c = 0; c < 3; ++c) CHECK(s.image.at<uint8_t>({1, 0, c}) == 7);
   CHECK(message_of([&] { set->get(3); }) == "[dataset] mnist train has 3 images, asked for number 3");
@@ -77,7 +77,7 @@ TEST_CASE("CIFAR files: planes become pixels; wrong lengths and labels are named
   const auto test = cifar10(scratch.path(), false);
   REQUIRE(test->size() == 2);
   const Sample s = test->get(1);
-  CHECK(s.label == 3);
+  CHECK(label_of(s) == 3);
   CHECK(test->classes()[3] == "cat");
   REQUIRE(s.image.shape() == Shape{32, 32, 3});
   CHECK(s.image.at<uint8_t>({4, 9, 0}) == 9);
@@ -91,7 +91,7 @@ TEST_CASE("CIFAR files: planes become pixels; wrong lengths and labels are named
   fine[1] = 42;
   scratch.write("test.bin", fine);
   const auto hundred = cifar100(scratch.path(), false);
-  CHECK(hundred->get(0).label == 42);
+  CHECK(label_of(hundred->get(0)) == 42);
   CHECK(hundred->classes()[42] == "class 42");
   std::string names;
   for (int i = 0; i < 100; ++i) names += fmt::format("kind{}\n", i);
@@ -116,7 +116,7 @@ TEST_CASE("data sets are opened by name") {
   if (std::filesystem::exists(std::string(kFashionMnistFolder) + "/t10k-images-idx3-ubyte.gz")) {
     const auto set = fashion_mnist(false);
     CHECK(set->size() == 10000);
-    CHECK(set->get(0).label == 9);
+    CHECK(label_of(set->get(0)) == 9);
     CHECK(set->classes()[9] == "ankle boot");
   }
 }

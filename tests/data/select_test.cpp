@@ -59,7 +59,7 @@ TEST_CASE("--limit-train and --limit-test keep every class of alternating shapes
     CHECK(n.size() == 4);
     for (const auto& [label, count] : n) CHECK(std::abs(count - share) <= 1);
   }
-  CHECK(sets.train->label(3) == sets.train->get(3).label);
+  CHECK(sets.train->label(3) == label_of(sets.train->get(3)));
 }
 
 TEST_CASE("text files lose their byte-order mark") {

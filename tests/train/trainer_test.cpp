@@ -151,6 +151,6 @@ TEST_CASE("limits keep all classes of a sorted set") {
   const data::DatasetPtr some = data::some_of_each_class(set, 8);
   CHECK(some->size() == 8);
   std::vector<int64_t> seen(4, 0);
-  for (int64_t i = 0; i < 8; ++i) ++seen[static_cast<size_t>(some->get(i).label)];
+  for (int64_t i = 0; i < 8; ++i) ++seen[static_cast<size_t>(label_of(some->get(i)))];
   CHECK(seen == std::vector<int64_t>{2, 2, 2, 2});
 }

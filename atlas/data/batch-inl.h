@@ -1,0 +1,159 @@
+// Bodies of batch.h.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <tuple>
+
+#include "atlas/core/cuda_async.h"
+#include "atlas/data/batch.h"
+#include "atlas/data/pixels.h"
+#include "atlas/ops/augment.h"
+#include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+namespace detail {
+
+ATLAS_INLINE Tensor batch_memory(const Shape& shape, DType dtype, bool pinned) {
+  if (!pinned) return empty(shape, dtype, Device{});
+  const int64_t bytes = shape.numel() * item_size(dtype);
+  void* p = cuda::allocate_pinned(bytes);
+  return from_blob(p, shape, dtype, [p, bytes] { cuda::deallocate_pinned(p, bytes); });
+}
+
+/// Checks that the targets of a sample are those of the first of its batch.
+inline void check_alike(const Targets& now, const Targets& first, std::string_view place) {
+  check(now.size() == first.size(), "loader",
+        "its targets are {}, those of {} are {}: samples of one batch need the same", now.names(), place,
+        first.names());
+  for (const auto& [key, a] : first) {
+    const Target* b = now.find(key);
+    check(b != nullptr && b->kind == a.kind && b->value.dtype() == a.value.dtype() && b->value.dim() == a.value.dim() &&
+              b->outside == a.outside && (a.has_rows() || a.has_places() || b->value.shape() == a.value.shape()),
+          "loader", "{} '{}' {} after {} of {}: targets of one batch need one shape, or rows of one shape",
+          name(a.kind), key, b == nullptr ? std::string("is missing") : fmt::format("{}", describe(b->value)),
+          describe(a.value), place);
+  }
+}
+
+/// Puts planes [N,h,w] (or one plane [h,w]) into the upper left corners of planes of another size.
+inline void place_planes(const Tensor& from, char* to, int64_t height, int64_t width) {
+  const int64_t h = from.size(from.dim() - 2), w = from.size(from.dim() - 1), bytes = item_size(from.dtype());
+  const int64_t planes = from.dim() == 3 ? from.size(0) : 1;
+  const char* line = static_cast<const char*>(from.raw());
+  for (int64_t p = 0; p < planes; ++p)
+    for (int64_t row = 0; row < h; ++row, line += w * bytes)
+      std::memcpy(to + ((p * height + row) * width) * bytes, line, static_cast<size_t>(w * bytes));
+}
+
+}  // namespace detail
+
+ATLAS_INLINE void finish(Batch& batch) {
+  if (!batch.plans.defined()) return;
+  const auto [height, width] = batch.size();
+  batch.images = augment_images(batch.images, batch.plans, batch.plan, height, width);
+  batch.plans = Tensor();
+}
+
+ATLAS_INLINE void BatchBuilder::add(Sample sample, std::string_view first_place) {
+  const Shape& s = sample.image.shape();
+  if (count_ > 0) {
+    const Shape size = o_.pad > 0 ? waiting_[0].shape() : Shape{images_.size(1), images_.size(2), images_.size(3)};
+    check(o_.pad > 0 || s == size, "loader",
+          "{} after {} of {}: images of one batch need one size (add a Resize or a crop)", s.str(), size.str(),
+          first_place);
+    detail::check_alike(sample.targets, targets_[0], first_place);
+  }
+  if (o_.pad > 0) {
+    waiting_.push_back(sample.image);
+  } else {
+    if (count_ == 0) images_ = detail::batch_memory({o_.capacity, s[0], s[1], s[2]}, o_.dtype, o_.pinned);
+    write(count_, sample.image);
+  }
+  targets_.push_back(std::move(sample.targets));
+  ++count_;
+}
+
+ATLAS_INLINE void BatchBuilder::write(int64_t at, const Tensor& image) {
+  const int64_t row = images_.size(2) * 3, n = image.size(1) * 3;
+  for (int64_t y = 0; y < image.size(0); ++y) {
+    const int64_t to = (at * images_.size(1) + y) * row, from = y * n;
+    if (o_.dtype == uint8) {
+      std::memcpy(images_.data<uint8_t>() + to, image.data<uint8_t>() + from, static_cast<size_t>(n));
+    } else if (image.dtype() == float32) {
+      std::memcpy(images_.data<float>() + to, image.data<float>() + from, static_cast<size_t>(n) * sizeof(float));
+    } else {
+      const uint8_t* bytes = image.data<uint8_t>() + from;
+      float* floats = images_.data<float>() + to;
+      for (int64_t j = 0; j < n; ++j) floats[j] = static_cast<float>(bytes[j]) * (1.0f / 255.0f);
+    }
+  }
+}
+
+ATLAS_INLINE Target BatchBuilder::joined(const std::string& key, int64_t height, int64_t width) const {
+  Target all = targets_[0].at(key);
+  const bool rows = all.has_rows(), planes = all.kind == TargetKind::mask || all.kind == TargetKind::instance_masks;
+  std::vector<int64_t> sizes(all.value.shape().begin(), all.value.shape().end());
+  if (rows) {
+    sizes[0] = 0;
+    all.offsets = {0};
+    for (const Targets& t : targets_) {
+      sizes[0] += t[key].size(0);
+      all.offsets.push_back(sizes[0]);
+    }
+  } else {
+    sizes.insert(sizes.begin(), count_);
+  }
+  if (planes) {
+    sizes[1] = height;
+    sizes[2] = width;
+  }
+  const DType dtype = all.value.dtype();
+  all.value = detail::batch_memory(Shape(sizes), dtype, o_.pinned);
+  const int64_t outside = all.kind == TargetKind::mask ? all.outside : 0;
+  if (planes) detail::fill_with(all.value, outside);
+  char* to = static_cast<char*>(all.value.raw());
+  for (const Targets& t : targets_) {
+    const Tensor& v = t[key];
+    const Tensor from = v.is_contiguous() ? v : copy_of(v);
+    if (planes) {
+      detail::place_planes(from, to, height, width);
+      to += (rows ? from.size(0) : 1) * height * width * item_size(dtype);
+    } else {
+      const int64_t bytes = from.numel() * item_size(dtype);
+      if (bytes > 0) std::memcpy(to, from.raw(), static_cast<size_t>(bytes));
+      to += bytes;
+    }
+  }
+  return all;
+}
+
+ATLAS_INLINE void BatchBuilder::finish(Batch& batch) {
+  if (o_.pad > 0) {
+    int64_t height = 0, width = 0;
+    for (const Tensor& image : waiting_) {
+      height = std::max(height, image.size(0));
+      width = std::max(width, image.size(1));
+      batch.sizes.push_back({image.size(0), image.size(1)});
+    }
+    height = (height + o_.pad - 1) / o_.pad * o_.pad;
+    width = (width + o_.pad - 1) / o_.pad * o_.pad;
+    images_ = detail::batch_memory({count_, height, width, 3}, o_.dtype, o_.pinned);
+    detail::fill_with(images_, 0);
+    for (int64_t i = 0; i < count_; ++i) write(i, waiting_[static_cast<size_t>(i)]);
+    waiting_.clear();
+  }
+  if (count_ < images_.size(0)) {
+    const Shape s = {count_, images_.size(1), images_.size(2), images_.size(3)};
+    images_ = raw_view(images_, s, images_.strides(), 0);
+  }
+  batch.images = images_;
+  int64_t height = images_.size(1), width = images_.size(2);
+  if (batch.rest) std::tie(height, width) = batch.rest->size_of(height, width);
+  for (const auto& [key, target] : targets_[0]) batch.targets.set(key, joined(key, height, width));
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data
