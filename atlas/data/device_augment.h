@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "atlas/data/augment.h"
-#include "atlas/kernels/augment.h"
+#include "atlas/ops/augment.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

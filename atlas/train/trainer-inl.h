@@ -73,11 +73,10 @@ class Run {
     training.pinned = testing.pinned = device_.is_cuda();
     data::Transform transform = train_transform(c_);
     training.collate = data::Mix(mix_options(c_), sets_.train->num_classes());
-    if (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda())) {
-      if (auto cut = data::cut_for_device(transform)) {
-        transform = cut->host;
-        training.on_device = std::make_shared<const data::DeviceAugment>(cut->device);
-      }
+    const bool on_device = o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda());
+    if (const auto cut = on_device ? data::cut_for_device(transform) : std::nullopt) {
+      transform = cut->host;
+      training.on_device = std::make_shared<const data::DeviceAugment>(cut->device);
     }
     train_loader_ = std::make_unique<data::Loader>(sets_.train, training, transform);
     feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
