@@ -154,7 +154,7 @@ inline std::array<double, 4> neighbor_weights(Interpolation mode, double t) {
   if (mode == Interpolation::nearest) return {0, t < 0.5 ? 1.0 : 0.0, t < 0.5 ? 0.0 : 1.0, 0};
   if (mode != Interpolation::bicubic) return {0, 1 - t, t, 0};
   // Keys' kernel with a = -1, which imaging programs take for affine maps.
-  const auto w = [](double d) { return resize_detail::cubic(d, -1.0); };
+  const auto w = [](double d) { return d < 1 ? (d - 2) * d * d + 1 : ((5 - d) * d - 8) * d + 4; };
   return {w(1 + t), w(t), w(1 - t), w(2 - t)};
 }
 

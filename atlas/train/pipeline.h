@@ -99,6 +99,14 @@ inline data::LoaderOptions train_loader_options(const TrainConfig& c) {
   return o;
 }
 
+/// Leaves as much of a pipeline to the device as that can do.
+inline void leave_to_device(data::Transform& transform, data::LoaderOptions& options) {
+  const auto cut = data::cut_for_device(transform);
+  if (!cut) return;
+  transform = cut->host;
+  options.on_device = std::make_shared<const data::DeviceAugment>(cut->device);
+}
+
 /// Loader options of the test images.
 inline data::LoaderOptions test_loader_options(const TrainConfig& c) {
   data::LoaderOptions o;

@@ -73,11 +73,7 @@ class Run {
     training.pinned = testing.pinned = device_.is_cuda();
     data::Transform transform = train_transform(c_);
     training.collate = data::Mix(mix_options(c_), sets_.train->num_classes());
-    const bool on_device = o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda());
-    if (const auto cut = on_device ? data::cut_for_device(transform) : std::nullopt) {
-      transform = cut->host;
-      training.on_device = std::make_shared<const data::DeviceAugment>(cut->device);
-    }
+    if (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda())) leave_to_device(transform, training);
     train_loader_ = std::make_unique<data::Loader>(sets_.train, training, transform);
     feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
     test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, test_transform(c_));

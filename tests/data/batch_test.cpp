@@ -7,6 +7,7 @@
 
 #include "atlas/data/feed.h"
 #include "atlas/data/mix.h"
+#include "atlas/tensor/create.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;

@@ -7,6 +7,7 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/evaluation.h"
+#include "atlas/tensor/create.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
