@@ -72,7 +72,7 @@ struct Network {
 
 double accuracy(const Network& net, const Tensor& points, const Tensor& arms) {
   NoGrad guard;
-  train::Accuracy a;
+  tasks::Accuracy a;
   a.add(net(points), arms);
   return a.top1();
 }

@@ -100,8 +100,8 @@ void run(std::string_view name) {
              set.train->num_classes(), net.parameter_count());
   int64_t update = 0;
   for (int64_t epoch = 0; epoch < 4; ++epoch) {
-    train::RunningMean loss_mean;
-    train::Accuracy accuracy;
+    tasks::RunningMean loss_mean;
+    tasks::Accuracy accuracy;
     train::Progress bar(fmt::format("epoch {}/4", epoch + 1), train_loader.batches());
     train_loader.start_epoch(epoch);
     for (data::Batch batch; train_loader.next(batch);) {
@@ -114,7 +114,7 @@ void run(std::string_view name) {
       optimizer.step();
       loss_mean.add(loss.item());
       accuracy.add(logits, batch.targets["label"]);
-      bar.update(batch.number + 1, {.loss = loss_mean.mean(), .accuracy = accuracy.top1(), .images = accuracy.count()});
+      bar.update(batch.number + 1, {.loss = loss_mean.mean(), .measure = accuracy.top1(), .images = accuracy.count()});
     }
     bar.finish();
   }
@@ -123,7 +123,7 @@ void run(std::string_view name) {
   // [evaluation]
   NoGrad guard;
   net.eval();  // batch norm now uses its running statistics
-  train::ConfusionMatrix confusion(set.test->num_classes());
+  tasks::ConfusionMatrix confusion(set.test->num_classes());
   test_loader.start_epoch(0);
   for (data::Batch batch; test_loader.next(batch);) confusion.add(net(batch.images), batch.targets["label"]);
   fmt::print("\nOn {} images it has not seen:\n\n{}\n{}", set.test->size(), confusion.class_table(set.test->classes()),

@@ -1,4 +1,4 @@
-// The curves of a run: loss and accuracy over its epochs, from the rows of its log.
+// The curves of a run: the loss and what its task is after over its epochs, from the rows of its log.
 #pragma once
 
 #include <cmath>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "atlas/data/plot.h"
+#include "atlas/tasks/task.h"
 #include "atlas/train/log.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -32,15 +33,16 @@ inline std::vector<double> column(const std::vector<LogRow>& rows, const std::st
 
 }  // namespace detail
 
-/// Loss and accuracy over the epochs, one chart above the other.
-inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) {
+/// The loss and the task's goal over the epochs, one chart above the other.
+inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title, const tasks::Goal& goal) {
   const std::vector<double> epochs = detail::column(rows, "epoch");
-  const auto percent = [&](const char* name) {
+  const auto measure = [&](const std::string& name) {
     std::vector<double> v = detail::column(rows, name);
-    for (double& x : v) x *= 100;
+    if (goal.share)
+      for (double& x : v) x *= 100;
     return v;
   };
-  const auto chart = [&](const std::string& name, const char* y_label, std::vector<double> training,
+  const auto chart = [&](const std::string& name, const std::string& y_label, std::vector<double> training,
                          std::vector<double> test) {
     data::ChartOptions o;
     o.title = name;
@@ -51,7 +53,7 @@ inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title) 
   };
   return data::stack_pictures(
       {chart(title + ": loss", "cross-entropy", detail::column(rows, "train_loss"), detail::column(rows, "test_loss")),
-       chart(title + ": accuracy", "% correct", percent("train_accuracy"), percent("test_accuracy"))});
+       chart(title + ": " + goal.value, goal.axis, measure("train_" + goal.value), measure("test_" + goal.value))});
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

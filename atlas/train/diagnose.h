@@ -9,14 +9,13 @@
 #include "atlas/autograd/autocast.h"
 #include "atlas/core/failure.h"
 #include "atlas/autograd/node.h"
-#include "atlas/models/classifier.h"
 #include "atlas/nn/finite_guard.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
 /// The first part of a training step that is not finite, in words: the same pass once more, looking at every module.
 /// The generator should be as it was before the pass, so that dropout draws the same numbers.
-inline std::string first_that_is_not_finite(models::Classifier& model, const Tensor& images, bool bf16) {
+inline std::string first_that_is_not_finite(Module& model, const Tensor& images, bool bf16) {
   if (!all_finite(images)) return "the data loader (the images themselves)";
   const NoGrad off;
   std::optional<Autocast> mixed;
@@ -30,7 +29,7 @@ inline std::string first_that_is_not_finite(models::Classifier& model, const Ten
 /// @param images   what the model was shown
 /// @param results  what it made of them: logits, features
 /// @throws Failure naming the first module whose output is not finite.
-inline void require_finite(models::Classifier& model, const Tensor& images, const Tensor& results) {
+inline void require_finite(Module& model, const Tensor& images, const Tensor& results) {
   if (all_finite(results)) return;
   throw Failure(fmt::format(
       "[model] its results are not finite (NaN or infinite). The first output that is not finite is that of "

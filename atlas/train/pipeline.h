@@ -9,7 +9,6 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/loader.h"
-#include "atlas/data/mix.h"
 #include "atlas/data/open.h"
 #include "atlas/data/select.h"
 #include "atlas/train/config.h"
@@ -81,11 +80,6 @@ inline data::DataPair open_data(const TrainConfig& c) {
         "{} training images are fewer than batch_size {} x accumulate {} (one update)", sets.train->size(),
         c.batch_size, c.accumulate);
   return sets;
-}
-
-/// How training batches are mixed.
-inline data::MixOptions mix_options(const TrainConfig& c) {
-  return {c.mixup, c.cutmix, c.mix_prob, c.mix_switch, c.label_smoothing};
 }
 
 /// Loader options of the training images.

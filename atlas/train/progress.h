@@ -38,7 +38,9 @@ inline std::string duration_text(double seconds) {
 /// What a progress line tells. NaN leaves an entry out.
 struct ProgressInfo {
   double loss = std::numeric_limits<double>::quiet_NaN();
-  double accuracy = std::numeric_limits<double>::quiet_NaN();  ///< share in [0, 1]
+  double measure = std::numeric_limits<double>::quiet_NaN();  ///< what the task is after
+  std::string measure_name = "acc";
+  bool share = true;   ///< the measure lies in [0, 1] and is shown in percent
   int64_t images = 0;  ///< images seen by this bar so far; 0 leaves the rate out
 };
 
@@ -62,7 +64,9 @@ inline std::string progress_line(std::string_view label, double part, double ela
                                  const ProgressInfo& info, int width, bool unicode) {
   std::string text = fmt::format("{:3.0f} %", std::floor(100 * part));
   if (!std::isnan(info.loss)) text += fmt::format("  loss {:.4f}", info.loss);
-  if (!std::isnan(info.accuracy)) text += fmt::format("  acc {:5.2f} %", 100 * info.accuracy);
+  if (!std::isnan(info.measure))
+    text += info.share ? fmt::format("  {} {:5.2f} %", info.measure_name, 100 * info.measure)
+                       : fmt::format("  {} {:.4f}", info.measure_name, info.measure);
   if (info.images > 0 && elapsed > 0) {
     const double rate = static_cast<double>(info.images) / elapsed;
     text += rate < 10 ? fmt::format("  {:.2f} images/s", rate) : fmt::format("  {:.0f} images/s", rate);

@@ -8,6 +8,7 @@
 #include "atlas/optim/lamb.h"
 #include "atlas/optim/schedule.h"
 #include "atlas/optim/sgd.h"
+#include "atlas/tasks/classification.h"
 #include "atlas/train/config.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -16,6 +17,12 @@ namespace atlas::inline ATLAS_ABI::train {
 /// @throws Error for an unknown preset, an option that is no field of its configuration, or an image size that does not
 /// fit.
 std::unique_ptr<models::Classifier> make_model(const TrainConfig& config, int64_t classes);
+
+/// What a configuration learns from a set.
+inline std::unique_ptr<tasks::Task> make_task(const TrainConfig& c, const data::Dataset& set) {
+  return std::make_unique<tasks::Classification>(
+      set.classes(), data::MixOptions{c.mixup, c.cutmix, c.mix_prob, c.mix_switch, c.label_smoothing});
+}
 
 /// Parameters by what they share: only tensors of two or more axes decay, all but the head learn backbone_lr_scale
 /// times as fast, and what is frozen is left out.

@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/backward.h"
@@ -12,17 +14,20 @@
 #include "atlas/core/cuda_graph.h"
 #include "atlas/core/rng.h"
 #include "atlas/data/loader.h"
-#include "atlas/models/classifier.h"
-#include "atlas/ops/loss.h"
 #include "atlas/optim/optimizer.h"
+#include "atlas/tasks/task.h"
 #include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
 /// What one batch gave. On a device, reading it waits.
 struct StepResult {
-  Tensor images, target{}, logits{}, loss{};
-  Generator generator{};  ///< before the forward pass
+  Tensor images;
+  data::Targets targets{};
+  tasks::Named outputs{}, losses{};
+  Tensor loss{};                   ///< sum of the losses
+  std::vector<int64_t> indices{};  ///< positions of the images in their set
+  Generator generator{};           ///< before the forward pass
 };
 
 struct StepOptions {
@@ -42,18 +47,19 @@ struct StepOptions {
 /// learning rate changes, and it is a few launches for all parameters.
 class GradientStep {
  public:
-  GradientStep(models::Classifier& model, Optimizer& optimizer, StepOptions options)
-      : model_(model), optimizer_(optimizer), o_(std::move(options)) {}
+  GradientStep(const Module& model, const tasks::Task& task, Optimizer& optimizer, StepOptions options)
+      : model_(model), task_(task), optimizer_(optimizer), o_(std::move(options)) {}
 
   StepResult operator()(const data::Batch& batch) {
-    StepResult r{.images = batch.images, .generator = default_generator()};
-    r.target = batch.targets[batch.targets.contains(data::kSoftLabel) ? data::kSoftLabel : data::kLabel];
-    if (o_.accumulate > 1) r.target = r.target.clone();  // the feed uses its memory again
+    StepResult r{
+        .images = batch.images, .targets = batch.targets, .indices = batch.indices, .generator = default_generator()};
+    if (o_.accumulate > 1)  // the feed uses its memory again
+      for (auto& [name, target] : r.targets) target.value = target.value.clone();
     if (!o_.graph) {
       compute(r);
       return r;
     }
-    if (r.images.size(0) != o_.batch_size || before_graph_ > 0) {
+    if (r.images.size(0) != o_.batch_size || before_graph_ > 0 || !fits_graph(r)) {
       --before_graph_;
       optimizer_.zero_grad();
       compute(r);
@@ -62,9 +68,10 @@ class GradientStep {
     }
     if (!graph_) record(r);
     recorded_.images.copy_(r.images);
-    recorded_.target.copy_(r.target);
+    for (auto& [name, target] : recorded_.targets) target.value.copy_(r.targets[name]);
     graph_->replay();
     recorded_.generator = r.generator;
+    recorded_.indices = r.indices;
     return recorded_;
   }
   /// After an update: drops the gradients, unless they are a graph's.
@@ -77,16 +84,25 @@ class GradientStep {
     {
       std::optional<Autocast> mixed;
       if (o_.bf16) mixed.emplace();
-      r.logits = model_(r.images);
-      r.loss = cross_entropy(r.logits, r.target);
+      r.outputs = task_.outputs(model_, r.images, r.targets);
+      r.losses = task_.loss(r.outputs, r.targets);
+      r.loss = tasks::total(r.losses);
     }
     if (o_.on_loss && !o_.device.is_cuda()) o_.on_loss(r);
     backward(r.loss, full({}, 1.0 / static_cast<double>(o_.accumulate), r.loss.dtype(), r.loss.device()));
-    r.logits = r.logits.detach();
+    for (auto& [name, output] : r.outputs) output = output.detach();
+    for (auto& [name, loss] : r.losses) loss = loss.detach();
     r.loss = r.loss.detach();
   }
+  /// A graph is of one shape: batches of objects, whose number varies, are done op by op.
+  bool fits_graph(const StepResult& r) const {
+    for (const auto& [name, target] : r.targets)
+      if (!target.offsets.empty() || (graph_ && recorded_.targets[name].shape() != target.value.shape())) return false;
+    return !graph_ || recorded_.images.shape() == r.images.shape();
+  }
   void record(const StepResult& like) {
-    recorded_ = {.images = like.images.clone(), .target = like.target.clone()};
+    recorded_ = {.images = like.images.clone(), .targets = like.targets};
+    for (auto& [name, target] : recorded_.targets) target.value = target.value.clone();
     auto graph = std::make_unique<cuda::Graph>(o_.device);
     graph->capture([&] {
       optimizer_.zero_grad();
@@ -95,7 +111,8 @@ class GradientStep {
     graph_ = std::move(graph);
   }
 
-  models::Classifier& model_;
+  const Module& model_;
+  const tasks::Task& task_;
   Optimizer& optimizer_;
   StepOptions o_;
   int64_t before_graph_ = 3;

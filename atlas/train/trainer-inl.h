@@ -72,14 +72,17 @@ class Run {
     data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
     training.pinned = testing.pinned = device_.is_cuda();
     data::Transform transform = train_transform(c_);
-    training.collate = data::Mix(mix_options(c_), sets_.train->num_classes());
+    task_ = make_task(c_, *sets_.train);
+    goal_ = task_->goal();
+    meter_ = task_->meter(true);
+    training.collate = [this](data::Batch& batch, data::Rng& rng) { task_->collate(batch, rng); };
     if (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda())) leave_to_device(transform, training);
     train_loader_ = std::make_unique<data::Loader>(sets_.train, training, transform);
     feed_ = std::make_unique<data::Feed>(*train_loader_, device_);
     test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, test_transform(c_));
     optimizer_ = make_optimizer(c_, *model_);
     step_of_ =
-        std::make_unique<GradientStep>(*model_, *optimizer_,
+        std::make_unique<GradientStep>(*model_, *task_, *optimizer_,
                                        StepOptions{device_, c_.batch_size, c_.accumulate, c_.precision == "bf16",
                                                    o_.cuda_graph, [this](const StepResult& r) { check_loss(r); }});
     if (c_.ema > 0) ema_ = std::make_unique<Ema>(*model_, EmaOptions{.decay = c_.ema, .ramp = true});
@@ -92,11 +95,11 @@ class Run {
 
   int operator()() {
     if (o_.eval_only) {
-      finish(evaluate_now("test"), "checkpoint " + loaded_);
+      finish(*evaluate_now("test"), "checkpoint " + loaded_);
       return 0;
     }
     model_->train();
-    std::optional<Evaluation> last;
+    std::unique_ptr<tasks::Meter> last;
     while (epoch_ < c_.epochs) {
       if (!train_epoch()) return stop_early();
       last = evaluate_now(fmt::format("test  {:>{}}/{}", epoch_ + 1, digits(), c_.epochs));
@@ -113,6 +116,7 @@ class Run {
 
  private:
   std::string path(const char* file) const { return o_.out + "/" + file; }
+  std::string title() const { return c_.model + " on " + c_.data; }
   int digits() const { return static_cast<int>(std::to_string(c_.epochs).size()); }
 
   /// The folder, and what an earlier part of the run left there.
@@ -173,7 +177,7 @@ class Run {
     step_ = saved.step;
     best_ = saved.best_metric;
     if (place.fits(at_.of, at_.seed))
-      at_ = {place.images, at_.of, at_.seed, place.loss_sum, place.right, place.seen};
+      at_.images = place.images, meter_->load_state(place.found);
     else
       say("{} stopped in the middle of an epoch of {} images in the order of seed {}; now there are {} and seed {}: "
           "epoch {} begins anew\n",
@@ -196,6 +200,7 @@ class Run {
     now.best_metric = best_;
     EpochPosition place = at_;
     place.images = images_done;
+    place.found = meter_->state();
     place.save(now.extra);
     io::save_checkpoint(file, now);
   }
@@ -220,20 +225,19 @@ class Run {
     Progress bar(fmt::format("epoch {:>{}}/{}", epoch_ + 1, digits(), c_.epochs), end, {}, first);
     feed_->start_epoch(epoch_, first);
     started_ = std::chrono::steady_clock::now();
-    const double before = at_.seen;
+    const int64_t before = meter_->images();
     for (data::Batch batch; feed_->next(batch) && batch.end <= end;) {
       train_batch(batch);
-      bar.update(batch.end, {.loss = at_.loss_sum / std::max(at_.seen, 1.0),
-                             .accuracy = at_.right / std::max(at_.seen, 1.0),
-                             .images = static_cast<int64_t>(at_.seen - before)});
+      bar.update(batch.end, progress_of(*meter_, goal_, before));
       if ((batch.end - first) % per_update != 0) continue;
       update(batch.end / per_update - 1);
       const bool due = c_.checkpoint_steps > 0 && step_ % c_.checkpoint_steps == 0;
       if (due || interrupt_.requested()) save(path("last.ckpt"), batch.end);
       if (interrupt_.requested()) return false;
     }
-    check(at_.seen > 0, "train", "none of the {} training images of {} could be read", sets_.train->size(), c_.data);
-    images_per_second_ = (at_.seen - before) / seconds_since(started_);
+    check(meter_->images() > 0, "train", "none of the {} training images of {} could be read", sets_.train->size(),
+          c_.data);
+    images_per_second_ = static_cast<double>(meter_->images() - before) / seconds_since(started_);
     bar.finish();
     at_.images = 0;
     return true;
@@ -253,12 +257,7 @@ class Run {
   void count_results() {
     for (const StepResult& r : done_) {
       if (device_.is_cuda()) check_loss(r);
-      Accuracy accuracy;
-      accuracy.add(r.logits, r.target);
-      const auto images = static_cast<double>(accuracy.count());
-      at_.loss_sum += r.loss.item() * images;
-      at_.right += std::round(accuracy.top1() * images);
-      at_.seen += images;
+      meter_->add(r.outputs, r.targets, r.losses, r.indices);
     }
     done_.clear();
   }
@@ -302,58 +301,50 @@ class Run {
                     where_it_stopped(lr), nearest_bad_gradient(*model_)));
   }
 
-  Evaluation evaluate_now(const std::string& label) {
+  std::unique_ptr<tasks::Meter> evaluate_now(const std::string& label) {
     std::optional<Ema::Swapped> averaged;
     if (ema_) averaged.emplace(ema_->swap());
     Progress bar(label, test_loader_->batches());
     std::optional<Autocast> mixed;
     if (c_.precision == "bf16") mixed.emplace();
-    Evaluation result = evaluate(*model_, *test_loader_, bar, [&] { return interrupt_.requested(); });
-    check(result.accuracy.count() > 0 || interrupt_.requested(), "train",
-          "none of the {} test images of {} could be read", sets_.test->size(), c_.data);
+    auto result = evaluate(*model_, *task_, *test_loader_, bar, [&] { return interrupt_.requested(); });
+    check(result->images() > 0 || interrupt_.requested(), "train", "none of the {} test images of {} could be read",
+          sets_.test->size(), c_.data);
     bar.finish();
     return result;
   }
 
-  void end_epoch(const Evaluation& test) {
+  void end_epoch(const tasks::Meter& test) {
     const double seconds = seconds_since(started_);
     ++epoch_;
-    log_->write({{"epoch", epoch_},
-                 {"updates", step_},
-                 {"lr", optimizer_->lr()},
-                 {"train_loss", at_.loss_sum / at_.seen},
-                 {"train_accuracy", at_.right / at_.seen},
-                 {"test_loss", test.loss.mean()},
-                 {"test_accuracy", test.accuracy.top1()},
-                 {"test_top5", test.accuracy.top5()},
-                 {"images_per_second", images_per_second_},
-                 {"seconds", seconds},
-                 {"peak_memory_mib", static_cast<double>(memory_stats(device_).peak) / (1 << 20)}});
-    at_.loss_sum = at_.right = at_.seen = 0;
-    const bool better = test.accuracy.top1() > best_;
-    if (better) best_ = test.accuracy.top1();
+    LogRow row = {{"epoch", epoch_}, {"updates", step_}, {"lr", optimizer_->lr()}};
+    for (const tasks::Value& v : meter_->values()) row.emplace_back("train_" + v.name, v.value);
+    for (const tasks::Value& v : test.values()) row.emplace_back("test_" + v.name, v.value);
+    row.emplace_back("images_per_second", images_per_second_);
+    row.emplace_back("seconds", seconds);
+    row.emplace_back("peak_memory_mib", static_cast<double>(memory_stats(device_).peak) / (1 << 20));
+    log_->write(row);
+    meter_ = task_->meter(true);
+    const double reached = test.value(goal_.value);
+    const bool better = best_ == kNone || goal_.better(reached, best_);
+    if (better) best_ = reached;
     if (better) save(path("best.ckpt"), 0);
     save(path("last.ckpt"), 0);
-    data::write_png(path("curves.png"), curves(log_->rows(), c_.model + " on " + c_.data));
+    data::write_png(path("curves.png"), curves(log_->rows(), title(), goal_));
   }
 
   /// Tables on the screen, pictures and the confusion matrix in files.
-  void finish(const Evaluation& test, const std::string& when) {
-    const auto& names = sets_.test->classes();
-    const std::string title = fmt::format("{} on {}: {:.2f} % of {} test images", c_.model, c_.data,
-                                          100 * test.accuracy.top1(), test.accuracy.count());
-    data::write_png(path("predictions.png"), prediction_sheet(*sets_.test, test, 64, title));
-    write_text(path("confusion.csv"), test.confusion.to_csv(names));
-    say("\n{}\n", test.confusion.class_table(names));
-    if (test.confusion.classes() <= 20) say("{}\n", test.confusion.matrix_table(names));
+  void finish(const tasks::Meter& test, const std::string& when) {
+    const tasks::Report report = task_->report(*sets_.test, test, {o_.out, title()});
+    say("{}", report.tables);
     const int64_t skipped = sets_.train->skipped() + sets_.test->skipped();
     if (skipped > 0) say("{} unreadable images were skipped\n", skipped);
-    say("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}, {}", 100 * test.accuracy.top1(),
-        100 * test.accuracy.top5(), test.loss.mean(), when);
-    if (!o_.eval_only) say("; best epoch {:.2f} %", 100 * best_);
+    say("{}, {}", report.summary, when);
+    if (!o_.eval_only)
+      say("; best epoch {}", goal_.share ? fmt::format("{:.2f} %", 100 * best_) : fmt::format("{:.4f}", best_));
     say("\n");
     if (!o_.eval_only) say("curves       {}\n", path("curves.png"));
-    say("predictions  {}\n", path("predictions.png"));
+    for (const auto& [what, file] : report.files) say("{:<13}{}\n", what, file);
     std::fflush(stdout);
   }
 
@@ -375,6 +366,9 @@ class Run {
   Schedule schedule_;
   InterruptGuard interrupt_;
   data::DataPair sets_;
+  std::unique_ptr<tasks::Task> task_;
+  tasks::Goal goal_;
+  std::unique_ptr<tasks::Meter> meter_;  // of the present epoch
   std::unique_ptr<models::Classifier> model_;
   std::unique_ptr<data::Loader> train_loader_, test_loader_;
   std::unique_ptr<data::Feed> feed_;
@@ -385,8 +379,9 @@ class Run {
   std::unique_ptr<RunLog> log_;
   std::string loaded_;  // the checkpoint this run came from
   int64_t updates_per_epoch_ = 0, epoch_ = 0, step_ = 0;
-  EpochPosition at_;  // of the present epoch: where it was begun, and what was found since
-  double best_ = -1;  // best test accuracy so far
+  EpochPosition at_;  // where the present epoch was begun
+  static constexpr double kNone = -1;
+  double best_ = kNone;  // the best of what the task is after, so far
   double images_per_second_ = 0;
   std::chrono::steady_clock::time_point started_{};
 };

@@ -24,7 +24,8 @@ declare -A may_include=(
   [data]="core tensor autograd ops nn io"
   [io]="core tensor autograd ops nn optim data"
   [models]="core tensor autograd ops nn io"
-  [train]="core tensor autograd ops nn optim data io models"
+  [tasks]="core tensor autograd ops nn data models"
+  [train]="core tensor autograd ops nn optim data io models tasks"
 )
 
 # Third-party headers and the only files that may name them.

@@ -36,7 +36,7 @@ TEST_CASE("durations") {
 }
 
 TEST_CASE("a line tells what is known and fits the terminal") {
-  const ProgressInfo info{.loss = 0.41236, .accuracy = 0.8631, .images = 2500};
+  const ProgressInfo info{.loss = 0.41236, .measure = 0.8631, .images = 2500};
   CHECK(progress_line("epoch 3/10", 0.25, 10, 30, info, 0, false) ==
         "epoch 3/10   25 %  loss 0.4124  acc 86.31 %  250 images/s  ETA 0:30");
   CHECK(progress_line("test", 1, 65, 0, {}, 0, false) == "test  100 %  1:05");

@@ -15,7 +15,7 @@
 #include "atlas/tensor/print.h"
 #include "atlas/tensor/tensor.h"
 
-namespace atlas::inline ATLAS_ABI::train {
+namespace atlas::inline ATLAS_ABI::tasks {
 
 /// A weighted mean that grows: mean = Σ w x / Σ w.
 class RunningMean {
@@ -98,6 +98,9 @@ class Accuracy {
   double top1() const { return share(top1_); }
   double top5() const { return share(top5_); }
   int64_t count() const { return count_; }
+  /// Images whose true class was the largest, or among the five largest.
+  int64_t right() const { return top1_; }
+  int64_t right5() const { return top5_; }
   void reset() { *this = Accuracy(); }
 
  private:
@@ -124,6 +127,13 @@ class ConfusionMatrix {
     check(truth >= 0 && truth < classes_ && predicted >= 0 && predicted < classes_, "confusion matrix",
           "true class {} and predicted class {} must be below {}", truth, predicted, classes_);
     ++counts_[static_cast<size_t>(truth * classes_ + predicted)];
+  }
+
+  /// Adds what another matrix of as many classes has counted.
+  void merge(const ConfusionMatrix& other) {
+    check(other.classes_ == classes_, "confusion matrix", "of {} classes cannot take up one of {}", classes_,
+          other.classes_);
+    for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
   }
 
   int64_t classes() const { return classes_; }
@@ -223,4 +233,4 @@ class ConfusionMatrix {
   std::vector<int64_t> counts_;
 };
 
-}  // namespace atlas::inline ATLAS_ABI::train
+}  // namespace atlas::inline ATLAS_ABI::tasks

@@ -1,5 +1,5 @@
 // Accuracies, running means and the confusion matrix with its tables.
-#include "atlas/train/metrics.h"
+#include "atlas/tasks/metrics.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include "atlas/ops/arithmetic.h"
 
 using namespace atlas;
-using namespace atlas::train;
+using namespace atlas::tasks;
 
 namespace {
 

@@ -1,0 +1,85 @@
+// Classification: one class for each image. Mixing and label smoothing, top-1 and top-5, the confusion matrix, and a
+// sheet of pictures with what they are and what the model says.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "atlas/data/mix.h"
+#include "atlas/tasks/metrics.h"
+#include "atlas/tasks/task.h"
+
+namespace atlas::inline ATLAS_ABI::tasks {
+
+/// What was found out about images that have one class each.
+///
+/// Values: "loss", "accuracy" and, of tests, "top5". Of tests it also keeps the confusion matrix and every prediction.
+class ClassificationMeter : public Meter {
+ public:
+  /// @param classes   of the set
+  /// @param training  sums alone
+  ClassificationMeter(int64_t classes, bool training);
+
+  /// Reads the output "logits" [B, classes], and the target "soft_label" where there is one, else "label".
+  void add(const Named& outputs, const data::Targets& targets, const Named& losses,
+           const std::vector<int64_t>& indices) override;
+  void merge(const Meter& other) override;
+  std::vector<Value> values() const override;
+  int64_t images() const override { return static_cast<int64_t>(seen_); }
+  StateDict state() const override;
+  void load_state(const StateDict& state) override;
+
+  double loss() const { return share(loss_sum_); }
+  double top1() const { return share(right_); }
+  double top5() const { return share(right_5_); }
+  const ConfusionMatrix& confusion() const { return confusion_; }
+  /// Of every image of a test, in the order in which they came.
+  const std::vector<int64_t>& indices() const { return indices_; }
+  const std::vector<int64_t>& labels() const { return labels_; }
+  const std::vector<int64_t>& predictions() const { return predictions_; }
+
+ private:
+  double share(double sum) const { return seen_ > 0 ? sum / seen_ : 0; }
+
+  bool training_;
+  double loss_sum_ = 0, right_ = 0, right_5_ = 0, seen_ = 0;  // of images
+  ConfusionMatrix confusion_;
+  std::vector<int64_t> indices_, labels_, predictions_;
+};
+
+/// One class for each image: cross-entropy with the target "label", int64 [B], or "soft_label", float32 [B, classes],
+/// which mixing and smoothing make of it.
+///
+/// -Σ_c t_c log softmax(logits)_c, the mean over the batch. Better is the higher "accuracy".
+class Classification : public Task {
+ public:
+  /// @param classes  names of the classes
+  /// @throws Error for options out of range, or no class.
+  explicit Classification(std::vector<std::string> classes, const data::MixOptions& mix = {});
+
+  void collate(data::Batch& batch, data::Rng& rng) const override { mix_(batch, rng); }
+  Named loss(const Named& outputs, const data::Targets& targets) const override;
+  std::unique_ptr<Meter> meter(bool training) const override;
+  Goal goal() const override { return {"accuracy", "acc", "% correct", true, true}; }
+  /// predictions.png and confusion.csv; tables of the classes and, of at most 20, the matrix.
+  Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
+
+ private:
+  int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }
+  std::vector<std::string> classes_;
+  data::Mix mix_;
+};
+
+/// A picture of test images with what they are and what the model says: every second one a mistake, as far as there are
+/// mistakes.
+/// @param count  images to show, at most
+Tensor prediction_sheet(const data::Dataset& set, const ClassificationMeter& test, int64_t count,
+                        const std::string& title);
+
+}  // namespace atlas::inline ATLAS_ABI::tasks
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/tasks/classification-inl.h"
+#endif

@@ -1,0 +1,34 @@
+// Bodies of task.h.
+#pragma once
+
+#include "atlas/ops/arithmetic.h"
+#include "atlas/tasks/task.h"
+
+namespace atlas::inline ATLAS_ABI::tasks {
+
+ATLAS_INLINE const Tensor& at(const Named& tensors, std::string_view name) {
+  std::string names;
+  for (const auto& [key, value] : tensors) {
+    if (key == name) return value;
+    names += (names.empty() ? "" : ", ") + key;
+  }
+  fail("task", "the model gives no '{}'; it gives: {}", name, names.empty() ? "nothing" : names);
+}
+
+ATLAS_INLINE Tensor total(const Named& losses) {
+  check(!losses.empty(), "task", "a loss needs at least one part");
+  Tensor sum = losses[0].second;
+  for (size_t i = 1; i < losses.size(); ++i) sum = sum + losses[i].second;
+  return sum;
+}
+
+ATLAS_INLINE double Meter::value(std::string_view name) const {
+  std::string names;
+  for (const Value& v : values()) {
+    if (v.name == name) return v.value;
+    names += (names.empty() ? "" : ", ") + v.name;
+  }
+  fail("meter", "there is no value '{}'; there are: {}", name, names);
+}
+
+}  // namespace atlas::inline ATLAS_ABI::tasks

@@ -1,0 +1,108 @@
+// Task: what is learned. A model and a data set know nothing of it; the training loop asks it for losses, measures and
+// reports, and has no branch on which task it is.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "atlas/data/batch.h"
+#include "atlas/data/dataset.h"
+#include "atlas/data/random.h"
+#include "atlas/nn/module.h"
+
+/// What is learned: losses, measures, tables and pictures.
+namespace atlas::inline ATLAS_ABI::tasks {
+
+/// Tensors by name: what a model makes of images, or the parts of a loss.
+using Named = std::vector<std::pair<std::string, Tensor>>;
+
+/// The tensor of that name. @throws Error naming those that there are, when it is none of them.
+const Tensor& at(const Named& tensors, std::string_view name);
+
+/// Sum of the parts of a loss: what backward() starts from. @throws Error when there is none.
+Tensor total(const Named& losses);
+
+/// A measured value.
+struct Value {
+  std::string name;  ///< as in logs, where "train_" or "test_" stands before it
+  double value = 0;
+  bool share = false;  ///< in [0, 1], shown in percent
+};
+
+/// Collects what batches gave. Sums are kept, so that meters of parts of a set can be merged and saved.
+class Meter {
+ public:
+  virtual ~Meter() = default;
+  /// @param outputs, targets  of one batch, on the host or on a device, which is waited for
+  /// @param losses   Task::loss() of them: means over the batch
+  /// @param indices  positions of the images in their set
+  virtual void add(const Named& outputs, const data::Targets& targets, const Named& losses,
+                   const std::vector<int64_t>& indices) = 0;
+  /// Adds what another meter of the same task has found. @throws Error for a meter of another kind.
+  virtual void merge(const Meter& other) = 0;
+  /// Among them "loss".
+  virtual std::vector<Value> values() const = 0;
+  /// Images so far.
+  virtual int64_t images() const = 0;
+  /// What values() come from, by name: a meter that loads it goes on as if it had seen the same batches.
+  virtual StateDict state() const = 0;
+  /// @throws Error naming what is missing.
+  virtual void load_state(const StateDict& state) = 0;
+
+  /// The value of that name. @throws Error when there is none.
+  double value(std::string_view name) const;
+};
+
+/// Which value a task is after.
+struct Goal {
+  std::string value;   ///< its name in Meter::values()
+  std::string label;   ///< short, for progress
+  std::string axis;    ///< of a chart
+  bool higher = true;  ///< which direction is better
+  bool share = false;  ///< in [0, 1], shown in percent
+  bool better(double now, double before) const { return higher ? now > before : now < before; }
+};
+
+/// What a report is about.
+struct ReportOptions {
+  std::string folder;  ///< where files go
+  std::string title;   ///< of the run, such as "atlas-toy on shapes"
+};
+
+/// What was written, and what to print.
+struct Report {
+  std::string tables;                                      ///< lines, or empty
+  std::string summary;                                     ///< one line, such as "test accuracy 91.20 %, loss 0.25"
+  std::vector<std::pair<std::string, std::string>> files;  ///< pictures for people: what each is, and its path
+};
+
+/// What is learned from a set.
+class Task {
+ public:
+  virtual ~Task() = default;
+  /// What is done to training batches once their samples are joined, such as mixing. Runs on the loader's threads.
+  virtual void collate(data::Batch& /*batch*/, data::Rng& /*rng*/) const {}
+  /// What the model makes of images. A task whose model reads targets in training, or has several outputs, says how.
+  virtual Named outputs(const Module& model, const Tensor& images, const data::Targets& /*targets*/) const {
+    return {{"logits", model(images)}};
+  }
+  /// The parts of the loss of a batch, each a scalar and a mean over the batch.
+  /// @throws Error naming the output or target that does not fit.
+  virtual Named loss(const Named& outputs, const data::Targets& targets) const = 0;
+  /// A meter for training batches, or for a test, which may look at more.
+  virtual std::unique_ptr<Meter> meter(bool training) const = 0;
+  virtual Goal goal() const = 0;
+  /// Tables and pictures of a test of `set`.
+  /// @param test  a meter of this task for tests, that has seen it
+  virtual Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const = 0;
+};
+
+}  // namespace atlas::inline ATLAS_ABI::tasks
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/tasks/task-inl.h"
+#endif

@@ -1,0 +1,3 @@
+// Compiled mode: the bodies of the tasks.
+#include "atlas/tasks/classification-inl.h"
+#include "atlas/tasks/task-inl.h"
