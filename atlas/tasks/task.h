@@ -59,11 +59,11 @@ class Meter {
 
 /// Which value a task is after.
 struct Goal {
-  std::string value;   ///< its name in Meter::values()
-  std::string label;   ///< short, for progress
-  std::string axis;    ///< of a chart
-  bool higher = true;  ///< which direction is better
-  bool share = false;  ///< in [0, 1], shown in percent
+  std::string value;    ///< its name in Meter::values()
+  std::string label{};  ///< short, for progress
+  std::string axis{};   ///< of a chart
+  bool higher = true;   ///< which direction is better
+  bool share = false;   ///< in [0, 1], shown in percent
   bool better(double now, double before) const { return higher ? now > before : now < before; }
 };
 
