@@ -9,6 +9,7 @@
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/train/pipeline.h"
+#include "atlas/train/setup.h"
 
 using namespace atlas;
 using namespace atlas::data;

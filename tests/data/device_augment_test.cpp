@@ -10,6 +10,7 @@
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/pipeline.h"
+#include "atlas/train/setup.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
