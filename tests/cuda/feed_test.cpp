@@ -38,10 +38,11 @@ TEST_CASE("The device's part of the pipeline makes the host's pictures") {
   c.cutmix = 1;
   c.label_smoothing = 0.1;
   const DatasetPtr set = some_of_each_class(open_data(c.data, {}).train, 21);
-  LoaderOptions options{
-      .batch_size = 7, .shuffle = true, .seed = 5, .collate = [task = train::make_task(c, *set)](Batch& b, Rng& r) {
-        task->collate(b, r);
-      }};
+  LoaderOptions options{.batch_size = 7,
+                        .shuffle = true,
+                        .seed = 5,
+                        .collate = [task = std::shared_ptr<const tasks::Task>(train::make_task(c, *set))](
+                                       Batch& b, Rng& r) { task->collate(b, r); }};
   Loader host(set, options, train::train_transform(c));
   const std::optional<PipelineCut> cut = cut_for_device(train::train_transform(c));
   REQUIRE(cut);

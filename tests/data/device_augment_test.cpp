@@ -47,10 +47,11 @@ train::TrainConfig settings(const std::string& crop, double jitter) {
 /// The same batches from both pipelines. (tests/cuda/feed_test.cpp does it on a device.)
 void compare(const train::TrainConfig& c) {
   const DatasetPtr set = some_of_each_class(data::open_data(c.data, {}).train, 45);
-  LoaderOptions options{
-      .batch_size = 9, .shuffle = true, .seed = 5, .collate = [task = train::make_task(c, *set)](Batch& b, Rng& r) {
-        task->collate(b, r);
-      }};
+  LoaderOptions options{.batch_size = 9,
+                        .shuffle = true,
+                        .seed = 5,
+                        .collate = [task = std::shared_ptr<const tasks::Task>(train::make_task(c, *set))](
+                                       Batch& b, Rng& r) { task->collate(b, r); }};
   Loader host(set, options, train::train_transform(c));
   const std::optional<PipelineCut> cut = cut_for_device(train::train_transform(c));
   REQUIRE(cut);
