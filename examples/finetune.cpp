@@ -64,15 +64,7 @@ void add_options(CLI::App& app, train::TrainConfig& config, train::RunOptions& r
   app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--checkpoint", checkpoint, "best.ckpt or last.ckpt of a training run: weights, and which model it is")
       ->group("Run");
-  app.add_option("--out", run.out, "folder for checkpoints, logs and pictures")->group("Run");
-  app.add_option("--device", run.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there")
-      ->group("Run");
-  app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")
-      ->group("Run");
-  train::add_settings(app, config);
-  std::string names;
-  for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
-  app.footer("Models: " + names);
+  train::add_training_options(app, config, run);
 }
 
 }  // namespace

@@ -25,27 +25,11 @@ namespace {
 void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe,
                  std::string& file) {
   app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.add_option("--out", run.out, "folder for checkpoints, logs and pictures")->group("Run");
-  app.add_flag("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there")
-      ->group("Run");
-  app.add_option("--device", run.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there")
-      ->group("Run");
-  app.add_option("--augment", run.augment,
-                 "where images are cropped, mirrored, normalised, erased and mixed: host, device, or auto (on a GPU)")
-      ->group("Run");
-  app.add_flag("--cuda-graph", run.cuda_graph,
-               "on CUDA devices: capture forward and backward once and replay them at every step")
-      ->group("Run");
-  app.add_option("--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end")
-      ->group("Run");
+  atlas::train::add_training_options(app, config, run);
   app.add_flag("--eval-only", run.eval_only, "test the best checkpoint in --out and write its pictures")->group("Run");
   app.add_option("--recipe", recipe, "settings to start from: toy, atlas or mambavision")->group("Run");
   app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")
       ->group("Run");
-  atlas::train::add_settings(app, config);
-  std::string names;
-  for (const std::string& n : atlas::models::preset_names()) names += (names.empty() ? "" : ", ") + n;
-  app.footer("Models: " + names);
 }
 
 }  // namespace

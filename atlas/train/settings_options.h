@@ -1,4 +1,4 @@
-// The settings of a run as options of a command line.
+// The options that all programs which train have in common: what to do, and the settings of a run.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "atlas/core/program.h"
+#include "atlas/models/presets.h"
 #include "atlas/train/config.h"
+#include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
@@ -22,6 +24,27 @@ void add_settings(App& app, TrainConfig& config) {
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, std::vector<double>>)
       option->multi_option_policy(Policy::TakeAll);
   });
+}
+
+/// Adds what every program that trains takes: the folder, the place and manner of computing, and all settings.
+/// @param app  a CLI::App; its footer lists the models
+template <class App>
+void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
+  const auto add = [&](const char* name, auto& field, const char* help) {
+    add_field(app, name, field, help)->group("Run");
+  };
+  add("--out", run.out, "folder for checkpoints, logs and pictures");
+  add("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there");
+  add("--device", run.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there");
+  add("--augment", run.augment,
+      "where images are cropped, mirrored, normalised, erased and mixed: host, device, or auto (on a GPU)");
+  add("--cuda-graph", run.cuda_graph,
+      "on CUDA devices: capture forward and backward once and replay them at every step");
+  add("--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  add_settings(app, config);
+  std::string names;
+  for (const std::string& n : models::preset_names()) names += (names.empty() ? "" : ", ") + n;
+  app.footer("Models: " + names);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train
