@@ -78,19 +78,35 @@ ATLAS_INLINE void fill_with(Tensor& x, int64_t value) {
     fail("crop", "cannot surround {} with {}", describe(x), value);
 }
 
-/// Calls at(to, from) for every pixel of the result, where from_row and from_column say which pixel it comes from.
-template <class Row, class Column>
-void gather_pixels(const Tensor& x, Tensor& y, bool planes, const Row& from_row, const Column& from_column) {
+/// Copies every pixel of y from row from_row(row), column from_column(column) of x.
+/// @tparam kBytes  of a pixel, where the compiler is to know; 0: PixelLayout says
+template <size_t kBytes, class Row, class Column>
+void gather_pixels_of(const Tensor& x, Tensor& y, bool planes, const Row& from_row, const Column& from_column) {
   const PixelLayout in(x, planes), out(y, planes);
-  const auto bytes = static_cast<size_t>(in.bytes);
+  const size_t bytes = kBytes > 0 ? kBytes : static_cast<size_t>(in.bytes);
   const char* from = static_cast<const char*>(x.raw());
   char* to = static_cast<char*>(y.raw());
   for (int64_t p = 0; p < out.planes; ++p, from += in.height * in.width * in.bytes)
     for (int64_t row = 0; row < out.height; ++row) {
       const char* line = from + from_row(row) * in.width * in.bytes;
       for (int64_t column = 0; column < out.width; ++column, to += bytes)
-        std::memcpy(to, line + from_column(column) * in.bytes, bytes);
+        std::memcpy(to, line + from_column(column) * static_cast<int64_t>(bytes), bytes);
     }
+}
+
+/// The same; pixels of bytes, of three bytes and of three floats are copied without a call.
+template <class Row, class Column>
+void gather_pixels(const Tensor& x, Tensor& y, bool planes, const Row& from_row, const Column& from_column) {
+  switch (PixelLayout(x, planes).bytes) {
+    case 1:
+      return gather_pixels_of<1>(x, y, planes, from_row, from_column);
+    case 3:
+      return gather_pixels_of<3>(x, y, planes, from_row, from_column);
+    case 12:
+      return gather_pixels_of<12>(x, y, planes, from_row, from_column);
+    default:
+      return gather_pixels_of<0>(x, y, planes, from_row, from_column);
+  }
 }
 
 ATLAS_INLINE Tensor crop_pixels(const Tensor& x, int64_t top, int64_t left, int64_t height, int64_t width,
