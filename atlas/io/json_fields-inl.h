@@ -23,6 +23,7 @@ ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) :
     v.integer = whole_number_in(j);
     if (j.is_number()) v.number = j.get<double>();
     if (j.is_array() && std::all_of(j.begin(), j.end(), whole)) v.list = j.get<std::vector<int64_t>>();
+    if (j.is_string()) v.string = j.get<std::string>();
     values_.emplace(name, std::move(v));
   }
 }

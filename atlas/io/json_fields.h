@@ -9,11 +9,13 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "atlas/core/error.h"
+#include "atlas/core/nearest.h"
 
 namespace atlas::inline ATLAS_ABI::io {
 
@@ -33,8 +35,8 @@ std::optional<int64_t> whole_number_in(const Json& j) {
   return j.template get<int64_t>();
 }
 
-/// Reads a JSON object whose values are numbers, null, or lists of whole numbers. A field that is absent leaves the
-/// member as it is; a field that nobody asked for is an error of finish().
+/// Reads a JSON object whose values are numbers, true or false, strings, null, or lists of whole numbers. A field that
+/// is absent leaves the member as it is; a field that nobody asked for is an error of finish().
 ///
 /// Example: `JsonFields f(text, "AtlasNet"); f.read("dim", c.dim); f.read("depths", c.depths); f.finish();`
 class JsonFields {
@@ -56,6 +58,18 @@ class JsonFields {
       to = *v->number;
     }
   }
+  void read(const char* name, bool& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->text == "true" || v->text == "false", name, "true or false", *v);
+      to = v->text == "true";
+    }
+  }
+  void read(const char* name, std::string& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->string.has_value(), name, "a string", *v);
+      to = *v->string;
+    }
+  }
   void read(const char* name, std::optional<double>& to) {
     if (const Value* v = take(name); v != nullptr) {
       expect(v->number.has_value() || v->text == "null", name, "a number or null", *v);
@@ -75,10 +89,22 @@ class JsonFields {
       std::copy(v->list->begin(), v->list->end(), to.begin());
     }
   }
-  /// @throws Error naming a field that was not read, and those there are.
+  /// @throws Error naming a field that was not read, those there are, and the nearest.
   void finish() const {
     for (const auto& [name, value] : values_)
-      check(value.taken, "config", "'{}' is no field of {}; there are {}", name, what_, known_);
+      check(value.taken, "config", "'{}' is no field of {}; {}", name, what_, known_names(name, known_));
+  }
+  /// The names that the object has.
+  std::set<std::string> names() const {
+    std::set<std::string> all;
+    for (const auto& [name, value] : values_) all.insert(name);
+    return all;
+  }
+  /// The values as JSON, by name.
+  std::map<std::string, std::string> texts() const {
+    std::map<std::string, std::string> all;
+    for (const auto& [name, value] : values_) all[name] = value.text;
+    return all;
   }
 
  private:
@@ -87,10 +113,11 @@ class JsonFields {
     std::optional<int64_t> integer;
     std::optional<double> number;
     std::optional<std::vector<int64_t>> list;
+    std::optional<std::string> string;
     bool taken = false;
   };
   const Value* take(const char* name) {
-    known_ += (known_.empty() ? "" : ", ") + std::string(name);
+    known_.emplace_back(name);
     const auto it = values_.find(name);
     if (it == values_.end()) return nullptr;
     it->second.taken = true;
@@ -100,7 +127,8 @@ class JsonFields {
     check(good, "config", "'{}' of {} must be {}, got {}", name, what_, kind, v.text);
   }
 
-  std::string what_, known_;
+  std::string what_;
+  std::vector<std::string> known_;
   std::map<std::string, Value> values_;
 };
 

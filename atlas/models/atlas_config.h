@@ -1,34 +1,61 @@
 // AtlasConfig: the configuration of AtlasNet, and the pyramid of scales that follows from it.
 #pragma once
 
-#include <fmt/core.h>
-
-#include <string>
+#include <string_view>
 #include <vector>
 
-#include "atlas/models/classifier.h"
+#include "atlas/models/fields.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 
-/// Configuration of AtlasNet; the defaults are Atlas-B at 1024 pixels.
+/// Configuration of AtlasNet; the defaults are Atlas-B at 1024 pixels. fields() says what they mean.
 struct AtlasConfig {
-  int64_t image =
-      1024;  ///< side of the images it is made for: with patch, window and ratio, it fixes the number of scales
-  int64_t dim = 768;       ///< token channels
-  int64_t num_heads = 12;  ///< attention heads
-  std::vector<int64_t> depths = {2,
-                                 10};  ///< blocks per macro stage; after each but the last the finest scale is dropped
-  int64_t window = 16;                 ///< side of a window, in tokens
-  int64_t ratio = 4;                   ///< side ratio between neighbouring scales
+  int64_t image = 1024;
+  int64_t dim = 768;
+  int64_t num_heads = 12;
+  std::vector<int64_t> depths = {2, 10};
+  int64_t window = 16;
+  int64_t ratio = 4;
   double mlp_ratio = 4;
-  double drop_path_rate = 0.3;  ///< of each macro stage's last block; its first has 0
+  double drop_path_rate = 0.3;
   int64_t num_classes = 100;
-  int64_t stem_dim = 64;  ///< channels after the first convolution
-  int64_t patch = 16;     ///< the stem's stride: 16 as published, 8 or 4 for small images
+  int64_t stem_dim = 64;
+  int64_t patch = 16;
 
+  static constexpr std::string_view kFamily = "atlas", kTitle = "AtlasNet";
+  int64_t& image_size() { return image; }
+  int64_t image_size() const { return image; }
   /// Tokens along a side of `image` pixels.
   int64_t tokens() const { return (image + patch - 1) / patch; }
+
+  template <class Self, class Visitor>
+  static void fields(Self& c, Visitor&& visit) {
+    visit("image", c.image,
+          "side of the images it is made for, in pixels; with patch, window and ratio, it fixes the number of scales",
+          between(1, int64_t{1} << 30));
+    visit("dim", c.dim, "channels of a token", at_least(1));
+    visit("num_heads", c.num_heads, "attention heads", at_least(1));
+    visit("depths", c.depths, "blocks per macro stage; after each but the last the finest scale is dropped",
+          at_least(0));
+    visit("window", c.window, "side of a window in tokens", at_least(1));
+    visit("ratio", c.ratio, "ratio of the sides of neighboring scales", at_least(2));
+    visit("mlp_ratio", c.mlp_ratio, "hidden features of a block's perceptron per channel", positive());
+    visit("drop_path_rate", c.drop_path_rate, "of each macro stage's last block; its first has 0", within(0, 1));
+    visit("num_classes", c.num_classes, "classes that the head tells apart", at_least(1));
+    visit("stem_dim", c.stem_dim, "channels after the first convolution", at_least(1));
+    visit("patch", c.patch, "the stem's stride: 16 as published, 8 or 4 for small images", one_of({4, 8, 16}));
+  }
 };
+
+/// @throws Error naming the field that is out of range, or those that do not go together.
+inline void validate(const AtlasConfig& c) {
+  constexpr std::string_view op = AtlasConfig::kTitle;
+  check_ranges(c, op);
+  check(c.dim % c.num_heads == 0, op, "dim {} does not divide into {} heads", c.dim, c.num_heads);
+  check(c.dim % (c.patch / 4) == 0, op,
+        "dim {} must be a multiple of patch / 4 = {}: the stem starts with that share of it", c.dim, c.patch / 4);
+  check(!c.depths.empty(), op, "depths is empty: there must be a macro stage");
+}
 
 /// One scale: grid x grid windows of side x side tokens.
 struct AtlasScale {
@@ -63,35 +90,6 @@ inline bool atlas_fits(int64_t tokens, int64_t window, int64_t ratio) {
       if (scales[s].grid % scales[t].grid != 0) return false;
   }
   return true;
-}
-
-/// @throws Error naming the field that is out of range,
-inline void validate(const AtlasConfig& c) {
-  constexpr const char* op = "AtlasNet";
-  check(c.patch == 4 || c.patch == 8 || c.patch == 16, op, "patch must be 4, 8 or 16, got {}", c.patch);
-  check(c.window >= 1 && c.ratio >= 2, op, "window must be at least 1 and ratio at least 2, got {} and {}", c.window,
-        c.ratio);
-  check(c.dim >= 1 && c.stem_dim >= 1 && c.num_classes >= 1, op,
-        "dim, stem_dim and num_classes must be at least 1, got {}, {} and {}", c.dim, c.stem_dim, c.num_classes);
-  check(c.num_heads >= 1 && c.dim % c.num_heads == 0, op, "dim {} does not divide into {} heads", c.dim, c.num_heads);
-  check(c.dim % (c.patch / 4) == 0, op,
-        "dim {} must be a multiple of patch / 4 = {}: the stem starts with that share of it", c.dim, c.patch / 4);
-  check(c.mlp_ratio > 0, op, "mlp_ratio must be positive, got {}", c.mlp_ratio);
-  check(c.drop_path_rate >= 0 && c.drop_path_rate < 1, op, "drop_path_rate must be in [0, 1), got {}",
-        c.drop_path_rate);
-  check(!c.depths.empty(), op, "depths is empty: there must be a macro stage");
-  for (const int64_t d : c.depths)
-    check(d >= 0, op, "depths must not be negative, got {}", detail::json_list(c.depths));
-  check(c.image >= 1 && c.image <= int64_t{1} << 30, op, "image must be a side in pixels, got {}", c.image);
-}
-
-/// The configuration as a JSON object.
-inline std::string to_json(const AtlasConfig& c) {
-  return fmt::format(
-      R"({{"image": {}, "dim": {}, "num_heads": {}, "depths": {}, "window": {}, "ratio": {}, "mlp_ratio": {}, )"
-      R"("drop_path_rate": {}, "num_classes": {}, "stem_dim": {}, "patch": {}}})",
-      c.image, c.dim, c.num_heads, detail::json_list(c.depths), c.window, c.ratio, c.mlp_ratio, c.drop_path_rate,
-      c.num_classes, c.stem_dim, c.patch);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::models

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "atlas/models/atlas_pyramid.h"
+#include "atlas/models/heads/classify.h"
 #include "atlas/models/stem.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/container.h"
@@ -228,59 +229,53 @@ class AtlasMacroStage : public Module {
   ModuleList<AtlasLevel> levels;
 };
 
-/// Atlas.   images [B, H, W, 3] of any size -> logits [B, classes]
+/// The stem and the macro stages.   images [B, H, W, 3] of any size -> one map per scale
 ///
 /// The stem rounds up: an image of H x W pixels has ceil(H / patch) x ceil(W / patch) tokens, those at the edge from
 /// what is left of the image and the zero padding of the convolutions. AtlasPyramid cuts them into windows.
-class AtlasNet : public Classifier {
+class AtlasBackbone : public Backbone {
  public:
-  /// @throws Error for a configuration that does not fit together.
-  explicit AtlasNet(const AtlasConfig& config = {})
-      : readout_norm((validate(config), config.dim)),
-        fc_norm(config.dim),
-        fc(config.dim, config.num_classes),
-        config_(config),
-        scales_(atlas_scales(config.tokens(), config.window, config.ratio).size()) {
+  using Config = AtlasConfig;
+
+  explicit AtlasBackbone(const Config& config)
+      : config_(config), scales_(atlas_scales(config.tokens(), config.window, config.ratio).size()) {
+    detail::skip_streams_of_head();
     for (size_t i = 0; i < config.depths.size(); ++i)
       atlas_models.add(config, i < scales_ ? scales_ - i : 1, config.depths[i], i == 0);
-    register_modules(
-        {{"atlas_models", atlas_models}, {"readout_norm", readout_norm}, {"fc_norm", fc_norm}, {"fc", fc}});
+    register_module("atlas_models", atlas_models);
     detail::init_linears(*this);
   }
-  Tensor forward(const Tensor& images) const override {
-    const Tensor features = pooled_features(images);
-    return fc(features);
+  /// One map per scale, fine to coarse: as it was when its macro stage dropped it, or at the end.
+  std::vector<Tensor> maps(const Tensor& images) const override {
+    std::vector<Tensor> all;
+    features(images, &all);
+    return all;
   }
-  /// Mean over the tokens of the scales left after the last macro stage, between two norms.   -> [B, dim]
-  Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const override {
-    Tensor x = cat(tokens(images, maps), 1);
-    x = readout_norm(x);
-    return fc_norm(mean(x, {1}));
+  /// patch, patch · ratio, ...
+  std::vector<int64_t> strides() const override {
+    std::vector<int64_t> all;
+    for (int64_t stride = config_.patch; all.size() < scales_; stride *= config_.ratio) all.push_back(stride);
+    return all;
   }
+  std::vector<int64_t> channels() const override { return std::vector<int64_t>(scales_, config_.dim); }
   /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows,
   /// without padding.
-  std::vector<Tensor> forward_features(const Tensor& images) const { return tokens(images, nullptr); }
-  /// One map per scale, fine to coarse (strides patch, patch · ratio, ...): as it was when its macro stage dropped it,
-  /// or at the end. Each is [B, H, W, C].
-  std::vector<Tensor> feature_maps(const Tensor& images) const override {
-    std::vector<Tensor> maps;
-    tokens(images, &maps);
-    return maps;
+  std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all = nullptr) const override {
+    check_images(images, atlas_models[0].patch_embed->weight(), AtlasConfig::kTitle);
+    AtlasPyramid scales = pyramid(images.size(1), images.size(2), images.device());
+    std::vector<Tensor> x = run(images, scales, all);
+    for (size_t s = 0; s < x.size(); ++s) {
+      if (all != nullptr) all->push_back(detail::to_map(x[s], scales[s]));
+      x[s] = detail::real_tokens(x[s], scales, s);
+    }
+    return x;
   }
-
   std::vector<std::pair<std::string, std::string>> parts() const override {
     std::vector<std::pair<std::string, std::string>> all{{"stem", "atlas_models.0.patch_embed"}};
     for (size_t i = 0; i < atlas_models.size(); ++i)
       all.emplace_back(fmt::format("{}", i), fmt::format("atlas_models.{}.levels", i));
     return all;
   }
-  std::string head_name() const override { return "fc"; }
-
-  std::string family() const override { return "atlas"; }
-  std::string config_json() const override { return to_json(config_); }
-  int64_t num_classes() const override { return config_.num_classes; }
-  int64_t image_size() const override { return config_.image; }
-  const AtlasConfig& config() const { return config_; }
   /// How images of a size are cut in the first macro stage.
   AtlasPyramid pyramid(int64_t height, int64_t width, Device device = {}) const {
     return {(height + config_.patch - 1) / config_.patch,
@@ -294,24 +289,8 @@ class AtlasNet : public Classifier {
   }
 
   ModuleList<AtlasMacroStage> atlas_models;
-  LayerNorm readout_norm, fc_norm;
-  Linear fc;
 
  private:
-  AtlasPyramid pyramid(const Tensor& images) const {
-    check_images(images, fc.weight, "AtlasNet");
-    return pyramid(images.size(1), images.size(2), images.device());
-  }
-  /// forward_features(), and the maps of all scales when `maps` is given.
-  std::vector<Tensor> tokens(const Tensor& images, std::vector<Tensor>* maps) const {
-    AtlasPyramid scales = pyramid(images);
-    std::vector<Tensor> x = run(images, scales, maps);
-    for (size_t s = 0; s < x.size(); ++s) {
-      if (maps != nullptr) maps->push_back(detail::to_map(x[s], scales[s]));
-      x[s] = detail::real_tokens(x[s], scales, s);
-    }
-    return x;
-  }
   /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given.
   std::vector<Tensor> run(const Tensor& images, AtlasPyramid& scales, std::vector<Tensor>* dropped) const {
     std::vector<Tensor> x;
@@ -336,5 +315,29 @@ class AtlasNet : public Classifier {
   size_t scales_;  // of the first macro stage
   ConstantCache constants_;
 };
+
+/// Mean over the tokens of all scales that are left, between two norms, and a linear layer.
+class AtlasHead : public ClassifyHead {
+ public:
+  static constexpr const char* kLinear = "fc";
+
+  explicit AtlasHead(const AtlasConfig& config)
+      : readout_norm(config.dim),
+        fc_norm(config.dim),
+        fc((SkipInit(), config.dim), config.num_classes) {  // init_linears() draws it
+    register_modules({{"readout_norm", readout_norm}, {"fc_norm", fc_norm}, {"fc", fc}});
+    detail::init_linears(*this);
+  }
+  Tensor pool(const std::vector<Tensor>& features) const override {
+    return fc_norm(mean(readout_norm(cat(features, 1)), {1}));
+  }
+  Tensor forward(const Tensor& pooled) const override { return fc(pooled); }
+
+  LayerNorm readout_norm, fc_norm;
+  Linear fc;
+};
+
+/// Atlas.   images [B, H, W, 3] of any size -> logits [B, classes]
+using AtlasNet = ClassifierOf<AtlasBackbone, AtlasHead>;
 
 }  // namespace atlas::inline ATLAS_ABI::models

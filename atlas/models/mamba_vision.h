@@ -4,9 +4,6 @@
 // the names of the published parameters.
 #pragma once
 
-#include <fmt/core.h>
-
-#include <array>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -14,7 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/models/classifier.h"
+#include "atlas/models/heads/classify.h"
+#include "atlas/models/mamba_vision_config.h"
 #include "atlas/models/stem.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/attention.h"
@@ -27,52 +25,6 @@
 #include "atlas/ops/window.h"
 
 namespace atlas::inline ATLAS_ABI::models {
-
-/// Configuration of MambaVision; the defaults are MambaVision-T.
-struct MambaVisionConfig {
-  int64_t dim = 80;                                    ///< channels after the stem; stage i works on dim · 2ⁱ
-  int64_t in_dim = 32;                                 ///< channels between the stem's two convolutions
-  std::array<int64_t, 4> depths = {1, 3, 8, 4};        ///< blocks per stage; stages 0-1 are convolutional, 2-3 hybrid
-  std::array<int64_t, 4> num_heads = {2, 4, 8, 16};    ///< attention heads; only stages 2-3 use them
-  std::array<int64_t, 4> window_size = {8, 8, 14, 7};  ///< sides of windows in tokens; only stages 2-3 use them
-  double mlp_ratio = 4;
-  double drop_path_rate = 0.2;             ///< of the last block; the first has 0
-  std::optional<double> layer_scale = {};  ///< initial gamma_1 and gamma_2 of the hybrid blocks, absent when not set
-  int64_t num_classes = 1000;
-  int64_t resolution = 224;  ///< side of the images it was made for; other sizes work
-  int64_t d_state = 8;       ///< states per channel of the mixer
-  int64_t d_conv = 3;        ///< length of the mixer's convolutions
-};
-
-/// @throws Error naming the field that is out of range.
-inline void validate(const MambaVisionConfig& c) {
-  constexpr const char* op = "MambaVision";
-  check(c.dim >= 1 && c.in_dim >= 1 && c.num_classes >= 1 && c.resolution >= 1 && c.d_state >= 1 && c.d_conv >= 1, op,
-        "dim, in_dim, num_classes, resolution, d_state and d_conv must be at least 1, got {}, {}, {}, {}, {} and {}",
-        c.dim, c.in_dim, c.num_classes, c.resolution, c.d_state, c.d_conv);
-  check(c.mlp_ratio > 0, op, "mlp_ratio must be positive, got {}", c.mlp_ratio);
-  check(c.drop_path_rate >= 0 && c.drop_path_rate < 1, op, "drop_path_rate must be in [0, 1), got {}",
-        c.drop_path_rate);
-  for (size_t i = 0; i < 4; ++i) {
-    check(c.depths[i] >= 0, op, "depths must not be negative, got {}", c.depths[i]);
-    const int64_t dim = c.dim << i;
-    check(i < 2 || (c.num_heads[i] >= 1 && dim % c.num_heads[i] == 0), op,
-          "stage {} has {} channels, which do not divide into {} heads (change dim or num_heads)", i, dim,
-          c.num_heads[i]);
-    check(i < 2 || c.window_size[i] >= 1, op, "window_size of stage {} must be at least 1, got {}", i,
-          c.window_size[i]);
-  }
-}
-
-/// The configuration as a JSON object.
-inline std::string to_json(const MambaVisionConfig& c) {
-  return fmt::format(
-      R"({{"dim": {}, "in_dim": {}, "depths": {}, "num_heads": {}, "window_size": {}, "mlp_ratio": {}, "drop_path_rate": {}, )"
-      R"("layer_scale": {}, "num_classes": {}, "resolution": {}, "d_state": {}, "d_conv": {}}})",
-      c.dim, c.in_dim, detail::json_list(c.depths), detail::json_list(c.num_heads), detail::json_list(c.window_size),
-      c.mlp_ratio, c.drop_path_rate, c.layer_scale ? fmt::format("{}", *c.layer_scale) : "null", c.num_classes,
-      c.resolution, c.d_state, c.d_conv);
-}
 
 /// Residual block of two convolutions, with the tanh GELU between.   x: [B, H, W, C] -> same
 class MambaVisionConvBlock : public Module {
@@ -87,12 +39,8 @@ class MambaVisionConvBlock : public Module {
         {{"conv1", conv1}, {"norm1", norm1}, {"conv2", conv2}, {"norm2", norm2}, {"drop_path", drop_path}});
   }
   Tensor forward(const Tensor& x) const override {
-    if (!drop_path.training() && atlas::detail::inference_mode())
-      return second_(first_(x, Activation::gelu_tanh), Activation::none, x);
-    Tensor y = first_(x, Activation::gelu_tanh);
-    y = second_(y);
-    y = drop_path(y);
-    return x + std::move(y);
+    const Tensor y = first_(x, Activation::gelu_tanh);
+    return drop_path.drops() ? x + drop_path(second_(y)) : second_(y, Activation::none, x);
   }
 
   Conv2d conv1;
@@ -208,71 +156,72 @@ class MambaVisionPatchEmbed : public Module {
     register_module("conv_down", conv_down);
   }
   Tensor forward(const Tensor& x) const override { return conv_down(x); }
+  /// Of the first convolution.
+  const Tensor& weight() const { return static_cast<const Conv2d&>(conv_down[0]).weight; }
 
   Sequential conv_down;
 };
 
-/// MambaVision.   images [B, H, W, 3] of any size -> logits [B, classes]
-class MambaVision : public Classifier {
+/// The stem and the four stages.   images [B, H, W, 3] of any size -> maps of strides 4, 8, 16 and 32
+class MambaVisionBackbone : public Backbone {
  public:
-  /// @throws Error for a configuration that does not fit together.
-  explicit MambaVision(const MambaVisionConfig& config = {})
-      : patch_embed((validate(config), config.in_dim), config.dim),
-        norm(8 * config.dim),
-        head(8 * config.dim, config.num_classes),
-        config_(config) {
+  using Config = MambaVisionConfig;
+
+  explicit MambaVisionBackbone(const Config& config) : patch_embed(config.in_dim, config.dim), dim_(config.dim) {
+    detail::skip_streams_of_head();
     register_module("patch_embed", patch_embed);
     for (size_t i = 0; i < 4; ++i) levels.add(config, i);
-    register_modules({{"levels", levels}, {"norm", norm}, {"head", head}});
+    register_module("levels", levels);
     detail::init_linears(*this);
   }
-  Tensor forward(const Tensor& images) const override {
-    const Tensor features = pooled_features(images);
-    return head(features);
+  /// The maps before each downsample.
+  std::vector<Tensor> maps(const Tensor& images) const override {
+    std::vector<Tensor> all;
+    features(images, &all);
+    return all;
   }
-  /// Batch norm and mean of the last map.   -> [B, 8 dim]
-  Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const override {
-    Tensor x = run(images, maps);
-    x = norm(x);
-    return mean(x, {1, 2});
-  }
-  /// The four maps before each downsample, strides 4, 8, 16, 32, channels dim · 2ⁱ.
-  std::vector<Tensor> feature_maps(const Tensor& images) const override {
-    std::vector<Tensor> maps;
-    run(images, &maps);
-    return maps;
-  }
-
-  std::vector<std::pair<std::string, std::string>> parts() const override {
-    return {{"stem", "patch_embed"}, {"0", "levels.0"}, {"1", "levels.1"}, {"2", "levels.2"}, {"3", "levels.3"}};
-  }
-  std::string head_name() const override { return "head"; }
-
-  std::string family() const override { return "mambavision"; }
-  std::string config_json() const override { return to_json(config_); }
-  int64_t num_classes() const override { return config_.num_classes; }
-  int64_t image_size() const override { return config_.resolution; }
-  const MambaVisionConfig& config() const { return config_; }
-
-  MambaVisionPatchEmbed patch_embed;
-  ModuleList<MambaVisionStage> levels;
-  BatchNorm2d norm;
-  Linear head;
-
- private:
-  /// The last map; every stage's map goes to `maps` when that is given, and is freed on the way when not.
-  Tensor run(const Tensor& images, std::vector<Tensor>* maps) const {
-    check_images(images, head.weight, "MambaVision");
+  std::vector<int64_t> strides() const override { return {4, 8, 16, 32}; }
+  std::vector<int64_t> channels() const override { return {dim_, 2 * dim_, 4 * dim_, 8 * dim_}; }
+  /// The last map; every stage's map goes to `all` when that is given, and is freed on the way when not.
+  std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all = nullptr) const override {
+    check_images(images, patch_embed.weight(), MambaVisionConfig::kTitle);
     Tensor x = patch_embed(images);
     for (const auto& level : levels) {
       x = (*level)(x);
-      if (maps != nullptr) maps->push_back(x);
+      if (all != nullptr) all->push_back(x);
       if (level->downsample) x = (*level->downsample)(x);
     }
-    return x;
+    return {x};
+  }
+  std::vector<std::pair<std::string, std::string>> parts() const override {
+    return {{"stem", "patch_embed"}, {"0", "levels.0"}, {"1", "levels.1"}, {"2", "levels.2"}, {"3", "levels.3"}};
   }
 
-  MambaVisionConfig config_;
+  MambaVisionPatchEmbed patch_embed;
+  ModuleList<MambaVisionStage> levels;
+
+ private:
+  int64_t dim_;
 };
+
+/// Batch norm and mean of the last map, and a linear layer.
+class MambaVisionHead : public ClassifyHead {
+ public:
+  static constexpr const char* kLinear = "head";
+
+  explicit MambaVisionHead(const MambaVisionConfig& config)
+      : norm(8 * config.dim), head((SkipInit(), 8 * config.dim), config.num_classes) {  // init_linears() draws it
+    register_modules({{"norm", norm}, {"head", head}});
+    detail::init_linears(*this);
+  }
+  Tensor pool(const std::vector<Tensor>& features) const override { return mean(norm(features.back()), {1, 2}); }
+  Tensor forward(const Tensor& pooled) const override { return head(pooled); }
+
+  BatchNorm2d norm;
+  Linear head;
+};
+
+/// MambaVision.   images [B, H, W, 3] of any size -> logits [B, classes]
+using MambaVision = ClassifierOf<MambaVisionBackbone, MambaVisionHead>;
 
 }  // namespace atlas::inline ATLAS_ABI::models

@@ -1,2 +1,2 @@
-// Compiled mode: models by name and configurations from JSON.
-#include "atlas/models/presets-inl.h"
+// Compiled mode: families of models and their presets.
+#include "atlas/models/registry-inl.h"

@@ -1,12 +1,15 @@
 // Models by name: the published sizes and small ones for small images.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "atlas/models/atlas_net.h"
+#include "atlas/models/heads/classify.h"
 #include "atlas/models/mamba_vision.h"
+#include "atlas/models/published.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 
@@ -18,7 +21,7 @@ struct ModelOptions {
   std::string overrides = {};
 };
 
-/// The names make_model() knows.
+/// The names make_model() knows: those below, and those of families that the program registered (registry.h).
 ///
 /// | name | images | |
 /// |---|---|---|
@@ -33,21 +36,39 @@ struct ModelOptions {
 /// for toy), otherwise the nearest width from half to twice that does, otherwise as wide as published with padding at
 /// the right and the bottom. Every size of image works, square or not (AtlasPyramid), also one that a model was not
 /// made for: the size in the configuration fixes the number of scales, and so the weights.
-const std::vector<std::string>& preset_names();
+std::vector<std::string> preset_names();
 
 /// Builds a model with fresh weights from default_generator().
-/// @throws Error for an unknown name (lists the known ones), an override that is no field of the configuration or of a
-///         wrong type, or values that do not go together.
+/// @throws Error for an unknown name (lists the known ones and the nearest), an override that is no field of the
+///         configuration or of a wrong type, or values that do not go together.
 std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options = {});
 
 /// Builds a model from Classifier::family() and Classifier::config_json(), as checkpoints hold them.
-/// @param family  "atlas" or "mambavision"
 /// @param config  a JSON object; fields that are absent keep their defaults
 /// @throws Error as make_model().
 std::unique_ptr<Classifier> make_model_from_config(const std::string& family, const std::string& config);
 
+/// Classifier::head_name() of the models called `name`, without building one. @throws Error for an unknown name.
+std::string head_name_of(const std::string& name);
+
+/// One field of a configuration, as command lines and --help show it.
+struct FieldText {
+  std::string name;   ///< as in JSON
+  std::string value;  ///< the preset's, as JSON
+  std::string help;   ///< what it means, and the range of its values
+};
+
+/// The fields of the configuration of a preset, in order. @throws Error for an unknown name.
+std::vector<FieldText> fields_of(const std::string& name);
+
+/// ModelOptions::overrides with fields added that a command line gave as text: 96, 0.1, true, none, or 2,10 for a list.
+/// They beat those of `overrides`.
+/// @throws Error for an unknown preset, a name that is no field of it, or a text that is no value of the field.
+std::string with_fields(const std::string& name, const std::string& overrides,
+                        const std::map<std::string, std::string>& given);
+
 }  // namespace atlas::inline ATLAS_ABI::models
 
 #ifndef ATLAS_COMPILED_LIB
-#include "atlas/models/presets-inl.h"
+#include "atlas/models/registry-inl.h"
 #endif

@@ -95,6 +95,8 @@ class AtlasStem : public Module {
     }
     return y;
   }
+  /// Of the first convolution.
+  const Tensor& weight() const { return static_cast<const Conv2d&>(conv0[0]).weight; }
 
   Sequential conv0, conv1, conv2;
   std::optional<AtlasStemDownsample> ds1, ds2;

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <functional>
 #include <initializer_list>
 #include <string>
@@ -230,6 +231,13 @@ class Module {
     check(&child != this, "module", "module '{}' cannot be its own child", name);
     children_.push_back({name, &child});
   }
+  /// Registers a child that has no name of its own: what is below it appears under this module's names, as if it were
+  /// registered here, and named_modules() does not list the part itself. @throws Error as register_parameter.
+  void register_part(Module& part) {
+    check(&part != this, "module", "a module cannot be its own part");
+    claim_names_of(part);
+    children_.push_back({"", &part});
+  }
   /// Several children at once: register_modules({{"fc1", fc1}, {"fc2", fc2}}).
   void register_modules(std::initializer_list<std::pair<const char*, std::reference_wrapper<Module>>> children) {
     for (const auto& [name, child] : children) register_module(name, child);
@@ -237,7 +245,7 @@ class Module {
 
  private:
   struct Child {
-    std::string name;
+    std::string name;  // "" for a part
     Module* module;
   };
 
@@ -275,7 +283,7 @@ class Module {
   std::string path_to(const Module& m) const {
     for (const Child& c : children_) {
       if (c.module == &m) return c.name;
-      if (const std::string below = c.module->path_to(m); !below.empty()) return c.name + "." + below;
+      if (const std::string below = c.module->path_to(m); !below.empty()) return join(c.name, below);
     }
     return "";
   }
@@ -283,18 +291,44 @@ class Module {
   void claim(const std::string& name) const {
     check(!name.empty() && name.find('.') == std::string::npos, "module",
           "'{}' is no name for a parameter or child: it must not be empty or contain a dot", name);
-    for (const auto& t : tensors_) check(t.name != name, "module", "the name '{}' is registered twice", name);
-    for (const auto& c : children_) check(c.name != name, "module", "the name '{}' is registered twice", name);
+    check(!has(name), "module", "the name '{}' is registered twice", name);
+  }
+  void claim_names_of(const Module& part) const {
+    for (const auto& t : part.tensors_) claim(t.name);
+    for (const auto& c : part.children_) {
+      if (c.name.empty())
+        claim_names_of(*c.module);
+      else
+        claim(c.name);
+    }
+  }
+  bool has(const std::string& name) const {
+    return std::any_of(tensors_.begin(), tensors_.end(), [&](const auto& t) { return t.name == name; }) ||
+           std::any_of(children_.begin(), children_.end(), [&](const auto& c) {
+             return c.name == name || (c.name.empty() && c.module->has(name));
+           });
+  }
+  /// The path of `below` in a child: a part adds no name.
+  static std::string join(const std::string& child, const std::string& below) {
+    return child.empty() || below.empty() ? child + below : child + "." + below;
   }
   void collect(const std::string& prefix, std::vector<StateEntry>& all) const {
     for (const int parameters : {1, 0})
       for (const StateEntry& t : tensors_)
         if (t.is_parameter == (parameters != 0)) all.push_back({prefix + t.name, t.tensor, t.layout, t.is_parameter});
-    for (const Child& c : children_) c.module->collect(prefix + c.name + ".", all);
+    for (const Child& c : children_) c.module->collect(c.name.empty() ? prefix : prefix + c.name + ".", all);
   }
   void collect_modules(const std::string& path, std::vector<std::pair<std::string, Module*>>& all) {
     all.emplace_back(path, this);
-    for (const Child& c : children_) c.module->collect_modules(path.empty() ? c.name : path + "." + c.name, all);
+    collect_children(path, all);
+  }
+  void collect_children(const std::string& path, std::vector<std::pair<std::string, Module*>>& all) {
+    for (const Child& c : children_) {
+      if (c.name.empty())
+        c.module->collect_children(path, all);
+      else
+        c.module->collect_modules(join(path, c.name), all);
+    }
   }
   std::vector<std::pair<std::string, Tensor>> named(bool parameters) const {
     std::vector<std::pair<std::string, Tensor>> some;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "atlas/models/classifier.h"
+#include "atlas/models/heads/classify.h"
 #include "atlas/nn/attention_probe.h"
 
 namespace atlas::inline ATLAS_ABI::train {

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "atlas/autograd/autocast.h"
-#include "atlas/core/failure.h"
 #include "atlas/autograd/node.h"
 #include "atlas/nn/finite_guard.h"
 

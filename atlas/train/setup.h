@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "atlas/models/classifier.h"
+#include "atlas/models/heads/classify.h"
 #include "atlas/optim/adam.h"
 #include "atlas/optim/lamb.h"
 #include "atlas/optim/schedule.h"

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "atlas/models/classifier.h"
+#include "atlas/models/heads/classify.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 

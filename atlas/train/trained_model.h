@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "atlas/data/evaluation.h"
-#include "atlas/models/classifier.h"
+#include "atlas/models/heads/classify.h"
 #include "atlas/train/config.h"
 
 namespace atlas::inline ATLAS_ABI::train {

@@ -77,10 +77,10 @@ TEST_CASE("configurations that do not fit together are refused") {
     return golden::message([&] { AtlasNet net(c); });
   };
   CHECK(with([](auto&) {}) == "");
-  CHECK(with([](auto& c) { c.image = 0; }).find("image must be a side") != std::string::npos);
+  CHECK(with([](auto& c) { c.image = 0; }).find("image must be in [1, 1073741824], got 0") != std::string::npos);
   CHECK(with([](auto& c) { c.num_heads = 3; }).find("dim 16 does not divide into 3 heads") != std::string::npos);
   CHECK(with([](auto& c) { c.patch = 5; }).find("patch must be 4, 8 or 16") != std::string::npos);
-  CHECK(with([](auto& c) { c.ratio = 1; }).find("ratio at least 2") != std::string::npos);
+  CHECK(with([](auto& c) { c.ratio = 1; }).find("ratio must be at least 2, got 1") != std::string::npos);
   CHECK(with([](auto& c) { c.depths = {}; }).find("depths is empty") != std::string::npos);
   CHECK(with([](auto& c) {
           c.depths = {1, -1};

@@ -1,43 +1,42 @@
-// Classifier: what training, evaluation and tools need to know about a model.
+// Backbone: what a model finds in images, before anybody says what it is for.
 #pragma once
 
-#include <fmt/core.h>
-
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "atlas/nn/init.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/module.h"
 
 /// Complete models with published configurations and parameter names.
 namespace atlas::inline ATLAS_ABI::models {
 
-/// An image classifier.   images [B, H, W, 3] -> logits [B, classes]
-class Classifier : public Module {
+/// Images [B, H, W, 3] to feature maps of several strides; heads (models/heads/) read them.
+///
+/// A model is a backbone and a head. A classifier takes over the names of both (`levels.0...`, `head.weight`), as its
+/// published weights have them; another task may put a name before the backbone's.
+class Backbone : public Module {
  public:
-  /// Logits of a batch of normalised images, channels last.
+  /// Feature maps from fine to coarse, each [B, ceil(H / stride), ceil(W / stride), channels].
   /// @throws Error when the images' shape or dtype does not suit the model.
-  Tensor forward(const Tensor& images) const override = 0;
-  /// The vector that the head reads.   -> [B, C]
-  /// @param maps  gets what feature_maps() gives, computed on the way, when it is not null
-  virtual Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const = 0;
-  /// Feature maps from fine to coarse, each [B, H_i, W_i, C_i].
-  virtual std::vector<Tensor> feature_maps(const Tensor& images) const = 0;
+  virtual std::vector<Tensor> maps(const Tensor& images) const = 0;
+  /// Pixels of the image per cell of each map.
+  virtual std::vector<int64_t> strides() const = 0;
+  /// Channels of each map.
+  virtual std::vector<int64_t> channels() const = 0;
 
-  /// The parts of the backbone in the order of computation, each with the path of its module: "stem", then the stages
-  /// by number, "0" the finest. What stands between the last stage and the head has no name here.
+  /// What a head for whole images reads: the coarsest map, or what the model makes of it.
+  /// @param all  gets what maps() gives, computed on the way, when it is not null
+  virtual std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all = nullptr) const {
+    std::vector<Tensor> every = maps(images);
+    if (all != nullptr) *all = every;
+    return {every.back()};
+  }
+  /// The parts in the order of computation, each with the path of its module: "stem", then the stages by number, "0"
+  /// the finest.
   virtual std::vector<std::pair<std::string, std::string>> parts() const = 0;
-  /// Path of the linear layer that makes logits: "head" or "fc".
-  virtual std::string head_name() const = 0;
-
-  /// "atlas" or "mambavision"
-  virtual std::string family() const = 0;
-  /// The configuration as a JSON object that make_model_from_config() understands.
-  virtual std::string config_json() const = 0;
-  virtual int64_t num_classes() const = 0;
-  /// Side of the square images the model was made for.
-  virtual int64_t image_size() const = 0;
 
  protected:
   /// Checks that `images` is [B, H, W, 3] and has the dtype and device of `weight`.
@@ -59,9 +58,9 @@ inline double drop_path_rate(double last, int64_t i, int64_t n) {
 /// Hidden features of a block's perceptron.
 inline int64_t hidden_size(int64_t dim, double ratio) { return static_cast<int64_t>(static_cast<double>(dim) * ratio); }
 
-/// The model-wide rule of both families: linear layers start from a truncated normal of deviation 0.02 and zero biases.
-inline void init_linears(Module& model) {
-  for (const auto& [path, module] : model.named_modules()) {
+/// The rule of most vision models: linear layers start from a truncated normal of deviation 0.02 and zero biases.
+inline void init_linears(Module& part) {
+  for (const auto& [path, module] : part.named_modules()) {
     if (auto* layer = dynamic_cast<Linear*>(module); layer != nullptr) {
       trunc_normal_(layer->weight, 0.02);
       if (layer->bias.defined()) constant_(layer->bias, 0);
@@ -69,12 +68,10 @@ inline void init_linears(Module& model) {
   }
 }
 
-/// "[1, 2, 3]"
-template <class List>
-std::string json_list(const List& values) {
-  std::string text = "[";
-  for (const auto v : values) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", v);
-  return text + "]";
+/// Takes the streams of random numbers that a head's linear layer took here before heads were parts of their own, so
+/// that a seed still gives the weights it gave.
+inline void skip_streams_of_head() {
+  if (!atlas::detail::skip_init()) default_generator().stream += 2;
 }
 }  // namespace detail
 

@@ -1,0 +1,143 @@
+// Fields of a configuration: listed once, and everything that is done with them follows from the list.
+//
+// A configuration is a plain struct that lists its members:
+//
+//     struct MyConfig {
+//       int64_t dim = 64;
+//       double drop_path_rate = 0;
+//
+//       template <class Self, class Visitor>  // Self may be const
+//       static void fields(Self& c, Visitor&& visit) {
+//         visit("dim", c.dim, "channels of a token", at_least(1));
+//         visit("drop_path_rate", c.drop_path_rate, "of the last block", within(0, 1));
+//       }
+//     };
+//
+// Members are int64_t, double, bool, std::string, std::optional<double>, std::vector<int64_t> or std::array<int64_t,
+// N>. From the list come the JSON text (config_to_json), the reading of JSON and of command lines (registry.h), the
+// text of
+// --help, and the checks of ranges (check_ranges).
+#pragma once
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "atlas/core/error.h"
+
+namespace atlas::inline ATLAS_ABI::models {
+
+/// The values that a field may have; of a list, each of its elements. Without limits: every value.
+struct Range {
+  double least = -std::numeric_limits<double>::infinity();
+  double most = std::numeric_limits<double>::infinity();
+  bool least_itself = true, most_itself = true;  ///< whether the limits belong to the range
+  std::vector<int64_t> choices = {};             ///< the only values, when there are any
+
+  /// False for NaN.
+  bool holds(double v) const {
+    if (!choices.empty())
+      return std::any_of(choices.begin(), choices.end(), [v](int64_t c) { return static_cast<double>(c) == v; });
+    return (least_itself ? v >= least : v > least) && (most_itself ? v <= most : v < most);
+  }
+  bool everything() const { return choices.empty() && least == -most && most == Range().most; }
+  /// What comes after "must": "be at least 1", "not be negative", "be in [0, 1)", "be 4, 8 or 16".
+  std::string str() const {
+    if (!choices.empty()) {
+      std::string text = "be ";
+      for (size_t i = 0; i < choices.size(); ++i)
+        text += fmt::format("{}{}", i == 0 ? "" : i + 1 == choices.size() ? " or " : ", ", choices[i]);
+      return text;
+    }
+    if (most < Range().most)
+      return fmt::format("be in {}{}, {}{}", least_itself ? '[' : '(', least, most, most_itself ? ']' : ')');
+    if (least == 0) return least_itself ? "not be negative" : "be positive";
+    return fmt::format("be {} {}", least_itself ? "at least" : "more than", least);
+  }
+};
+inline Range any_value() { return {}; }
+inline Range at_least(double least) { return {.least = least}; }
+inline Range positive() { return {.least = 0, .least_itself = false}; }
+/// From `least` to `most`, both included.
+inline Range between(double least, double most) { return {.least = least, .most = most}; }
+/// From `least`, included, to `most`, excluded: a rate.
+inline Range within(double least, double most) { return {.least = least, .most = most, .most_itself = false}; }
+inline Range one_of(std::initializer_list<int64_t> choices) { return {.choices = choices}; }
+
+namespace detail {
+
+/// A member as JSON.
+inline std::string json_text(int64_t v) { return fmt::format("{}", v); }
+inline std::string json_text(double v) { return fmt::format("{}", v); }
+inline std::string json_text(bool v) { return v ? "true" : "false"; }
+inline std::string json_text(const std::optional<double>& v) { return v ? json_text(*v) : "null"; }
+inline std::string json_text(const std::string& v) {
+  std::string text = "\"";
+  for (const char c : v) {
+    if (c == '"' || c == '\\')
+      text += {'\\', c};
+    else if (static_cast<unsigned char>(c) < 0x20)
+      text += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      text += c;
+  }
+  return text + "\"";
+}
+/// "[1, 2, 3]"
+template <class List>
+requires std::same_as<typename List::value_type, int64_t> std::string json_text(const List& values) {
+  std::string text = "[";
+  for (const int64_t v : values) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", v);
+  return text + "]";
+}
+
+inline bool in_range(int64_t v, const Range& r) { return r.holds(static_cast<double>(v)); }
+inline bool in_range(double v, const Range& r) { return r.holds(v); }
+inline bool in_range(bool, const Range&) { return true; }
+inline bool in_range(const std::string&, const Range&) { return true; }
+inline bool in_range(const std::optional<double>& v, const Range& r) { return !v || r.holds(*v); }
+template <class List>
+requires std::same_as<typename List::value_type, int64_t>
+bool in_range(const List& values, const Range& r) {
+  return std::all_of(values.begin(), values.end(), [&](int64_t v) { return in_range(v, r); });
+}
+
+}  // namespace detail
+
+/// Calls visit(name, member, help, range) for every field of a configuration, in order.
+template <class Config, class Visitor>
+void for_each_field(Config& c, Visitor&& visit) {
+  std::remove_const_t<Config>::fields(c, visit);
+}
+
+/// The configuration as a JSON object, in the order of its fields.
+template <class Config>
+std::string config_to_json(const Config& c) {
+  std::string text = "{";
+  for_each_field(c, [&](const char* name, const auto& field, const char*, const Range&) {
+    text += fmt::format("{}\"{}\": {}", text.size() > 1 ? ", " : "", name, detail::json_text(field));
+  });
+  return text + "}";
+}
+
+/// @param title  what the model is called in messages
+/// @throws Error naming the first field that is out of range.
+template <class Config>
+void check_ranges(const Config& c, std::string_view title) {
+  for_each_field(c, [&](const char* name, const auto& field, const char*, const Range& range) {
+    check(range.everything() || detail::in_range(field, range), title, "{} must {}, got {}", name, range.str(),
+          detail::json_text(field));
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::models

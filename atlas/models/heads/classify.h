@@ -1,0 +1,94 @@
+// Classifiers: a backbone, and a head that makes a vector of every image and logits of the vector.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/models/backbone.h"
+#include "atlas/models/fields.h"
+
+namespace atlas::inline ATLAS_ABI::models {
+
+/// The head of a classifier.
+class ClassifyHead : public Module {
+ public:
+  /// What Backbone::features() gives, to a vector for each image.   -> [B, C]
+  virtual Tensor pool(const std::vector<Tensor>& features) const = 0;
+  /// Logits of the vectors.   pooled [B, C] -> [B, classes]
+  Tensor forward(const Tensor& pooled) const override = 0;
+};
+
+/// An image classifier: what training, evaluation and tools need to know about a model.
+///
+/// images [B, H, W, 3] -> logits [B, classes]
+class Classifier : public Module {
+ public:
+  virtual Backbone& backbone() = 0;
+  virtual const Backbone& backbone() const = 0;
+  virtual const ClassifyHead& head() const = 0;
+
+  /// Logits of a batch of normalized images, channels last.
+  /// @throws Error when the images' shape or dtype does not suit the model.
+  Tensor forward(const Tensor& images) const override { return head().forward(pooled_features(images)); }
+  /// The vector that the head's last layer reads.   -> [B, C]
+  /// @param maps  gets what feature_maps() gives, computed on the way, when it is not null
+  Tensor pooled_features(const Tensor& images, std::vector<Tensor>* maps = nullptr) const {
+    return head().pool(backbone().features(images, maps));
+  }
+  /// Backbone::maps(): from fine to coarse, each [B, H_i, W_i, C_i].
+  std::vector<Tensor> feature_maps(const Tensor& images) const { return backbone().maps(images); }
+  /// Backbone::features(): what the head reads.
+  std::vector<Tensor> forward_features(const Tensor& images) const { return backbone().features(images); }
+  /// Backbone::parts(). What stands between the last stage and the logits has no name here.
+  std::vector<std::pair<std::string, std::string>> parts() const { return backbone().parts(); }
+
+  /// Path of the linear layer that makes logits, such as "head" or "fc".
+  virtual std::string head_name() const = 0;
+  /// The name under which the kind of model is registered (models/registry.h).
+  virtual std::string family() const = 0;
+  /// The configuration as a JSON object that make_model_from_config() understands.
+  virtual std::string config_json() const = 0;
+  virtual int64_t num_classes() const = 0;
+  /// Side of the square images the model was made for.
+  virtual int64_t image_size() const = 0;
+};
+
+/// The classifier of a backbone B and a head H, whose parameters keep their names: nothing stands before them.
+///
+/// Both are built from one configuration, B::Config, which has its fields listed (models/fields.h), kFamily and kTitle,
+/// num_classes and image_size(), and a validate() beside it. H::kLinear is the name of the layer that makes logits.
+template <class B, class H>
+class ClassifierOf : public Classifier {
+ public:
+  using Config = typename B::Config;
+  static constexpr const char* kHeadName = H::kLinear;
+
+  /// @throws Error for a configuration that does not fit together.
+  explicit ClassifierOf(const Config& config = {}) : config_(checked(config)), backbone_(config_), head_(config_) {
+    register_part(backbone_);
+    register_part(head_);
+  }
+
+  B& backbone() override { return backbone_; }
+  const B& backbone() const override { return backbone_; }
+  const H& head() const override { return head_; }
+  std::string head_name() const override { return kHeadName; }
+  std::string family() const override { return std::string(Config::kFamily); }
+  std::string config_json() const override { return config_to_json(config_); }
+  int64_t num_classes() const override { return config_.num_classes; }
+  int64_t image_size() const override { return config_.image_size(); }
+  const Config& config() const { return config_; }
+
+ private:
+  static const Config& checked(const Config& c) {
+    validate(c);
+    return c;
+  }
+
+  Config config_;
+  B backbone_;
+  H head_;
+};
+
+}  // namespace atlas::inline ATLAS_ABI::models
