@@ -19,7 +19,8 @@ namespace atlas::inline ATLAS_ABI::models {
 /// published weights have them; another task may put a name before the backbone's.
 class Backbone : public Module {
  public:
-  /// Feature maps from fine to coarse, each [B, ceil(H / stride), ceil(W / stride), channels].
+  /// Feature maps from fine to coarse, each [B, H / stride, W / stride, channels], rounded up or down as the model
+  /// does.
   /// @throws Error when the images' shape or dtype does not suit the model.
   virtual std::vector<Tensor> maps(const Tensor& images) const = 0;
   /// Pixels of the image per cell of each map.

@@ -140,4 +140,11 @@ void check_ranges(const Config& c, std::string_view title) {
   });
 }
 
+/// What is checked of a configuration before a model is built. One whose fields must also go together has its own.
+/// @throws Error naming the first field that is out of range.
+template <class Config>
+void validate(const Config& c) {
+  check_ranges(c, Config::kTitle);
+}
+
 }  // namespace atlas::inline ATLAS_ABI::models

@@ -11,7 +11,6 @@
 
 #include <fmt/core.h>
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -33,7 +32,7 @@ struct Preset {
   Config config = {};
   /// Called when the image size, the classes and the user's fields are set: may change fields that are not among those
   /// of the user, whose names it gets.
-  std::function<void(Config&, const std::set<std::string>& given)> adapt = {};
+  void (*adapt)(Config&, const std::set<std::string>& given) = nullptr;
   PublishedEvaluation evaluation = {};
   PublishedSize size = {};
 };

@@ -54,10 +54,11 @@ class Classifier : public Module {
   virtual int64_t image_size() const = 0;
 };
 
-/// The classifier of a backbone B and a head H, whose parameters keep their names: nothing stands before them.
+/// The classifier of a backbone B and a head H. Parameters keep their names: nothing stands before those of the
+/// backbone, and H::kName, if there is one, before those of the head.
 ///
 /// Both are built from one configuration, B::Config, which has its fields listed (models/fields.h), kFamily and kTitle,
-/// num_classes and image_size(), and a validate() beside it. H::kLinear is the name of the layer that makes logits.
+/// num_classes and image_size(). H::kLinear is the path of the layer that makes logits.
 template <class B, class H>
 class ClassifierOf : public Classifier {
  public:
@@ -67,7 +68,10 @@ class ClassifierOf : public Classifier {
   /// @throws Error for a configuration that does not fit together.
   explicit ClassifierOf(const Config& config = {}) : config_(checked(config)), backbone_(config_), head_(config_) {
     register_part(backbone_);
-    register_part(head_);
+    if constexpr (requires { H::kName; })
+      register_module(H::kName, head_);
+    else
+      register_part(head_);
   }
 
   B& backbone() override { return backbone_; }
