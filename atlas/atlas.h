@@ -134,6 +134,7 @@
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
 #include "atlas/io/utf8.h"
+#include "atlas/models/field_options.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"
 #include "atlas/models/registry.h"

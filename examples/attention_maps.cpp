@@ -17,6 +17,7 @@
 #include "atlas/core/parallel.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/image.h"
+#include "atlas/models/field_options.h"
 #include "atlas/train/attention_picture.h"
 #include "atlas/train/pipeline.h"
 #include "atlas/train/trained_model.h"
@@ -82,6 +83,7 @@ int main(int argc, char** argv) {
     if (name == "--classes" || name == "--crop") return;
     atlas::add_field(app, name, field, help)->group("Model");
   });
+  atlas::models::add_model_fields(app, atlas::models::value_on_command_line(argc, argv, "--model"), s.source.fields);
   app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
   app.add_option("--out", s.out, "PNG file to write");
   atlas::add_field(app, "--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")

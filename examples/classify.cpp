@@ -22,7 +22,7 @@
 #include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
-#include "atlas/models/presets.h"
+#include "atlas/models/field_options.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/train/diagnose.h"
 #include "atlas/train/progress.h"
@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
   atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
     atlas::add_field(app, name, field, help)->group("Model");
   });
+  atlas::models::add_model_fields(app, atlas::models::value_on_command_line(argc, argv, "--model"), s.source.fields);
   app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
   atlas::add_field(app, "--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
   atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));

@@ -13,7 +13,7 @@
 #include <CLI/CLI.hpp>
 
 #include "atlas/core/program.h"
-#include "atlas/models/presets.h"
+#include "atlas/models/field_options.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
 #include "atlas/train/settings_options.h"
@@ -73,6 +73,7 @@ int main(int argc, char** argv) {
   train::TrainConfig config = gentle();
   train::RunOptions run;
   std::string checkpoint;
+  std::map<std::string, std::string> fields;  // of the model's configuration
   CLI::App app("Teaches a trained model other classes.", "finetune");
   return atlas::run_program("finetune", [&] {
     {  // The model sets the defaults of much else, so it is looked for first.
@@ -98,7 +99,10 @@ int main(int argc, char** argv) {
       }
     }
     add_options(app, config, run, checkpoint);
+    const std::string model = atlas::models::value_on_command_line(argc, argv, "--model");
+    atlas::models::add_model_fields(app, model.empty() ? config.model : model, fields);
     return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+      config.model_options = atlas::models::with_fields(config.model, config.model_options, fields);
       atlas::check(!config.model.empty() && !config.weights.empty(), "finetune",
                    "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
       atlas::check(!config.data.empty(), "finetune",

@@ -1,7 +1,8 @@
-// Trains Atlas or MambaVision on images, from a toy on a laptop to the published recipes:
+// Trains a vision model on images, from a toy on a laptop to the published recipes:
 //
 //   train --out runs/first                                    the toy Atlas on Fashion-MNIST
 //   train --recipe toy --model mambavision-toy --out runs/mv  the toy MambaVision
+//   train --model atlas-tiny --model.depths 2,2,2 --out runs/deeper   fields of its configuration; --help lists them
 //   train --recipe atlas --data folder:photos --out runs/atlas-b
 //   train --out runs/first --resume                           goes on where a run stopped
 //   train --out runs/first --eval-only                        tests the best checkpoint of a run
@@ -14,12 +15,18 @@
 
 #include "atlas/core/program.h"
 #include "atlas/data/text.h"
-#include "atlas/models/presets.h"
+#include "atlas/models/field_options.h"
 #include "atlas/train/settings_options.h"
 #include "atlas/train/stored_settings.h"
 #include "atlas/train/trainer.h"
 
 namespace {
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& n : names) text += (text.empty() ? "" : ", ") + n;
+  return text;
+}
 
 /// All options, bound to the fields of `config` and `run`, with their present values as defaults.
 void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train::RunOptions& run, std::string& recipe,
@@ -27,7 +34,7 @@ void add_options(CLI::App& app, atlas::train::TrainConfig& config, atlas::train:
   app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   atlas::train::add_training_options(app, config, run);
   app.add_flag("--eval-only", run.eval_only, "test the best checkpoint in --out and write its pictures")->group("Run");
-  app.add_option("--recipe", recipe, "settings to start from: toy, atlas or mambavision")->group("Run");
+  app.add_option("--recipe", recipe, "settings to start from: " + listed(atlas::train::recipe_names()))->group("Run");
   app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")
       ->group("Run");
 }
@@ -39,7 +46,8 @@ int main(int argc, char** argv) {
   train::TrainConfig config;
   train::RunOptions run;
   std::string recipe, file;
-  CLI::App app("Trains Atlas or MambaVision on images.", "train");
+  std::map<std::string, std::string> fields;  // of the model's configuration
+  CLI::App app("Trains a vision model on images.", "train");
   return atlas::run_program("train", [&] {
     // The recipe and the file set the defaults of everything else, so they are looked for first.
     try {
@@ -58,7 +66,12 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError&) {
       // The second pass says what is wrong.
     }
+    const std::string model = atlas::models::value_on_command_line(argc, argv, "--model");
     add_options(app, config, run, recipe, file);
-    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return train::run_training(config, run); });
+    atlas::models::add_model_fields(app, model.empty() ? config.model : model, fields);
+    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+      config.model_options = atlas::models::with_fields(config.model, config.model_options, fields);
+      return train::run_training(config, run);
+    });
   });
 }

@@ -79,10 +79,10 @@ void convert(atlas::StateDict& tensors, atlas::DType dtype) {
 /// Names as the model has them; what it has no place for is said and left out.
 void fit(atlas::StateDict& tensors, const std::string& preset, const std::string& in) {
   const atlas::SkipInit only_names;
+  const std::string head = atlas::models::head_name_of(preset) + ".weight";
   int64_t classes = 0;
   for (const auto& [name, t] : tensors)
-    if (const std::string plain = atlas::io::without_prefixes(name); plain == "head.weight" || plain == "fc.weight")
-      classes = t.dim() == 2 ? t.size(0) : 0;
+    if (atlas::io::without_prefixes(name) == head) classes = t.dim() == 2 ? t.size(0) : 0;
   const auto model = atlas::models::make_model(preset, {.num_classes = classes});
   const auto own = model->state_dict();
   atlas::io::FittedWeights fitted;
@@ -121,7 +121,8 @@ int main(int argc, char** argv) {
   app.add_option("--weights", weights,
                  "take the dictionary of this name; default: state_dict, model, model_state_dict or the top level")
       ->excludes("--ema");
-  app.add_option("--model", model, "preset, such as mambavision-t: give the tensors its names, leave out all others");
+  app.add_option("--model", model,
+                 "preset (classify --list-models lists them): give the tensors its names, leave out all others");
   app.add_flag("--list", show, "print names, shapes, types and statistics (of the finite elements)");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     atlas::check(show || !out.empty(), "convert", "name the file to write, or use --list");

@@ -12,7 +12,7 @@
 #include "atlas/autograd/node.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/program.h"
-#include "atlas/models/presets.h"
+#include "atlas/models/field_options.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
 #include "atlas/tensor/create.h"
@@ -93,11 +93,13 @@ int64_t number(const std::string& text) {
 int main(int argc, char** argv) {
   std::string name, options, size;
   int64_t batch = 1, depth = 3, classes = 0;
+  std::map<std::string, std::string> fields;  // of the configuration
   bool json = false;
   CLI::App app("Prints what a model is made of.", "model_info");
   app.option_defaults()->always_capture_default();
   app.add_option("--model", name, "preset: " + fmt::format("{}", fmt::join(models::preset_names(), ", ")))->required();
   app.add_option("--model-options", options, "JSON object that overrides fields of the preset");
+  models::add_model_fields(app, models::value_on_command_line(argc, argv, "--model"), fields);
   app.add_option("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
   atlas::add_field(app, "--classes", classes, "number of classes (0 = the preset's)")->check(CLI::NonNegativeNumber);
   atlas::add_field(app, "--batch", batch, "images")->check(CLI::Range(1, 1 << 16));
@@ -111,8 +113,9 @@ int main(int argc, char** argv) {
     std::unique_ptr<models::Classifier> model;
     {
       const SkipInit only_shapes_matter;
-      model = models::make_model(
-          name, {.image_size = width == height ? width : 0, .num_classes = classes, .overrides = options});
+      model = models::make_model(name, {.image_size = width == height ? width : 0,
+                                        .num_classes = classes,
+                                        .overrides = models::with_fields(name, options, fields)});
     }
     if (width == 0) width = height = model->image_size();
     reset_peak_memory();
@@ -150,10 +153,10 @@ int main(int argc, char** argv) {
     for (const Row& r : rows)
       if (!r.path.empty() && levels(r.path) <= depth) line(r.path, r.output.size() > 0 ? r.output.str() : "", r);
     line(name, all.output.str(), all);
-    const models::PublishedSize paper =
-        options.empty() && classes == 0 && batch == 1 && width == height && width == model->image_size()
-            ? models::published_size(name)
-            : models::PublishedSize{};
+    const models::PublishedSize paper = options.empty() && fields.empty() && classes == 0 && batch == 1 &&
+                                                width == height && width == model->image_size()
+                                            ? models::published_size(name)
+                                            : models::PublishedSize{};
     if (paper.parameters > 0)
       fmt::print(
           "\npublished: {:.1f} M parameters and {:.1f} GMAC, which count linear layers and convolutions alone; those "

@@ -53,9 +53,10 @@ std::string head_name_of(const std::string& name);
 
 /// One field of a configuration, as command lines and --help show it.
 struct FieldText {
-  std::string name;   ///< as in JSON
-  std::string value;  ///< the preset's, as JSON
-  std::string help;   ///< what it means, and the range of its values
+  std::string name;         ///< as in JSON
+  std::string value;        ///< the preset's, as JSON
+  std::string help;         ///< what it means, and the range of its values
+  bool has_option = false;  ///< it is the image size or the classes, for which programs have options of their own
 };
 
 /// The fields of the configuration of a preset, in order. @throws Error for an unknown name.

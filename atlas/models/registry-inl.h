@@ -2,7 +2,9 @@
 #pragma once
 
 #include <charconv>
+#include <cmath>
 
+#include "atlas/core/whole_number.h"
 #include "atlas/models/families-inl.h"
 #include "atlas/models/registry.h"
 
@@ -40,24 +42,20 @@ ATLAS_INLINE void add_family(std::unique_ptr<AnyFamily> family) {
   families().push_back(std::move(family));
 }
 
-/// The whole text as one number.
-template <class T>
-bool read_number(const std::string& text, T& value) {
+/// The whole text as one finite number.
+inline bool read_number(const std::string& text, double& value) {
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return bad == std::errc{} && end == text.data() + text.size();
+  return bad == std::errc{} && end == text.data() + text.size() && std::isfinite(value);
 }
 
 ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
                                       const int64_t&) {
-  int64_t value = 0;
-  check(read_number(text, value), "config", "'{}' of {} must be a whole number, got {}", field, title, text);
-  return json_text(value);
+  return json_text(whole_number(text, fmt::format("'{}' of {}", field, title)));
 }
 ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
                                       const double&) {
   double value = 0;
-  check(read_number(text, value) && std::isfinite(value), "config", "'{}' of {} must be a number, got {}", field, title,
-        text);
+  check(read_number(text, value), "config", "'{}' of {} must be a number, got {}", field, title, text);
   return json_text(value);
 }
 ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
@@ -72,8 +70,7 @@ ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view f
                                       const std::optional<double>&) {
   double value = 0;
   const bool none = text == "none" || text == "null";
-  check(none || (read_number(text, value) && std::isfinite(value)), "config",
-        "'{}' of {} must be a number or none, got {}", field, title, text);
+  check(none || read_number(text, value), "config", "'{}' of {} must be a number or none, got {}", field, title, text);
   return none ? "null" : json_text(value);
 }
 ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
@@ -81,15 +78,14 @@ ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view f
   const std::string inner =
       text.starts_with('[') && text.ends_with(']') && text.size() >= 2 ? text.substr(1, text.size() - 2) : text;
   std::vector<int64_t> values;
-  for (size_t at = 0; at < inner.size();) {
-    const size_t comma = std::min(inner.find(',', at), inner.size());
-    std::string one = inner.substr(at, comma - at);
-    std::erase(one, ' ');
-    int64_t value = 0;
-    check(read_number(one, value) && comma + 1 != inner.size(), "config",
-          "'{}' of {} must be whole numbers separated by commas, got {}", field, title, text);
-    values.push_back(value);
-    at = comma + 1;
+  std::string one;
+  for (const char c : inner + ",") {
+    if (c == ',') {
+      values.push_back(whole_number(one, fmt::format("'{}' of {}, a list", field, title)));
+      one.clear();
+    } else if (c != ' ') {
+      one += c;
+    }
   }
   return json_text(values);
 }

@@ -107,8 +107,10 @@ class Family final : public AnyFamily {
     if (of(preset).adapt) of(preset).adapt(c, {});
     std::vector<FieldText> all;
     for_each_field(c, [&](const char* field, auto& value, const char* help, const Range& range) {
-      all.push_back(
-          {field, json_text(value), range.everything() ? help : fmt::format("{} (must {})", help, range.str())});
+      const void* const member = &value;
+      all.push_back({field, json_text(value),
+                     range.everything() ? help : fmt::format("{} (must {})", help, range.str()),
+                     member == &c.image_size() || member == &c.num_classes});
     });
     return all;
   }

@@ -14,7 +14,8 @@ ATLAS_INLINE std::unique_ptr<models::Classifier> make_model(const TrainConfig& c
     options = nlohmann::json::parse(c.model_options, nullptr, false);
     check(options.is_object(), "config", "model_options must be a JSON object, got {}", c.model_options);
   }
-  if (!options.contains("drop_path_rate")) options["drop_path_rate"] = c.drop_path;
+  for (const models::FieldText& field : models::fields_of(c.model))
+    if (field.name == "drop_path_rate" && !options.contains(field.name)) options[field.name] = c.drop_path;
   return models::make_model(c.model, {.image_size = c.image_size, .num_classes = classes, .overrides = options.dump()});
 }
 

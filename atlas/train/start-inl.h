@@ -76,11 +76,10 @@ ATLAS_INLINE std::string load_weights(models::Classifier& model, const std::stri
   }
 }
 
-ATLAS_INLINE int64_t classes_in(const std::string& path, bool ema) {
+ATLAS_INLINE int64_t classes_in(const std::string& path, const std::string& head, bool ema) {
   const StateDict dict = detail::read_weights(path, ema);
-  for (const char* head : {"fc", "head"})
-    for (const auto& [name, t] : dict)
-      if (t.dim() == 2 && detail::is_head(io::without_prefixes(name), head)) return t.size(0);
+  for (const auto& [name, t] : dict)
+    if (t.dim() == 2 && detail::is_head(io::without_prefixes(name), head)) return t.size(0);
   return 0;
 }
 

@@ -25,8 +25,9 @@ std::string load_weights(models::Classifier& model, const std::string& path, con
 bool is_training_checkpoint(const std::string& path);
 
 /// How many classes the weights of a file tell apart: the rows of their head; 0 when the file has none.
-/// @param ema  as in WeightOptions
-int64_t classes_in(const std::string& path, bool ema = false);
+/// @param head  Classifier::head_name() of the model they are for
+/// @param ema   as in WeightOptions
+int64_t classes_in(const std::string& path, const std::string& head, bool ema = false);
 
 /// Takes parts of a model out of training.
 /// @param parts  separated by commas: names of Classifier::parts(), "backbone" (all but the head) or paths of modules

@@ -92,7 +92,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
         own ? "--checkpoint says which model it is: leave --model out"
             : "name a model with --checkpoint FILE, or with --model NAME --weights FILE");
   check(own || !source.weights.empty(), op, "--model {} needs --weights FILE", source.model);
-  check(!own || (source.weights.empty() && source.model_options.empty() && !source.ema), op,
+  check(!own || (source.weights.empty() && source.model_options.empty() && source.fields.empty() && !source.ema), op,
         "--weights, --model-options and --ema go with --model, not with --checkpoint");
   check(source.crop == 0 || (source.crop >= data::kLeastCrop && source.crop <= 1), op,
         "--crop must lie in [{}, 1] (the picture is resized to image-size / crop), got {}", data::kLeastCrop,
@@ -106,11 +106,13 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
     settings.normalise = normalisation_of(t.config);
   } else {
     t.config.model = source.model;
-    t.config.model_options = detail::object_text(source.model_options);
+    t.config.model_options =
+        models::with_fields(source.model, detail::object_text(source.model_options), source.fields);
     {
       const SkipInit filled_below;
       t.model = models::make_model(
-          source.model, {.num_classes = classes_in(source.weights, source.ema), .overrides = t.config.model_options});
+          source.model, {.num_classes = classes_in(source.weights, models::head_name_of(source.model), source.ema),
+                         .overrides = t.config.model_options});
     }
     t.notes = load_weights(*t.model, source.weights, {.ema = source.ema});
     t.model->eval();

@@ -2,6 +2,7 @@
 // somebody else wrote.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -41,13 +42,16 @@ struct ModelSource {
   double crop = 0;
   bool ema = false;
   std::string device = "auto";
+  std::map<std::string, std::string>
+      fields;  ///< of the configuration, as text (models/field_options.h); beat model_options
 };
 
 /// Calls visit(option, field, help) for every field.
 template <class Source, class Visitor>
 void for_each_option(Source& s, Visitor&& visit) {
   visit("--checkpoint", s.checkpoint, "best.ckpt or last.ckpt of a training run");
-  visit("--model", s.model, "preset whose weights are in --weights, such as mambavision-t");
+  visit("--model", s.model,
+        "preset whose weights are in --weights; its configuration has options of its own, which --help shows with it");
   visit("--weights", s.weights, "weights for --model: PyTorch file (.pth, .pth.tar, .pt, .ckpt) or safetensors");
   visit("--model-options", s.model_options,
         "JSON object that overrides fields of the preset, e.g. '{\"dim\": 96}', or a file that holds one");
