@@ -1,17 +1,14 @@
 // Your own model: ConvNeXt (Liu et al., "A ConvNet for the 2020s", CVPR 2022) in one file, registered beside the
 // house's own families, so that everything knows it: presets by name, fields on command lines, training, checkpoints.
 //
-//   05_your_own_model check            compares it with timm's ConvNeXt (tools/reference/make_convnext.py)
-//   05_your_own_model train [FOLDER]   trains a small one as examples/train would, then classifies with what it wrote
+//   05_your_own_model check tests/golden/timm   compares it with timm's ConvNeXt (tools/reference/make_convnext.py)
+//   05_your_own_model train runs/convnext       trains a small one as examples/train would, and reads what that wrote
 //
 // Parameters are called as timm calls them, so its published weights load.
 //
-// ctest: check
+// ctest: check {source}/tests/golden/timm
 // ctest: train convnext
 #include <fmt/core.h>
-
-#include <cstdio>
-#include <filesystem>
 
 #include "atlas/atlas.h"
 
@@ -142,11 +139,10 @@ void register_convnext() {
 }
 
 /// Largest difference to what timm computed from the same weights and images, relative to the largest value.
-bool agrees_with_timm() {
-  const auto folder = std::filesystem::path(__FILE__).parent_path() / ".." / "tests" / "golden" / "timm";
-  const io::SafetensorsFile timm = io::load_safetensors((folder / "convnext.safetensors").string());
+bool agrees_with_timm(const std::string& folder) {
+  const io::SafetensorsFile timm = io::load_safetensors(folder + "/convnext.safetensors");
   const auto model = models::make_model_from_config("convnext", timm.metadata.at("config"));
-  const std::string left_out = train::load_weights(*model, (folder / "convnext.pth").string());
+  const std::string left_out = train::load_weights(*model, folder + "/convnext.pth");
   model->eval();
   const NoGrad off;
   std::vector<Tensor> maps;
@@ -181,16 +177,11 @@ int train_small(const std::string& folder) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string what = argc > 1 ? argv[1] : "";
-  if ((what != "check" && what != "train") || argc > 3) {
-    std::fprintf(stderr, "05_your_own_model: usage: 05_your_own_model check | train [FOLDER]\n");
-    return 2;
-  }
-  try {
+  return run_program("05_your_own_model", [&] {
+    const std::string what = argc == 3 ? argv[1] : "";
+    check(what == "check" || what == "train", "usage", "05_your_own_model check|train FOLDER");
     register_convnext();
-    return what == "train" ? train_small(argc > 2 ? argv[2] : "convnext") : agrees_with_timm() ? 0 : 1;
-  } catch (const std::exception& e) {
-    std::fprintf(stderr, "05_your_own_model: %s\n", e.what());
-    return 1;
-  }
+    if (what == "train") return train_small(argv[2]);
+    return agrees_with_timm(argv[2]) ? 0 : 1;
+  });
 }

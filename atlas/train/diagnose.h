@@ -8,6 +8,7 @@
 
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/node.h"
+#include "atlas/core/failure.h"
 #include "atlas/nn/finite_guard.h"
 
 namespace atlas::inline ATLAS_ABI::train {
