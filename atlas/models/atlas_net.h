@@ -111,12 +111,13 @@ class AtlasScaleBlock : public Module {
   /// What the queries gather from the sources, after the projection.   -> [windows, L, C]
   /// @param places  says, to who asks, where queries and sources lie
   template <class Places>
-  Tensor attend(const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
+  Tensor attend(const Tensor& q, const std::vector<KeyValue>& sources, const Places& places) const {
     return attn.proj(gather(q, sources, places));
   }
   /// The same as a residual of x.
   template <class Places>
-  Tensor attend_onto(const Tensor& x, const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
+  Tensor attend_onto(const Tensor& x, const Tensor& q, const std::vector<KeyValue>& sources,
+                     const Places& places) const {
     const Tensor y = gather(q, sources, places);
     return drop_path.drops() ? x + drop_path(attn.proj(y)) : attn.proj.onto(x, y);
   }
@@ -134,10 +135,9 @@ class AtlasScaleBlock : public Module {
 
  private:
   template <class Places>
-  Tensor gather(const Tensor& q, const std::vector<KeyValue>& sources, Places&& places) const {
+  Tensor gather(const Tensor& q, const std::vector<KeyValue>& sources, const Places& places) const {
     const Tensor heads = q.reshape({q.size(0), q.size(1), heads_, q.size(2) / heads_});
-    if (const auto* observer = atlas::detail::attention_observer(); observer != nullptr) [[unlikely]]
-      (*observer)(attn, heads, sources, places());
+    const AttentionScope scope(attn, places);
     return attention(heads, sources).reshape(q.shape());
   }
 
@@ -168,7 +168,8 @@ class AtlasBlock : public Module {
     for (size_t s = n; s-- > 0;) {
       std::vector<KeyValue> sources{blocks[s].key_value(x[s], scales.padding(s))};
       for (size_t t = s + 1; t < n; ++t) sources.push_back(detail::read_coarser(scales, s, t, cache[t]));
-      x[s] = blocks[s].attend_onto(x[s], blocks[s].query(x[s]), sources, [&] { return places_down(scales, s); });
+      x[s] = blocks[s].attend_onto(x[s], blocks[s].query(x[s]), sources,
+                                   [&](const Tensor&) { return places_down(scales, s); });
       sources.clear();
       x[s] = blocks[s].finish(x[s]);
       if (n > 1) cache[s] = blocks[s].key_value(x[s], scales.padding(s));
@@ -180,7 +181,7 @@ class AtlasBlock : public Module {
       const WindowLayout over = scales.over_finer(s);
       if (s > 1) cache[0] = blocks[s - 1].key_value(x[s - 1], scales.padding(s - 1));
       const Tensor q = detail::regroup(blocks[s].query(x[s]), scales[s], over);
-      const Tensor y = blocks[s].attend(q, cache, [&] { return places_up(scales, s); });
+      const Tensor y = blocks[s].attend(q, cache, [&](const Tensor&) { return places_up(scales, s); });
       x[s] = x[s] + blocks[s].drop_path(detail::regroup(y, over, scales[s]));
       x[s] = blocks[s].finish(x[s]);
     }

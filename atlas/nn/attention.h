@@ -36,8 +36,8 @@ class Attention : public Module {
     // Strided views: the kernel reads the linear layer's output in place.
     y = y.reshape({batch, tokens, 3, heads_, dim / heads_});
     const Tensor q = y.select(2, 0), k = y.select(2, 1), v = y.select(2, 2);
-    if (detail::attention_observer() != nullptr) [[unlikely]]
-      detail::report_self_attention(*this, q, k, v);
+    const auto places = [](const Tensor& queries) { return self_attention_places(queries); };
+    const AttentionScope scope(*this, places);
     y = attention(q, k, v);
     return y.reshape({batch, tokens, dim});
   }

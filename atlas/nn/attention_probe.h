@@ -80,29 +80,59 @@ struct AttentionRecord {
 
 namespace detail {
 
-/// Called by attention layers while set (see AttentionRecorder). The layer fills in all but its path and probabilities.
-using AttentionObserver =
-    std::function<void(const Module&, const Tensor& q, const std::vector<KeyValue>&, AttentionRecord&&)>;
-inline const AttentionObserver*& attention_observer() {
-  thread_local const AttentionObserver* observer = nullptr;
-  return observer;
-}
 /// The place of the tokens that layers without a map of their own work on.
 inline const TokenPlace*& token_place() {
   thread_local const TokenPlace* place = nullptr;
   return place;
 }
 
-/// Reports the self-attention of tokens [B, L, heads, D] to the observer.
-inline void report_self_attention(const Module& layer, const Tensor& q, const Tensor& k, const Tensor& v) {
+}  // namespace detail
+
+/// While it lives, attention() on this thread is that of a layer, which can say where its queries and sources lie. It
+/// is only asked when somebody records.
+class AttentionScope {
+ public:
+  /// @param places  function object that outlives this; gives an AttentionRecord without path and probabilities for the
+  ///                queries [B, L, heads, D]
+  template <class Places>
+  AttentionScope(const Module& layer, const Places& places)
+      : layer_(layer),
+        places_(&places),
+        ask_([](const void* f, const Tensor& q) { return (*static_cast<const Places*>(f))(q); }),
+        before_(std::exchange(innermost(), this)) {}
+  template <class Places>
+  AttentionScope(const Module& layer, const Places&& places) = delete;  // it is kept by address
+  ~AttentionScope() { innermost() = before_; }
+  AttentionScope(const AttentionScope&) = delete;
+  AttentionScope& operator=(const AttentionScope&) = delete;
+
+  /// That of this thread, or null.
+  static const AttentionScope* current() { return innermost(); }
+  const Module& layer() const { return layer_; }
+  AttentionRecord places(const Tensor& q) const { return ask_(places_, q); }
+
+ private:
+  static const AttentionScope*& innermost() {
+    thread_local const AttentionScope* scope = nullptr;
+    return scope;
+  }
+
+  const Module& layer_;
+  const void* places_;
+  AttentionRecord (*ask_)(const void*, const Tensor&);
+  const AttentionScope* before_;
+};
+
+/// What is known of tokens [B, L, heads, D] that attend to each other: they are windows of the TokenScope's map, if
+/// they are as many, or a row.
+inline AttentionRecord self_attention_places(const Tensor& q) {
   TokenPlace place{{1, q.size(1), 1, q.size(1)}};
-  if (const TokenPlace* known = token_place(); known != nullptr && known->layout.pixels() == q.size(1)) place = *known;
+  if (const TokenPlace* known = detail::token_place(); known != nullptr && known->layout.pixels() == q.size(1))
+    place = *known;
   std::vector<int64_t> itself;
   for (int64_t i = 0; i < place.layout.windows(); ++i) itself.push_back(i);
-  (*attention_observer())(layer, q, {{k, v}}, {"", "self", {}, place, {{place, std::move(itself)}}});
+  return {"", "self", {}, place, {{place, std::move(itself)}}};
 }
-
-}  // namespace detail
 
 /// While it lives, layers on this thread know where their tokens lie (for AttentionRecorder; it changes no numbers).
 class TokenScope {
@@ -128,11 +158,12 @@ class AttentionRecorder {
   explicit AttentionRecorder(Module& root, std::function<bool(const std::string& layer)> want = {}) {
     for (const auto& [path, module] : root.named_modules())
       if (!want || want(path)) paths_[module] = path;
-    observe_ = [this](const Module& layer, const Tensor& q, const std::vector<KeyValue>& sources,
-                      AttentionRecord&& record) {
-      const auto path = paths_.find(&layer);
+    observe_ = [this](const Tensor& q, const std::vector<KeyValue>& sources) {
+      const AttentionScope* const scope = AttentionScope::current();
+      const auto path = scope != nullptr ? paths_.find(&scope->layer()) : paths_.end();
       if (path == paths_.end()) return;
       const NoGrad off;
+      AttentionRecord record = scope->places(q);
       record.layer = path->second;
       record.probabilities = on_host(attention_probabilities(q, sources).to(statistics_dtype(q)));
       records_.push_back(std::move(record));

@@ -67,6 +67,8 @@ ATLAS_INLINE Tensor attention(const Tensor& q, const std::vector<KeyValue>& sour
     }
   }
   detail::check_attention(q, sources);
+  if (const auto* observer = detail::attention_observer(); observer != nullptr) [[unlikely]]
+    (*observer)(q, sources);
   scale = detail::attention_scale(q, scale);
   const Tensor query = detail::rows_of_heads(q);
   std::vector<KeyValue> kv;

@@ -1,11 +1,21 @@
 // Scaled dot product attention as one op, over the keys and values of one or several sources.
 #pragma once
 
+#include <functional>
+#include <vector>
+
 #include "atlas/kernels/attention.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
+
+/// Sees what every attention() on this thread is given, while set (see AttentionRecorder).
+using AttentionObserver = std::function<void(const Tensor& q, const std::vector<KeyValue>& sources)>;
+inline const AttentionObserver*& attention_observer() {
+  thread_local const AttentionObserver* observer = nullptr;
+  return observer;
+}
 
 void check_attention(const Tensor& q, const std::vector<KeyValue>& sources);
 
