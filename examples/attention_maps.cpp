@@ -13,8 +13,8 @@
 #include <CLI/CLI.hpp>
 #include <sstream>
 
-#include "atlas/core/program.h"
 #include "atlas/core/parallel.h"
+#include "atlas/core/program.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/image.h"
 #include "atlas/models/field_options.h"
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
     if (name == "--classes" || name == "--crop") return;
     atlas::add_field(app, name, field, help)->group("Model");
   });
-  atlas::models::add_model_fields(app, atlas::models::value_on_command_line(argc, argv, "--model"), s.source.fields);
+  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
   app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
   app.add_option("--out", s.out, "PNG file to write");
   atlas::add_field(app, "--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")

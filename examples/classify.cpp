@@ -117,7 +117,7 @@ int main(int argc, char** argv) {
   atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
     atlas::add_field(app, name, field, help)->group("Model");
   });
-  atlas::models::add_model_fields(app, atlas::models::value_on_command_line(argc, argv, "--model"), s.source.fields);
+  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
   app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
   atlas::add_field(app, "--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
   atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));

@@ -15,15 +15,15 @@
 #include <CLI/CLI.hpp>
 #include <map>
 
-#include "atlas/core/program.h"
 #include "atlas/autograd/node.h"
 #include "atlas/core/parallel.h"
+#include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
-#include "atlas/ops/arithmetic.h"
 #include "atlas/models/field_options.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/join.h"
 #include "atlas/train/diagnose.h"
@@ -131,7 +131,7 @@ int main(int argc, char** argv) {
     if (name == "--classes") return;
     atlas::add_field(app, name, field, help)->group("Model");
   });
-  atlas::models::add_model_fields(app, atlas::models::value_on_command_line(argc, argv, "--model"), s.source.fields);
+  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
   app.add_option("--out", s.out, "folder to write into")->required();
   app.add_option("--format", s.format, "npy, safetensors (all is held in memory until the end) or both")
       ->check(CLI::IsMember({"npy", "safetensors", "both"}));

@@ -99,8 +99,7 @@ int main(int argc, char** argv) {
       }
     }
     add_options(app, config, run, checkpoint);
-    const std::string model = atlas::models::value_on_command_line(argc, argv, "--model");
-    atlas::models::add_model_fields(app, model.empty() ? config.model : model, fields);
+    atlas::models::add_model_fields(app, argc, argv, config.model, fields);
     return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
       config.model_options = atlas::models::with_fields(config.model, config.model_options, fields);
       atlas::check(!config.model.empty() && !config.weights.empty(), "finetune",

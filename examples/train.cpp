@@ -66,9 +66,8 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError&) {
       // The second pass says what is wrong.
     }
-    const std::string model = atlas::models::value_on_command_line(argc, argv, "--model");
     add_options(app, config, run, recipe, file);
-    atlas::models::add_model_fields(app, model.empty() ? config.model : model, fields);
+    atlas::models::add_model_fields(app, argc, argv, config.model, fields);
     return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
       config.model_options = atlas::models::with_fields(config.model, config.model_options, fields);
       return train::run_training(config, run);

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "atlas/autograd/backward.h"
-#include "atlas/core/program.h"
 #include "atlas/autograd/node.h"
+#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"

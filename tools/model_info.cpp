@@ -99,7 +99,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--model", name, "preset: " + fmt::format("{}", fmt::join(models::preset_names(), ", ")))->required();
   app.add_option("--model-options", options, "JSON object that overrides fields of the preset");
-  models::add_model_fields(app, models::value_on_command_line(argc, argv, "--model"), fields);
+  models::add_model_fields(app, argc, argv, "", fields);
   app.add_option("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
   atlas::add_field(app, "--classes", classes, "number of classes (0 = the preset's)")->check(CLI::NonNegativeNumber);
   atlas::add_field(app, "--batch", batch, "images")->check(CLI::Range(1, 1 << 16));

@@ -48,40 +48,31 @@ inline bool read_number(const std::string& text, double& value) {
   return bad == std::errc{} && end == text.data() + text.size() && std::isfinite(value);
 }
 
-ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                                      const int64_t&) {
-  return json_text(whole_number(text, fmt::format("'{}' of {}", field, title)));
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const int64_t&) {
+  return json_text(whole_number(text, field));
 }
-ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                                      const double&) {
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const double&) {
   double value = 0;
-  check(read_number(text, value), "config", "'{}' of {} must be a number, got {}", field, title, text);
+  check(read_number(text, value), field, "'{}' is no number", text);
   return json_text(value);
 }
-ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                                      const bool&) {
-  check(text == "true" || text == "false", "config", "'{}' of {} must be true or false, got {}", field, title, text);
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const bool&) {
+  check(text == "true" || text == "false", field, "'{}' is neither true nor false", text);
   return text;
 }
-ATLAS_INLINE std::string json_of_text(std::string_view, std::string_view, const std::string& text, const std::string&) {
+ATLAS_INLINE std::string json_of_text(const std::string&, const std::string& text, const std::string&) {
   return json_text(text);
 }
-ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                                      const std::optional<double>&) {
-  double value = 0;
-  const bool none = text == "none" || text == "null";
-  check(none || read_number(text, value), "config", "'{}' of {} must be a number or none, got {}", field, title, text);
-  return none ? "null" : json_text(value);
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const std::optional<double>&) {
+  return text == "none" || text == "null" ? "null" : json_of_text(field, text, double());
 }
-ATLAS_INLINE std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                                      const std::vector<int64_t>&) {
-  const std::string inner =
-      text.starts_with('[') && text.ends_with(']') && text.size() >= 2 ? text.substr(1, text.size() - 2) : text;
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const std::vector<int64_t>&) {
+  const bool brackets = text.size() >= 2 && text.starts_with('[') && text.ends_with(']');
   std::vector<int64_t> values;
   std::string one;
-  for (const char c : inner + ",") {
+  for (const char c : (brackets ? text.substr(1, text.size() - 2) : text) + ",") {
     if (c == ',') {
-      values.push_back(whole_number(one, fmt::format("'{}' of {}, a list", field, title)));
+      values.push_back(whole_number(one, field));
       one.clear();
     } else if (c != ' ') {
       one += c;

@@ -59,20 +59,17 @@ std::vector<std::unique_ptr<AnyFamily>>& families();
 /// @throws Error when its name or that of a preset is taken or empty.
 void add_family(std::unique_ptr<AnyFamily> family);
 
-/// Values from the texts of a command line to JSON. @throws Error naming the field.
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text, const int64_t& kind);
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text, const double& kind);
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text, const bool& kind);
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                         const std::string& kind);
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                         const std::optional<double>& kind);
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                         const std::vector<int64_t>& kind);
+/// The text of a command line as the JSON of a field like `kind`.
+/// @param field  for messages: "model.dim"   @throws Error when the text is no such value.
+std::string json_of_text(const std::string& field, const std::string& text, const int64_t& kind);
+std::string json_of_text(const std::string& field, const std::string& text, const double& kind);
+std::string json_of_text(const std::string& field, const std::string& text, const bool& kind);
+std::string json_of_text(const std::string& field, const std::string& text, const std::string& kind);
+std::string json_of_text(const std::string& field, const std::string& text, const std::optional<double>& kind);
+std::string json_of_text(const std::string& field, const std::string& text, const std::vector<int64_t>& kind);
 template <size_t N>
-std::string json_of_text(std::string_view title, std::string_view field, const std::string& text,
-                         const std::array<int64_t, N>&) {
-  return json_of_text(title, field, text, std::vector<int64_t>());
+std::string json_of_text(const std::string& field, const std::string& text, const std::array<int64_t, N>&) {
+  return json_of_text(field, text, std::vector<int64_t>());
 }
 
 /// Sets the fields that a JSON object names, and gives their names. @throws Error as io::JsonFields.
@@ -121,7 +118,7 @@ class Family final : public AnyFamily {
     for_each_field(defaults, [&](const char* field, const auto& kind, const char*, const Range&) {
       known.emplace_back(field);
       if (const auto it = given.find(field); it != given.end())
-        json[field] = json_of_text(Config::kTitle, field, it->second, kind);
+        json[field] = json_of_text(std::string("model.") + field, it->second, kind);
     });
     for (const auto& [field, text] : given)
       check(json.contains(field), "config", "'{}' is no field of {}; {}", field, Config::kTitle,
