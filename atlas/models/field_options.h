@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 #include <string>
@@ -56,8 +57,13 @@ void add_model_fields(App& app, int argc, char** argv, std::string otherwise,
       add(option, field.name, field.help)->default_str(field.value)->group("Configuration of " + otherwise);
     }
   constexpr std::string_view prefix = "--model.";
+  const auto is_name = [](const std::string& text) {
+    return std::all_of(text.begin(), text.end(),
+                       [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
+  };
   for (const auto& [name, value] : words)
-    if (name.size() > prefix.size() && name.starts_with(prefix) && options.insert(name).second) {
+    if (name.size() > prefix.size() && name.starts_with(prefix) && is_name(name.substr(prefix.size())) &&
+        options.insert(name).second) {
       std::string field = name.substr(prefix.size());
       std::replace(field.begin(), field.end(), '-', '_');
       add(name, field, "")->group("");
