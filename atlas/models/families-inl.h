@@ -93,7 +93,7 @@ inline std::vector<Preset<AtlasConfig>> atlas_presets() {
 }
 
 /// One line for each family.
-inline std::vector<std::unique_ptr<AnyFamily>> built_in_families() {
+ATLAS_INLINE std::vector<std::unique_ptr<AnyFamily>> built_in_families() {
   std::vector<std::unique_ptr<AnyFamily>> all;
   all.push_back(std::make_unique<Family<AtlasNet>>(atlas_presets()));
   all.push_back(std::make_unique<Family<MambaVision>>(mambavision_presets()));

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "atlas/models/atlas_net.h"
@@ -68,8 +69,13 @@ std::vector<FieldText> fields_of(const std::string& name);
 std::string with_fields(const std::string& name, const std::string& overrides,
                         const std::map<std::string, std::string>& given);
 
+/// How the preset `name` was evaluated; names without a publication get the defaults.
+PublishedEvaluation published_evaluation(std::string_view name);
+/// What the paper says of the preset `name`; some papers call the multiply-adds FLOPs.
+PublishedSize published_size(std::string_view name);
+
 }  // namespace atlas::inline ATLAS_ABI::models
 
 #ifndef ATLAS_COMPILED_LIB
-#include "atlas/models/registry-inl.h"
+#include "atlas/models/registry.h"  // which brings the bodies
 #endif

@@ -1,8 +1,6 @@
 // What the authors of the models published besides weights: how each size was evaluated, and how large it is.
 #pragma once
 
-#include <string_view>
-
 #include "atlas/core/config.h"
 
 namespace atlas::inline ATLAS_ABI::models {
@@ -19,13 +17,4 @@ struct PublishedSize {
   double multiply_adds = 0;  ///< in billions for an image of the preset's size: linear layers and convolutions alone
 };
 
-/// How the preset `name` was evaluated; names without a publication get the defaults.
-PublishedEvaluation published_evaluation(std::string_view name);
-/// What the paper says of the preset `name`; some papers call the multiply-adds FLOPs.
-PublishedSize published_size(std::string_view name);
-
 }  // namespace atlas::inline ATLAS_ABI::models
-
-#ifndef ATLAS_COMPILED_LIB
-#include "atlas/models/registry-inl.h"
-#endif

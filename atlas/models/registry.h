@@ -56,6 +56,8 @@ class AnyFamily {
 
 /// Those that exist from the start, and those that were registered.
 std::vector<std::unique_ptr<AnyFamily>>& families();
+/// Those that exist from the start (families-inl.h).
+std::vector<std::unique_ptr<AnyFamily>> built_in_families();
 /// @throws Error when its name or that of a preset is taken or empty.
 void add_family(std::unique_ptr<AnyFamily> family);
 
