@@ -291,3 +291,46 @@ TEST_CASE("all_finite") {
   CHECK_FALSE(all_finite(full({1}, -std::numeric_limits<double>::infinity(), float64)));
   CHECK(all_finite(ones({2}, int64)));
 }
+
+TEST_CASE("a part adds no name: what is below it is called as if it stood in the module itself") {
+  struct Part : Module {
+    Part() : first(2, 3) {
+      register_module("first", first);
+      register_parameter("scale", scale);
+    }
+    Linear first;
+    Tensor scale = ones({3});
+  };
+  struct Whole : Module {
+    Whole() : last(3, 1) {
+      register_part(part);
+      register_module("last", last);
+    }
+    Part part;
+    Linear last;
+  };
+  Whole whole;
+  std::vector<std::string> names, modules;
+  for (const auto& parameter : whole.named_parameters()) names.push_back(parameter.first);
+  for (const auto& module : whole.named_modules()) modules.push_back(module.first);
+  CHECK(names == std::vector<std::string>{"scale", "first.weight", "first.bias", "last.weight", "last.bias"});
+  CHECK(modules == std::vector<std::string>{"", "first", "last"});
+  whole.eval();
+  CHECK_FALSE(whole.part.training());
+  CHECK_FALSE(whole.part.first.training());
+  whole.freeze();
+  CHECK_FALSE(whole.part.scale.requires_grad());
+
+  // Names of a part and of the module meet in one list.
+  struct Twice : Module {
+    explicit Twice(bool part_first) : first(1, 1) {
+      if (part_first) register_part(part);
+      register_module("first", first);
+      register_part(part);
+    }
+    Part part;
+    Linear first;
+  };
+  CHECK_THROWS_WITH_AS(Twice(true), "[module] the name 'first' is registered twice", Error);
+  CHECK_THROWS_WITH_AS(Twice(false), "[module] the name 'first' is registered twice", Error);
+}
