@@ -42,19 +42,24 @@ inline void stop_profile() { detail::profile_flag() = false; }
 /// What was recorded, in the order in which kernels ended.
 std::vector<ProfileRecord> profile_records();
 
+/// Calls f with each tensor that an argument of a kernel holds. Most types hold none; those that do have an overload
+/// beside them (Tensor, KeyValue, ScanTensors, ...).
+template <class T, class F>
+void for_each_operand(const T&, const F&) {}
+
 /// Records the kernel that runs while it lives, when profiling is on.
 ///
 /// Example: `const ProfileScope profile("matmul", 2.0 * m * n * k, a, b, c);` with the tensors that are read and
-/// written.
+/// written; other arguments do not count.
 class ProfileScope {
  public:
-  template <class... Tensors>
-  ProfileScope(const char* op, double flops, const Tensors&... tensors) {
+  template <class... Args>
+  ProfileScope(const char* op, double flops, const Args&... args) {
     if (!profiling()) [[likely]]
       return;
     double bytes = 0;
     Device device;
-    (look(tensors, bytes, device), ...);
+    (for_each_operand(args, [&](const auto& t) { look(t, bytes, device); }), ...);
     start(op, flops, bytes, device);
   }
   ~ProfileScope() {

@@ -252,7 +252,8 @@ void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bia
 }
 
 void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
-                         const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias) {
+                         const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias, bool add) {
+  check(!add, "layer_norm", "adds to a gradient on the CPU only");
   const int64_t channels = weight.numel(), rows = channels == 0 ? 0 : x.numel() / channels;
   if (channels == 0) return;
   visit_cuda_float(x, "layer_norm", [&](auto tag) {

@@ -3,7 +3,6 @@
 
 #include <vector>
 
-#include "atlas/core/profile.h"
 #include "atlas/kernels/gemm.h"
 #include "atlas/tensor/tensor.h"
 
@@ -38,37 +37,39 @@ void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, d
                         const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads);
 }  // namespace cuda
 
+namespace plain {  // the same as plain loops, in atlas/reference/
+ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
+                                    Tensor& lse);
+ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale,
+                                     const Tensor& y, const Tensor& lse, const Tensor& dy, Tensor& dq,
+                                     std::vector<KeyValue>& grads);
+}  // namespace plain
+
+template <class F>
+void for_each_operand(const KeyValue& s, const F& f) {
+  f(s.k);
+  f(s.v);
+  f(s.masked);
+}
+template <class F>
+void for_each_operand(const std::vector<KeyValue>& sources, const F& f) {
+  for (const KeyValue& s : sources) for_each_operand(s, f);
+}
+
 namespace kernels {
 
 /// `per_score` operations for each query, key and channel.
-inline double attention_flops(const Tensor& q, const std::vector<KeyValue>& sources, double per_score) {
+template <int per_score, class... Others>
+double attention_flops(const Tensor& q, const std::vector<KeyValue>& sources, Others...) {
   double keys = 0;
   for (const KeyValue& s : sources) keys += static_cast<double>(s.k.size(1));
   return per_score * static_cast<double>(q.numel()) * keys;
 }
 
-/// on_cuda() of all operands.
-template <class... Tensors>
-bool attention_on_cuda(const Tensor& q, const std::vector<KeyValue>& sources, const Tensors&... others) {
-  for (const KeyValue& s : sources) on_cuda("attention", q, s.k, s.v, s.masked);
-  return on_cuda("attention", q, others...);
-}
-
-inline void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
-                              Tensor& lse) {
-  const ProfileScope profile("attention", attention_flops(q, sources, 4), q, y);
-  if constexpr (kWithCuda)
-    if (attention_on_cuda(q, sources, y, lse)) return cuda::attention_forward(q, sources, scale, y, lse);
-  cpu::attention_forward(q, sources, scale, y, lse);
-}
-inline void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, const Tensor& y,
-                               const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads) {
-  const ProfileScope profile("attention backward", attention_flops(q, sources, 10), q, y);
-  if constexpr (kWithCuda)
-    if (attention_on_cuda(q, sources, y, lse, dy))
-      return cuda::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
-  cpu::attention_backward(q, sources, scale, y, lse, dy, dq, grads);
-}
+inline constexpr Kernel<cpu::attention_forward, cuda::attention_forward, plain::attention_forward> attention_forward{
+    "attention", "attention", attention_flops<4>};
+inline constexpr Kernel<cpu::attention_backward, cuda::attention_backward, plain::attention_backward>
+    attention_backward{"attention", "attention backward", attention_flops<10>};
 
 }  // namespace kernels
 
@@ -76,4 +77,5 @@ inline void attention_backward(const Tensor& q, const std::vector<KeyValue>& sou
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/cpu/attention-inl.h"
+#include "atlas/reference/attention-inl.h"
 #endif

@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include "atlas/core/config.h"
-#include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -69,12 +69,7 @@ namespace kernels {
 /// images [B,h,w,3] (float32) from pixels [B,H,W,3] (uint8), `each` holding one ImageAugment per image as
 /// uint8 [B, sizeof(ImageAugment)]. Image i is mixed with image B-1-i; the middle one of an odd number stays. All
 /// contiguous.
-inline void augment_images(const Tensor& pixels, const Tensor& each, const BatchAugment& all, Tensor& images) {
-  const ProfileScope profile("augment_images", 0, pixels, each, images);
-  if constexpr (kWithCuda)
-    if (on_cuda("augment_images", pixels, each, images)) return cuda::augment_images(pixels, each, all, images);
-  cpu::augment_images(pixels, each, all, images);
-}
+inline constexpr Kernel<cpu::augment_images, cuda::augment_images> augment_images{"augment_images", "augment_images"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

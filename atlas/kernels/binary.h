@@ -1,8 +1,8 @@
 // Binary element-wise kernels with broadcasting: y = f(a, b), arithmetic and comparisons.
 #pragma once
 
-#include "atlas/core/profile.h"
 #include "atlas/kernels/functors.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -26,19 +26,13 @@ namespace kernels {
 /// comparisons).
 template <class F>
 void binary_forward(F f, const Tensor& a, const Tensor& b, Tensor& y) {
-  const ProfileScope profile(F::kName, 0, a, b, y);
-  if constexpr (kWithCuda)
-    if (on_cuda(F::kName, a, b, y)) return cuda::binary_forward(f, a, b, y);
-  cpu::binary_forward(f, a, b, y);
+  Kernel<cpu::binary_forward<F>, cuda::binary_forward<F>>(F::kName, F::kName)(f, a, b, y);
 }
 
 /// y = f(a, s), or f(s, a) when scalar_first; s is converted to a's dtype. y is contiguous, of a's shape.
 template <class F>
 void binary_scalar(F f, const Tensor& a, double s, bool scalar_first, Tensor& y) {
-  const ProfileScope profile(F::kName, 0, a, y);
-  if constexpr (kWithCuda)
-    if (on_cuda(F::kName, a, y)) return cuda::binary_scalar(f, a, s, scalar_first, y);
-  cpu::binary_scalar(f, a, s, scalar_first, y);
+  Kernel<cpu::binary_scalar<F>, cuda::binary_scalar<F>>(F::kName, F::kName)(f, a, s, scalar_first, y);
 }
 
 }  // namespace kernels

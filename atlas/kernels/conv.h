@@ -2,10 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <tuple>
 
-#include "atlas/core/profile.h"
 #include "atlas/kernels/conv_shape.h"
 #include "atlas/kernels/gemm.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -54,50 +55,44 @@ void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, 
 void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
 }  // namespace cuda
 
+namespace plain {  // the same as plain loops, in atlas/reference/
+ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
+                                 const Conv2dShape& s, const Fused& fused);
+ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
+ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s);
+ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
+                                    const Conv2dShape& s);
+ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s);
+ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
+}  // namespace plain
+
 namespace kernels {
 
-inline void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y, const Conv2dShape& s,
-                           const Fused& fused = {}) {
-  const ProfileScope profile("conv2d", s.flops(), x, weight, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("conv2d", x, weight, y)) return cuda::conv2d_forward(x, weight, bias, y, s, fused);
-  cpu::conv2d_forward(x, weight, bias, y, s, fused);
+/// The operations of the plain sum, from the shape among the arguments.
+template <class... Args>
+double conv_flops(Args... args) {
+  return std::get<const Conv2dShape&>(std::forward_as_tuple(args...)).flops();
 }
+
+inline constexpr Kernel<cpu::conv2d_forward, cuda::conv2d_forward, plain::conv2d_forward> conv2d_forward{
+    "conv2d", "conv2d", conv_flops};
 /// Filters prepared for such images; undefined when that would not show, as for packed_weight().
 inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
-  return weight.device().is_cuda() || !worth_packing(s.out_pixels()) ? Tensor() : cpu::packed_filters(weight, s);
+  return weight.device().is_cuda() || plain_kernels() || !worth_packing(s.out_pixels())
+             ? Tensor()
+             : cpu::packed_filters(weight, s);
 }
-inline void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s) {
-  const ProfileScope profile("conv2d dx", s.flops(), dy, weight, dx);
-  if constexpr (kWithCuda)
-    if (on_cuda("conv2d", dy, weight, dx)) return cuda::conv2d_backward_input(dy, weight, dx, s);
-  cpu::conv2d_backward_input(dy, weight, dx, s);
-}
-inline void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dweight, const Conv2dShape& s) {
-  const ProfileScope profile("conv2d dW", s.flops(), x, dy, dweight);
-  if constexpr (kWithCuda)
-    if (on_cuda("conv2d", x, dy, dweight)) return cuda::conv2d_backward_weight(x, dy, dweight, s);
-  cpu::conv2d_backward_weight(x, dy, dweight, s);
-}
-inline void depthwise_forward(const Tensor& x, const Tensor& taps, const Tensor& bias, Tensor& y,
-                              const Conv2dShape& s) {
-  const ProfileScope profile("depthwise convolution", s.flops(), x, taps, bias, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("depthwise convolution", x, taps, bias, y)) return cuda::depthwise_forward(x, taps, bias, y, s);
-  cpu::depthwise_forward(x, taps, bias, y, s);
-}
-inline void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s) {
-  const ProfileScope profile("depthwise convolution backward", s.flops(), dy, taps, dx);
-  if constexpr (kWithCuda)
-    if (on_cuda("depthwise convolution", dy, taps, dx)) return cuda::depthwise_backward_input(dy, taps, dx, s);
-  cpu::depthwise_backward_input(dy, taps, dx, s);
-}
-inline void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s) {
-  const ProfileScope profile("depthwise convolution backward", s.flops(), x, dy, dtaps);
-  if constexpr (kWithCuda)
-    if (on_cuda("depthwise convolution", x, dy, dtaps)) return cuda::depthwise_backward_weight(x, dy, dtaps, s);
-  cpu::depthwise_backward_weight(x, dy, dtaps, s);
-}
+inline constexpr Kernel<cpu::conv2d_backward_input, cuda::conv2d_backward_input, plain::conv2d_backward_input>
+    conv2d_backward_input{"conv2d", "conv2d dx", conv_flops};
+inline constexpr Kernel<cpu::conv2d_backward_weight, cuda::conv2d_backward_weight, plain::conv2d_backward_weight>
+    conv2d_backward_weight{"conv2d", "conv2d dW", conv_flops};
+inline constexpr Kernel<cpu::depthwise_forward, cuda::depthwise_forward, plain::depthwise_forward> depthwise_forward{
+    "depthwise convolution", "depthwise convolution", conv_flops};
+inline constexpr Kernel<cpu::depthwise_backward_input, cuda::depthwise_backward_input, plain::depthwise_backward_input>
+    depthwise_backward_input{"depthwise convolution", "depthwise convolution backward", conv_flops};
+inline constexpr Kernel<cpu::depthwise_backward_weight, cuda::depthwise_backward_weight,
+                        plain::depthwise_backward_weight>
+    depthwise_backward_weight{"depthwise convolution", "depthwise convolution backward", conv_flops};
 
 }  // namespace kernels
 
@@ -106,4 +101,5 @@ inline void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor&
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/cpu/conv-inl.h"
 #include "atlas/cpu/depthwise-inl.h"
+#include "atlas/reference/conv-inl.h"
 #endif

@@ -1,8 +1,8 @@
 // Dropout: every element, or every row of axis 0, is zeroed at random by a counter-based mask that is never stored.
 #pragma once
 
-#include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -20,20 +20,10 @@ namespace kernels {
 
 /// y_i = x_i / (1 - p) when u_i >= p, else 0, with u_i = word i % 4 of Philox(seed, stream, i / 4). Contiguous; also
 /// the gradient, with dy for x.
-inline void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
-  const ProfileScope profile("dropout", 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("dropout", x, y)) return cuda::dropout(x, p, seed, stream, y);
-  cpu::dropout(x, p, seed, stream, y);
-}
+inline constexpr Kernel<cpu::dropout, cuda::dropout> dropout{"dropout", "dropout"};
 
 /// The same with one u per row of axis 0.
-inline void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
-  const ProfileScope profile("drop_path", 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("drop_path", x, y)) return cuda::drop_path(x, p, seed, stream, y);
-  cpu::drop_path(x, p, seed, stream, y);
-}
+inline constexpr Kernel<cpu::drop_path, cuda::drop_path> drop_path{"drop_path", "drop_path"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

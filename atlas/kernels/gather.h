@@ -1,7 +1,7 @@
 // Kernels of gather and its backward: elements picked along one axis by an int64 index, and added back.
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -27,18 +27,8 @@ inline void check_index(const Tensor& index, int64_t length, std::string_view op
     if (on_cuda(op, index)) return cuda::check_index(index, length, op);
   cpu::check_index(index, length, op);
 }
-inline void gather_forward(const Tensor& x, const Tensor& index, int axis, Tensor& y) {
-  const ProfileScope profile("gather", 0, x, index, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("gather", x, index, y)) return cuda::gather_forward(x, index, axis, y);
-  cpu::gather_forward(x, index, axis, y);
-}
-inline void gather_backward(const Tensor& dy, const Tensor& index, int axis, Tensor& dx) {
-  const ProfileScope profile("gather backward", 0, dy, index, dx);
-  if constexpr (kWithCuda)
-    if (on_cuda("gather", dy, index, dx)) return cuda::gather_backward(dy, index, axis, dx);
-  cpu::gather_backward(dy, index, axis, dx);
-}
+inline constexpr Kernel<cpu::gather_forward, cuda::gather_forward> gather_forward{"gather", "gather"};
+inline constexpr Kernel<cpu::gather_backward, cuda::gather_backward> gather_backward{"gather", "gather backward"};
 }  // namespace kernels
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -5,8 +5,8 @@
 #include <span>
 
 #include "atlas/core/precision.h"
-#include "atlas/core/profile.h"
 #include "atlas/kernels/gemm_epilogue.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -81,34 +81,31 @@ void column_sums(const Tensor& x, Tensor& out);
 /// faster. Default: when ATLAS_CUDA_TF32=1 is in the environment.
 void set_tf32(bool allowed);
 bool tf32();
-/// Whether products, convolutions and attention of float32 may take three products of TF32 for one, which lose no digits
-/// but turn an infinity into a NaN. Default: unless ATLAS_CUDA_TF32X3=0 is in the environment.
+/// Whether products, convolutions and attention of float32 may take three products of TF32 for one, which lose no
+/// digits but turn an infinity into a NaN. Default: unless ATLAS_CUDA_TF32X3=0 is in the environment.
 void set_tf32x3(bool allowed);
 bool tf32x3();
 }  // namespace cuda
 
+namespace plain {  // the same as plain loops, in atlas/reference/
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
+}  // namespace plain
+
 namespace kernels {
 
-inline void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused = {}) {
-  const ProfileScope profile("matmul", 2.0 * static_cast<double>(c.numel() * a.size(-1)), a, b, c);
-  if constexpr (kWithCuda)
-    if (on_cuda("matmul", a, b, bias, c)) return cuda::matmul(a, b, bias, c, fused);
-  cpu::matmul(a, b, bias, c, fused);
+inline double matmul_flops(const Tensor& a, const Tensor&, const Tensor&, Tensor& c, const Fused&) {
+  return 2.0 * static_cast<double>(c.numel() * a.size(-1));
 }
+inline constexpr Kernel<cpu::matmul, cuda::matmul, plain::matmul> matmul{"matmul", "matmul", matmul_flops};
 /// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
 inline constexpr int64_t kPackedRows = 4096;
 inline bool worth_packing(int64_t rows) { return rows <= kPackedRows || inference_precision() == bfloat16; }
 /// A weight prepared for `rows` rows at a time; undefined when that would not show. In bfloat16 (whose dtype it then
 /// has) always defined, because that is what chooses the precision of the product.
 inline Tensor packed_weight(const Tensor& weight, int64_t rows) {
-  return weight.device().is_cuda() || !worth_packing(rows) ? Tensor() : cpu::packed_weight(weight);
+  return weight.device().is_cuda() || plain_kernels() || !worth_packing(rows) ? Tensor() : cpu::packed_weight(weight);
 }
-inline void column_sums(const Tensor& x, Tensor& out) {
-  const ProfileScope profile("column_sums", 0, x, out);
-  if constexpr (kWithCuda)
-    if (on_cuda("column_sums", x, out)) return cuda::column_sums(x, out);
-  cpu::column_sums(x, out);
-}
+inline constexpr Kernel<cpu::column_sums, cuda::column_sums> column_sums{"column_sums", "column_sums"};
 
 }  // namespace kernels
 
@@ -116,4 +113,5 @@ inline void column_sums(const Tensor& x, Tensor& out) {
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/cpu/gemm-inl.h"
+#include "atlas/reference/gemm-inl.h"
 #endif

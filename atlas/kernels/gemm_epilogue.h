@@ -23,6 +23,12 @@ struct Fused {
   }
 };
 
+/// Weights are operands of the product itself: what is packed of them is not counted again.
+template <class F>
+void for_each_operand(const Fused& fused, const F& f) {
+  for (const Tensor* t : {&fused.residual, &fused.scale, &fused.pre_activation, &fused.derivative_at}) f(*t);
+}
+
 namespace cpu {
 
 /// C = activation(C + bias) scale + residual, for a C of n columns.

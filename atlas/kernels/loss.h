@@ -1,7 +1,7 @@
 // Cross entropy of rows of logits against class numbers or class probabilities.
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -38,34 +38,15 @@ namespace kernels {
 
 /// For each row -sum_c w_c t_c log softmax(x)_c, with t = (1 - smoothing) target + smoothing / C.
 /// @throws Error for a class number outside [0, C) that is not ignored.
-inline void cross_entropy_forward(const Tensor& logits, const Tensor& target, const Tensor& weights,
-                                  const CrossEntropySetting& setting, Tensor& row_loss, Tensor& statistics) {
-  const ProfileScope profile("cross_entropy", 0, logits, target, row_loss, statistics);
-  if constexpr (kWithCuda)
-    if (on_cuda("cross_entropy", logits, target, weights, row_loss, statistics))
-      return cuda::cross_entropy_forward(logits, target, weights, setting, row_loss, statistics);
-  cpu::cross_entropy_forward(logits, target, weights, setting, row_loss, statistics);
-}
+inline constexpr Kernel<cpu::cross_entropy_forward, cuda::cross_entropy_forward> cross_entropy_forward{"cross_entropy",
+                                                                                                       "cross_entropy"};
 
-inline void cross_entropy_backward(const Tensor& logits, const Tensor& target, const Tensor& weights,
-                                   const Tensor& statistics, const CrossEntropySetting& setting, const Tensor& drow,
-                                   Tensor& dlogits) {
-  const ProfileScope profile("cross_entropy backward", 0, logits, target, statistics, dlogits);
-  if constexpr (kWithCuda)
-    if (on_cuda("cross_entropy", logits, target, weights, statistics, drow, dlogits))
-      return cuda::cross_entropy_backward(logits, target, weights, statistics, setting, drow, dlogits);
-  cpu::cross_entropy_backward(logits, target, weights, statistics, setting, drow, dlogits);
-}
+inline constexpr Kernel<cpu::cross_entropy_backward, cuda::cross_entropy_backward> cross_entropy_backward{
+    "cross_entropy", "cross_entropy backward"};
 
 /// Gradient of class probabilities.
-inline void cross_entropy_target_backward(const Tensor& logits, const Tensor& weights, const Tensor& statistics,
-                                          const CrossEntropySetting& setting, const Tensor& drow, Tensor& dtarget) {
-  const ProfileScope profile("cross_entropy backward", 0, logits, statistics, dtarget);
-  if constexpr (kWithCuda)
-    if (on_cuda("cross_entropy", logits, weights, statistics, drow, dtarget))
-      return cuda::cross_entropy_target_backward(logits, weights, statistics, setting, drow, dtarget);
-  cpu::cross_entropy_target_backward(logits, weights, statistics, setting, drow, dtarget);
-}
+inline constexpr Kernel<cpu::cross_entropy_target_backward, cuda::cross_entropy_target_backward>
+    cross_entropy_target_backward{"cross_entropy", "cross_entropy backward"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

@@ -25,6 +25,20 @@ struct TensorPair {
   Tensor a, b;
 };
 
+template <class F>
+void for_each_operand(const ParameterUpdate& u, const F& f) {
+  for (const Tensor* t : {&u.p, &u.g, &u.first, &u.second}) f(*t);
+}
+template <class F>
+void for_each_operand(const TensorPair& t, const F& f) {
+  f(t.a);
+  f(t.b);
+}
+template <class Item, class F>
+void for_each_operand(const std::span<Item>& list, const F& f) {
+  for (const auto& item : list) for_each_operand(item, f);
+}
+
 namespace cpu {
 void sgd_update(ParameterUpdate& u, const SgdStep& s);
 void adam_update(ParameterUpdate& u, const AdamStep& s);
@@ -54,32 +68,6 @@ namespace detail {
 inline const Tensor& leader(const ParameterUpdate& u) { return u.p; }
 inline const Tensor& leader(const TensorPair& t) { return t.a; }
 inline const Tensor& leader(const Tensor& t) { return t; }
-/// What a profile counts for a stretch of a list.
-struct ListBytes {
-  int64_t bytes = 0;
-  Device place;
-  bool defined() const { return bytes > 0; }
-  int64_t numel() const { return bytes; }
-  DType dtype() const { return uint8; }
-  Device device() const { return place; }
-
-  template <class Item>
-  explicit ListBytes(std::span<Item> list) {
-    for (const auto& item : list) add(item);
-  }
-  void add(const Tensor& t) {
-    if (!t.defined()) return;
-    bytes += t.numel() * item_size(t.dtype());
-    place = t.device();
-  }
-  void add(const TensorPair& t) {
-    add(t.a);
-    add(t.b);
-  }
-  void add(const ParameterUpdate& u) {
-    for (const Tensor* t : {&u.p, &u.g, &u.first, &u.second}) add(*t);
-  }
-};
 
 /// Calls on_device(part) for stretches of the list that are on one CUDA device and of one dtype, and on_host(entry) for
 /// the rest.
@@ -93,12 +81,12 @@ void for_each_stretch(const char* op, std::span<Item> list, const Device& on_dev
         const auto alike = [&](const Tensor& t) { return t.device() == first.device() && t.dtype() == first.dtype(); };
         while (end < list.size() && alike(leader(list[end]))) ++end;
         const auto part = list.subspan(begin, end - begin);
-        const ProfileScope profile(op, 0, ListBytes(part));
+        const ProfileScope profile(op, 0, part);
         on_device(part);
         continue;
       }
     }
-    const ProfileScope profile(op, 0, ListBytes(list.subspan(begin, 1)));
+    const ProfileScope profile(op, 0, list.subspan(begin, 1));
     on_host(list[begin]);
   }
 }

@@ -2,7 +2,7 @@
 // x is seen as [outer, n, inner]; topk and sort work on rows, [outer, n].
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -32,46 +32,21 @@ namespace kernels {
 
 /// index[o, i] = position of the first largest x[o, k, i] over k; NaN counts as largest. x: float32, float64, int64,
 /// uint8; n > 0; index int64.
-inline void argmax_forward(const Tensor& x, int64_t n, int64_t inner, Tensor& index) {
-  const ProfileScope profile("argmax", 0, x, index);
-  if constexpr (kWithCuda)
-    if (on_cuda("argmax", x, index)) return cuda::argmax_forward(x, n, inner, index);
-  cpu::argmax_forward(x, n, inner, index);
-}
+inline constexpr Kernel<cpu::argmax_forward, cuda::argmax_forward> argmax_forward{"argmax", "argmax"};
 
 /// The k largest of each row, largest first, NaN before all, the earlier first among equals; and their positions
 /// (int64).
-inline void topk_forward(const Tensor& x, int64_t n, int64_t k, Tensor& values, Tensor& index) {
-  const ProfileScope profile("topk", 0, x, values, index);
-  if constexpr (kWithCuda)
-    if (on_cuda("topk", x, values, index)) return cuda::topk_forward(x, n, k, values, index);
-  cpu::topk_forward(x, n, k, values, index);
-}
+inline constexpr Kernel<cpu::topk_forward, cuda::topk_forward> topk_forward{"topk", "topk"};
 
 /// Each row in order, smallest or largest first, the earlier first among equals; NaN counts as largest. And the
 /// positions (int64). x as argmax's.
-inline void sort_forward(const Tensor& x, int64_t n, bool descending, Tensor& values, Tensor& index) {
-  const ProfileScope profile("sort", 0, x, values, index);
-  if constexpr (kWithCuda)
-    if (on_cuda("sort", x, values, index)) return cuda::sort_forward(x, n, descending, values, index);
-  cpu::sort_forward(x, n, descending, values, index);
-}
+inline constexpr Kernel<cpu::sort_forward, cuda::sort_forward> sort_forward{"sort", "sort"};
 
 /// dx[o, index[o, j]] = dy[o, j], 0 elsewhere (overwrites). float32, float64.
-inline void topk_backward(const Tensor& dy, const Tensor& index, int64_t n, int64_t k, Tensor& dx) {
-  const ProfileScope profile("topk backward", 0, dy, index, dx);
-  if constexpr (kWithCuda)
-    if (on_cuda("topk", dy, index, dx)) return cuda::topk_backward(dy, index, n, k, dx);
-  cpu::topk_backward(dy, index, n, k, dx);
-}
+inline constexpr Kernel<cpu::topk_backward, cuda::topk_backward> topk_backward{"topk", "topk backward"};
 
 /// y[o, k, i] = sum of x[o, j, i] over j <= k, or j >= k when reverse. float32 (summed in float64), float64, int64.
-inline void cumsum_forward(const Tensor& x, int64_t n, int64_t inner, bool reverse, Tensor& y) {
-  const ProfileScope profile("cumsum", 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("cumsum", x, y)) return cuda::cumsum_forward(x, n, inner, reverse, y);
-  cpu::cumsum_forward(x, n, inner, reverse, y);
-}
+inline constexpr Kernel<cpu::cumsum_forward, cuda::cumsum_forward> cumsum_forward{"cumsum", "cumsum"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

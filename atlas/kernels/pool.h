@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -36,19 +36,11 @@ namespace kernels {
 
 /// Maximum of each window and, unless `index` is undefined, its row-major position in the window (of the first
 /// maximum).
-inline void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index) {
-  const ProfileScope profile("max_pool2d", 0, x, y, index);
-  if constexpr (kWithCuda)
-    if (on_cuda("max_pool2d", x, y, index)) return cuda::max_pool2d_forward(x, window, y, index);
-  cpu::max_pool2d_forward(x, window, y, index);
-}
+inline constexpr Kernel<cpu::max_pool2d_forward, cuda::max_pool2d_forward> max_pool2d_forward{"max_pool2d",
+                                                                                              "max_pool2d"};
 
-inline void max_pool2d_backward(const Tensor& index, const Tensor& dy, const PoolWindow& window, Tensor& dx) {
-  const ProfileScope profile("max_pool2d backward", 0, index, dy, dx);
-  if constexpr (kWithCuda)
-    if (on_cuda("max_pool2d", index, dy, dx)) return cuda::max_pool2d_backward(index, dy, window, dx);
-  cpu::max_pool2d_backward(index, dy, window, dx);
-}
+inline constexpr Kernel<cpu::max_pool2d_backward, cuda::max_pool2d_backward> max_pool2d_backward{"max_pool2d",
+                                                                                                 "max_pool2d backward"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

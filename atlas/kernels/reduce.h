@@ -2,8 +2,8 @@
 // Several axes become one by merging neighbours, or several calls (ops/axes.h).
 #pragma once
 
-#include "atlas/core/profile.h"
 #include "atlas/kernels/functors.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -23,20 +23,12 @@ namespace kernels {
 
 /// y = scale times the sum over n. x contiguous float32, float64, int64, uint8 or bool, not empty; y contiguous of
 /// outer * inner elements, of x's dtype (int64 for the integers and bool, scale then being 1).
-inline void sum_forward(const Tensor& x, int64_t n, int64_t inner, double scale, Tensor& y) {
-  const ProfileScope profile("sum", 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("sum", x, y)) return cuda::sum_forward(x, n, inner, scale, y);
-  cpu::sum_forward(x, n, inner, scale, y);
-}
+inline constexpr Kernel<cpu::sum_forward, cuda::sum_forward> sum_forward{"sum", "sum"};
 
 /// y = the largest (F = functors::Maximum) or smallest (functors::Minimum) over n; NaN wins. x as above but bool.
 template <class F>
 void extreme_forward(F f, const Tensor& x, int64_t n, int64_t inner, Tensor& y) {
-  const ProfileScope profile(F::kName, 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda(F::kName, x, y)) return cuda::extreme_forward(f, x, n, inner, y);
-  cpu::extreme_forward(f, x, n, inner, y);
+  Kernel<cpu::extreme_forward<F>, cuda::extreme_forward<F>>(F::kName, F::kName)(f, x, n, inner, y);
 }
 
 }  // namespace kernels

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -36,12 +36,7 @@ namespace kernels {
 /// y[b, i, j, c] = sum_k sum_l rows.weight[i, k] columns.weight[j, l] x[b, .., .., c]. x [B, H, W, C] to y [B,
 /// rows.size(), columns.size(), C], contiguous, float32, float64 or uint8 (computed in float32, rounded half up and
 /// clamped).
-inline void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y) {
-  const ProfileScope profile("resample2d", 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("resample2d", x, y)) return cuda::resample2d(x, rows, columns, y);
-  cpu::resample2d(x, rows, columns, y);
-}
+inline constexpr Kernel<cpu::resample2d, cuda::resample2d> resample2d{"resample2d", "resample2d"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

@@ -1,7 +1,7 @@
 // Kernels of the selective scan (the state-space recurrence of Mamba).
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -26,24 +26,28 @@ void scan_forward(const ScanTensors& in, Tensor& y);
 void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
 }  // namespace cuda
 
+namespace plain {  // the same as plain loops, in atlas/reference/
+ATLAS_INLINE void scan_forward(const ScanTensors& in, Tensor& y);
+ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
+}  // namespace plain
+
+template <class F>
+void for_each_operand(const ScanTensors& s, const F& f) {
+  for (const Tensor* t : {&s.u, &s.delta, &s.a, &s.b, &s.c, &s.d, &s.delta_bias}) f(*t);
+}
+
 namespace kernels {
 
-inline void scan_forward(const ScanTensors& in, Tensor& y) {
-  const ProfileScope profile("selective_scan", 9.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u, in.delta,
-                             y);
-  if constexpr (kWithCuda)
-    if (on_cuda("selective_scan", in.u, in.delta, in.a, in.b, in.c, in.d, in.delta_bias, y))
-      return cuda::scan_forward(in, y);
-  cpu::scan_forward(in, y);
+/// `per_state` operations for each token, channel and state.
+template <int per_state, class... Others>
+double scan_flops(const ScanTensors& in, Others...) {
+  return per_state * static_cast<double>(in.u.numel() * in.a.size(1));
 }
-inline void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads) {
-  const ProfileScope profile("selective_scan backward", 25.0 * static_cast<double>(in.u.numel() * in.a.size(1)), in.u,
-                             in.delta, dy);
-  if constexpr (kWithCuda)
-    if (on_cuda("selective_scan", in.u, in.delta, in.a, in.b, in.c, in.d, in.delta_bias, dy))
-      return cuda::scan_backward(in, dy, grads);
-  cpu::scan_backward(in, dy, grads);
-}
+
+inline constexpr Kernel<cpu::scan_forward, cuda::scan_forward, plain::scan_forward> scan_forward{
+    "selective_scan", "selective_scan", scan_flops<9>};
+inline constexpr Kernel<cpu::scan_backward, cuda::scan_backward, plain::scan_backward> scan_backward{
+    "selective_scan", "selective_scan backward", scan_flops<25>};
 
 }  // namespace kernels
 
@@ -51,4 +55,5 @@ inline void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& 
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/cpu/scan-inl.h"
+#include "atlas/reference/scan-inl.h"
 #endif

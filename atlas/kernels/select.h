@@ -1,7 +1,7 @@
 // Kernels that choose between elements by a boolean tensor.
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -18,20 +18,10 @@ void masked_fill(const Tensor& x, const Tensor& mask, bool when, double value, T
 namespace kernels {
 
 /// y = condition ? a : b. condition is bool; a, b, y have one dtype, any; inputs may be strided and broadcast to y.
-inline void where_forward(const Tensor& condition, const Tensor& a, const Tensor& b, Tensor& y) {
-  const ProfileScope profile("where", 0, condition, a, b, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("where", condition, a, b, y)) return cuda::where_forward(condition, a, b, y);
-  cpu::where_forward(condition, a, b, y);
-}
+inline constexpr Kernel<cpu::where_forward, cuda::where_forward> where_forward{"where", "where"};
 
 /// y = (mask == when) ? value : x. mask is bool; x and y have one dtype, any; inputs may be strided and broadcast to y.
-inline void masked_fill(const Tensor& x, const Tensor& mask, bool when, double value, Tensor& y) {
-  const ProfileScope profile("masked_fill", 0, x, mask, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("masked_fill", x, mask, y)) return cuda::masked_fill(x, mask, when, value, y);
-  cpu::masked_fill(x, mask, when, value, y);
-}
+inline constexpr Kernel<cpu::masked_fill, cuda::masked_fill> masked_fill{"masked_fill", "masked_fill"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

@@ -1,7 +1,7 @@
 // Softmax and its logarithm along the middle axis of [outer, n, inner].
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -25,28 +25,25 @@ namespace cuda {  // the same, in atlas/cuda/*.cu
 void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y);
 void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx);
 }  // namespace cuda
+namespace plain {  // the same as plain loops, in atlas/reference/
+void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y);
+void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx);
+}  // namespace plain
 
 namespace kernels {
 
 /// y = exp(x - max) / sum exp(x - max) along n; with `logarithm`, y = x - max - log sum exp(x - max).
-inline void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y) {
-  const ProfileScope profile("softmax", 0, x, y);
-  if constexpr (kWithCuda)
-    if (on_cuda("softmax", x, y)) return cuda::softmax_forward(x, view, logarithm, y);
-  cpu::softmax_forward(x, view, logarithm, y);
-}
+inline constexpr Kernel<cpu::softmax_forward, cuda::softmax_forward, plain::softmax_forward> softmax_forward{"softmax",
+                                                                                                             "softmax"};
 
 /// dx from the result y and its gradient.
-inline void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx) {
-  const ProfileScope profile("softmax backward", 0, y, dy, dx);
-  if constexpr (kWithCuda)
-    if (on_cuda("softmax", y, dy, dx)) return cuda::softmax_backward(y, dy, view, logarithm, dx);
-  cpu::softmax_backward(y, dy, view, logarithm, dx);
-}
+inline constexpr Kernel<cpu::softmax_backward, cuda::softmax_backward, plain::softmax_backward> softmax_backward{
+    "softmax", "softmax backward"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/cpu/softmax-inl.h"
+#include "atlas/reference/softmax-inl.h"
 #endif

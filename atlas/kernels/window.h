@@ -1,7 +1,7 @@
 // Cutting a feature map into windows and putting it together again: whole pixels are moved, whatever their dtype.
 #pragma once
 
-#include "atlas/core/profile.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -29,28 +29,25 @@ namespace cuda {  // the same, in atlas/cuda/*.cu
 void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
 void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
 }  // namespace cuda
+namespace plain {  // the same as plain loops, in atlas/reference/
+void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
+void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
+}  // namespace plain
 
 namespace kernels {
 
 /// Pixels beyond the right and bottom edge are zero.
-inline void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
-  const ProfileScope profile("window_partition", 0, map, windows);
-  if constexpr (kWithCuda)
-    if (on_cuda("window_partition", map, windows)) return cuda::window_partition(map, layout, windows);
-  cpu::window_partition(map, layout, windows);
-}
+inline constexpr Kernel<cpu::window_partition, cuda::window_partition, plain::window_partition> window_partition{
+    "window_partition", "window_partition"};
 
 /// Pixels beyond the right and bottom edge are left out.
-inline void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map) {
-  const ProfileScope profile("window_reverse", 0, windows, map);
-  if constexpr (kWithCuda)
-    if (on_cuda("window_reverse", windows, map)) return cuda::window_reverse(windows, layout, map);
-  cpu::window_reverse(windows, layout, map);
-}
+inline constexpr Kernel<cpu::window_reverse, cuda::window_reverse, plain::window_reverse> window_reverse{
+    "window_reverse", "window_reverse"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/cpu/window-inl.h"
+#include "atlas/reference/window-inl.h"
 #endif

@@ -14,6 +14,7 @@
 
 #include "atlas/core/device.h"
 #include "atlas/core/dtype.h"
+#include "atlas/core/profile.h"
 #include "atlas/core/shape.h"
 #include "atlas/core/storage.h"
 
@@ -255,17 +256,24 @@ struct fmt::formatter<atlas::Description> {
 
 namespace atlas::inline ATLAS_ABI {
 
-/// Whether an op's operands (undefined ones aside) are on a CUDA device.
+/// A tensor is one operand. What holds several says so with a function of this name (see core/profile.h).
+template <class F>
+void for_each_operand(const Tensor& t, const F& f) {
+  f(t);
+}
+
+/// Whether an op's operands (undefined ones aside) are on a CUDA device. Arguments that hold no tensors do not count.
 /// @throws Error naming `op` and two operands that are on different devices.
-template <class... Tensors>
-bool on_cuda(std::string_view op, const Tensor& first, const Tensors&... others) {
+template <class... Args>
+bool on_cuda(std::string_view op, const Args&... args) {
   const Tensor* known = nullptr;
-  for (const Tensor* t : {&first, &others...}) {
-    if (!t->defined()) continue;
-    if (known == nullptr) known = t;
-    check(t->device() == known->device(), op,
-          "operands are on different devices: {} and {} (move one with .to(device))", describe(*known), describe(*t));
-  }
+  const auto look = [&](const Tensor& t) {
+    if (!t.defined()) return;
+    if (known == nullptr) known = &t;
+    check(t.device() == known->device(), op,
+          "operands are on different devices: {} and {} (move one with .to(device))", describe(*known), describe(t));
+  };
+  (for_each_operand(args, look), ...);
   return known != nullptr && known->device().is_cuda();
 }
 

@@ -30,9 +30,9 @@ void compare_layer_norm(int64_t rows, int64_t channels, DType dtype, DType param
   CHECK(difference(y) < limit);
   CHECK(difference(mean) < 1e-5);
   if (channels > 1) CHECK(difference(rstd) < 1e-5);
-  kernels::layer_norm_backward(x.host, w.host, mean.host, rstd.host, dy.host, dx.host, dw.host, db.host);
-  kernels::layer_norm_backward(x.device, w.device, mean.device, rstd.device, dy.device, dx.device, dw.device,
-                               db.device);
+  kernels::layer_norm_backward(x.host, w.host, mean.host, rstd.host, dy.host, dx.host, dw.host, db.host, false);
+  kernels::layer_norm_backward(x.device, w.device, mean.device, rstd.device, dy.device, dx.device, dw.device, db.device,
+                               false);
   if (channels > 1) CHECK(difference(dx) < limit);
   CHECK(difference(dw) < tolerance(parameters, 1e-4));
   CHECK(difference(db) < tolerance(parameters, 1e-4));

@@ -164,10 +164,10 @@ class Cases {
       const Tensor x = random({rows, in}), w = random({out, in}), b = random({out}), dy = random({rows, out});
       Tensor y = fresh({rows, out}), dx = fresh({rows, in}), dw = fresh({out, in});
       const double flops = 2.0 * static_cast<double>(rows * in * out);
-      if (pass == "dx") return Work{[=]() mutable { kernels::matmul(dy, w, {}, dx); }, flops, bytes({x, w, y})};
+      if (pass == "dx") return Work{[=]() mutable { kernels::matmul(dy, w, {}, dx, {}); }, flops, bytes({x, w, y})};
       if (pass == "dW")
-        return Work{[=]() mutable { kernels::matmul(dy.transpose(0, 1), x, {}, dw); }, flops, bytes({x, w, y})};
-      return Work{[=]() mutable { kernels::matmul(x, w.transpose(0, 1), b, y); }, flops, bytes({x, w, y})};
+        return Work{[=]() mutable { kernels::matmul(dy.transpose(0, 1), x, {}, dw, {}); }, flops, bytes({x, w, y})};
+      return Work{[=]() mutable { kernels::matmul(x, w.transpose(0, 1), b, y, {}); }, flops, bytes({x, w, y})};
     });
   }
   void attention(int64_t windows, int64_t queries, int64_t keys, int64_t heads, int64_t d, const std::string& pass) {
@@ -225,7 +225,7 @@ class Cases {
         Tensor mean = empty({rows}, statistics_dtype(x), s_.on), rstd = empty_like(mean);
         kernels::layer_norm_forward(x, w, b, 1e-5, y, mean, rstd);
         if (back)
-          return Work{[=]() mutable { kernels::layer_norm_backward(x, w, mean, rstd, y, dx, dw, db); }, 0,
+          return Work{[=]() mutable { kernels::layer_norm_backward(x, w, mean, rstd, y, dx, dw, db, false); }, 0,
                       bytes({x, y, dx})};
         return Work{[=]() mutable { kernels::layer_norm_forward(x, w, b, 1e-5, y, mean, rstd); }, 0, bytes({x, y})};
       });
@@ -340,7 +340,7 @@ int run(Settings s) {
   {
     const Tensor a = randn({side, side}).to(s.type).to(s.on), b = randn({side, side}).to(s.type).to(s.on);
     Tensor c = empty({side, side}, s.type, s.on);
-    matrix_rate = 2.0 * static_cast<double>(side * side * side) / time_of([&] { kernels::matmul(a, b, {}, c); }, s);
+    matrix_rate = 2.0 * static_cast<double>(side * side * side) / time_of([&] { kernels::matmul(a, b, {}, c, {}); }, s);
   }
   {
     const Tensor a = zeros({length}).to(s.on);

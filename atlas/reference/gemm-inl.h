@@ -1,0 +1,25 @@
+// The plain kernel of matrix products.
+#pragma once
+
+#include "atlas/kernels/gemm.h"
+#include "atlas/reference/elements.h"
+#include "atlas/reference/epilogue.h"
+#include "atlas/reference/matmul.h"
+
+namespace atlas::inline ATLAS_ABI::plain {
+
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused) {
+  if (c.numel() == 0) return;
+  const int64_t rows = c.size(-2), columns = c.size(-1), depth = a.size(-1), items = c.numel() / (rows * columns);
+  visit_float(c, "matmul", [&](auto tag) {
+    using T = decltype(tag);
+    const std::vector<T> left = elements<T>(a), right = elements<T>(b);
+    T* product = c.data<T>();
+    for (int64_t i = 0; i < items; ++i)
+      reference::matmul(rows, columns, depth, left.data() + i * rows * depth, right.data() + i * depth * columns,
+                        product + i * rows * columns);
+    finish<T>(fused, bias, c);
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::plain
