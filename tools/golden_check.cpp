@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@
 #include "atlas/core/select_device.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
+#include "atlas/kernels/kernel.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
@@ -39,6 +41,7 @@ struct Settings {
   std::string folder;
   std::string device = "cpu";
   std::string dtype = "float32";
+  std::string kernels = "fast";
   std::string filter;
   double tolerance = 0;  // 0: the kind's own
   bool list = false;
@@ -332,6 +335,12 @@ double peak_memory() {
 
 int run(const Settings& settings) {
   const Place place{settings.dtype == "float64" ? float64 : float32, select_device(settings.device)};
+  std::optional<PlainKernels> plain;
+  if (settings.kernels == "reference") {
+    check(!place.device.is_cuda(), "golden_check", "the reference kernels run on the CPU, not on {}",
+          place.device.str());
+    plain.emplace();
+  }
   check(std::filesystem::is_directory(settings.folder), "golden_check", "{} is not a folder", settings.folder);
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(settings.folder))
@@ -364,6 +373,10 @@ int main(int argc, char** argv) {
   app.add_option("--device", settings.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--dtype", settings.dtype, "element type to compute in")
       ->check(CLI::IsMember({"float32", "float64"}))
+      ->capture_default_str();
+  app.add_option("--kernels", settings.kernels,
+                 "fast, or reference: the plain loops of atlas/reference/, slow, on the CPU")
+      ->check(CLI::IsMember({"fast", "reference"}))
       ->capture_default_str();
   app.add_option("--filter", settings.filter, "only files with this text in their name");
   app.add_option("--tolerance", settings.tolerance, "one tolerance for all comparisons instead of each kind's own")

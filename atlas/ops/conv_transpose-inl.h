@@ -92,7 +92,7 @@ ATLAS_INLINE Tensor conv_transpose2d(const Tensor& given, const Tensor& weight, 
                     if (g.numel() > 0 && s.depthwise())
                       kernels::depthwise_forward(g, sw(), {}, grads[0], s);
                     else if (g.numel() > 0)
-                      kernels::conv2d_forward(g, sw(), {}, grads[0], s);
+                      kernels::conv2d_forward(g, sw(), {}, grads[0], s, {});
                   }
                   if (need_w && g.numel() == 0) {
                     grads[1] = empty(shape_w, dtype, g.device()).fill_(0);

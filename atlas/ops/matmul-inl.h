@@ -74,7 +74,7 @@ ATLAS_INLINE Tensor multiply(Tensor a, Tensor b) {
     if (const Tensor rows = try_rows_view(a); rows.defined()) {
       Tensor flat = raw_view(c, {rows.shape()[0], n}, {n, 1}, 0);
       const Shape ld = {b.strides()[b.dim() - 2], b.strides()[b.dim() - 1]};
-      kernels::matmul(rows, raw_view(b, {b.size(-2), n}, ld, b.offset()), {}, flat);
+      kernels::matmul(rows, raw_view(b, {b.size(-2), n}, ld, b.offset()), {}, flat, {});
       return c;
     }
   }
@@ -88,7 +88,7 @@ ATLAS_INLINE Tensor multiply(Tensor a, Tensor b) {
     strides[target.size() - 1] = t.strides()[t.dim() - 1];
     return raw_view(t, target, strides, t.offset());
   };
-  kernels::matmul(repeat(a), repeat(b), {}, c);
+  kernels::matmul(repeat(a), repeat(b), {}, c, {});
   return c;
 }
 
@@ -210,11 +210,11 @@ inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor
                   if (need_x) {  // dx = dy W
                     grads[0] = empty(shape_x, dy.dtype(), dy.device());
                     Tensor dx = raw_view(grads[0], {dr.shape()[0], shape_x.back()}, {shape_x.back(), 1}, 0);
-                    kernels::matmul(dr, sw(), {}, dx);
+                    kernels::matmul(dr, sw(), {}, dx, {});
                   }
                   if (need_w) {  // dW = dyᵀ x
                     grads[1] = empty({out, shape_x.back()}, dtype, dy.device());
-                    kernels::matmul(swap_last_axes(dr), rows_view(sx()), {}, grads[1]);
+                    kernels::matmul(swap_last_axes(dr), rows_view(sx()), {}, grads[1], {});
                   }
                   if (need_b) {  // db = the sum of dy over all rows
                     grads[2] = empty({out}, dtype, dy.device());

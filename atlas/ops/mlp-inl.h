@@ -41,7 +41,7 @@ ATLAS_INLINE Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, con
   shape[x.dim() - 1] = out;
   Tensor y = empty(shape, x.dtype(), x.device());
   Tensor flat = raw_view(y, {count, out}, {out, 1}, 0);
-  kernels::matmul(activated, detail::swap_last_axes(w2.detach()), b2.detach(), flat);
+  kernels::matmul(activated, detail::swap_last_axes(w2.detach()), b2.detach(), flat, {});
 
   const Tensor kept = detail::try_rows_view(x).defined() ? x : rows;  // x itself knows whether it can be computed again
   struct Kept {
@@ -65,7 +65,7 @@ ATLAS_INLINE Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, con
       if (k.needed[i]) {
         const Tensor from = in();
         g[i] = empty({d.size(1), from.size(1)}, d.dtype(), d.device());
-        kernels::matmul(detail::swap_last_axes(d), from, {}, g[i]);
+        kernels::matmul(detail::swap_last_axes(d), from, {}, g[i], {});
       }
       if (k.needed[i + 1]) {
         g[i + 1] = empty({d.size(1)}, d.dtype(), d.device());
@@ -86,7 +86,7 @@ ATLAS_INLINE Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, con
       const int64_t columns = k.w1().size(1);
       g[0] = empty(k.shape, dh.dtype(), dh.device());
       Tensor dx = raw_view(g[0], {dh.size(0), columns}, {columns, 1}, 0);
-      kernels::matmul(dh, k.w1(), {}, dx);
+      kernels::matmul(dh, k.w1(), {}, dx, {});
     }
     return g;
   });

@@ -23,6 +23,8 @@ expect() {
 expect 0 '1 passed, 0 failed' "$golden" --filter scan_length1
 expect 0 'atlas_patch4                     small' "$golden" --list
 expect 1 '0 passed, 1 failed' "$golden" --filter scan_length1 --tolerance 1e-12
+expect 0 '1 passed, 0 failed' "$golden" --filter scan_length1 --kernels reference
+expect 2 'golden_check: ' --kernels slow
 expect 0 'peak memory' "$golden" --filter scan_length1 --dtype float64
 
 # One changed number is found, a truncated file is a failure of that file and not the end of the run.

@@ -1,4 +1,5 @@
-// conv2d and conv1d_depthwise against naive loops over all options, gradients, thread counts and error texts.
+// conv2d and conv1d_depthwise against the plain loops of atlas/reference/ over all options, gradients, thread counts
+// and error texts.
 #include "atlas/ops/conv.h"
 
 #include <doctest/doctest.h>
@@ -7,6 +8,7 @@
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/reference/convolution.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 #include "random_input.h"
@@ -20,56 +22,40 @@ using test::scattered;
 
 namespace {
 
-/// The definition: calls f(i, j, k) for every product y[i] += x[j] * w[k], with indices into contiguous memory.
-template <class F>
-void for_each_product(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& o, const F& f) {
-  const int64_t H = x[1], W = x[2], channels = x[3], O = w[0], KH = w[1], KW = w[2], I = w[3];
-  int64_t i = 0;
-  for (int64_t b = 0; b < x[0]; ++b)
-    for (int64_t oh = 0; oh < y[1]; ++oh)
-      for (int64_t ow = 0; ow < y[2]; ++ow)
-        for (int64_t c = 0; c < O; ++c, ++i)
-          for (int64_t kh = 0; kh < KH; ++kh)
-            for (int64_t kw = 0; kw < KW; ++kw) {
-              const int64_t ih = oh * o.stride[0] + kh * o.dilation[0] - o.padding[0];
-              const int64_t iw = ow * o.stride[1] + kw * o.dilation[1] - o.padding[1];
-              if (ih < 0 || ih >= H || iw < 0 || iw >= W) continue;
-              const int64_t j = ((b * H + ih) * W + iw) * channels + c / (O / o.groups) * I;
-              const int64_t k = ((c * KH + kh) * KW + kw) * I;
-              for (int64_t n = 0; n < I; ++n) f(i, j + n, k + n);
-            }
+Conv2dShape shape_of(const Tensor& x, const Tensor& w, const Conv2dOptions& o) {
+  Conv2dShape s{.batch = x.size(0), .in_channels = x.size(3), .out_channels = w.size(0), .groups = o.groups};
+  s.stride = o.stride;
+  s.padding = o.padding;
+  s.dilation = o.dilation;
+  for (size_t i = 0; i < 2; ++i) {
+    const int axis = static_cast<int>(i) + 1;
+    s.in[i] = x.size(axis);
+    s.kernel[i] = w.size(axis);
+    s.out[i] = (s.in[i] + 2 * o.padding[i] - o.dilation[i] * (s.kernel[i] - 1) - 1) / o.stride[i] + 1;
+  }
+  return s;
 }
 
-/// The convolution in float64, on the CPU.
-Tensor naive(const Tensor& input, const Tensor& filters, const Tensor& bias_or_none, const Conv2dOptions& o) {
+/// The convolution by its definition, in float64, on the CPU.
+Tensor by_definition(const Tensor& input, const Tensor& filters, const Tensor& bias_or_none, const Conv2dOptions& o) {
   const Tensor x = on_cpu(input), w = on_cpu(filters), bias = bias_or_none.defined() ? on_cpu(bias_or_none) : Tensor();
-  const auto length = [&](int axis) {
-    return (x.size(axis) + 2 * o.padding[axis - 1] - o.dilation[axis - 1] * (w.size(axis) - 1) - 1) /
-               o.stride[axis - 1] +
-           1;
-  };
-  Tensor y = empty({x.size(0), length(1), length(2), w.size(0)}, float64, Device{});
-  double* to = y.data<double>();
-  for (int64_t i = 0; i < y.numel(); ++i) to[i] = bias.defined() ? bias.data<double>()[i % w.size(0)] : 0;
-  const double *px = x.data<double>(), *pw = w.data<double>();
-  for_each_product(x.shape(), w.shape(), y.shape(), o,
-                   [&](int64_t i, int64_t j, int64_t k) { to[i] += px[j] * pw[k]; });
+  const Conv2dShape s = shape_of(x, w, o);
+  Tensor y = empty({s.batch, s.out[0], s.out[1], s.out_channels}, float64, Device{});
+  reference::conv2d(x.data<double>(), w.data<double>(), bias.defined() ? bias.data<double>() : nullptr,
+                    y.data<double>(), s);
   return y;
 }
 
 /// Its gradients with respect to x, w and the bias.
-std::vector<Tensor> naive_gradients(const Tensor& input, const Tensor& filters, const Tensor& seed,
-                                    const Conv2dOptions& o) {
+std::vector<Tensor> gradients_by_definition(const Tensor& input, const Tensor& filters, const Tensor& seed,
+                                            const Conv2dOptions& o) {
   const Tensor x = on_cpu(input), w = on_cpu(filters), dy = on_cpu(seed);
-  std::vector<Tensor> d = {zeros(x.shape(), float64, Device{}), zeros(w.shape(), float64, Device{}),
-                           zeros({w.size(0)}, float64, Device{})};
-  double *dx = d[0].data<double>(), *dw = d[1].data<double>(), *db = d[2].data<double>();
-  const double *px = x.data<double>(), *pw = w.data<double>(), *pdy = dy.data<double>();
-  for_each_product(x.shape(), w.shape(), dy.shape(), o, [&](int64_t i, int64_t j, int64_t k) {
-    dx[j] += pdy[i] * pw[k];
-    dw[k] += pdy[i] * px[j];
-  });
-  for (int64_t i = 0; i < dy.numel(); ++i) db[i % w.size(0)] += pdy[i];
+  const Conv2dShape s = shape_of(x, w, o);
+  std::vector<Tensor> d = {empty(x.shape(), float64, Device{}), empty(w.shape(), float64, Device{}),
+                           empty({w.size(0)}, float64, Device{})};
+  reference::conv2d_backward_input(dy.data<double>(), w.data<double>(), d[0].data<double>(), s);
+  reference::conv2d_backward_weight(x.data<double>(), dy.data<double>(), d[1].data<double>(), s);
+  reference::bias_backward(s.out_pixels(), s.out_channels, dy.data<double>(), d[2].data<double>());
   return d;
 }
 
@@ -80,20 +66,20 @@ Tensor to_float(const Tensor& t) {
 }
 
 /// Values in both precisions and layouts, and the three gradients, against the definition.
-void check_against_naive(int64_t B, int64_t H, int64_t W, int64_t I, int64_t O, int64_t KH, int64_t KW,
-                         const Conv2dOptions& o) {
+void check_against_definition(int64_t B, int64_t H, int64_t W, int64_t I, int64_t O, int64_t KH, int64_t KW,
+                              const Conv2dOptions& o) {
   const Tensor x = random({B, H, W, I}, 1), w = random({O, KH, KW, I / o.groups}, 2), b = random({O}, 3);
-  const Tensor want = naive(x, w, b, o);
+  const Tensor want = by_definition(x, w, b, o);
   CHECK(difference(conv2d(x, w, b, o), want) < 1e-12);
   CHECK(difference(conv2d(to_float(x), to_float(w), to_float(b), o), want) < 1e-4);
   CHECK(difference(conv2d(scattered(x), scattered(w), scattered(b), o), want) < 1e-12);
-  CHECK(difference(conv2d(x, w, {}, o), naive(x, w, {}, o)) < 1e-12);
+  CHECK(difference(conv2d(x, w, {}, o), by_definition(x, w, {}, o)) < 1e-12);
 
   Tensor px = x.detach(), pw = w.detach(), pb = b.detach();
   for (Tensor* t : {&px, &pw, &pb}) t->set_requires_grad();
   const Tensor dy = random(want.shape(), 4);
   const auto grads = grad({conv2d(px, pw, pb, o)}, {px, pw, pb}, {dy});
-  const auto expected = naive_gradients(x, w, dy, o);
+  const auto expected = gradients_by_definition(x, w, dy, o);
   for (size_t i = 0; i < 3; ++i) {
     CAPTURE(i);
     CHECK(difference(grads[i], expected[i]) < 1e-11);
@@ -114,25 +100,25 @@ TEST_CASE("conv2d and its gradients equal the definition for every combination o
             CAPTURE(padding);
             CAPTURE(dilation);
             CAPTURE(groups);
-            check_against_naive(2, 7, 8, 4, 4, kernel, kernel,
-                                {{stride, stride}, {padding, padding}, {dilation, dilation}, groups});
+            check_against_definition(2, 7, 8, 4, 4, kernel, kernel,
+                                     {{stride, stride}, {padding, padding}, {dilation, dilation}, groups});
           }
 }
 
 TEST_CASE("conv2d with unequal axes, odd channels and several blocks of pixels") {
-  check_against_naive(1, 9, 5, 3, 5, 3, 1, {{2, 1}, {1, 0}, {1, 1}, 1});
-  check_against_naive(3, 1, 1, 1, 1, 1, 1, {});
-  check_against_naive(1, 4, 9, 5, 2, 2, 4, {{1, 3}, {0, 3}, {2, 2}, 1});
-  check_against_naive(2, 23, 19, 3, 17, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1});
-  check_against_naive(2, 23, 19, 3, 8, 3, 3, {{2, 2}, {1, 1}, {1, 1}, 1});
-  check_against_naive(2, 6, 6, 6, 12, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 6});  // two filters per channel
-  check_against_naive(1, 3, 3, 2, 2, 1, 1, {{5, 4}, {0, 0}, {1, 1}, 1});   // pixels that no output reads
-  check_against_naive(1, 5, 5, 40, 8, 5, 5, {{1, 1}, {2, 2}, {1, 1}, 1});
-  check_against_naive(1, 3, 3, 300, 3, 1, 2,
-                      {{2, 1}, {0, 0}, {1, 1}, 1});  // small images: channels are cut into pieces
-  check_against_naive(1, 3, 3, 3, 300, 1, 2, {});
-  check_against_naive(1, 2, 2, 520, 520, 2, 1, {{1, 1}, {0, 0}, {1, 1}, 2});
-  check_against_naive(1, 12, 12, 1, 33, 4, 4, {{4, 4}, {0, 0}, {1, 1}, 1});
+  check_against_definition(1, 9, 5, 3, 5, 3, 1, {{2, 1}, {1, 0}, {1, 1}, 1});
+  check_against_definition(3, 1, 1, 1, 1, 1, 1, {});
+  check_against_definition(1, 4, 9, 5, 2, 2, 4, {{1, 3}, {0, 3}, {2, 2}, 1});
+  check_against_definition(2, 23, 19, 3, 17, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 1});
+  check_against_definition(2, 23, 19, 3, 8, 3, 3, {{2, 2}, {1, 1}, {1, 1}, 1});
+  check_against_definition(2, 6, 6, 6, 12, 3, 3, {{1, 1}, {1, 1}, {1, 1}, 6});  // two filters per channel
+  check_against_definition(1, 3, 3, 2, 2, 1, 1, {{5, 4}, {0, 0}, {1, 1}, 1});   // pixels that no output reads
+  check_against_definition(1, 5, 5, 40, 8, 5, 5, {{1, 1}, {2, 2}, {1, 1}, 1});
+  check_against_definition(1, 3, 3, 300, 3, 1, 2,
+                           {{2, 1}, {0, 0}, {1, 1}, 1});  // small images: channels are cut into pieces
+  check_against_definition(1, 3, 3, 3, 300, 1, 2, {});
+  check_against_definition(1, 2, 2, 520, 520, 2, 1, {{1, 1}, {0, 0}, {1, 1}, 2});
+  check_against_definition(1, 12, 12, 1, 33, 4, 4, {{4, 4}, {0, 0}, {1, 1}, 1});
 }
 
 TEST_CASE("conv2d of empty tensors") {
@@ -164,18 +150,12 @@ TEST_CASE("conv1d_depthwise equals the definition, with gradients") {
   for (int64_t K : {1, 2, 3, 4, 7})
     for (int64_t L : {1, 2, 5, 40}) {
       const Tensor x = random({2, L, 19}, 1), w = random({K, 19}, 2), b = random({19}, 3);
-      const Tensor xs = on_cpu(x), ws = on_cpu(w), bs = on_cpu(b);
-      Tensor want = empty(x.shape(), float64, Device{});
-      for (int64_t n = 0; n < 2; ++n)
-        for (int64_t l = 0; l < L; ++l)
-          for (int64_t c = 0; c < 19; ++c) {
-            double s = bs.at<double>({c});
-            for (int64_t k = 0; k < K; ++k) {
-              const int64_t from = l + k - (K - 1) / 2;
-              if (from >= 0 && from < L) s += xs.at<double>({n, from, c}) * ws.at<double>({k, c});
-            }
-            want.at<double>({n, l, c}) = s;
-          }
+      const Tensor image = on_cpu(x).reshape({2, 1, L, 19}),
+                   filters = on_cpu(permute(w, {1, 0})).reshape({19, 1, K, 1});
+      // "same": K - 1 zeros in all, the smaller half of them in front; where they differ, a first pixel too many is cut
+      // off.
+      const Tensor wide = by_definition(image, filters, b, {{1, 1}, {0, K / 2}, {1, 1}, 19});
+      const Tensor want = copy_of(wide.reshape({2, wide.size(2), 19}).slice(1, (K - 1) % 2, (K - 1) % 2 + L));
       CHECK(difference(conv1d_depthwise(x, w, b), want) < 1e-12);
       CHECK(difference(conv1d_depthwise(scattered(x), scattered(w), scattered(b)), want) < 1e-12);
       CHECK(difference(conv1d_depthwise(to_float(x), to_float(w), to_float(b)), want) < 1e-5);

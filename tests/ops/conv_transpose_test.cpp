@@ -1,5 +1,5 @@
-// conv_transpose2d against plain loops over pixels and taps; gradients, groups, empty batches, error texts. PyTorch's
-// own values: pytorch_table_test.cpp.
+// conv_transpose2d against the plain loops of atlas/reference/; gradients, groups, empty batches, error texts.
+// PyTorch's own values: pytorch_table_test.cpp.
 #include "atlas/ops/conv_transpose.h"
 
 #include <doctest/doctest.h>
@@ -7,6 +7,7 @@
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/reference/convolution.h"
 #include "atlas/tensor/create.h"
 #include "random_input.h"
 
@@ -35,33 +36,23 @@ const Case kCases[] = {
     {1, 1, 1, 2, 3, 1, 1, {}},
 };
 
-/// Every pixel spreads over its window.
-Tensor naive(const Tensor& given, const Tensor& filters, const Tensor& bias, const ConvTranspose2dOptions& o) {
+/// The definition: the gradient that a convolution with these filters gives its input, and the bias.
+Tensor by_definition(const Tensor& given, const Tensor& filters, const Tensor& bias, const ConvTranspose2dOptions& o) {
   const Tensor x = on_cpu(given), w = on_cpu(filters), b = on_cpu(bias);
-  const auto length = [&](size_t i) {
+  Conv2dShape s{.batch = x.size(0), .in_channels = w.size(3) * o.groups, .out_channels = x.size(3), .groups = o.groups};
+  s.stride = o.stride;
+  s.padding = o.padding;
+  s.dilation = o.dilation;
+  for (size_t i = 0; i < 2; ++i) {
     const int axis = static_cast<int>(i) + 1;
-    return (x.size(axis) - 1) * o.stride[i] - 2 * o.padding[i] + o.dilation[i] * (w.size(axis) - 1) +
-           o.output_padding[i] + 1;
-  };
-  const int64_t per_group = w.size(3), channels = per_group * o.groups, in_group = x.size(3) / o.groups;
-  Tensor y = zeros({x.size(0), length(0), length(1), channels}, float64, Device{});
-  for (int64_t n = 0; n < x.size(0); ++n) {
-    for (int64_t h = 0; h < y.size(1); ++h)
-      for (int64_t v = 0; v < y.size(2); ++v)
-        for (int64_t c = 0; c < channels; ++c) y.at<double>({n, h, v, c}) = b.at<double>({c});
-    for (int64_t h = 0; h < x.size(1); ++h)
-      for (int64_t v = 0; v < x.size(2); ++v)
-        for (int64_t kh = 0; kh < w.size(1); ++kh)
-          for (int64_t kw = 0; kw < w.size(2); ++kw) {
-            const int64_t to_h = h * o.stride[0] + kh * o.dilation[0] - o.padding[0];
-            const int64_t to_v = v * o.stride[1] + kw * o.dilation[1] - o.padding[1];
-            if (to_h < 0 || to_h >= y.size(1) || to_v < 0 || to_v >= y.size(2)) continue;
-            for (int64_t i = 0; i < x.size(3); ++i)
-              for (int64_t c = 0; c < per_group; ++c)
-                y.at<double>({n, to_h, to_v, i / in_group * per_group + c}) +=
-                    x.at<double>({n, h, v, i}) * w.at<double>({i, kh, kw, c});
-          }
+    s.out[i] = x.size(axis);
+    s.kernel[i] = w.size(axis);
+    s.in[i] =
+        (s.out[i] - 1) * o.stride[i] - 2 * o.padding[i] + o.dilation[i] * (s.kernel[i] - 1) + o.output_padding[i] + 1;
   }
+  Tensor y = empty({s.batch, s.in[0], s.in[1], s.in_channels}, float64, Device{});
+  reference::conv2d_backward_input(x.data<double>(), w.data<double>(), y.data<double>(), s);
+  for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] += b.data<double>()[i % s.in_channels];
   return y;
 }
 
@@ -72,7 +63,7 @@ TEST_CASE("values and gradients") {
     CAPTURE(&c - kCases);
     const Tensor x = random({c.batch, c.height, c.width, c.in}, 1);
     const Tensor w = random({c.in, c.kernel_h, c.kernel_w, c.out / c.options.groups}, 2), b = random({c.out}, 3);
-    const Tensor want = naive(x, w, b, c.options);
+    const Tensor want = by_definition(x, w, b, c.options);
     CHECK(difference(conv_transpose2d(x, w, b, c.options), want) < 1e-12);
     CHECK(difference(conv_transpose2d(scattered(x), scattered(w), scattered(b), c.options), want) < 1e-12);
     CHECK(difference(conv_transpose2d(x.to(float32), w.to(float32), b.to(float32), c.options), want) < 1e-5);

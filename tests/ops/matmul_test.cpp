@@ -1,4 +1,4 @@
-// matmul and linear against naive loops, gradients, layouts, thread counts and error texts.
+// matmul and linear against the plain loops of atlas/reference/, gradients, layouts, thread counts and error texts.
 #include "atlas/ops/matmul.h"
 
 #include <doctest/doctest.h>
@@ -7,6 +7,7 @@
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
+#include "atlas/reference/matmul.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/tensor/strided.h"
 #include "random_input.h"
@@ -19,16 +20,11 @@ using test::scattered;
 
 namespace {
 
-/// Matrices only: c[m, n] in float64.
-Tensor naive(const Tensor& left, const Tensor& right) {
+/// Matrices only: c[m, n] in float64, by the definition.
+Tensor by_definition(const Tensor& left, const Tensor& right) {
   const Tensor a = test::on_cpu(left.to(float64)), b = test::on_cpu(right.to(float64));
   Tensor c = empty({a.size(0), b.size(1)}, float64, Device{});
-  for (int64_t i = 0; i < a.size(0); ++i)
-    for (int64_t j = 0; j < b.size(1); ++j) {
-      double s = 0;
-      for (int64_t k = 0; k < a.size(1); ++k) s += a.at<double>({i, k}) * b.at<double>({k, j});
-      c.at<double>({i, j}) = s;
-    }
+  reference::matmul(a.size(0), b.size(1), a.size(1), a.data<double>(), b.data<double>(), c.data<double>());
   return test::on_device(c);
 }
 
@@ -54,7 +50,7 @@ TEST_CASE("matmul of two matrices equals the triple loop for sizes from 0 to sev
     CAPTURE(n);
     for (DType dtype : {float32, float64}) {
       const Tensor a = random({m, k}, ++seed, dtype), b = random({k, n}, ++seed, dtype);
-      const Tensor want = naive(a, b);
+      const Tensor want = by_definition(a, b);
       const double limit = dtype == float32 ? 1e-4 : 1e-12;
       CHECK(difference(matmul(a, b), want) < limit);
       CHECK(difference(matmul(scattered(a), b), want) < limit);
@@ -75,7 +71,7 @@ TEST_CASE("matmul broadcasts batch axes and reads transposed and strided matrice
     const Tensor by = raw_view(y, {2, 3, 5, 6}, broadcast_strides(y.shape(), y.strides(), {2, 3, 5, 6}), y.offset());
     for (int64_t i = 0; i < 2; ++i)
       for (int64_t j = 0; j < 3; ++j)
-        CHECK(difference(matrix(c, i, j), naive(matrix(bx, i, j), matrix(by, i, j))) < 1e-12);
+        CHECK(difference(matrix(c, i, j), by_definition(matrix(bx, i, j), matrix(by, i, j))) < 1e-12);
   };
   check_all(a, b);
   check_all(scattered(a), scattered(b));
@@ -109,10 +105,23 @@ TEST_CASE("matmul gradients") {
   CHECK_NOTHROW(gradcheck(f, {random({2, 0, 3}, 1), random({3, 2}, 2)}));
 }
 
+TEST_CASE("gradients of matmul equal those of the plain loops") {
+  const int64_t rows = 33, columns = 20, depth = 70;
+  Tensor a = random({rows, depth}, 1), b = random({depth, columns}, 2);
+  const Tensor dc = random({rows, columns}, 3), ah = test::on_cpu(a), bh = test::on_cpu(b), dch = test::on_cpu(dc);
+  Tensor da = empty(a.shape(), float64, Device{}), db = empty(b.shape(), float64, Device{});
+  reference::matmul_backward(rows, columns, depth, ah.data<double>(), bh.data<double>(), dch.data<double>(),
+                             da.data<double>(), db.data<double>());
+  for (Tensor* t : {&a, &b}) t->set_requires_grad();
+  const auto got = grad({matmul(a, b)}, {a, b}, {dc});
+  CHECK(difference(got[0], da) < 1e-12);
+  CHECK(difference(got[1], db) < 1e-12);
+}
+
 TEST_CASE("linear equals x Wᵀ + b, with gradients") {
   for (DType dtype : {float32, float64}) {
     const Tensor x = random({2, 5, 7}, 1, dtype), w = random({40, 7}, 2, dtype), b = random({40}, 3, dtype);
-    Tensor want = naive(raw_view(x, {10, 7}, {7, 1}, 0), transposed(w));
+    Tensor want = by_definition(raw_view(x, {10, 7}, {7, 1}, 0), transposed(w));
     CHECK(difference(linear(x, w), raw_view(want, {2, 5, 40}, {200, 40, 1}, 0)) < 1e-5);
     Tensor b64 = empty({40}, float64);
     copy_elements(b64, b);
