@@ -39,13 +39,14 @@ namespace kernels {
 /// A kernel is called like a function: it runs where its operands are, on `cpu` or `cuda`, and appears in the profile.
 /// @tparam cpu, cuda  the backends' functions, of one signature
 /// @tparam plain      a function of the same signature made of plain loops, or nullptr: what PlainKernels makes of cpu
-template <auto cpu, auto cuda, auto plain = nullptr>
-class Kernel {
-  static_assert(std::is_same_v<decltype(cpu), decltype(cuda)>, "both backends need the same signature");
-};
+template <auto cpu, auto cuda, auto plain = nullptr, class Signature = std::decay_t<decltype(cpu)>>
+class Kernel;
 
-template <class... Args, void (*cpu)(Args...), void (*cuda)(Args...), auto plain>
-class Kernel<cpu, cuda, plain> {
+template <auto cpu, auto cuda, auto plain, class... Args>
+class Kernel<cpu, cuda, plain, void (*)(Args...)> {
+  static_assert(std::is_same_v<std::decay_t<decltype(cpu)>, std::decay_t<decltype(cuda)>>,
+                "both backends need the same signature");
+
  public:
   /// @param op     what errors call it
   /// @param label  what profiles call it

@@ -220,9 +220,9 @@ inline Description describe(const Tensor& t) { return {t}; }
 
 /// What `a && b`, `a || b` and `!a` on tensors would give, in the words of the compiler's error: they are deleted,
 /// since they would ask whether the handles are defined and not what the tensors hold.
-struct use_logical_and_or_defined;
-struct use_logical_or_or_defined;
-struct use_logical_not_or_defined;
+struct use_logical_and_or_defined {};
+struct use_logical_or_or_defined {};
+struct use_logical_not_or_defined {};
 use_logical_and_or_defined operator&&(const Tensor&,
                                       const Tensor&) = delete;  // logical_and(a, b), or a.defined() && ..
 use_logical_and_or_defined operator&&(const Tensor&, bool) = delete;
