@@ -37,13 +37,13 @@ void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, d
                         const Tensor& lse, const Tensor& dy, Tensor& dq, std::vector<KeyValue>& grads);
 }  // namespace cuda
 
-namespace plain {  // the same as plain loops, in atlas/reference/
+namespace cpu::plain {  // the same as plain loops, in atlas/reference/
 ATLAS_INLINE void attention_forward(const Tensor& q, const std::vector<KeyValue>& sources, double scale, Tensor& y,
                                     Tensor& lse);
 ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue>& sources, double scale,
                                      const Tensor& y, const Tensor& lse, const Tensor& dy, Tensor& dq,
                                      std::vector<KeyValue>& grads);
-}  // namespace plain
+}  // namespace cpu::plain
 
 template <class F>
 void for_each_operand(const KeyValue& s, const F& f) {
@@ -66,9 +66,9 @@ double attention_flops(const Tensor& q, const std::vector<KeyValue>& sources, Ot
   return per_score * static_cast<double>(q.numel()) * keys;
 }
 
-inline constexpr Kernel<cpu::attention_forward, cuda::attention_forward, plain::attention_forward> attention_forward{
-    "attention", "attention", attention_flops<4>};
-inline constexpr Kernel<cpu::attention_backward, cuda::attention_backward, plain::attention_backward>
+inline constexpr Kernel<cpu::attention_forward, cuda::attention_forward, cpu::plain::attention_forward>
+    attention_forward{"attention", "attention", attention_flops<4>};
+inline constexpr Kernel<cpu::attention_backward, cuda::attention_backward, cpu::plain::attention_backward>
     attention_backward{"attention", "attention backward", attention_flops<10>};
 
 }  // namespace kernels

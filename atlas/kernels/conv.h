@@ -55,7 +55,7 @@ void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, 
 void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
 }  // namespace cuda
 
-namespace plain {  // the same as plain loops, in atlas/reference/
+namespace cpu::plain {  // the same as plain loops, in atlas/reference/
 ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
                                  const Conv2dShape& s, const Fused& fused);
 ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, Tensor& dx, const Conv2dShape& s);
@@ -64,7 +64,7 @@ ATLAS_INLINE void depthwise_forward(const Tensor& x, const Tensor& taps, const T
                                     const Conv2dShape& s);
 ATLAS_INLINE void depthwise_backward_input(const Tensor& dy, const Tensor& taps, Tensor& dx, const Conv2dShape& s);
 ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, Tensor& dtaps, const Conv2dShape& s);
-}  // namespace plain
+}  // namespace cpu::plain
 
 namespace kernels {
 
@@ -74,7 +74,7 @@ double conv_flops(Args... args) {
   return std::get<const Conv2dShape&>(std::forward_as_tuple(args...)).flops();
 }
 
-inline constexpr Kernel<cpu::conv2d_forward, cuda::conv2d_forward, plain::conv2d_forward> conv2d_forward{
+inline constexpr Kernel<cpu::conv2d_forward, cuda::conv2d_forward, cpu::plain::conv2d_forward> conv2d_forward{
     "conv2d", "conv2d", conv_flops};
 /// Filters prepared for such images; undefined when that would not show, as for packed_weight().
 inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
@@ -82,16 +82,17 @@ inline Tensor packed_filters(const Tensor& weight, const Conv2dShape& s) {
              ? Tensor()
              : cpu::packed_filters(weight, s);
 }
-inline constexpr Kernel<cpu::conv2d_backward_input, cuda::conv2d_backward_input, plain::conv2d_backward_input>
+inline constexpr Kernel<cpu::conv2d_backward_input, cuda::conv2d_backward_input, cpu::plain::conv2d_backward_input>
     conv2d_backward_input{"conv2d", "conv2d dx", conv_flops};
-inline constexpr Kernel<cpu::conv2d_backward_weight, cuda::conv2d_backward_weight, plain::conv2d_backward_weight>
+inline constexpr Kernel<cpu::conv2d_backward_weight, cuda::conv2d_backward_weight, cpu::plain::conv2d_backward_weight>
     conv2d_backward_weight{"conv2d", "conv2d dW", conv_flops};
-inline constexpr Kernel<cpu::depthwise_forward, cuda::depthwise_forward, plain::depthwise_forward> depthwise_forward{
-    "depthwise convolution", "depthwise convolution", conv_flops};
-inline constexpr Kernel<cpu::depthwise_backward_input, cuda::depthwise_backward_input, plain::depthwise_backward_input>
+inline constexpr Kernel<cpu::depthwise_forward, cuda::depthwise_forward, cpu::plain::depthwise_forward>
+    depthwise_forward{"depthwise convolution", "depthwise convolution", conv_flops};
+inline constexpr Kernel<cpu::depthwise_backward_input, cuda::depthwise_backward_input,
+                        cpu::plain::depthwise_backward_input>
     depthwise_backward_input{"depthwise convolution", "depthwise convolution backward", conv_flops};
 inline constexpr Kernel<cpu::depthwise_backward_weight, cuda::depthwise_backward_weight,
-                        plain::depthwise_backward_weight>
+                        cpu::plain::depthwise_backward_weight>
     depthwise_backward_weight{"depthwise convolution", "depthwise convolution backward", conv_flops};
 
 }  // namespace kernels

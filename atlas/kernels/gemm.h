@@ -87,16 +87,16 @@ void set_tf32x3(bool allowed);
 bool tf32x3();
 }  // namespace cuda
 
-namespace plain {  // the same as plain loops, in atlas/reference/
+namespace cpu::plain {  // the same as plain loops, in atlas/reference/
 ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
-}  // namespace plain
+}  // namespace cpu::plain
 
 namespace kernels {
 
 inline double matmul_flops(const Tensor& a, const Tensor&, const Tensor&, Tensor& c, const Fused&) {
   return 2.0 * static_cast<double>(c.numel() * a.size(-1));
 }
-inline constexpr Kernel<cpu::matmul, cuda::matmul, plain::matmul> matmul{"matmul", "matmul", matmul_flops};
+inline constexpr Kernel<cpu::matmul, cuda::matmul, cpu::plain::matmul> matmul{"matmul", "matmul", matmul_flops};
 /// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
 inline constexpr int64_t kPackedRows = 4096;
 inline bool worth_packing(int64_t rows) { return rows <= kPackedRows || inference_precision() == bfloat16; }

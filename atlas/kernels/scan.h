@@ -26,10 +26,10 @@ void scan_forward(const ScanTensors& in, Tensor& y);
 void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
 }  // namespace cuda
 
-namespace plain {  // the same as plain loops, in atlas/reference/
+namespace cpu::plain {  // the same as plain loops, in atlas/reference/
 ATLAS_INLINE void scan_forward(const ScanTensors& in, Tensor& y);
 ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTensors& grads);
-}  // namespace plain
+}  // namespace cpu::plain
 
 template <class F>
 void for_each_operand(const ScanTensors& s, const F& f) {
@@ -44,9 +44,9 @@ double scan_flops(const ScanTensors& in, Others...) {
   return per_state * static_cast<double>(in.u.numel() * in.a.size(1));
 }
 
-inline constexpr Kernel<cpu::scan_forward, cuda::scan_forward, plain::scan_forward> scan_forward{
+inline constexpr Kernel<cpu::scan_forward, cuda::scan_forward, cpu::plain::scan_forward> scan_forward{
     "selective_scan", "selective_scan", scan_flops<9>};
-inline constexpr Kernel<cpu::scan_backward, cuda::scan_backward, plain::scan_backward> scan_backward{
+inline constexpr Kernel<cpu::scan_backward, cuda::scan_backward, cpu::plain::scan_backward> scan_backward{
     "selective_scan", "selective_scan backward", scan_flops<25>};
 
 }  // namespace kernels

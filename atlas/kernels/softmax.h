@@ -25,19 +25,19 @@ namespace cuda {  // the same, in atlas/cuda/*.cu
 void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y);
 void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx);
 }  // namespace cuda
-namespace plain {  // the same as plain loops, in atlas/reference/
+namespace cpu::plain {  // the same as plain loops, in atlas/reference/
 void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y);
 void softmax_backward(const Tensor& y, const Tensor& dy, const AxisView& view, bool logarithm, Tensor& dx);
-}  // namespace plain
+}  // namespace cpu::plain
 
 namespace kernels {
 
 /// y = exp(x - max) / sum exp(x - max) along n; with `logarithm`, y = x - max - log sum exp(x - max).
-inline constexpr Kernel<cpu::softmax_forward, cuda::softmax_forward, plain::softmax_forward> softmax_forward{"softmax",
-                                                                                                             "softmax"};
+inline constexpr Kernel<cpu::softmax_forward, cuda::softmax_forward, cpu::plain::softmax_forward> softmax_forward{
+    "softmax", "softmax"};
 
 /// dx from the result y and its gradient.
-inline constexpr Kernel<cpu::softmax_backward, cuda::softmax_backward, plain::softmax_backward> softmax_backward{
+inline constexpr Kernel<cpu::softmax_backward, cuda::softmax_backward, cpu::plain::softmax_backward> softmax_backward{
     "softmax", "softmax backward"};
 
 }  // namespace kernels

@@ -29,19 +29,19 @@ namespace cuda {  // the same, in atlas/cuda/*.cu
 void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
 void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
 }  // namespace cuda
-namespace plain {  // the same as plain loops, in atlas/reference/
+namespace cpu::plain {  // the same as plain loops, in atlas/reference/
 void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows);
 void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map);
-}  // namespace plain
+}  // namespace cpu::plain
 
 namespace kernels {
 
 /// Pixels beyond the right and bottom edge are zero.
-inline constexpr Kernel<cpu::window_partition, cuda::window_partition, plain::window_partition> window_partition{
+inline constexpr Kernel<cpu::window_partition, cuda::window_partition, cpu::plain::window_partition> window_partition{
     "window_partition", "window_partition"};
 
 /// Pixels beyond the right and bottom edge are left out.
-inline constexpr Kernel<cpu::window_reverse, cuda::window_reverse, plain::window_reverse> window_reverse{
+inline constexpr Kernel<cpu::window_reverse, cuda::window_reverse, cpu::plain::window_reverse> window_reverse{
     "window_reverse", "window_reverse"};
 
 }  // namespace kernels

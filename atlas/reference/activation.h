@@ -5,7 +5,7 @@
 
 #include "atlas/kernels/gemm_epilogue.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// f(x).
 ///   relu:       max(x, 0), NaN for NaN
@@ -53,4 +53,4 @@ inline double activation_derivative(Activation f, double x) {
   return 1;
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

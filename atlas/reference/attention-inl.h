@@ -5,7 +5,7 @@
 #include "atlas/reference/attention.h"
 #include "atlas/reference/elements.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 /// Operands of attention in row-major order. `sources` points into the other members.
 template <class T>
@@ -59,4 +59,4 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

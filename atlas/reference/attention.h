@@ -8,7 +8,7 @@
 
 #include "atlas/core/config.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// Lengths of the queries q[batch, length, heads, channels], and the factor of the scores.
 struct AttentionShape {
@@ -129,4 +129,4 @@ void attention_backward(const AttentionShape& s, const T* q, const std::vector<A
       }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

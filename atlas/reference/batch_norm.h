@@ -6,7 +6,7 @@
 
 #include "atlas/reference/activation.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// mean[c] = sum over rows of x / rows, var[c] = sum over rows of (x - mean)² / rows (biased).
 /// @param mean  [channels], and after it, where `with_rest`, what its type lost of the means
@@ -73,4 +73,4 @@ void batch_norm_backward(int64_t rows, int64_t channels, const T* x, const T* me
   }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

@@ -6,7 +6,7 @@
 #include "atlas/reference/elements.h"
 #include "atlas/reference/epilogue.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, Tensor& y,
                                  const Conv2dShape& s, const Fused& fused) {
@@ -66,4 +66,4 @@ ATLAS_INLINE void depthwise_backward_weight(const Tensor& x, const Tensor& dy, T
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

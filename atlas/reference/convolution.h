@@ -7,7 +7,7 @@
 
 #include "atlas/kernels/conv_shape.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// The definition: calls f(i, j, k) for every product y[i] += x[j] weight[k].
 ///
@@ -70,4 +70,4 @@ void bias_backward(int64_t pixels, int64_t channels, const T* dy, T* dbias) {
   }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

@@ -5,7 +5,7 @@
 
 #include "atlas/tensor/tensor.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 /// Calls f(offset) for each element of a host tensor, in row-major order; offsets count from its first.
 template <class F>
@@ -40,4 +40,4 @@ T* pointer(const Tensor& t) {
   return t.defined() && t.numel() > 0 ? t.data<T>() : nullptr;
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

@@ -5,7 +5,7 @@
 #include "atlas/reference/activation.h"
 #include "atlas/reference/elements.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 /// With z = y + bias:  y = f(z) scale + residual, and z is kept as `pre_activation` where that is asked for.
 /// With `derivative_at`:  y = y f'(derivative_at).  Vectors go along the last axis of y.
@@ -25,4 +25,4 @@ void finish(const Fused& fused, const Tensor& bias, Tensor& y) {
   }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

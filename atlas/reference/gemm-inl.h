@@ -6,7 +6,7 @@
 #include "atlas/reference/epilogue.h"
 #include "atlas/reference/matmul.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused) {
   if (c.numel() == 0) return;
@@ -22,4 +22,4 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

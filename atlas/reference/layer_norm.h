@@ -7,7 +7,7 @@
 
 #include "atlas/core/config.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// Mean and 1 / √(variance + eps) of one row of `channels` numbers, with the biased variance.
 struct RowStatistics {
@@ -68,4 +68,4 @@ void layer_norm_backward(int64_t rows, int64_t channels, const T* x, const T* we
   }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

@@ -5,7 +5,7 @@
 
 #include "atlas/core/config.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// c[i,j] = sum over k of a[i,k] b[k,j].
 ///
@@ -40,4 +40,4 @@ void matmul_backward(int64_t rows, int64_t columns, int64_t depth, const T* a, c
   }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

@@ -6,7 +6,7 @@
 #include "atlas/reference/elements.h"
 #include "atlas/reference/layer_norm.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 /// Rows of `channels` numbers in x.
 inline int64_t rows_of(const Tensor& x, int64_t channels) { return channels == 0 ? 0 : x.numel() / channels; }
@@ -70,4 +70,4 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

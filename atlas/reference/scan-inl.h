@@ -5,7 +5,7 @@
 #include "atlas/reference/elements.h"
 #include "atlas/reference/selective_scan.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 /// Operands of a scan in row-major order.
 template <class T>
@@ -52,4 +52,4 @@ ATLAS_INLINE void scan_backward(const ScanTensors& in, const Tensor& dy, ScanTen
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

@@ -7,7 +7,7 @@
 
 #include "atlas/core/config.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// Lengths, and the inputs: u, delta [batch, length, channels]; a [channels, states]; b, c [batch, length, states];
 /// d, delta_bias [channels].
@@ -100,4 +100,4 @@ ScanGradients selective_scan_backward(const ScanInputs<T>& in, const T* dy) {
   return grad;
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

@@ -5,7 +5,7 @@
 #include "atlas/reference/elements.h"
 #include "atlas/reference/softmax.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y) {
   visit_float(x, "softmax", [&](auto tag) {
@@ -22,4 +22,4 @@ ATLAS_INLINE void softmax_backward(const Tensor& y, const Tensor& dy, const Axis
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

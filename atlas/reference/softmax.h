@@ -8,7 +8,7 @@
 
 #include "atlas/core/config.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// y_i = exp(x_i - top) / sum over j of exp(x_j - top), with top = max x: the largest exponential is 1, so nothing
 /// overflows. With `logarithm`, y_i = x_i - top - log(sum over j of exp(x_j - top)).
@@ -47,4 +47,4 @@ void softmax_backward(int64_t outer, int64_t n, int64_t inner, bool logarithm, c
     }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

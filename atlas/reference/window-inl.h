@@ -4,7 +4,7 @@
 #include "atlas/kernels/window.h"
 #include "atlas/reference/window.h"
 
-namespace atlas::inline ATLAS_ABI::plain {
+namespace atlas::inline ATLAS_ABI::cpu::plain {
 
 ATLAS_INLINE void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
   reference::window_partition(map.size(0), map.size(3) * item_size(map.dtype()), layout,
@@ -15,4 +15,4 @@ ATLAS_INLINE void window_reverse(const Tensor& windows, const WindowLayout& layo
                             static_cast<const unsigned char*>(windows.raw()), static_cast<unsigned char*>(map.raw()));
 }
 
-}  // namespace atlas::inline ATLAS_ABI::plain
+}  // namespace atlas::inline ATLAS_ABI::cpu::plain

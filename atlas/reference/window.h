@@ -5,7 +5,7 @@
 
 #include "atlas/kernels/window.h"
 
-namespace atlas::inline ATLAS_ABI::reference {
+namespace atlas::inline ATLAS_ABI::cpu::reference {
 
 /// Calls f(pixel of the windows, pixel of the map, or -1 for padding) for every pixel of every window of `batch` maps.
 ///
@@ -39,4 +39,4 @@ void window_reverse(int64_t batch, int64_t channels, const WindowLayout& l, cons
   });
 }
 
-}  // namespace atlas::inline ATLAS_ABI::reference
+}  // namespace atlas::inline ATLAS_ABI::cpu::reference

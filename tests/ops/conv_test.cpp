@@ -41,8 +41,8 @@ Tensor by_definition(const Tensor& input, const Tensor& filters, const Tensor& b
   const Tensor x = on_cpu(input), w = on_cpu(filters), bias = bias_or_none.defined() ? on_cpu(bias_or_none) : Tensor();
   const Conv2dShape s = shape_of(x, w, o);
   Tensor y = empty({s.batch, s.out[0], s.out[1], s.out_channels}, float64, Device{});
-  reference::conv2d(x.data<double>(), w.data<double>(), bias.defined() ? bias.data<double>() : nullptr,
-                    y.data<double>(), s);
+  cpu::reference::conv2d(x.data<double>(), w.data<double>(), bias.defined() ? bias.data<double>() : nullptr,
+                         y.data<double>(), s);
   return y;
 }
 
@@ -53,9 +53,9 @@ std::vector<Tensor> gradients_by_definition(const Tensor& input, const Tensor& f
   const Conv2dShape s = shape_of(x, w, o);
   std::vector<Tensor> d = {empty(x.shape(), float64, Device{}), empty(w.shape(), float64, Device{}),
                            empty({w.size(0)}, float64, Device{})};
-  reference::conv2d_backward_input(dy.data<double>(), w.data<double>(), d[0].data<double>(), s);
-  reference::conv2d_backward_weight(x.data<double>(), dy.data<double>(), d[1].data<double>(), s);
-  reference::bias_backward(s.out_pixels(), s.out_channels, dy.data<double>(), d[2].data<double>());
+  cpu::reference::conv2d_backward_input(dy.data<double>(), w.data<double>(), d[0].data<double>(), s);
+  cpu::reference::conv2d_backward_weight(x.data<double>(), dy.data<double>(), d[1].data<double>(), s);
+  cpu::reference::bias_backward(s.out_pixels(), s.out_channels, dy.data<double>(), d[2].data<double>());
   return d;
 }
 

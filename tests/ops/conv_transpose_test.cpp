@@ -51,7 +51,7 @@ Tensor by_definition(const Tensor& given, const Tensor& filters, const Tensor& b
         (s.out[i] - 1) * o.stride[i] - 2 * o.padding[i] + o.dilation[i] * (s.kernel[i] - 1) + o.output_padding[i] + 1;
   }
   Tensor y = empty({s.batch, s.in[0], s.in[1], s.in_channels}, float64, Device{});
-  reference::conv2d_backward_input(x.data<double>(), w.data<double>(), y.data<double>(), s);
+  cpu::reference::conv2d_backward_input(x.data<double>(), w.data<double>(), y.data<double>(), s);
   for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] += b.data<double>()[i % s.in_channels];
   return y;
 }

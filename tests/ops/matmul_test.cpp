@@ -24,7 +24,7 @@ namespace {
 Tensor by_definition(const Tensor& left, const Tensor& right) {
   const Tensor a = test::on_cpu(left.to(float64)), b = test::on_cpu(right.to(float64));
   Tensor c = empty({a.size(0), b.size(1)}, float64, Device{});
-  reference::matmul(a.size(0), b.size(1), a.size(1), a.data<double>(), b.data<double>(), c.data<double>());
+  cpu::reference::matmul(a.size(0), b.size(1), a.size(1), a.data<double>(), b.data<double>(), c.data<double>());
   return test::on_device(c);
 }
 
@@ -110,8 +110,8 @@ TEST_CASE("gradients of matmul equal those of the plain loops") {
   Tensor a = random({rows, depth}, 1), b = random({depth, columns}, 2);
   const Tensor dc = random({rows, columns}, 3), ah = test::on_cpu(a), bh = test::on_cpu(b), dch = test::on_cpu(dc);
   Tensor da = empty(a.shape(), float64, Device{}), db = empty(b.shape(), float64, Device{});
-  reference::matmul_backward(rows, columns, depth, ah.data<double>(), bh.data<double>(), dch.data<double>(),
-                             da.data<double>(), db.data<double>());
+  cpu::reference::matmul_backward(rows, columns, depth, ah.data<double>(), bh.data<double>(), dch.data<double>(),
+                                  da.data<double>(), db.data<double>());
   for (Tensor* t : {&a, &b}) t->set_requires_grad();
   const auto got = grad({matmul(a, b)}, {a, b}, {dc});
   CHECK(difference(got[0], da) < 1e-12);
