@@ -34,19 +34,19 @@ bool below(const std::string& path, const std::string& module) {
 
 /// Runs one image batch through the model and puts together what each module did.
 std::vector<Row> inspect(models::Classifier& model, const Tensor& images) {
-  std::map<const Module*, std::pair<Shape, int64_t>> outputs;  // shape of the last call, bytes of all calls
-  const detail::ModuleObserver watch = [&](const Module& m, const Tensor& y) {
-    auto& [shape, bytes] = outputs[&m];
-    shape = y.shape();
-    bytes += y.numel() * item_size(y.dtype());
-  };
+  std::map<const void*, std::pair<Shape, int64_t>> outputs;  // shape of the last call, bytes of all calls
   const NoGrad off;
   model.eval();
-  detail::module_observer() = &watch;
-  start_profile();
-  model(images);
-  stop_profile();
-  detail::module_observer() = nullptr;
+  {
+    const LayerWatch watch([&](const void* layer, const Tensor& y) {
+      auto& [shape, bytes] = outputs[layer];
+      shape = y.shape();
+      bytes += y.numel() * item_size(y.dtype());
+    });
+    start_profile();
+    model(images);
+    stop_profile();
+  }
 
   const auto modules = model.named_modules();
   const auto layers = profile_sums([](const ProfileRecord& r) { return r.layer; });

@@ -46,8 +46,9 @@ class Sequential : public Module {
       const Pair& pair = pairs_[i];
       if (!pair.conv_norm) {
         y = (*layers_[i])(std::move(y));
-      } else if (pair.activation != Activation::none && detail::module_observer() == nullptr) {
-        y = (*pair.conv_norm)(y, pair.activation);
+      } else if (pair.activation != Activation::none) {
+        y = detail::joined_unless_watched([&] { return (*pair.conv_norm)(y, pair.activation); },
+                                          [&] { return (*layers_[i + 2])((*pair.conv_norm)(y)); });
         i += 2;
       } else {
         y = (*pair.conv_norm)(y);

@@ -1,42 +1,11 @@
 // Convolution layers on channels-last tensors. Their weights are channels-last too; files hold them channels-first.
 #pragma once
 
-#include "atlas/core/isa.h"
-#include "atlas/core/precision.h"
-#include "atlas/kernels/conv.h"
-#include "atlas/nn/derived.h"
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"
-#include "atlas/ops/conv.h"
+#include "atlas/ops/fuse.h"
 
 namespace atlas::inline ATLAS_ABI {
-
-namespace detail {
-
-/// Filters as the kernels read them for images of one size, kept while nothing changes.
-class PackedFilters {
- public:
-  /// Undefined while gradients are recorded, on CUDA devices, and where packing would not pay.
-  Tensor get(const Tensor& x, const Tensor& weight, const Conv2dOptions& options) const {
-    if (!inference_mode() || x.device().is_cuda()) {
-      packed_.clear();
-      return {};
-    }
-    return packed_.get({weight},
-                       [&] {
-                         const Conv2dShape s = conv2d_shape(x, weight, options);
-                         return kernels::packed_filters(contiguous_copy(weight.detach()), s);
-                       },
-                       {static_cast<int64_t>(cpu_isa()), static_cast<int64_t>(inference_precision()),
-                        exact_convolution(), x.size(0), x.size(1), x.size(2)});
-  }
-  void clear() const { packed_.clear(); }
-
- private:
-  Derived<Tensor> packed_{Derived<Tensor>::Keep::at_second_use};
-};
-
-}  // namespace detail
 
 /// Two-dimensional convolution.   x: [B, H, W, in] -> y: [B, OH, OW, out]
 ///
@@ -62,17 +31,14 @@ class Conv2d : public Module {
     }
     detail::default_init(weight, bias, Layout::conv2d);
   }
-  Tensor forward(const Tensor& x) const override {
-    if (x.dim() != 4) return conv2d(x, weight, bias, options_);  // which says what is wrong
-    return conv2d(x, weight, bias, options_, {.packed = packed_.get(x, weight, options_)});
-  }
+  Tensor forward(const Tensor& x) const override { return conv2d(x, weight, bias, options_, packed_, {}); }
 
   const Conv2dOptions& options() const { return options_; }
   Tensor weight, bias;  // [out, KH, KW, in / groups], [out] (undefined without bias)
 
  private:
   Conv2dOptions options_;
-  detail::PackedFilters packed_;
+  PackedWeight packed_;
 };
 
 /// Depthwise convolution along tokens with as many outputs as inputs ("same" padding).   x: [B, L, C] -> y: [B, L, C]

@@ -2,10 +2,10 @@
 #pragma once
 
 #include "atlas/nn/conv.h"
-#include "atlas/nn/derived.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/conv.h"
+#include "atlas/ops/derived.h"
 #include "atlas/ops/shape.h"
 #include "atlas/ops/unary.h"
 
@@ -24,22 +24,21 @@ class ConvNorm {
   /// activation(norm(conv(x))) + residual.   x: [B, H, W, in] -> y: [B, OH, OW, out]
   /// @param residual  of the shape of y, or undefined
   Tensor operator()(const Tensor& x, Activation activation = Activation::none, const Tensor& residual = {}) const {
-    if (norm_.training() || !detail::inference_mode()) {
+    const auto apart = [&] {
       folded_.clear();
-      packed_.clear();
-      const Tensor c = conv_(x);
-      const Tensor y = activation == Activation::none         ? norm_(c)
-                       : detail::module_observer() == nullptr ? norm_.activated(c, activation)
-                                                              : activate(norm_(c), activation);
-      return residual.defined() ? residual + y : y;
-    }
-    const Folded f =
-        folded_.get({conv_.weight, conv_.bias, norm_.weight, norm_.bias, norm_.running_mean, norm_.running_var},
-                    [&] { return fold(); });
-    return conv2d(x, f.weight, f.bias, conv_.options(),
-                  {.activation = activation,
-                   .residual = detail::contiguous_copy(residual),
-                   .packed = packed_.get(x, f.weight, conv_.options())});
+      packed_.forget();
+      return add_scaled(residual, norm_.activated(conv_(x), activation), {});
+    };
+    if (norm_.training()) return apart();  // statistics of this batch are not there before it
+    return detail::joined_in_inference(
+        [&] {
+          const Folded f =
+              folded_.get({conv_.weight, conv_.bias, norm_.weight, norm_.bias, norm_.running_mean, norm_.running_var},
+                          [&] { return fold(); });
+          return conv2d(x, f.weight, f.bias, conv_.options(), packed_,
+                        {.activation = activation, .residual = residual});
+        },
+        apart);
   }
 
  private:
@@ -59,7 +58,7 @@ class ConvNorm {
   const Conv2d& conv_;
   const BatchNorm2d& norm_;
   Derived<Folded> folded_;
-  detail::PackedFilters packed_;
+  PackedWeight packed_;
 };
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -34,24 +34,18 @@ class FiniteGuard {
   explicit FiniteGuard(Module& root) {
     for (const auto& [path, module] : root.named_modules())
       paths_[module] = path.empty() ? "(the model's output)" : path;
-    watch_ = [this](const Module& module, const Tensor& output) {
-      if (!first_bad_.empty() || all_finite(output)) return;
-      if (const auto it = paths_.find(&module); it != paths_.end()) first_bad_ = it->second;
-    };
-    before_ = std::exchange(detail::module_observer(), &watch_);
   }
-  ~FiniteGuard() { detail::module_observer() = before_; }
-  FiniteGuard(const FiniteGuard&) = delete;
-  FiniteGuard& operator=(const FiniteGuard&) = delete;
 
   /// Path of the first module with a NaN or infinite output; "" when all were finite.
   const std::string& first_bad() const { return first_bad_; }
 
  private:
-  std::unordered_map<const Module*, std::string> paths_;
-  detail::ModuleObserver watch_;
-  const detail::ModuleObserver* before_ = nullptr;
+  std::unordered_map<const void*, std::string> paths_;
   std::string first_bad_;
+  LayerWatch watch_{[this](const void* layer, const Tensor& output) {
+    if (!first_bad_.empty() || all_finite(output)) return;
+    if (const auto it = paths_.find(layer); it != paths_.end()) first_bad_ = it->second;
+  }};
 };
 
 }  // namespace atlas::inline ATLAS_ABI

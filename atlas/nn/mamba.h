@@ -2,11 +2,11 @@
 #pragma once
 
 #include "atlas/nn/conv.h"
-#include "atlas/nn/derived.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/compare.h"
 #include "atlas/ops/conv.h"
+#include "atlas/ops/derived.h"
 #include "atlas/ops/join.h"
 #include "atlas/ops/scan.h"
 #include "atlas/ops/shape.h"
@@ -72,17 +72,10 @@ class MambaMixer : public Module {
       return cat({conv1d_x.weight, conv1d_z.weight}, 1);
     }));
     xz = silu(std::move(xz));
-    Tensor x = xz.slice(-1, 0, half_);  // the CPU reads it where it lies
-    if (x.device().is_cuda()) x = x.contiguous();
-    const Tensor z = xz.slice(-1, half_, 2 * half_);
+    const Tensor x = leading_channels(xz, half_);
     const auto dbc = split(x_proj(x), {dt_rank_, d_state_, d_state_}, -1);
     const Tensor A = decay_.get({A_log}, [&] { return neg(exp(A_log)); });
-    if (detail::inference_mode() && !x.device().is_cuda() && computes_as_float(x)) {
-      selective_scan_(x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
-      return xz;  // x became y
-    }
-    const Tensor y = selective_scan(x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
-    return cat({y, z}, -1);
+    return selective_scan_beside(std::move(xz), x, dt_proj(dbc[0]), A, dbc[1], dbc[2], D, dt_proj.bias);
   }
   static int64_t checked(int64_t dim, int64_t d_state) {
     check(dim >= 2 && dim % 2 == 0, "MambaMixer", "needs an even number of channels, got {}", dim);

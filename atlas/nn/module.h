@@ -14,22 +14,14 @@
 #include "atlas/autograd/node.h"
 #include "atlas/core/profile.h"
 #include "atlas/nn/state.h"
-#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
+#include "atlas/ops/fuse.h"
+#include "atlas/ops/watch.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 class Module;
-
-namespace detail {
-/// Called with every module's output while set (see FiniteGuard). Null otherwise: one test per layer is all it costs.
-using ModuleObserver = std::function<void(const Module&, const Tensor&)>;
-inline const ModuleObserver*& module_observer() {
-  thread_local const ModuleObserver* observer = nullptr;
-  return observer;
-}
-}  // namespace detail
 
 /// A layer: named parameters and buffers, child modules, and a forward function.
 ///
@@ -53,25 +45,17 @@ class Module {
   virtual Tensor forward_owned(Tensor x) const { return forward(x); }
   /// onto() where nothing is recorded or watched. Layers that end in a product override it.
   virtual Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const {
-    Tensor y = forward(x);
-    if (scale.defined()) y = scale * std::move(y);
-    return residual + std::move(y);
+    return add_scaled(residual, forward(x), scale);
   }
-  /// forward(x), reported to whoever watches (FiniteGuard). Call layers this way.
+  /// forward(x), shown to whoever watches (LayerWatch). Call layers this way.
   Tensor operator()(const Tensor& x) const {
     const LayerScope layer(*this);
-    Tensor y = forward(x);
-    if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
-      (*observer)(*this, y);
-    return y;
+    return detail::watched(this, forward(x));
   }
   /// The same with forward_owned(x).
   Tensor operator()(Tensor&& x) const {
     const LayerScope layer(*this);
-    Tensor y = forward_owned(std::move(x));
-    if (const auto* observer = detail::module_observer(); observer != nullptr) [[unlikely]]
-      (*observer)(*this, y);
-    return y;
+    return detail::watched(this, forward_owned(std::move(x)));
   }
 
   /// residual + scale forward(x), what a residual block does with its layer: in one pass where nothing is recorded and
@@ -79,13 +63,12 @@ class Module {
   /// @param residual  of the shape of the result
   /// @param scale     [C], undefined for ones
   Tensor onto(const Tensor& residual, const Tensor& x, const Tensor& scale = {}) const {
-    if (!grad_enabled() && detail::module_observer() == nullptr) {
-      const LayerScope layer(*this);
-      return forward_onto(residual, x, scale);
-    }
-    Tensor y = (*this)(x);
-    if (scale.defined()) y = scale * y;
-    return residual + std::move(y);
+    return detail::joined_in_inference(
+        [&] {
+          const LayerScope layer(*this);
+          return forward_onto(residual, x, scale);
+        },
+        [&] { return add_scaled(residual, (*this)(x), scale); });
   }
 
   /// Switches this module and everything below to training behaviour (dropout, batch statistics) or to inference.

@@ -5,6 +5,8 @@
 #include "atlas/nn/init.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/norm.h"
+#include "atlas/ops/unary.h"
+#include "atlas/ops/watch.h"
 #include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -51,16 +53,12 @@ class BatchNorm2d : public Module {
     register_buffer("running_var", running_var);
     register_buffer("num_batches_tracked", num_batches_tracked);
   }
-  Tensor forward(const Tensor& x) const override { return activated(x, Activation::none); }
-  /// activation(forward(x)), in the same passes over memory.
+  Tensor forward(const Tensor& x) const override { return normalized(x, Activation::none); }
+  /// activation((*this)(x)), in the same passes over memory.
   Tensor activated(const Tensor& x, Activation activation) const {
-    Tensor y = batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_, activation);
-    if (training() && !is_recomputing()) {
-      // Not read: a device would have to be waited for.
-      Tensor count = num_batches_tracked;
-      count.add_(full({}, 1, count.dtype(), count.device()));
-    }
-    return y;
+    if (activation == Activation::none) return (*this)(x);
+    return detail::joined_unless_watched([&] { return normalized(x, activation); },
+                                         [&] { return activate((*this)(x), activation); });
   }
 
   double eps() const { return eps_; }
@@ -68,6 +66,12 @@ class BatchNorm2d : public Module {
   Tensor num_batches_tracked;                      // int64 []
 
  private:
+  Tensor normalized(const Tensor& x, Activation activation) const {
+    Tensor y = batch_norm(x, weight, bias, running_mean, running_var, training(), momentum_, eps_, activation);
+    if (training()) count_batch(num_batches_tracked);
+    return y;
+  }
+
   double eps_, momentum_;
 };
 

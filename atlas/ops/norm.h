@@ -47,6 +47,9 @@ Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, con
                   const Tensor& running_var, bool training, double momentum = 0.1, double eps = 1e-5,
                   Activation activation = Activation::none);
 
+/// Adds 1 to a counter of training batches (int64 []), unless checkpoint() is computing one a second time.
+void count_batch(Tensor counter);
+
 /// layer_norm from plain ops.
 Tensor layer_norm_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5);
 

@@ -12,6 +12,7 @@
 #include "atlas/ops/scan.h"
 #include "atlas/ops/shape.h"
 #include "atlas/ops/unary.h"
+#include "atlas/ops/watch.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 
@@ -86,6 +87,23 @@ ATLAS_INLINE void selective_scan_(Tensor& u, const Tensor& delta, const Tensor& 
   detail::check_scan({u, delta, A, B, C, D, delta_bias});
   kernels::scan_forward(detail::scan_operands({u, delta, A, B, C, D, delta_bias}), u);
   u.bump_version();
+}
+
+ATLAS_INLINE Tensor leading_channels(const Tensor& x, int64_t channels) {
+  const Tensor some = slice(x, -1, 0, channels);
+  return some.device().is_cuda() ? some.contiguous() : some;
+}
+
+ATLAS_INLINE Tensor selective_scan_beside(Tensor xz, const Tensor& u, const Tensor& delta, const Tensor& A,
+                                          const Tensor& B, const Tensor& C, const Tensor& D, const Tensor& delta_bias) {
+  const int64_t half = u.size(-1);
+  if (detail::inference_mode() && !xz.device().is_cuda() && computes_as_float(xz)) {
+    Tensor place = slice(xz, -1, 0, half);
+    selective_scan_(place, delta, A, B, C, D, delta_bias);
+    return xz;
+  }
+  const Tensor z = slice(xz, -1, half, xz.size(-1));
+  return cat({selective_scan(u, delta, A, B, C, D, delta_bias), z}, -1);
 }
 
 ATLAS_INLINE Tensor selective_scan_reference(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,

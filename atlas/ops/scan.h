@@ -34,7 +34,21 @@ Tensor selective_scan(const Tensor& u, const Tensor& delta, const Tensor& A, con
 void selective_scan_(Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C, const Tensor& D,
                      const Tensor& delta_bias);
 
-/// The same from plain ops, one step of time after the other.
+/// The first `channels` of x [B,L,C], for a layer that reads them more than once: the CPU's kernels read them where
+/// they lie, CUDA devices get a copy.
+/// @return [B,L,channels]
+Tensor leading_channels(const Tensor& x, int64_t channels);
+
+/// [selective_scan(u, ...), z] for xz = [u z] that the caller has no more use for: on the CPU in inference, the result
+/// takes the place of u.
+/// @param xz  [B,L,2D]
+/// @param u   leading_channels(xz, D)
+/// @return [B,L,2D]
+/// @throws Error like selective_scan().
+Tensor selective_scan_beside(Tensor xz, const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B,
+                             const Tensor& C, const Tensor& D, const Tensor& delta_bias);
+
+/// selective_scan() from plain ops, one step of time after the other.
 Tensor selective_scan_reference(const Tensor& u, const Tensor& delta, const Tensor& A, const Tensor& B, const Tensor& C,
                                 const Tensor& D, const Tensor& delta_bias);
 

@@ -73,6 +73,12 @@ while IFS= read -r file; do
 done < <(find atlas -mindepth 2 -name '*.h' ! -name '*-inl.h' ! -path 'atlas/cpu/*' ! -path 'atlas/cuda/*' \
   ! -path 'atlas/kernels/*' ! -path 'atlas/reference/*' ! -path atlas/io/json_fields.h | sort)
 
+# A layer has one body: where it runs, whether it is recorded and who watches is asked by ops/ (watch.h, fuse.h) alone.
+asks='is_cuda|grad_enabled|layer_observer|inference_mode|needs_record|is_recomputing|autocasts|plain_kernels|kernels::'
+while IFS= read -r line; do
+  problem "a layer asks what ops/ decide: $line"
+done < <(grep -rnE "$asks" atlas/nn || true)
+
 for file in examples/*.cpp; do
   lines=$(wc -l <"$file")
   [ "$lines" -lt 200 ] || problem "$file: $lines lines; an example is shorter than 200"

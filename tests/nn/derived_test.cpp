@@ -1,10 +1,12 @@
 // What layers keep between inferences: when it is used, when it is thrown away, and that it gives the same numbers.
-#include "atlas/nn/derived.h"
+#include "atlas/ops/derived.h"
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
+#include <vector>
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/node.h"
@@ -225,4 +227,62 @@ TEST_CASE("MambaMixer follows its weights in inference") {
     mixer.A_log.add_(ones({4, 4}), 0.3);
     mixer.conv1d_z.weight.mul_(1.1);
   }
+}
+
+TEST_CASE("a depthwise convolution with norm and activation behind it, which no kernel joins") {
+  Sequential net;
+  net.add<Conv2d>(6, 6, 3, Conv2dOptions{.padding = {1, 1}, .groups = 6});
+  net.add<BatchNorm2d>(6);
+  net.add<ReLU>();
+  randomise(net);
+  net.eval();
+  const Tensor x = randn({2, 5, 4, 6}), recorded = net(x);
+  const NoGrad off;
+  CHECK(largest_difference(net(x), recorded) < 1e-5);
+}
+
+TEST_CASE("who watches sees every layer, apart from the others, and the numbers stay") {
+  struct Net : Module {
+    Net() : mixer(8), mlp(8, 16) {
+      body.add<Conv2d>(3, 4, 3);
+      body.add<BatchNorm2d>(4);
+      body.add<GELU>();
+      body.add<Conv2d>(4, 8, 1);
+      register_modules({{"body", body}, {"mixer", mixer}, {"mlp", mlp}});
+      randomise(*this);
+    }
+    Tensor forward(const Tensor& x) const override {
+      const Tensor y = body(x), tokens = y.reshape({y.size(0), y.size(1) * y.size(2), 8});
+      return mlp.onto(mixer.onto(tokens, tokens), tokens);
+    }
+    Sequential body;
+    MambaMixer mixer;
+    Mlp mlp;
+  } net;
+  net.eval();
+  const Tensor x = randn({2, 5, 6, 3}), recorded = net(x);
+  const NoGrad off;
+  const Tensor joined = net(x);
+  std::vector<const void*> seen;
+  {
+    const LayerWatch watch([&](const void* layer, const Tensor&) { seen.push_back(layer); });
+    std::vector<const void*> inner;
+    {
+      const LayerWatch other([&](const void* layer, const Tensor&) { inner.push_back(layer); });
+      net(x);
+    }
+    CHECK(seen.empty());
+    CHECK(largest_difference(net(x), recorded) == 0);
+    CHECK(seen == inner);
+  }
+  for (const auto& [path, module] : net.named_modules()) {
+    CAPTURE(path);
+    // Both depthwise convolutions of a mixer are one op, whoever watches; no layer stands for one of them.
+    const bool one_op = path.find("conv1d") != std::string::npos;
+    CHECK(std::count(seen.begin(), seen.end(), module) == (one_op ? 0 : 1));
+  }
+  const size_t count = seen.size();
+  CHECK(largest_difference(net(x), joined) == 0);
+  CHECK(seen.size() == count);
+  CHECK(largest_difference(joined, recorded) < 1e-4 * (1 + max(abs(recorded)).item()));
 }

@@ -128,14 +128,12 @@ void report_error(const std::string& model, int64_t size, int64_t batch, const c
 
 /// One forward pass; `layer_by_layer` as if somebody watched, so that nothing is folded or kept.
 double forward_seconds(const models::Classifier& model, const Tensor& images, bool layer_by_layer) {
-  const detail::ModuleObserver nobody = [](const Module&, const Tensor&) {};
-  if (layer_by_layer) detail::module_observer() = &nobody;
+  std::optional<LayerWatch> nobody;
+  if (layer_by_layer) nobody.emplace([](const void*, const Tensor&) {});
   const auto start = Clock::now();
   model(images);
   place.wait();
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  detail::module_observer() = nullptr;
-  return seconds;
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 /// Inference with batch norms folded and tables kept against layer by layer, in turns of one another. What is kept is

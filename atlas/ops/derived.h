@@ -10,15 +10,11 @@
 #include <vector>
 
 #include "atlas/autograd/node.h"
-#include "atlas/nn/module.h"
+#include "atlas/ops/watch.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
-
-/// True when layers may use what was derived from their weights, and join steps: nothing is recorded, and nobody wants
-/// to see every layer's output (FiniteGuard).
-inline bool inference_mode() { return !grad_enabled() && module_observer() == nullptr; }
 
 /// Identity of a tensor's contents: the memory, what part of it, and the version. Does not keep the memory alive.
 class ContentKey {
