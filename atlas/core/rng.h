@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "atlas/core/config.h"
 
@@ -55,11 +56,38 @@ struct Generator {
   uint64_t next() { return stream++; }
 };
 
-/// The generator that random ops use when none is given (one per process; not to be shared by threads).
-inline Generator& default_generator() {
-  static Generator g;
-  return g;
+namespace detail {
+/// The generator that a GeneratorScope of this thread has put in the place of the process's, or null.
+inline Generator*& thread_generator() {
+  thread_local Generator* generator = nullptr;
+  return generator;
 }
+}  // namespace detail
+
+/// The generator that random ops use when none is given: one per process, which threads must not share, unless a
+/// GeneratorScope lives on this thread.
+inline Generator& default_generator() {
+  static Generator of_process;
+  Generator* const own = detail::thread_generator();
+  return own != nullptr ? *own : of_process;
+}
+
+/// While it lives, a generator of its own is the default_generator() of this thread, so that several threads may draw
+/// at once.
+///
+/// Example: `Generator own{seed, 0}; const GeneratorScope scope(own); Tensor x = randn({3});`
+class GeneratorScope {
+ public:
+  /// @param generator  outlives this
+  explicit GeneratorScope(Generator& generator) : before_(std::exchange(detail::thread_generator(), &generator)) {}
+  ~GeneratorScope() { detail::thread_generator() = before_; }
+  GeneratorScope(const GeneratorScope&) = delete;
+  GeneratorScope& operator=(const GeneratorScope&) = delete;
+
+ private:
+  Generator* before_;
+};
+
 /// Restarts the default generator.
 inline void manual_seed(uint64_t seed) { default_generator() = Generator{seed, 0}; }
 

@@ -4,7 +4,11 @@
 
 #include <doctest/doctest.h>
 
+#include <thread>
+#include <vector>
+
 #include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/create.h"
 
 using namespace atlas;
 
@@ -40,4 +44,46 @@ TEST_CASE("a generator hands out one stream per call and restarts with its seed"
   CHECK(default_generator().seed == 11);
   manual_seed(11);
   CHECK(default_generator().stream == 0);
+}
+
+TEST_CASE("a thread may have a default generator of its own") {
+  manual_seed(11);
+  default_generator().next();
+  Generator own{5, 40};
+  {
+    const GeneratorScope scope(own);
+    CHECK(default_generator().seed == 5);
+    CHECK(default_generator().next() == 40);
+    Generator inner{6, 0};
+    {
+      const GeneratorScope nested(inner);
+      CHECK(default_generator().next() == 0);
+    }
+    CHECK(default_generator().next() == 41);
+    uint64_t elsewhere = 0;
+    std::thread([&] { elsewhere = default_generator().seed; }).join();
+    CHECK(elsewhere == 11);  // other threads keep the process's
+    manual_seed(7);          // restarts the one in use here
+    CHECK(own.seed == 7);
+    CHECK(own.stream == 0);
+  }
+  CHECK(default_generator().seed == 11);
+  CHECK(default_generator().stream == 1);
+  CHECK(own.stream == 0);
+}
+
+TEST_CASE("threads with generators of their own draw at once, each what its seed gives") {
+  const auto draw = [](uint64_t seed) {
+    Generator own{seed, 0};
+    const GeneratorScope scope(own);
+    std::vector<float> all;
+    for (int i = 0; i < 50; ++i) all.push_back(randn({3}, float32, default_generator(), Device{}).data<float>()[2]);
+    return all;
+  };
+  std::vector<std::vector<float>> together(4);
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < together.size(); ++i) threads.emplace_back([&, i] { together[i] = draw(i); });
+  for (std::thread& t : threads) t.join();
+  for (size_t i = 0; i < together.size(); ++i) CHECK(together[i] == draw(i));
+  CHECK(together[0] != together[1]);
 }
