@@ -103,7 +103,7 @@ TEST_CASE("the count of batches may be missing from a file, as older PyTorch wro
   StateDict dict = from.state_dict();
   dict.erase("num_batches_tracked");
   CHECK(to.load_state_dict(dict).perfect());
-  CHECK(to.running_mean.at<float>({1}) == 2);
+  CHECK(to_vector<float>(to.running_mean)[1] == 2);
   CHECK(to.num_batches_tracked.item<int64_t>() == 5);
   dict.erase("running_var");
   CHECK_THROWS_AS(to.load_state_dict(dict), Error);
