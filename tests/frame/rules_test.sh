@@ -77,7 +77,7 @@ done < <(find atlas -mindepth 2 -name '*.h' ! -name '*-inl.h' ! -path 'atlas/cpu
 asks='is_cuda|grad_enabled|layer_observer|inference_mode|needs_record|is_recomputing|autocasts|plain_kernels|kernels::'
 while IFS= read -r line; do
   problem "a layer asks what ops/ decide: $line"
-done < <(grep -rnE "$asks" atlas/nn || true)
+done < <(grep -rnE "$asks" atlas/nn atlas/models || true)
 
 for file in examples/*.cpp; do
   lines=$(wc -l <"$file")
