@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "atlas/atlas.h"
+#include "atlas/core/program.h"
 
 using namespace atlas;
 

@@ -13,6 +13,8 @@
 #include <string>
 
 #include "atlas/atlas.h"
+#include "atlas/core/program.h"
+#include "atlas/data/canvas.h"
 
 using namespace atlas;
 

@@ -13,6 +13,7 @@
 #include <cstdio>
 
 #include "atlas/atlas.h"
+#include "atlas/core/program.h"
 
 using namespace atlas;
 

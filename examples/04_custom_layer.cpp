@@ -10,6 +10,8 @@
 #include <string_view>
 
 #include "atlas/atlas.h"
+#include "atlas/core/program.h"
+#include "atlas/train/progress.h"
 
 using namespace atlas;
 

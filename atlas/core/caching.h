@@ -1,4 +1,5 @@
 // The caching allocator, for any kind of memory: size classes, reuse, statistics, and what is said when there is none.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // What a host does beside a CUDA device instead of waiting for it: pinned memory, uploads on a stream of their own, and
 // marks in the queues of work. Bodies: atlas/cuda/async.cu; this header needs no toolkit.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

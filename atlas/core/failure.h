@@ -1,4 +1,5 @@
 // Failure: work that failed, as opposed to work that was asked for wrongly.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include "atlas/core/error.h"

@@ -1,4 +1,5 @@
 // Which instruction set the CPU's hot kernels use: found at run time, so one binary runs on every machine.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <atomic>

@@ -1,4 +1,5 @@
 // The standard normal distribution: its distribution function and quantiles.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,5 @@
 // OutputFile: the one way in which files are replaced, whole or not at all, without harming what stood there.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fcntl.h>

@@ -1,5 +1,6 @@
 // What every program does around its work: standard descriptors that are open, errors as one line and an exit status,
 // and output that has arrived.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fcntl.h>

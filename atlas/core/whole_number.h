@@ -1,4 +1,5 @@
 // Whole numbers out of text: one reader for options, names of data sets and files.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <charconv>

@@ -1,4 +1,5 @@
 // Scratch memory of kernels: one growing buffer per thread and slot, kept between calls.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

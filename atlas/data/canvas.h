@@ -1,4 +1,5 @@
 // A canvas to draw on: pixels, rectangles, smooth lines and text, into a uint8 RGB tensor.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

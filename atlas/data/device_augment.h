@@ -1,5 +1,6 @@
 // The training pipeline cut in two: the host decodes, resizes and draws all random numbers; what is left of the work
 // on pixels is one pass on the device, from bytes (kernels/augment.h). The cut is computed from the pipeline.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <optional>

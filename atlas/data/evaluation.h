@@ -1,4 +1,5 @@
 // The preprocessing under which published accuracies were measured: resize, centre crop, normalise.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // Whole files in and out: reading with a limit, and writing through a temporary name.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
 // Files of a known name in a folder that people unpacked in their own way.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // Which folders hold the training and the test images: train/ and val/, however people write them.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

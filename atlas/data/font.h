@@ -1,5 +1,6 @@
 // The project's own dot font for pictures: printable ASCII, five columns by nine rows (seven above the base line, two
 // below).
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <array>

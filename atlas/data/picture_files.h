@@ -1,4 +1,5 @@
 // Which files below a folder are pictures that can be read, and which are left out.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fmt/core.h>

@@ -1,4 +1,5 @@
 // Pictures a person can look at: line charts and contact sheets, as uint8 RGB tensors for write_png.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <limits>

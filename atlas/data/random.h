@@ -1,5 +1,6 @@
 // Random numbers for data: a sequence that belongs to one sample of one epoch, so that augmentation does not depend on
 // which worker thread does it, nor on what was drawn before.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,5 @@
 // Text files: lists of names and settings that people write with any editor.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

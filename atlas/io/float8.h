@@ -1,4 +1,5 @@
 // The 8-bit floating types of files (Micikevicius et al., "FP8 formats for deep learning"), which are read as float32.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cmath>

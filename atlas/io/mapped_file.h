@@ -1,4 +1,5 @@
 // A whole file as memory.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 // .npy files, which NumPy and most numerical programs read: one array each (format 1.0).
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fmt/core.h>

@@ -1,4 +1,5 @@
 // Whether text out of files is UTF-8, and how it is shown when it is not.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 //
 // Layers compute probabilities block by block and forget them. While a recorder lives, they are also computed the plain
 // way and kept, with the place in the image of every token that asked and every token that was read.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

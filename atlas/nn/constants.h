@@ -1,4 +1,5 @@
 // ConstantCache: index tables, masks and coordinates that follow from sizes alone, made once for each device.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

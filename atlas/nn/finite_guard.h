@@ -1,4 +1,5 @@
 // FiniteGuard: finds the first module whose output is not finite.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fmt/core.h>

@@ -2,6 +2,7 @@
 //
 // Weights of convolutions lie channels-last in memory and channels-first in files. The difference is a view: Layout
 // says which one, and published_view() makes it. Nothing else in the library knows about the published layout.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fmt/core.h>

@@ -1,4 +1,5 @@
 // Axis lists of reductions, and the reductions themselves outside the graph; sum, max and sum_to stand on it.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <array>

@@ -1,4 +1,5 @@
 // Derived: what a layer works out from its weights alone, kept between inferences.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // Loops over strided operands: axes that lie next to each other in every operand are merged, the rest is walked row by
 // row. Kernels get rows; what a row does is theirs.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <array>

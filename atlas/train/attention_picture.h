@@ -1,4 +1,5 @@
 // Pictures of attention: which parts of an image a patch reads, drawn over the image.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <string>

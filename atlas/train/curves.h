@@ -1,4 +1,5 @@
 // The curves of a run: the loss and what its task is after over its epochs, from the rows of its log.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cmath>

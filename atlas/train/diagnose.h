@@ -1,4 +1,5 @@
 // Where numbers that are not finite come from.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fmt/core.h>

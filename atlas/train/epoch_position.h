@@ -1,4 +1,5 @@
 // How far a run is in its epoch: counted in images, so that it means the same with batches of any size.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,5 @@
 // Testing a model on a data set.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <memory>

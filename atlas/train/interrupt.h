@@ -1,5 +1,6 @@
 // Ctrl-C (and being told to end, or losing the terminal) as a request: the first one asks the loop to finish what it
 // does, the second one ends the program.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <csignal>

@@ -1,4 +1,5 @@
 // The log of a run, one row per epoch (or step): log.csv for spreadsheets, log.jsonl for programs.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
 // From settings to images: which data set, which transforms in training and in testing.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

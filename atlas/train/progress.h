@@ -1,4 +1,5 @@
 // The progress of an epoch: a bar that redraws itself on a terminal, plain lines anywhere else.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fmt/core.h>

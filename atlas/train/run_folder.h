@@ -1,4 +1,5 @@
 // The folder of a run: made, and found fit to take what will be written, before training begins.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <sys/resource.h>

@@ -1,4 +1,5 @@
 // RunLock: one program at a time trains into a folder.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <fcntl.h>

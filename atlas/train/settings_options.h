@@ -1,4 +1,5 @@
 // The options that all programs which train have in common: what to do, and the settings of a run.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <algorithm>

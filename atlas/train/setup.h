@@ -1,4 +1,5 @@
 // From settings to the parts of a run: model, optimiser, schedule.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <memory>

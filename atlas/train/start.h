@@ -1,4 +1,5 @@
 // Starting from weights that exist: loading them with or without their head, and freezing parts of a model.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
 // Forward and backward of one batch, op by op or as a CUDA graph.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>

@@ -67,8 +67,10 @@ while IFS= read -r file; do
   [ "$lines" -le 400 ] || problem "$file: $lines lines, more than 400"
 done < <(find atlas -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | sort)
 
-# The umbrella names every header that is for users; kernels and bodies come along with the ops.
+# The umbrella names every header that is for users; others say that they are not there. Kernels and bodies come along
+# with the ops.
 while IFS= read -r file; do
+  head -n 12 "$file" | grep -qF 'Not in atlas.h' && continue
   grep -qF "\"$file\"" atlas/atlas.h || problem "$file: atlas/atlas.h does not include it"
 done < <(find atlas -mindepth 2 -name '*.h' ! -name '*-inl.h' ! -path 'atlas/cpu/*' ! -path 'atlas/cuda/*' \
   ! -path 'atlas/kernels/*' ! -path 'atlas/reference/*' ! -path atlas/io/json_fields.h | sort)

@@ -1,0 +1,2 @@
+// Compiled mode: optimizers.
+#include "atlas/optim/optimizer-inl.h"
