@@ -73,7 +73,7 @@ HeadSources<T> head_sources(const std::vector<KeyValue>& sources, int64_t batch)
     to.length = static_cast<int>(s.k.size(1));
     to.share = s.k.size(0) > 0 ? batch / s.k.size(0) : 1;
     to.masked = view<const bool>(s.masked);
-    to.masks = s.masked ? s.masked.size(0) : 1;
+    to.masks = s.masked.defined() ? s.masked.size(0) : 1;
   }
   return all;
 }

@@ -14,18 +14,21 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
+/// bfloat16 beside float32 on CUDA devices.
+inline bool widens(const Tensor& a, const Tensor& b) {
+  const auto one_is = [&](DType dtype) { return a.dtype() == dtype || b.dtype() == dtype; };
+  return a.device().is_cuda() && b.device().is_cuda() && one_is(bfloat16) && one_is(float32);
+}
+
 ATLAS_INLINE DType common_dtype(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined() || a.dtype() == b.dtype()) return a.defined() ? a.dtype() : float32;
   if (a.dtype() == boolean) return b.dtype();
-  if (b.dtype() == boolean) return a.dtype();
-  const bool widens = a.device().is_cuda() && b.device().is_cuda() && (a.dtype() == bfloat16 || b.dtype() == bfloat16);
-  return widens && (a.dtype() == float32 || b.dtype() == float32) ? float32 : a.dtype();
+  return widens(a, b) ? float32 : a.dtype();
 }
 
 ATLAS_INLINE bool mixed(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined() || a.dtype() == b.dtype()) return false;
-  const DType common = common_dtype(a, b);
-  return common != a.dtype() || b.dtype() == boolean;
+  return a.dtype() == boolean || b.dtype() == boolean || widens(a, b);
 }
 
 ATLAS_INLINE void check_operands(const char* op, const Tensor& a, const Tensor& b) {
