@@ -1,3 +1,4 @@
+#include "atlas/ops/shape.h"
 #include "atlas/nn/module.h"
 
 #include <doctest/doctest.h>
