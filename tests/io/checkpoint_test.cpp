@@ -1,5 +1,6 @@
 // The training checkpoint: continuing bit for bit, files that are not what they should be, a disk that is full.
 #include "atlas/io/checkpoint.h"
+#include "atlas/io/safetensors.h"
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
