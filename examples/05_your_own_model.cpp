@@ -11,6 +11,10 @@
 #include <fmt/core.h>
 
 #include "atlas/atlas.h"
+#include "atlas/core/program.h"
+#include "atlas/io/formula.h"
+#include "atlas/train/setup.h"
+#include "atlas/train/start.h"
 
 using namespace atlas;
 

@@ -275,7 +275,9 @@ TEST_CASE("who watches sees every layer, apart from the others, and the numbers 
     CHECK(largest_difference(net(x), recorded) == 0);
     CHECK(seen == inner);
   }
-  for (const auto& [path, module] : net.named_modules()) {
+  for (const auto& named : net.named_modules()) {
+    const std::string& path = named.first;
+    const auto& module = named.second;
     CAPTURE(path);
     // Both depthwise convolutions of a mixer are one op, whoever watches; no layer stands for one of them.
     const bool one_op = path.find("conv1d") != std::string::npos;

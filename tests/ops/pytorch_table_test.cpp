@@ -200,6 +200,6 @@ TEST_CASE("each row of the table is on the page and gives PyTorch's result") {
     REQUIRE(want != golden.end());
     CHECK(difference(row.run(), want->second) < 1e-12);
   }
-  for (const auto& [torch, atlas] : left) CHECK_MESSAGE(false, "only on the page: " << torch);
+  for (const auto& row : left) CHECK_MESSAGE(false, "only on the page: " << row.first);
   for (const auto& [name, tensor] : inputs) *tensor = Tensor();
 }
