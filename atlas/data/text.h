@@ -27,7 +27,7 @@ inline std::string read_text(const std::string& path, int64_t limit = int64_t{1}
   return std::string(without_mark(text));
 }
 
-/// The lines of a text file, without their ends (\n or \r\n) and without empty ones at the end of the file.
+/// The lines of a text file, without their ends (LF or CR LF) and without empty ones at the end of the file.
 /// @throws Error as read_text().
 inline std::vector<std::string> read_lines(const std::string& path, int64_t limit = int64_t{1} << 26) {
   std::vector<std::string> lines{""};

@@ -32,7 +32,7 @@ inline bool is_utf8(std::string_view text) {
   return true;
 }
 
-/// Text for a message: control characters, and all beyond ASCII, as \xNN.
+/// Text for a message: control characters, and all beyond ASCII, as hexadecimal escapes.
 inline std::string escaped(std::string_view text) {
   std::string out;
   for (const char c : text) {

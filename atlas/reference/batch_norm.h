@@ -51,7 +51,7 @@ void batch_norm(int64_t rows, int64_t channels, const T* x, const T* mean, const
 
 /// With dz = dy f'(z):  dbias = sum over rows of dz,  dweight = sum over rows of dz x̂.
 /// When mean and rstd depend on x (`batch_statistics`), the derivative is that of layer norm, along rows instead of
-/// channels, with <.> the mean over the rows:  dx = weight rstd (dz - <dz> - x̂ <dz x̂>).
+/// channels, with E[] the mean over the rows:  dx = weight rstd (dz - E[dz] - x̂ E[dz x̂]).
 /// When they are constants, the two means vanish:  dx = weight rstd dz.
 template <class T>
 void batch_norm_backward(int64_t rows, int64_t channels, const T* x, const T* mean, const T* rest, const T* rstd,

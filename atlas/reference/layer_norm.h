@@ -38,7 +38,7 @@ void layer_norm(int64_t rows, int64_t channels, const T* x, const T* weight, con
 }
 
 /// Every x of a row moves its mean and its variance, too. With g = dy weight and <.> the mean over the row,
-///   ∂x̂_i / ∂x_j = rstd (δ_ij - 1/C - x̂_i x̂_j / C), so  dx = rstd (g - <g> - x̂ <g x̂>);
+///   ∂x̂_i / ∂x_j = rstd (δ_ij - 1/C - x̂_i x̂_j / C), so  dx = rstd (g - E[g] - x̂ E[g x̂]);
 ///   dweight = sum over rows of dy x̂,  dbias = sum over rows of dy.
 /// The mean is taken again, because the stored one is rounded. All outputs are overwritten.
 template <class T>
