@@ -2,6 +2,8 @@
 // Not in atlas.h: include it by name.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <cstdint>
 #include <string>
 #include <string_view>
