@@ -10,6 +10,9 @@
 // Declared before the ops' headers, which bring bodies that use it where everything is header-only.
 namespace atlas::inline ATLAS_ABI::detail {
 
+template <class Step>
+Tensor reduce_groups(const Tensor& x, const std::array<bool, kMaxDims>& mask, const Shape& shape, DType dtype,
+                     const Step& step);
 template <class F>
 Tensor raw_extreme(F f, const char* op, const Tensor& x, const std::array<bool, kMaxDims>& mask, const Shape& shape);
 
