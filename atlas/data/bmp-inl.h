@@ -8,6 +8,14 @@
 #include <span>
 #include <string>
 
+#include "atlas/data/byte_reader.h"
+#include "atlas/tensor/tensor.h"
+
+// Declared before image.h, which brings the body that calls it where everything is header-only.
+namespace atlas::inline ATLAS_ABI::data::detail {
+Tensor decode_bmp(std::span<const uint8_t> bytes, const std::string& name, int64_t width, int64_t height);
+}
+
 #include "atlas/data/image.h"
 #include "atlas/data/image_info-inl.h"
 

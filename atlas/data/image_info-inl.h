@@ -9,21 +9,12 @@
 #include <cstring>
 #include <numeric>
 
+#include "atlas/data/byte_reader.h"
 #include "atlas/data/image.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
 namespace detail {
-
-/// Bytes with a position that every read is checked against.
-struct ByteReader {
-  std::span<const uint8_t> bytes;
-  bool has(size_t at, size_t count) const { return at <= bytes.size() && count <= bytes.size() - at; }
-  uint32_t big16(size_t at) const { return (uint32_t{bytes[at]} << 8) | bytes[at + 1]; }
-  uint32_t little16(size_t at) const { return bytes[at] | (uint32_t{bytes[at + 1]} << 8); }
-  uint32_t big32(size_t at) const { return (big16(at) << 16) | big16(at + 2); }
-  uint32_t little32(size_t at) const { return little16(at) | (little16(at + 2) << 16); }
-};
 
 /// The orientation in an EXIF block (what follows "Exif\0\0"), or 1 when there is none or the block makes no sense: a
 /// camera's odd metadata is no reason to refuse a picture.
