@@ -59,10 +59,10 @@ void arithmetic() {
   // [broadcasting]
   Tensor column = from_vector<float>({1, 2, 3}, {3, 1});
   Tensor row = from_vector<float>({10, 20, 30, 40}, {1, 4});
-  Tensor table = column + row;                      // [3,1] and [1,4] stretch to [3,4]
-  Tensor centred = table - mean(table, {0}, true);  // mean of each column, kept as [1,4]
+  Tensor table = column + row;                       // [3,1] and [1,4] stretch to [3,4]
+  Tensor centered = table - mean(table, {0}, true);  // mean of each column, kept as [1,4]
   // [broadcasting]
-  fmt::print("table =\n{}\nminus the mean of each column =\n{}\n", to_string(table), to_string(centred));
+  fmt::print("table =\n{}\nminus the mean of each column =\n{}\n", to_string(table), to_string(centered));
   fmt::print("sum {}, mean {}, largest {}\n", sum(table).item(), mean(table).item(), max(table).item());
 
   Tensor product = matmul(table, table.transpose(0, 1));

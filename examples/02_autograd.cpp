@@ -1,6 +1,6 @@
 // Gradients: fit a line by hand, then a two-layer network to two spirals, and draw what it has learnt.
 //
-//   02_autograd [FILE.png]        default: spirals.png, the plane coloured by what the network says
+//   02_autograd [FILE.png]        default: spirals.png, the plane colored by what the network says
 //
 // Ops on tensors that require a gradient are recorded; backward() walks the record in reverse and leaves d(loss)/d(x)
 // in x.grad(). Everything here is plain ops: no layers yet (see 04_custom_layer).
@@ -79,7 +79,7 @@ double accuracy(const Network& net, const Tensor& points, const Tensor& arms) {
   return a.top1();
 }
 
-/// The plane from -1.2 to 1.2, coloured by the probability of each arm, with the points on it.
+/// The plane from -1.2 to 1.2, colored by the probability of each arm, with the points on it.
 void draw(const Network& net, const Tensor& points, const Tensor& arms, const std::string& file) {
   constexpr int64_t kSide = 480;
   NoGrad guard;
@@ -89,17 +89,17 @@ void draw(const Network& net, const Tensor& points, const Tensor& arms, const st
     plane.at<float>({i, 1}) = 1.2f - 2.4f * (static_cast<float>(i / kSide) + 0.5f) / kSide;
   }
   const Tensor p = softmax(net(plane), -1);
-  constexpr data::Colour kColours[2] = {{230, 119, 0}, {24, 100, 171}};
+  constexpr data::Color kColors[2] = {{230, 119, 0}, {24, 100, 171}};
   data::Canvas canvas(kSide, kSide);
   for (int64_t i = 0; i < kSide * kSide; ++i) {
     const double blue = static_cast<double>(p.at<float>({i, 1}));
-    canvas.blend(i % kSide, i / kSide, kColours[blue > 0.5 ? 1 : 0], 0.15 + 0.6 * std::abs(2 * blue - 1));
+    canvas.blend(i % kSide, i / kSide, kColors[blue > 0.5 ? 1 : 0], 0.15 + 0.6 * std::abs(2 * blue - 1));
   }
   for (int64_t i = 0; i < points.size(0); ++i) {
     const double x = (static_cast<double>(points.at<float>({i, 0})) + 1.2) / 2.4 * kSide;
     const double y = (1.2 - static_cast<double>(points.at<float>({i, 1}))) / 2.4 * kSide;
     canvas.dot(x, y, 4, data::kWhite);
-    canvas.dot(x, y, 3, kColours[arms.at<int64_t>({i})]);
+    canvas.dot(x, y, 3, kColors[arms.at<int64_t>({i})]);
   }
   data::write_png(file, canvas.image());
 }

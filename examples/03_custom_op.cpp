@@ -25,7 +25,7 @@ Tensor swish(const Tensor& x, const Tensor& beta) {
   check(beta.numel() == 1 && beta.dtype() == x.dtype(), "swish", "beta must be one number of x's type: x {}, beta {}",
         describe(x), describe(beta));
   // Element loops want contiguous memory (contiguous() copies only when it has to) and functions that compilers can
-  // vectorise, which those of atlas/core/math.h are and those of <cmath> are not.
+  // vectorize, which those of atlas/core/math.h are and those of <cmath> are not.
   const Tensor in = x.contiguous();
   Tensor y = empty_like(in);
   visit_float(x.dtype(), "swish", [&](auto tag) {

@@ -3,7 +3,7 @@
 //   04_custom_layer [shapes | fashion-mnist]        default: shapes, drawn by the program itself
 //
 // A Module registers its parameters and children by name in its constructor and holds them by value. What it gets for
-// that: train()/eval(), named_parameters() for the optimiser, state_dict() for files.
+// that: train()/eval(), named_parameters() for the optimizer, state_dict() for files.
 #include <fmt/core.h>
 
 #include <cstdio>
@@ -90,9 +90,9 @@ data::DataPair data_set(std::string_view name) {
 void run(std::string_view name) {
   manual_seed(4);
   const data::DataPair set = data_set(name);
-  const data::Normalise normalise{{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}};
-  data::Loader train_loader(set.train, {.batch_size = 32, .shuffle = true, .drop_last = true, .workers = 1}, normalise);
-  data::Loader test_loader(set.test, {.batch_size = 100}, normalise);
+  const data::Normalize normalize{{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}};
+  data::Loader train_loader(set.train, {.batch_size = 32, .shuffle = true, .drop_last = true, .workers = 1}, normalize);
+  data::Loader test_loader(set.test, {.batch_size = 100}, normalize);
 
   // [loop]
   Net net(set.train->num_classes());

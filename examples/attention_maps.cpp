@@ -49,10 +49,10 @@ int run(const Settings& s) {
   if (!s.source.image_size.empty()) atlas::train::read_image_size(s.source.image_size, settings);
   if (settings.height == 0) settings = {height, width};
   settings.squash = true;
-  settings.normalise = {{0, 0, 0}, {1, 1, 1}};
+  settings.normalize = {{0, 0, 0}, {1, 1, 1}};
   data::Rng unused(0, data::Purpose::sample, 0, 0);
   const atlas::Tensor seen = data::evaluation_transform(settings)(picture, unused);
-  const atlas::Tensor input = atlas::train::normalisation_of(trained.config)(seen, unused);
+  const atlas::Tensor input = atlas::train::normalization_of(trained.config)(seen, unused);
   picture = data::resize_image(picture, seen.size(0), seen.size(1), atlas::Interpolation::bicubic);
 
   atlas::train::AttentionPictureOptions show = s.show;

@@ -43,7 +43,7 @@ void take_over(train::TrainConfig& c, const train::TrainConfig& before) {
   c.model = before.model;
   c.model_options = before.model_options;
   c.image_size = before.image_size;
-  c.normalisation = before.normalisation.empty() ? before.data : before.normalisation;
+  c.normalization = before.normalization.empty() ? before.data : before.normalization;
   c.crop = before.crop;
   c.crop_padding = before.crop_padding;
   c.eval_crop = before.eval_crop;
@@ -56,7 +56,7 @@ void take_over(train::TrainConfig& c, const std::string& model, const std::strin
   c.crop = "random-resized";
   c.min_crop_scale = 0.4;
   c.eval_crop = atlas::models::published_evaluation(model).crop;
-  c.normalisation = "imagenet";
+  c.normalization = "imagenet";
   c.lr = 5e-4;
 }
 

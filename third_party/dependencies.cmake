@@ -1,4 +1,4 @@
-# Finds everything atlas is built with. Nothing is vendored: README.md lists versions, licences and Debian packages.
+# Finds everything atlas is built with. Nothing is vendored: README.md lists versions, licenses and Debian packages.
 # What is missing ends the configuration with one line that says what to install.
 
 set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)  # a parent project links atlas, so it must see what atlas links

@@ -7,7 +7,7 @@ usage() {
   cat <<'TEXT'
 Usage: tools/fuzz.sh [OPTION]... [TARGET]...
 
-Builds the preset `fuzz` (clang, libFuzzer, address and undefined-behaviour sanitizers) and runs the named targets, or
+Builds the preset `fuzz` (clang, libFuzzer, address and undefined-behavior sanitizers) and runs the named targets, or
 all. Inputs that reach new code are kept in build/fuzz/corpus/TARGET, and a later run starts from them and from
 tests/fuzz/seeds/TARGET. An input that fails is kept in build/fuzz/crashes, with the command that runs it again.
 The exit code is 0 when nothing failed, 1 when something did, 77 when there is no clang with libFuzzer.

@@ -12,7 +12,7 @@ The last line says `N passed, N failed`; the exit code is not 0 when one failed.
 
   --cuda       then compile the CUDA library and a program with nvcc, where it is found (for one architecture;
                ATLAS_CUDA_ARCHS=90 in the environment chooses it)
-  --sanitize   then build and run the unit tests with address and undefined-behaviour sanitizers
+  --sanitize   then build and run the unit tests with address and undefined-behavior sanitizers
   --clang      then build everything (library, examples, tools, tests) with clang and the same sanitizers, and run the
                unit tests: one build for both; the set-up then includes clang
   --fuzz       then run each fuzz target for a minute (tools/fuzz.sh); the set-up then includes clang

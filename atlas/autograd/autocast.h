@@ -1,4 +1,4 @@
-// Autocast: on CUDA devices the heavy ops compute in bfloat16, while weights, their gradients and the optimiser stay
+// Autocast: on CUDA devices the heavy ops compute in bfloat16, while weights, their gradients and the optimizer stay
 // float32.
 #pragma once
 

@@ -117,7 +117,7 @@ ATLAS_INLINE GradcheckResult gradcheck(const std::function<Tensor(const std::vec
     const auto compare = [&](const Tensor& a, const Tensor& b, const char* layout) {
       const double d = detail::largest_difference(a, b);
       check(d <= 1e-9, "gradcheck",
-            "the gradient of input {} ({}) changes by {} (relative) when dy is {}: backward must honour strides",
+            "the gradient of input {} ({}) changes by {} (relative) when dy is {}: backward must honor strides",
             position[k], describe(wanted[k]), d, layout);
     };
     compare(analytic[k], from_scattered[k], "not contiguous");

@@ -30,7 +30,7 @@ class BlockCache {
  public:
   explicit BlockCache(Source source = {}) : source_(std::move(source)) {}
 
-  /// A block of at least `bytes` (> 0) bytes, uninitialised. @throws Error when there is no more, even after every
+  /// A block of at least `bytes` (> 0) bytes, uninitialized. @throws Error when there is no more, even after every
   /// cached block was given back.
   void* allocate(int64_t bytes) {
     const int64_t size = size_class(bytes);

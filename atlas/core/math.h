@@ -1,5 +1,5 @@
 // Transcendental functions for kernels. The float32 versions are branch-free polynomials, so that a plain loop over
-// them vectorises (gcc -O3 -fno-trapping-math) and the CPU and CUDA give the same values; the float64 versions are the
+// them vectorizes (gcc -O3 -fno-trapping-math) and the CPU and CUDA give the same values; the float64 versions are the
 // standard library's, so that gradient checks see exact derivatives. Coefficients are minimax fits of ours.
 #pragma once
 
@@ -10,11 +10,11 @@
 
 #include "atlas/core/config.h"
 
-// Functions of loops that must vectorise are always inlined: in a large translation unit the compiler's own limits
+// Functions of loops that must vectorize are always inlined: in a large translation unit the compiler's own limits
 // would leave calls, and loops ten times as slow.
 #define ATLAS_MATH ATLAS_HOST_DEVICE __attribute__((always_inline)) inline
 
-/// Scalar math of kernels: one name for float32 (fast, vectorisable) and float64 (standard library).
+/// Scalar math of kernels: one name for float32 (fast, vectorizable) and float64 (standard library).
 namespace atlas::inline ATLAS_ABI::math {
 
 /// a b + c, fused where the machine has an instruction for it.
@@ -28,7 +28,7 @@ ATLAS_MATH float fmadd(float a, float b, float c) {
 
 namespace detail {
 
-/// c0 + c1 x + ... by Horner's rule. Coefficients are arguments, not an array, which the vectoriser would not see
+/// c0 + c1 x + ... by Horner's rule. Coefficients are arguments, not an array, which the vectorizer would not see
 /// through.
 ATLAS_MATH float polynomial(float, float c) { return c; }
 template <class... C>

@@ -32,7 +32,7 @@ void check_memory(std::string_view op, const Shape& shape, int64_t item, Device 
 /// A block of memory shared by the tensors that view it.
 class Storage {
  public:
-  /// `bytes` of fresh uninitialised memory on `device`.
+  /// `bytes` of fresh uninitialized memory on `device`.
   Storage(int64_t bytes, Device device);
   /// Memory that belongs to someone else; `release` runs when the last tensor lets go.
   Storage(void* data, int64_t bytes, Device device, std::function<void()> release)

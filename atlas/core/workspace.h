@@ -9,7 +9,7 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// Scratch of at least `count` elements of T, 64-byte aligned, uninitialised, private to the calling thread.
+/// Scratch of at least `count` elements of T, 64-byte aligned, uninitialized, private to the calling thread.
 /// From 512 KiB on it is long enough to lie on huge pages: kernels walk over many rows of it at once.
 /// Valid until the same thread asks for the same slot again (slots 0..11: a kernel that needs two buffers uses two).
 template <class T>

@@ -172,7 +172,7 @@ inline void bf16_gather(const uint16_t* images, const Conv2dShape& s, int64_t be
       const uint16_t* line = row_inside ? images + (b * s.in[0] + h) * s.in[1] * channels : nullptr;
       const int64_t first = ow * s.stride[1] - s.padding[1];
       if (row_inside && s.dilation[1] == 1 && first >= 0 && first + s.kernel[1] <= s.in[1]) {
-        out = std::copy_n(line + first * channels, s.kernel[1] * channels, out);  // neighbours are one piece of memory
+        out = std::copy_n(line + first * channels, s.kernel[1] * channels, out);  // neighbors are one piece of memory
         continue;
       }
       for (int64_t kw = 0; kw < s.kernel[1]; ++kw) {

@@ -8,7 +8,7 @@ namespace atlas::inline ATLAS_ABI::cpu {
 
 namespace detail {
 
-/// y[i] = f(a[i], b[i]). The steps that vectorise (1, and 0 for a repeated value) have their own loops.
+/// y[i] = f(a[i], b[i]). The steps that vectorize (1, and 0 for a repeated value) have their own loops.
 template <class F, class T>
 void binary_row(const void*, const Row<3>& row) {
   using R = std::conditional_t<F::kCompares, bool, T>;

@@ -81,8 +81,9 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
     const T *in = x.data<T>(), *w = weight.data<T>(), *b = bias.defined() ? bias.data<T>() : nullptr;
     T* out = y.data<T>();
     const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels, share = s.group_out();
-    const GemmEpilogue<T> epilogue{
-        .bias = b, .activation = fused.activation, .residual = fused.residual.defined() ? fused.residual.data<T>() : nullptr};
+    const GemmEpilogue<T> epilogue{.bias = b,
+                                   .activation = fused.activation,
+                                   .residual = fused.residual.defined() ? fused.residual.data<T>() : nullptr};
     if (rows == 0 || channels == 0) return;
     if (depth == 0) return detail::empty_product(rows, channels, T(0), out, channels, epilogue);
     if constexpr (std::is_same_v<T, float>) {
@@ -96,8 +97,7 @@ ATLAS_INLINE void conv2d_forward(const Tensor& x, const Tensor& weight, const Te
                                    epilogue, packed);
       if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::forward); side > 0)
         return detail::winograd_convolve(in, w, out, s, side, false, epilogue, packed);
-      if (!s.pointwise() && s.groups == 1)
-        return detail::convolve_direct(in, w, out, s, epilogue, packed);
+      if (!s.pointwise() && s.groups == 1) return detail::convolve_direct(in, w, out, s, epilogue, packed);
     }
     if (s.pointwise())
       return gemm<T>(false, true, rows, channels, depth, T(1), in, depth, w, depth, T(0), out, channels, epilogue);
@@ -267,8 +267,7 @@ ATLAS_INLINE void conv2d_backward_weight(const Tensor& x, const Tensor& dy, Tens
     if constexpr (std::is_same_v<T, float>) {
       if (const int64_t side = detail::winograd_side(s, detail::WinogradUse::weight_gradient); side > 0)
         return detail::winograd_weight_gradient(in, dout, dw, s, side);
-      if (s.groups == 1 && size >= int64_t{1} << 16)
-        return detail::direct_weight_gradient(in, dout, dw, s);
+      if (s.groups == 1 && size >= int64_t{1} << 16) return detail::direct_weight_gradient(in, dout, dw, s);
     }
     // 16 slices or so, of at least 64 pixels, whose sums take at most 64 MiB; large filters are cut along the kernel's
     // rows instead. All of it depends on the sizes alone.

@@ -20,7 +20,7 @@ struct PatchGrid {
   std::vector<int64_t> tap_h, tap_w;  // offsets; they may point outside the image, which reads as zero
   struct Run {
     int64_t offset, taps;
-  };  // neighbouring horizontal taps that are one piece of memory
+  };  // neighboring horizontal taps that are one piece of memory
   std::vector<Run> runs;
 
   /// A pixel of the grid, in the order of memory.
@@ -149,7 +149,7 @@ struct PhaseAxis {
 
   PhaseAxis(const Conv2dShape& s, size_t axis, int64_t h0) : start(h0) {
     length = s.in[axis] > h0 ? (s.in[axis] - h0 + s.stride[axis] - 1) / s.stride[axis] : 0;
-    for (int64_t i = s.kernel[axis] - 1; i >= 0; --i) {  // backwards: neighbours in k become neighbours in memory
+    for (int64_t i = s.kernel[axis] - 1; i >= 0; --i) {  // backwards: neighbors in k become neighbors in memory
       const int64_t t = h0 + s.padding[axis] - i * s.dilation[axis];
       if (t % s.stride[axis] != 0) continue;
       k.push_back(i);

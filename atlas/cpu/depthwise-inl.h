@@ -1,4 +1,4 @@
-// Depthwise convolution on the CPU: every channel has its own filter, so the loops run over whole pixels, vectorised
+// Depthwise convolution on the CPU: every channel has its own filter, so the loops run over whole pixels, vectorized
 // over the channels. Serves conv2d with one group per channel and conv1d_depthwise (an image of height 1).
 #pragma once
 

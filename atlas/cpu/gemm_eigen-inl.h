@@ -4,7 +4,7 @@
 #ifndef EIGEN_DONT_PARALLELIZE
 #define EIGEN_DONT_PARALLELIZE  // threads are ours: see core/parallel.h
 #endif
-// GCC 12 takes the undefined operands of its own AVX-512 intrinsics, inlined into Eigen, for uninitialised variables.
+// GCC 12 takes the undefined operands of its own AVX-512 intrinsics, inlined into Eigen, for uninitialized variables.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"

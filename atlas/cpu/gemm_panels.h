@@ -143,7 +143,7 @@ void scale_rows(T beta, int64_t m, int64_t n, T* c, int64_t ldc) {
     for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = beta == T(0) ? T(0) : c[i * ldc + j] * beta;
 }
 
-/// The epilogue for one block of C, in any type; float32 has its own vectorised one.
+/// The epilogue for one block of C, in any type; float32 has its own vectorized one.
 template <class T>
 void finish_block(const GemmEpilogue<T>& e, T* c, int64_t ldc, int64_t m, int64_t n, int64_t row, int64_t column) {
   if (e.empty()) return;

@@ -60,7 +60,7 @@ void add_rows(int64_t begin, int64_t end, int64_t channels, A* __restrict sum, c
 }
 
 /// One row of layer_norm_backward, overwriting dx (or adding to it) and adding to dw and db. A function of its own,
-/// because the compiler vectorises a loop with this many pointers only when they are declared not to overlap as
+/// because the compiler vectorizes a loop with this many pointers only when they are declared not to overlap as
 /// parameters.
 template <bool kAdd, class T>
 void layer_norm_row_backward(const T* __restrict x, const T* __restrict dy, const T* __restrict w, int64_t channels,
@@ -106,7 +106,7 @@ void fold(const Tensor& mean, const Tensor& rstd, const Tensor& weight, const Te
 
 /// y = f((x - mean) scale + bias) for one row of channels; like layer_norm_row_backward() a function for its pointers.
 template <class F, class T>
-void normalise_row(F f, const T* __restrict x, const T* __restrict mean, const T* __restrict scale,
+void normalize_row(F f, const T* __restrict x, const T* __restrict mean, const T* __restrict scale,
                    const T* __restrict bias, int64_t channels, T* __restrict y) {
   for (int64_t c = 0; c < channels; ++c) y[c] = f.forward((x[c] - mean[c]) * scale[c] + bias[c]);
 }
@@ -260,7 +260,7 @@ ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const 
       norm_detail::fold(mean, rstd, weight, bias, scale, b);
       parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r)
-          norm_detail::normalise_row(f, xp + r * channels, m, scale, b, channels, yp + r * channels);
+          norm_detail::normalize_row(f, xp + r * channels, m, scale, b, channels, yp + r * channels);
       });
     });
   });

@@ -1,4 +1,4 @@
-// Compiled mode: normalisation, softmax, loss and dropout kernels.
+// Compiled mode: normalization, softmax, loss and dropout kernels.
 #include "atlas/kernels/norm.h"
 
 #include "atlas/cpu/dropout-inl.h"

@@ -1,4 +1,4 @@
-// CPU bodies of the optimiser kernels; each loop is one that the compiler vectorises.
+// CPU bodies of the optimizer kernels; each loop is one that the compiler vectorizes.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ double squares(const T* x, int64_t n) {
   return total;
 }
 
-// The loops stand in functions of their own: `__restrict` arguments and coefficients by value let them vectorise
+// The loops stand in functions of their own: `__restrict` arguments and coefficients by value let them vectorize
 // without run-time checks for overlap.
 
 template <class T>

@@ -1,2 +1,2 @@
-// Compiled mode: the optimiser kernels.
+// Compiled mode: the optimizer kernels.
 #include "atlas/cpu/optim-inl.h"

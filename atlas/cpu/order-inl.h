@@ -15,7 +15,7 @@ namespace detail {
 
 inline constexpr int64_t kOrderTile = 64;  // columns walked together
 
-/// Calls f(offset, width) for tiles of neighbouring columns: x + offset is the tile's first element, columns follow it.
+/// Calls f(offset, width) for tiles of neighboring columns: x + offset is the tile's first element, columns follow it.
 template <class F>
 void for_each_tile(int64_t outer, int64_t n, int64_t inner, const F& f) {
   const int64_t tile = std::min(inner, kOrderTile), tiles = (inner + tile - 1) / tile;

@@ -15,7 +15,7 @@ namespace detail {
 inline constexpr int64_t kReducePiece = 16384;  // elements of a piece of a row
 inline constexpr int64_t kReduceTile = 256;  // columns whose accumulators fit the first cache and the registers' reach
 
-/// Reduces n neighbours, in 16 interleaved lanes that vectorise.
+/// Reduces n neighbors, in 16 interleaved lanes that vectorize.
 template <class R, class T>
 typename R::Acc reduce_run(const T* x, int64_t n) {
   constexpr int kLanes = 16;

@@ -10,7 +10,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-/// N operands at the start of a row, and the distance between their neighbours, in elements.
+/// N operands at the start of a row, and the distance between their neighbors, in elements.
 template <int N>
 struct Row {
   std::array<char*, N> data;

@@ -11,7 +11,7 @@ namespace detail {
 template <class T>
 void where_row(const void*, const Row<4>& row) {
   T* __restrict y = row.at<T>(0);
-  const uint8_t* __restrict c = row.at<uint8_t>(1);  // bool as its byte: gcc vectorises choices by integers alone
+  const uint8_t* __restrict c = row.at<uint8_t>(1);  // bool as its byte: gcc vectorizes choices by integers alone
   const T* __restrict a = row.at<T>(2);
   const T* __restrict b = row.at<T>(3);
   if (row.contiguous()) {

@@ -1,4 +1,4 @@
-// CPU kernels of softmax. Along the last axis a row is reduced at once; along another axis, a tile of neighbouring
+// CPU kernels of softmax. Along the last axis a row is reduced at once; along another axis, a tile of neighboring
 // columns is, so that the innermost loop is over contiguous memory either way.
 #pragma once
 

@@ -81,7 +81,7 @@ inline void winograd_filters(const float* weight, const Conv2dShape& s, int64_t 
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * tile, columns = std::min(tile, to - first);
       float* out = u + panel * from * tile;
-      if (input_gradient) {  // a tap's neighbours in memory are dx's channels: the columns, as wanted
+      if (input_gradient) {  // a tap's neighbors in memory are dx's channels: the columns, as wanted
         transform(weight + 8 * to + first, -to, 9 * to, from, columns, out, f.point_step);
         continue;
       }

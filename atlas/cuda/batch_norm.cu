@@ -1,4 +1,4 @@
-// Batch norm on CUDA: channels-last, so a block has some neighbouring channels and a stretch of rows, a thread one pack
+// Batch norm on CUDA: channels-last, so a block has some neighboring channels and a stretch of rows, a thread one pack
 // of channels and every few rows of the stretch. Sums of blocks go to memory and are combined in order by a second
 // kernel. Sums are kept in float64: the kernels wait for memory, not for these additions.
 #include "atlas/cuda/epilogue.cuh"

@@ -2,7 +2,7 @@
 //
 // A gather says, for each pixel of a grid, which source pixels its taps read and where its result goes. The forward
 // pass is one gather. The input gradient is one per phase: the pixels of dx whose coordinates have the same remainders
-// by the stride all read the same taps of the filters, at neighbouring pixels of dy, so nothing is multiplied by
+// by the stride all read the same taps of the filters, at neighboring pixels of dy, so nothing is multiplied by
 // inserted zeros.
 #pragma once
 

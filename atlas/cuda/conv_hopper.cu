@@ -2,7 +2,8 @@
 // wgmma, fed by the TMA. Forward with stride 1, and the input gradient.
 //
 // ATLAS_CUDA_WGMMA=0 in the environment turns it off. Everything else, and every other device, takes conv_mma.cu. The
-// emulator does not see this file; what is arithmetic in it stands in conv_hopper.cuh and hopper.cuh, and is tested there.
+// emulator does not see this file; what is arithmetic in it stands in conv_hopper.cuh and hopper.cuh, and is tested
+// there.
 //
 // A block has a box of up to 256 pixels (choose_box()) x kColumns channels. The sum runs over (tap, slice of 64
 // channels). For one of these chunks the pixels are the same box shifted by the tap: one copy by the TMA, whose zeros

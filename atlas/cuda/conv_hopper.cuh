@@ -16,7 +16,7 @@ inline constexpr int kBoxPixels = 256;  // at most, of a block
 inline constexpr uint32_t kPixelBytes = kBoxPixels * kRowBytes;
 constexpr uint32_t stage_size(int filters) { return kPixelBytes + static_cast<uint32_t>(filters) * kRowBytes; }
 
-/// Neighbours of a gather's grid, images x h x w of them. A pixel's place in the box: w counts fastest, then h.
+/// Neighbors of a gather's grid, images x h x w of them. A pixel's place in the box: w counts fastest, then h.
 struct PixelBox {
   int images = 0, h = 0, w = 0;
   __host__ __device__ int pixels() const { return images * h * w; }
@@ -119,7 +119,7 @@ __host__ __device__ inline int source_position(const GatherAxis& axis, int at, i
 /// The width of tiles for n channels that leaves the fewest unused.
 inline int hopper_width(int n) { return parts(n, 128) * 128 < parts(n, 192) * 192 ? 128 : 192; }
 
-/// The gather in boxes and tiles, if they fit: neighbours read neighbours, rows begin at multiples of 16 bytes, and at
+/// The gather in boxes and tiles, if they fit: neighbors read neighbors, rows begin at multiples of 16 bytes, and at
 /// least two of three multiplications are useful.
 inline std::optional<BoxedGather> boxed_gather(const Gather& g, int n) {
   if (g.h.mult != 1 || g.w.mult != 1 || g.count != g.channels || g.count % 8 != 0 || n % 8 != 0) return {};

@@ -1,5 +1,5 @@
 // Depthwise convolution on CUDA, for images and (as images of height 1) sequences. A thread has one pack of channels
-// and a few neighbouring pixels of a row, so that it reads each tap once for all of them; pixels that neighbours read
+// and a few neighboring pixels of a row, so that it reads each tap once for all of them; pixels that neighbors read
 // again come from the first-level cache.
 #include <numeric>
 

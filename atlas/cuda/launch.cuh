@@ -5,8 +5,8 @@
 // block by block, on the CPU; so kernels use launch() instead of <<<>>>, and shared_memory() instead of extern arrays.
 #pragma once
 
-#include <cmath>
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 
@@ -45,7 +45,7 @@ void check_status(cudaError_t status, const char* op);
 void check_launch(Device device, const char* op);
 #endif
 
-/// Scratch of at least `count` elements of T on the device, 256-byte aligned, uninitialised; valid until the next
+/// Scratch of at least `count` elements of T on the device, 256-byte aligned, uninitialized; valid until the next
 /// kernel function asks for the same slot (0..7) on this device. Later work on the stream may reuse it at once.
 void* workspace_bytes(Device device, int64_t bytes, int slot);
 template <class T>

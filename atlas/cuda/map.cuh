@@ -55,7 +55,7 @@ constexpr int map_width() {
   return widest >= 8 ? 1 : static_cast<int>(16 / widest);
 }
 
-/// A pack from offset o on: V neighbours, or one element V times.
+/// A pack from offset o on: V neighbors, or one element V times.
 template <int V, class T>
 __device__ Pack<std::remove_const_t<T>, V> load_pack(const View<T>& x, int64_t o, bool repeats) {
   using P = Pack<std::remove_const_t<T>, V>;

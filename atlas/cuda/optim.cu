@@ -1,4 +1,4 @@
-// Optimisers on CUDA: one launch updates all tensors of a list (LAMB takes three). Coefficients that differ among the
+// Optimizers on CUDA: one launch updates all tensors of a list (LAMB takes three). Coefficients that differ among the
 // tensors come as a few sets in the kernel's arguments; a list with more sets is cut.
 #include "atlas/cuda/multi.cuh"
 #include "atlas/cuda/rows.cuh"

@@ -3,9 +3,9 @@
 // with its gradients. It is the reference of the tensor-core kernels and does what they and cuBLASLt refuse.
 //
 // An operand has: select(problem), what belongs to the problem; outer(problem, i), what belongs to a row of A or a
-// column of B (an Outer); inner(k), what belongs to a position along the sum; at<n>(outer, inner), where n neighbours
-// are, or null for zeros. contiguous_sum() says that neighbours along k are neighbours in memory (otherwise those
-// across are), so that neighbouring threads load them, or one thread four of them at once.
+// column of B (an Outer); inner(k), what belongs to a position along the sum; at<n>(outer, inner), where n neighbors
+// are, or null for zeros. contiguous_sum() says that neighbors along k are neighbors in memory (otherwise those
+// across are), so that neighboring threads load them, or one thread four of them at once.
 //
 // A block has 128 x 128, 128 x 64 or 64 x 64 results, a thread 8 x 8, 8 x 4 or 4 x 4 of them in registers. Per position
 // of the sum a thread reads 16, 12 or 8 numbers from shared memory, four at once, for 64, 32 or 16 products: 128 x 128
@@ -33,21 +33,21 @@ struct ProductGrid {
 
 inline constexpr int kProductThreads = 256;
 
-/// Neighbours in memory, 16 bytes at once.
+/// Neighbors in memory, 16 bytes at once.
 template <class C, int kCount>
 struct alignas(kCount * sizeof(C) < 16 ? kCount * sizeof(C) : 16) Piece {
   C v[kCount];
 };
 
 /// The share of a thread in bringing tiles of an operand, kTile across and kDepth along the sum, to shared memory:
-/// pieces of kPiece neighbours along the sum, or across where those are the neighbours in memory.
+/// pieces of kPiece neighbors along the sum, or across where those are the neighbors in memory.
 template <class C, class Operand, int kTile, int kDepth, int kPiece>
 struct TileLoader {
   static constexpr int kLoads = kTile * kDepth / kProductThreads / kPiece, kRow = kTile + 4;
   static constexpr int kPiecesAlong = kDepth / kPiece, kPiecesAcross = kTile / kPiece;
   const Operand& from;
   const bool contiguous;                   // along the sum
-  typename Operand::Outer outers[kLoads];  // all alike where neighbours across are neighbours in memory
+  typename Operand::Outer outers[kLoads];  // all alike where neighbors across are neighbors in memory
   unsigned inside = 0;
   Piece<C, kPiece> next[kLoads];
 
@@ -109,7 +109,7 @@ struct TileLoader {
   }
 };
 
-/// Four neighbours from shared memory, 16 bytes at once.
+/// Four neighbors from shared memory, 16 bytes at once.
 template <class C>
 __device__ void read_four(C* to, const C* from) {
   constexpr int kPiece = 16 / sizeof(C);

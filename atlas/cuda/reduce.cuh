@@ -1,7 +1,7 @@
 // Reductions of any axes of a strided tensor, in a fixed order: y[k] = reduce over r of x[k, r].
 //
 // Two mappings. Rows: lanes of a warp walk the reduced axes of one result, for tensors whose last axis is reduced.
-// Columns: neighbouring threads take neighbouring results, for tensors whose last axis stays. Where the results are too
+// Columns: neighboring threads take neighboring results, for tensors whose last axis stays. Where the results are too
 // few to fill a GPU, the reduced axes are cut into pieces, whose partial results a second kernel merges.
 #pragma once
 

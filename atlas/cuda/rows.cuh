@@ -6,7 +6,7 @@
 
 namespace atlas::inline ATLAS_ABI::cuda {
 
-/// The threads that work on one row: a power of two of neighbouring lanes of a warp, or (then size > 32) a whole block.
+/// The threads that work on one row: a power of two of neighboring lanes of a warp, or (then size > 32) a whole block.
 struct Team {
   int size;
 
@@ -53,7 +53,7 @@ inline int power_of_two_from(int64_t n, int least) {
 }
 
 /// A matrix [rows, packs] laid over blocks, each of block.x columns of packs and block.y rows at a time; block (i, j)
-/// has the rows from i rows_per_block on. Neighbouring threads have neighbouring packs.
+/// has the rows from i rows_per_block on. Neighboring threads have neighboring packs.
 struct ColumnTiles {
   static constexpr int kThreads = 256;
   dim3 grid, block;

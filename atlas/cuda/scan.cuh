@@ -1,6 +1,6 @@
 // What the kernels of the selective scan share: operands, staged rows of B and C, and how threads are laid out. A
 // thread has one channel of one batch entry and keeps its N states in registers while it goes through time; a block has
-// neighbouring channels of one batch entry. More than 32 states are taken 32 at a time, and the results added.
+// neighboring channels of one batch entry. More than 32 states are taken 32 at a time, and the results added.
 #pragma once
 
 #include "atlas/cuda/approx.cuh"

@@ -1,4 +1,4 @@
-// Wide accesses to memory: a few neighbouring elements move at once, and are computed with as float (or double).
+// Wide accesses to memory: a few neighboring elements move at once, and are computed with as float (or double).
 #pragma once
 
 #include <cassert>
@@ -89,8 +89,8 @@ struct Vector {
 namespace detail {
 inline bool aligned(const Tensor& t, int64_t elements) {
   return !t.defined() || reinterpret_cast<uintptr_t>(t.raw()) %
-                       static_cast<uintptr_t>(std::min<int64_t>(16, elements * item_size(t.dtype()))) ==
-                   0;
+                                 static_cast<uintptr_t>(std::min<int64_t>(16, elements * item_size(t.dtype()))) ==
+                             0;
 }
 }  // namespace detail
 

@@ -1,4 +1,4 @@
-// Random transforms of one image: flip, pad-and-crop, random resized crop, colour jitter, random erasing.
+// Random transforms of one image: flip, pad-and-crop, random resized crop, color jitter, random erasing.
 #pragma once
 
 #include <optional>
@@ -45,7 +45,7 @@ struct PadAndCrop {
 /// Cuts a piece of random area and proportions and resizes it (Szegedy et al., CVPR 2015).
 ///
 /// Area: uniform in `scale` of the image's; width / height: log-uniform in `ratio`. After ten tries that do not fit,
-/// the largest centred piece within `ratio`.
+/// the largest centered piece within `ratio`.
 struct RandomResizedCrop {
   int64_t height, width;
   std::array<double, 2> scale = {0.08, 1.0}, ratio = {3.0 / 4.0, 4.0 / 3.0};
@@ -82,17 +82,17 @@ struct RandomResizedCrop {
 
 /// Changes brightness, contrast and saturation, each by a factor uniform in [max(0, 1 - s), 1 + s], in random order.
 ///
-/// brightness: f x;  contrast: f x + (1 - f) mean(grey);  saturation: f x + (1 - f) grey, with
-/// grey = 0.299 R + 0.587 G + 0.114 B. Results are cut off to the range of the image.
-/// Takes uint8 or float32 in [0, 1], [H,W,3]: it comes before Normalise.
-struct ColourJitter {
+/// brightness: f x;  contrast: f x + (1 - f) mean(gray);  saturation: f x + (1 - f) gray, with
+/// gray = 0.299 R + 0.587 G + 0.114 B. Results are cut off to the range of the image.
+/// Takes uint8 or float32 in [0, 1], [H,W,3]: it comes before Normalize.
+struct ColorJitter {
   static constexpr bool kPhotometric = true;
   double brightness = 0.4, contrast = 0.4, saturation = 0.4;
 
   Tensor operator()(const Tensor& image, Rng& rng) const {
-    const Tensor x = as_image(image, "ColourJitter");
-    check(x.shape()[2] == 3, "ColourJitter", "needs three channels, got {}", describe(x));
-    check(brightness >= 0 && contrast >= 0 && saturation >= 0, "ColourJitter", "needs strengths >= 0, got {}, {}, {}",
+    const Tensor x = as_image(image, "ColorJitter");
+    check(x.shape()[2] == 3, "ColorJitter", "needs three channels, got {}", describe(x));
+    check(brightness >= 0 && contrast >= 0 && saturation >= 0, "ColorJitter", "needs strengths >= 0, got {}, {}, {}",
           brightness, contrast, saturation);
     const std::array<double, 3> strength = {brightness, contrast, saturation};
     std::array<int, 3> order = {0, 1, 2};
@@ -112,7 +112,7 @@ struct ColourJitter {
 
  private:
   template <class T>
-  static float grey(const T* p) {
+  static float gray(const T* p) {
     return 0.299f * static_cast<float>(p[0]) + 0.587f * static_cast<float>(p[1]) + 0.114f * static_cast<float>(p[2]);
   }
   template <class T>
@@ -127,11 +127,11 @@ struct ColourJitter {
     float mean = 0;
     if (what == 1) {
       double sum = 0;
-      for (int64_t i = 0; i < n; i += 3) sum += static_cast<double>(grey(p + i));
+      for (int64_t i = 0; i < n; i += 3) sum += static_cast<double>(gray(p + i));
       mean = static_cast<float>(sum / static_cast<double>(n / 3));
     }
     for (int64_t i = 0; i < n; i += 3) {
-      const float other = (1 - f) * (what == 0 ? 0.0f : what == 1 ? mean : grey(p + i));
+      const float other = (1 - f) * (what == 0 ? 0.0f : what == 1 ? mean : gray(p + i));
       for (int c = 0; c < 3; ++c) p[i + c] = store<T>(f * static_cast<float>(p[i + c]) + other);
     }
   }
@@ -140,7 +140,7 @@ struct ColourJitter {
 /// With probability p, replaces a rectangle by noise, drawn anew for each pixel and channel (Zhong et al., AAAI 2020).
 ///
 /// Area: uniform in `scale` of the image's; height / width: log-uniform in `ratio`. The noise is standard normal on
-/// float32 images, which are meant to be normalised already, and uniform over 0..255 on uint8 images.
+/// float32 images, which are meant to be normalized already, and uniform over 0..255 on uint8 images.
 struct RandomErasing {
   static constexpr bool kPhotometric = true;
   double p = 0.25;

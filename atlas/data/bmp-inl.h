@@ -23,7 +23,7 @@ namespace atlas::inline ATLAS_ABI::data {
 
 namespace detail {
 
-/// One colour of a pixel of 16 or 32 bits: the bits of a mask, as 0..255.
+/// One color of a pixel of 16 or 32 bits: the bits of a mask, as 0..255.
 struct BmpChannel {
   uint32_t mask = 0;
   uint32_t of(uint32_t pixel) const {
@@ -40,7 +40,7 @@ struct BmpChannel {
 inline Tensor decode_bmp(std::span<const uint8_t> bytes, const std::string& name, int64_t width, int64_t height) {
   const ByteReader r{bytes};
   const size_t start = r.little32(10), header = r.little32(14);
-  const bool os2 = header == 12;  // 16-bit sizes, three bytes a colour
+  const bool os2 = header == 12;  // 16-bit sizes, three bytes a color
   const uint32_t bits = os2 ? r.little16(24) : r.little16(28), compression = os2 ? 0 : r.little32(30);
   const bool from_top = !os2 && static_cast<int32_t>(r.little32(22)) < 0;
   check(bits == 1 || bits == 4 || bits == 8 || bits == 16 || bits == 24 || bits == 32, "image",

@@ -5,7 +5,7 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
-ATLAS_INLINE void Canvas::line(double x0, double y0, double x1, double y1, Colour colour, double thickness) {
+ATLAS_INLINE void Canvas::line(double x0, double y0, double x1, double y1, Color color, double thickness) {
   if (!(std::isfinite(x0) && std::isfinite(y0) && std::isfinite(x1) && std::isfinite(y1))) return;
   const double dx = x1 - x0, dy = y1 - y0, length2 = dx * dx + dy * dy, reach = thickness / 2 + 1;
   // Each row's pixels near the segment get the share that the line covers: 1 inside, falling to 0 over one pixel.
@@ -27,7 +27,7 @@ ATLAS_INLINE void Canvas::line(double x0, double y0, double x1, double y1, Colou
     for (int64_t x = left; x < right; ++x) {
       const double cx = static_cast<double>(x) + 0.5;
       const double t = length2 > 0 ? std::clamp(((cx - x0) * dx + (cy - y0) * dy) / length2, 0.0, 1.0) : 0.0;
-      blend(x, y, colour, thickness / 2 + 0.5 - std::hypot(cx - x0 - t * dx, cy - y0 - t * dy));
+      blend(x, y, color, thickness / 2 + 0.5 - std::hypot(cx - x0 - t * dx, cy - y0 - t * dy));
     }
   }
 }
@@ -42,20 +42,20 @@ ATLAS_INLINE void Canvas::paste(const Tensor& image, int64_t x, int64_t y) {
                 image_.data<uint8_t>() + (row * width_ + left) * 3);
 }
 
-ATLAS_INLINE void Canvas::text(int64_t x, int64_t y, std::string_view text, Colour colour, int64_t scale) {
+ATLAS_INLINE void Canvas::text(int64_t x, int64_t y, std::string_view text, Color color, int64_t scale) {
   for (const char c : text) {
     for (int64_t row = 0; row < kGlyphHeight; ++row)
       for (int64_t column = 0; column < kGlyphWidth; ++column)
-        if (glyph_dot(c, column, row)) rectangle(x + column * scale, y + row * scale, scale, scale, colour);
+        if (glyph_dot(c, column, row)) rectangle(x + column * scale, y + row * scale, scale, scale, color);
     x += (kGlyphWidth + 1) * scale;
   }
 }
 
-ATLAS_INLINE void Canvas::text_upwards(int64_t x, int64_t y, std::string_view text, Colour colour, int64_t scale) {
+ATLAS_INLINE void Canvas::text_upwards(int64_t x, int64_t y, std::string_view text, Color color, int64_t scale) {
   for (const char c : text) {
     for (int64_t row = 0; row < kGlyphHeight; ++row)
       for (int64_t column = 0; column < kGlyphWidth; ++column)
-        if (glyph_dot(c, column, row)) rectangle(x + row * scale, y - (column + 1) * scale, scale, scale, colour);
+        if (glyph_dot(c, column, row)) rectangle(x + row * scale, y - (column + 1) * scale, scale, scale, color);
     y -= (kGlyphWidth + 1) * scale;
   }
 }

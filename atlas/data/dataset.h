@@ -60,10 +60,10 @@ struct DataPair {
   DatasetPtr train, test;
 };
 
-/// Images held in one tensor. Grey images are handed out as RGB with three equal channels.
+/// Images held in one tensor. Gray images are handed out as RGB with three equal channels.
 class TensorDataset : public Dataset {
  public:
-  /// @param images uint8 [N,H,W,3] or grey [N,H,W]
+  /// @param images uint8 [N,H,W,3] or gray [N,H,W]
   /// @param labels N class numbers
   /// @throws Error when the shapes do not fit or a label is outside the classes.
   TensorDataset(std::string name, std::vector<std::string> classes, Tensor images, std::vector<int64_t> labels)

@@ -11,12 +11,12 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// The end of a pipeline, as a device does it: the same pictures, up to rounding, as PadAndCrop, RandomFlip, Normalise
+/// The end of a pipeline, as a device does it: the same pictures, up to rounding, as PadAndCrop, RandomFlip, Normalize
 /// and RandomErasing one after the other, with the same random numbers.
 struct DeviceAugment {
   std::optional<PadAndCrop> place{};  ///< none: images have their size already
   std::optional<RandomFlip> flip{};
-  Normalise normalise{};
+  Normalize normalize{};
   std::optional<RandomErasing> erase{};
 
   /// What is drawn for one image, in the order of the pipeline. Targets are moved at once; the image only becomes
@@ -59,8 +59,8 @@ struct DeviceAugment {
   BatchAugment plan() const {
     BatchAugment b;
     for (size_t c = 0; c < 3; ++c) {
-      b.scale[c] = (1.0f / 255.0f) / normalise.std[c];
-      b.shift[c] = normalise.mean[c] / normalise.std[c];
+      b.scale[c] = (1.0f / 255.0f) / normalize.std[c];
+      b.shift[c] = normalize.mean[c] / normalize.std[c];
     }
     return b;
   }
@@ -78,7 +78,7 @@ struct PipelineCut {
 
 /// Leaves as much of a pipeline's end to the device as that can do. The rest gives uint8 images on the host.
 /// @param pipeline  a Compose, or one transform
-/// @return nothing when the device can do nothing: the pipeline does not end in Normalise, or Normalise and
+/// @return nothing when the device can do nothing: the pipeline does not end in Normalize, or Normalize and
 /// RandomErasing
 inline std::optional<PipelineCut> cut_for_device(const Transform& pipeline) {
   const Compose* all = pipeline.get<Compose>();
@@ -93,9 +93,9 @@ inline std::optional<PipelineCut> cut_for_device(const Transform& pipeline) {
     return true;
   };
   take(device.erase);
-  std::optional<Normalise> normalise;
-  if (!take(normalise)) return {};
-  device.normalise = *normalise;
+  std::optional<Normalize> normalize;
+  if (!take(normalize)) return {};
+  device.normalize = *normalize;
   take(device.flip);
   take(device.place);
   return PipelineCut{Compose{std::move(steps)}, device};

@@ -1,4 +1,4 @@
-// The preprocessing under which published accuracies were measured: resize, centre crop, normalise.
+// The preprocessing under which published accuracies were measured: resize, center crop, normalize.
 // Not in atlas.h: include it by name.
 #pragma once
 
@@ -17,12 +17,12 @@ struct EvaluationSettings {
   int64_t height = 224, width = 224;  ///< of the result; 0 keeps every picture as it is
   double crop = 1;                    ///< side of the crop / side of the resized picture, in (0, 1]
   bool squash = false;                ///< resize both sides alike, which changes proportions, instead of the shorter
-  Normalise normalise = {};
+  Normalize normalize = {};
 };
 
 /// Longest side that pictures are resized to for a model, in pixels.
 inline constexpr int64_t kMostSide = 16384;
-/// Smallest share of the resized picture's side that a centre crop may keep: less cannot be meant, and takes for ever.
+/// Smallest share of the resized picture's side that a center crop may keep: less cannot be meant, and takes for ever.
 inline constexpr double kLeastCrop = 0.1;
 
 /// Checks that a picture may be resized. @throws Error in words for people when the result would be huge.
@@ -75,7 +75,7 @@ struct EvaluationFit {
 /// both) becomes floor(size / crop), the middle height x width of that, and (x / 255 - mean) / std.
 ///
 /// Sizes, rounding and the place of the crop follow torchvision's and timm's transforms on 8-bit pictures, which round
-/// to whole grey levels after the resize.   uint8 [H,W,3] -> float32 [height,width,3]
+/// to whole gray levels after the resize.   uint8 [H,W,3] -> float32 [height,width,3]
 /// @throws Error when a setting is out of range.
 inline Transform evaluation_transform(const EvaluationSettings& s) {
   constexpr int64_t kMost = kMostSide;
@@ -84,8 +84,8 @@ inline Transform evaluation_transform(const EvaluationSettings& s) {
         s.width);
   check(s.crop >= kLeastCrop && s.crop <= 1, "evaluation_transform", "crop must lie in [{}, 1], got {}", kLeastCrop,
         s.crop);
-  if (s.height == 0) return s.normalise;
-  return Compose{{detail::EvaluationFit{s}, s.normalise}};
+  if (s.height == 0) return s.normalize;
+  return Compose{{detail::EvaluationFit{s}, s.normalize}};
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

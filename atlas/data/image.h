@@ -36,7 +36,7 @@ ImageInfo inspect_image(std::span<const uint8_t> bytes, const std::string& name,
 
 /// Decodes a JPEG, PNG or BMP file held in memory.
 ///
-/// Grey becomes three equal channels, transparency is laid over white, 16 bits are cut to 8, and the EXIF orientation
+/// Gray becomes three equal channels, transparency is laid over white, 16 bits are cut to 8, and the EXIF orientation
 /// of JPEG and PNG files is applied. Colors that a palette does not have are black. CMYK inks are taken to be inverted,
 /// as Adobe's programs write them. JPEG data that is cut short or makes no sense is an error with libjpeg-turbo;
 /// stb_image shows what it makes of it (see jpeg_decoder()).
@@ -55,7 +55,7 @@ Tensor read_image(const std::string& path, int64_t max_pixels = kMaxImagePixels)
 Tensor oriented(const Tensor& image, int orientation);
 
 /// The bytes of a PNG file.
-/// @param image uint8 [H,W,3] or grey [H,W], H and W > 0
+/// @param image uint8 [H,W,3] or gray [H,W], H and W > 0
 Bytes encode_png(const Tensor& image);
 
 /// Refuses a file name whose ending says another format than PNG: what would be in the file is not what its name says.

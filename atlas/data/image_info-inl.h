@@ -182,8 +182,8 @@ inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64
     if (first) {
       info.width = static_cast<int64_t>(r.big32(at + 8));
       info.height = static_cast<int64_t>(r.big32(at + 12));
-      const uint32_t depth = r.bytes[at + 16], colour = r.bytes[at + 17];
-      bits_per_pixel = depth * (colour == 2 ? 3 : colour == 6 ? 4 : colour == 4 ? 2 : 1);
+      const uint32_t depth = r.bytes[at + 16], color = r.bytes[at + 17];
+      bits_per_pixel = depth * (color == 2 ? 3 : color == 6 ? 4 : color == 4 ? 2 : 1);
       check_image_size(info, ~uint64_t{0}, max_pixels, name);
     } else if (type == "eXIf") {
       auto block = r.bytes.subspan(at + 8, length);

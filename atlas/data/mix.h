@@ -75,7 +75,7 @@ struct MixPlan {
   int64_t top = 0, left = 0, bottom = 0, right = 0;  ///< the rectangle of CutMix
 };
 
-/// The rectangle of CutMix: sides sqrt(1 - lambda) of the image's and a uniform centre, cut off at the borders. Lambda
+/// The rectangle of CutMix: sides sqrt(1 - lambda) of the image's and a uniform center, cut off at the borders. Lambda
 /// of the plan is corrected for the cut.
 inline MixPlan cutmix_plan(int64_t height, int64_t width, double lambda, Rng& rng) {
   if (height == 0 || width == 0) return {MixPlan::Kind::cutmix};

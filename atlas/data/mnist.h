@@ -13,7 +13,7 @@ namespace atlas::inline ATLAS_ABI::data {
 /// Where Debian's package dataset-fashion-mnist puts its files.
 inline constexpr const char* kFashionMnistFolder = "/usr/share/datasets/fashion-mnist";
 
-/// Reads an IDX file of unsigned bytes held in memory, gzipped or not (recognised by content).
+/// Reads an IDX file of unsigned bytes held in memory, gzipped or not (recognized by content).
 ///
 /// Memory is allocated only after the declared size has been found to be possible for the file's length.
 /// @param name for messages, normally the file's path

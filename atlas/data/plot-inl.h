@@ -12,15 +12,15 @@ namespace atlas::inline ATLAS_ABI::data {
 
 namespace detail {
 
-/// Colours that stay apart for most colour-blind readers too.
-inline constexpr std::array<Colour, 8> kSeriesColours = {{{0x1F, 0x77, 0xB4},
-                                                          {0xE6, 0x6F, 0x1B},
-                                                          {0x2B, 0x8A, 0x3E},
-                                                          {0xB0, 0x2A, 0x5B},
-                                                          {0x6F, 0x5B, 0xC4},
-                                                          {0x7A, 0x4B, 0x2C},
-                                                          {0x12, 0x9D, 0x9D},
-                                                          {0x60, 0x66, 0x6C}}};
+/// Colors that stay apart for most color-blind readers too.
+inline constexpr std::array<Color, 8> kSeriesColors = {{{0x1F, 0x77, 0xB4},
+                                                        {0xE6, 0x6F, 0x1B},
+                                                        {0x2B, 0x8A, 0x3E},
+                                                        {0xB0, 0x2A, 0x5B},
+                                                        {0x6F, 0x5B, 0xC4},
+                                                        {0x7A, 0x4B, 0x2C},
+                                                        {0x12, 0x9D, 0x9D},
+                                                        {0x60, 0x66, 0x6C}}};
 
 /// Ticks at round numbers: steps of 1, 2 or 5 times a power of ten.
 struct Ticks {
@@ -97,24 +97,24 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   };
 
   Canvas c(o.width, o.height);
-  const auto centred = [&](const std::string& text, int64_t middle, int64_t y, Colour colour) {
-    c.text(middle - Canvas::text_width(text, kText) / 2, y, text, colour, kText);
+  const auto centered = [&](const std::string& text, int64_t middle, int64_t y, Color color) {
+    c.text(middle - Canvas::text_width(text, kText) / 2, y, text, color, kText);
   };
   for (const double v : y_ticks.values()) {
     const int64_t y = std::llround(py(v));
-    c.rectangle(left, y, w, 1, kLightGrey);
+    c.rectangle(left, y, w, 1, kLightGray);
     const std::string text = y_ticks.label(v);
     c.text(left - 8 - Canvas::text_width(text, kText), y - kLine / 2, text, kBlack, kText);
   }
   for (const double v : x_ticks.values()) {
     const int64_t x = std::llround(px(v));
-    c.rectangle(x, top, 1, h, kLightGrey);
-    c.rectangle(x, top + h, 1, 5, kGrey);
-    centred(x_ticks.label(v), x, top + h + 10, kBlack);
+    c.rectangle(x, top, 1, h, kLightGray);
+    c.rectangle(x, top + h, 1, 5, kGray);
+    centered(x_ticks.label(v), x, top + h + 10, kBlack);
   }
-  c.frame(left, top, w + 1, h + 1, kGrey);
-  centred(detail::fitted(o.title, o.width - 20, kText), o.width / 2, 18, kBlack);
-  centred(o.x_label, left + w / 2, o.height - 12 - kLine, kBlack);
+  c.frame(left, top, w + 1, h + 1, kGray);
+  centered(detail::fitted(o.title, o.width - 20, kText), o.width / 2, 18, kBlack);
+  centered(o.x_label, left + w / 2, o.height - 12 - kLine, kBlack);
   c.text_upwards(16, top + h / 2 + Canvas::text_width(o.y_label, kText) / 2, o.y_label, kBlack, kText);
 
   // Curves are drawn on a canvas of their own, so that those which leave the frame (y_min, y_max given) are cut off
@@ -124,7 +124,7 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   inner.paste(crop(c.image(), top - kRim, left - kRim, inner.height(), inner.width()), 0, 0);
   for (size_t k = 0; k < series.size(); ++k) {
     const Series& s = series[k];
-    const Colour colour = detail::kSeriesColours[k % detail::kSeriesColours.size()];
+    const Color color = detail::kSeriesColors[k % detail::kSeriesColors.size()];
     bool joined = false;
     double last_x = 0, last_y = 0;
     for (size_t i = 0; i < s.x.size(); ++i) {
@@ -133,8 +133,8 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
         joined = false;
         continue;
       }
-      if (joined) inner.line(last_x, last_y, x, y, colour, 2.2);
-      if (s.dots || s.x.size() == 1) inner.dot(x, y, 4, colour);
+      if (joined) inner.line(last_x, last_y, x, y, color, 2.2);
+      if (s.dots || s.x.size() == 1) inner.dot(x, y, 4, color);
       joined = true;
       last_x = x;
       last_y = y;
@@ -167,11 +167,11 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   }
   const auto [bx, by] = corner(static_cast<size_t>(std::min_element(points.begin(), points.end()) - points.begin()));
   c.rectangle(bx, by, box_w, box_h, kWhite);
-  c.frame(bx, by, box_w, box_h, kGrey);
+  c.frame(bx, by, box_w, box_h, kGray);
   int64_t y = by + 10;
   for (size_t k = 0; k < series.size(); ++k) {
     if (series[k].name.empty()) continue;
-    c.rectangle(bx + 10, y + kLine / 2 - 2, 24, 4, detail::kSeriesColours[k % detail::kSeriesColours.size()]);
+    c.rectangle(bx + 10, y + kLine / 2 - 2, 24, 4, detail::kSeriesColors[k % detail::kSeriesColors.size()]);
     c.text(bx + 42, y, series[k].name, kBlack, kText);
     y += kLine + 10;
   }

@@ -1,4 +1,4 @@
-// Bodies of encode_png and write_png: 8-bit grey or RGB, each row with the better of the filters none, sub and up.
+// Bodies of encode_png and write_png: 8-bit gray or RGB, each row with the better of the filters none, sub and up.
 #pragma once
 
 #include <zlib.h>

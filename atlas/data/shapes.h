@@ -1,4 +1,4 @@
-// Drawn shapes: a small labelled data set of any size that needs no files, for tests and first steps.
+// Drawn shapes: a small labeled data set of any size that needs no files, for tests and first steps.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// Filled shapes (circle, square, triangle, cross, ring, bar, diamond, star) of random place, size, turn and colour on
+/// Filled shapes (circle, square, triangle, cross, ring, bar, diamond, star) of random place, size, turn and color on
 /// a random background with noise. Image i depends on (seed, i) alone.
 class Shapes : public Dataset {
  public:

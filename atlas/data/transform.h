@@ -135,10 +135,10 @@ struct ResizeShorter {
 };
 
 /// The middle height x width of an image; a smaller image gets a zero border.
-struct CentreCrop {
+struct CenterCrop {
   int64_t height, width;
   Geometry geometry(const Tensor& image, Rng&) const {
-    const Tensor x = as_image(image, "CentreCrop");
+    const Tensor x = as_image(image, "CenterCrop");
     return geometry(x.shape()[0], x.shape()[1]);
   }
   /// Of an image of h x w.
@@ -156,13 +156,13 @@ inline constexpr std::array<float, 3> kImageNetMean = {0.485f, 0.456f, 0.406f};
 inline constexpr std::array<float, 3> kImageNetStd = {0.229f, 0.224f, 0.225f};
 
 /// y = (x - mean) / std per channel; uint8 images are divided by 255 first.   [H,W,3] -> float32 [H,W,3]
-struct Normalise {
+struct Normalize {
   static constexpr bool kPhotometric = true;
   std::array<float, 3> mean = kImageNetMean, std = kImageNetStd;
   Tensor operator()(const Tensor& image, Rng&) const {
-    const Tensor x = as_image(image, "Normalise");
-    check(x.shape()[2] == 3, "Normalise", "needs three channels, got {}", describe(x));
-    check(std[0] > 0 && std[1] > 0 && std[2] > 0, "Normalise", "std must be > 0, got {}, {}, {}", std[0], std[1],
+    const Tensor x = as_image(image, "Normalize");
+    check(x.shape()[2] == 3, "Normalize", "needs three channels, got {}", describe(x));
+    check(std[0] > 0 && std[1] > 0 && std[2] > 0, "Normalize", "std must be > 0, got {}, {}, {}", std[0], std[1],
           std[2]);
     Tensor y = empty(x.shape(), float32, Device{});
     if (x.dtype() == uint8)

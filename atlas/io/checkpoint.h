@@ -1,6 +1,6 @@
 // The training checkpoint: everything a run needs to go on bit for bit, in one safetensors file.
 //
-//   model.*    parameters and buffers, published names and layout      optim.*   the optimiser's state
+//   model.*    parameters and buffers, published names and layout      optim.*   the optimizer's state
 //   ema.*      moving averages (may be absent)                         extra.*   whatever else the loop keeps
 //   counters.epoch, counters.step, counters.best_metric, rng           metadata: format, version, model, config (JSON
 //   text)
@@ -15,7 +15,7 @@
 
 namespace atlas::inline ATLAS_ABI::io {
 
-/// What a training checkpoint holds. Tensors may share memory with the model and the optimiser: saving copies nothing.
+/// What a training checkpoint holds. Tensors may share memory with the model and the optimizer: saving copies nothing.
 struct Checkpoint {
   std::string model_name;   ///< such as "atlas-s"; for messages and for building the model again
   std::string config_json;  ///< the effective configuration, JSON text
@@ -25,7 +25,7 @@ struct Checkpoint {
   StateDict extra;          ///< the loop's own
   Generator generator;      ///< default_generator() at the time
   int64_t epoch = 0;        ///< epochs finished
-  int64_t step = 0;         ///< optimiser updates done
+  int64_t step = 0;         ///< optimizer updates done
   double best_metric = -std::numeric_limits<double>::infinity();  ///< best value so far of what the run selects by
 };
 

@@ -15,7 +15,7 @@ namespace atlas::inline ATLAS_ABI::io {
 
 /// FNV-1a, 64 bits, of the bytes of a name.
 uint64_t fnv1a64(std::string_view name);
-/// Finaliser of the splitmix64 generator.
+/// Finalizer of the splitmix64 generator.
 uint64_t splitmix64(uint64_t x);
 /// Element i of the uniform sequence with the hash fnv1a64(name), in [-1, 1).
 double formula_uniform(uint64_t hash, int64_t i);

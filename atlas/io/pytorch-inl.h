@@ -80,7 +80,7 @@ class LegacyStorages final : public StorageSource {
       at += part->position();
       return v;
     };
-    next();  // the magic number, by which this format was recognised
+    next();  // the magic number, by which this format was recognized
     check(next()->integer == 1001, "pytorch", "{} is of an unknown version of the older PyTorch format", name_);
     const PickleValue* little = next()->find("little_endian");
     check(little != nullptr && little->integer == 1, "pytorch",

@@ -1,4 +1,4 @@
-// Weights from any file that people have: the format is recognised by content, names are fitted to the model.
+// Weights from any file that people have: the format is recognized by content, names are fitted to the model.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The last steps of a training pipeline as one pass over a batch: crop, mirror, normalise, erase and mix, from bytes.
+// The last steps of a training pipeline as one pass over a batch: crop, mirror, normalize, erase and mix, from bytes.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// Normalisation kernels: layer norm over the last axis, batch norm over all axes but the last (channels-last).
+// Normalization kernels: layer norm over the last axis, batch norm over all axes but the last (channels-last).
 #pragma once
 
 #include "atlas/kernels/gemm_epilogue.h"

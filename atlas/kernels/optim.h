@@ -1,4 +1,4 @@
-// Kernels of the optimisers: one pass over parameters, their gradients and their state. They take lists, so that a GPU
+// Kernels of the optimizers: one pass over parameters, their gradients and their state. They take lists, so that a GPU
 // is started once for all parameters of a model. Operands of one entry are contiguous, of one dtype (float32 or
 // float64) and of one length; results do not depend on the number of threads.
 #pragma once

@@ -1,4 +1,4 @@
-// The update rules of the optimisers for one element, shared by the CPU and CUDA. Coefficients are worked out in
+// The update rules of the optimizers for one element, shared by the CPU and CUDA. Coefficients are worked out in
 // float64 once and used in the tensor's type, as PyTorch does.
 #pragma once
 

@@ -1,5 +1,5 @@
 // Reductions over one axis of a contiguous tensor seen as [outer, n, inner]: y[o, i] = reduce over k of x[o, k, i].
-// Several axes become one by merging neighbours, or several calls (ops/axes.h).
+// Several axes become one by merging neighbors, or several calls (ops/axes.h).
 #pragma once
 
 #include "atlas/kernels/functors.h"

@@ -1,4 +1,4 @@
-// Separable resampling of feature maps: every output row and column is a weighted sum of neighbouring input rows and
+// Separable resampling of feature maps: every output row and column is a weighted sum of neighboring input rows and
 // columns. Resizing, its gradient (transposed weights) and average pooling are all this one kernel.
 #pragma once
 

@@ -158,7 +158,7 @@ class AtlasBlock : public Module {
   std::vector<Tensor> run(std::vector<Tensor> x, const AtlasPyramid& scales) const {
     const size_t n = x.size();
     for (size_t s = 0; s < n; ++s) x[s] = posemb[s].add_to(x[s], scales[s].window_height, scales[s].window_width);
-    // Summarise upwards: each scale adds the maximum of the finer one, which has its own summary already.
+    // Summarize upwards: each scale adds the maximum of the finer one, which has its own summary already.
     for (size_t s = 0; s + 1 < n; ++s)
       x[s + 1] = x[s + 1] + detail::pool_windows(x[s], scales[s], scales[s + 1], scales.ratio());
 

@@ -1,4 +1,4 @@
-// Initialisers. All draw from default_generator(), one stream per tensor, so a seed gives the same model everywhere.
+// Initializers. All draw from default_generator(), one stream per tensor, so a seed gives the same model everywhere.
 #pragma once
 
 #include <cmath>
@@ -17,13 +17,13 @@ inline bool& skip_init() {
   return skip;
 }
 /// Puts `values` (a fresh tensor, float32) into a parameter.
-inline void initialise(Tensor& t, const Tensor& values) {
+inline void initialize(Tensor& t, const Tensor& values) {
   copy_elements(t, values);
   t.bump_version();
 }
 }  // namespace detail
 
-/// While it lives, random initialisers on this thread leave the memory as it came: for models whose every value is
+/// While it lives, random initializers on this thread leave the memory as it came: for models whose every value is
 /// loaded next. A large model then costs no time to build, nor memory until it is filled.
 class SkipInit {
  public:
@@ -60,7 +60,7 @@ inline void constant_(Tensor& t, double value) {
 /// Uniform in [low, high).
 inline void uniform_(Tensor& t, double low, double high) {
   if (!detail::skip_init())
-    detail::initialise(t, uniform(t.shape(), low, high, float32, default_generator(), Device{}));
+    detail::initialize(t, uniform(t.shape(), low, high, float32, default_generator(), Device{}));
 }
 
 /// Normal with the given mean and standard deviation.
@@ -69,13 +69,13 @@ inline void normal_(Tensor& t, double mean = 0, double std = 1) {
   Tensor values = randn(t.shape(), float32, default_generator(), Device{});
   scale_elements(values, std);
   if (mean != 0) add_elements(values, full({}, mean, float32, Device{}), 1);
-  detail::initialise(t, values);
+  detail::initialize(t, values);
 }
 
 /// Normal with mean 0 and standard deviation `std`, conditioned on lying in [low, high].
 inline void trunc_normal_(Tensor& t, double std = 1, double low = -2, double high = 2) {
   if (!detail::skip_init())
-    detail::initialise(t, trunc_normal(t.shape(), std, low, high, float32, default_generator(), Device{}));
+    detail::initialize(t, trunc_normal(t.shape(), std, low, high, float32, default_generator(), Device{}));
 }
 
 /// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a: slope of a leaky ReLU after).

@@ -71,7 +71,7 @@ class Module {
         [&] { return add_scaled(residual, (*this)(x), scale); });
   }
 
-  /// Switches this module and everything below to training behaviour (dropout, batch statistics) or to inference.
+  /// Switches this module and everything below to training behavior (dropout, batch statistics) or to inference.
   Module& train(bool on = true) {
     training_ = on && !frozen_;
     for (auto& c : children_) c.module->train(on);
@@ -92,7 +92,7 @@ class Module {
   }
   bool frozen() const { return frozen_; }
 
-  /// Converts every floating parameter and buffer. Handles held elsewhere (optimisers) stay valid.
+  /// Converts every floating parameter and buffer. Handles held elsewhere (optimizers) stay valid.
   /// Gradients are dropped.
   /// @throws Error for a dtype that is not floating.
   Module& to(DType dtype) {
@@ -287,9 +287,8 @@ class Module {
   }
   bool has(const std::string& name) const {
     return std::any_of(tensors_.begin(), tensors_.end(), [&](const auto& t) { return t.name == name; }) ||
-           std::any_of(children_.begin(), children_.end(), [&](const auto& c) {
-             return c.name == name || (c.name.empty() && c.module->has(name));
-           });
+           std::any_of(children_.begin(), children_.end(),
+                       [&](const auto& c) { return c.name == name || (c.name.empty() && c.module->has(name)); });
   }
   /// The path of `below` in a child: a part adds no name.
   static std::string join(const std::string& child, const std::string& below) {

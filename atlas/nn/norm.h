@@ -1,4 +1,4 @@
-// Normalisation layers over the last (channel) axis.
+// Normalization layers over the last (channel) axis.
 #pragma once
 
 #include "atlas/autograd/node.h"
@@ -32,7 +32,7 @@ class LayerNorm : public Module {
   double eps_;
 };
 
-/// Batch normalisation of each channel (Ioffe and Szegedy, ICML 2015).   x: [..., C] -> same shape
+/// Batch normalization of each channel (Ioffe and Szegedy, ICML 2015).   x: [..., C] -> same shape
 ///
 /// Training uses the batch's statistics and moves the running ones by `momentum` (unbiased variance); inference uses
 /// the running ones.

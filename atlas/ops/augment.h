@@ -5,7 +5,7 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// Crops, mirrors, normalises, erases and mixes a batch as the plans say; no gradient.
+/// Crops, mirrors, normalizes, erases and mixes a batch as the plans say; no gradient.
 /// @param pixels  uint8 [B,H,W,3], contiguous
 /// @param plans   uint8 [B, sizeof(ImageAugment)]: an ImageAugment for each image, on the same device
 /// @param all     what is done to the whole batch; image i is mixed with image B-1-i

@@ -50,7 +50,7 @@ class ContentKey {
 ///
 /// A member of a layer. While gradients are recorded nothing is kept and every call computes, so that the graph is
 /// whole; under NoGrad the value is computed once, and again when one of the tensors was changed in place (by an
-/// optimiser, load_state_dict(), running statistics), replaced, or converted by Module::to(). Writing through data<T>()
+/// optimizer, load_state_dict(), running statistics), replaced, or converted by Module::to(). Writing through data<T>()
 /// is only noticed after Tensor::bump_version(). Several threads may infer at once; changing weights meanwhile is a
 /// race.
 ///

@@ -146,8 +146,8 @@ ATLAS_INLINE void count_batch(Tensor counter) {
 }
 
 ATLAS_INLINE Tensor layer_norm_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  const Tensor centred = x - mean(x, {-1}, true);
-  Tensor y = centred * rsqrt(mean(square(centred), {-1}, true) + eps);
+  const Tensor centered = x - mean(x, {-1}, true);
+  Tensor y = centered * rsqrt(mean(square(centered), {-1}, true) + eps);
   if (weight.defined()) y = y * weight;
   return bias.defined() ? y + bias : y;
 }
@@ -155,8 +155,8 @@ ATLAS_INLINE Tensor layer_norm_reference(const Tensor& x, const Tensor& weight, 
 ATLAS_INLINE Tensor batch_norm_reference(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
   Shape axes;
   for (int i = 0; i + 1 < x.dim(); ++i) axes.push_back(i);
-  const Tensor centred = x - mean(x, axes, true);
-  Tensor y = centred * rsqrt(mean(square(centred), axes, true) + eps);
+  const Tensor centered = x - mean(x, axes, true);
+  Tensor y = centered * rsqrt(mean(square(centered), axes, true) + eps);
   if (weight.defined()) y = y * weight;
   return bias.defined() ? y + bias : y;
 }

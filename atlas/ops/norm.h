@@ -11,7 +11,7 @@ void check_input(const Tensor& x, const char* op);
 
 }  // namespace norm_detail
 
-/// Layer normalisation over the last axis.
+/// Layer normalization over the last axis.
 ///
 /// y = (x - mean) / sqrt(var + eps) * weight + bias, with mean and biased variance of each row.
 /// @param x       float32, float64 or (on CUDA devices) bfloat16 [..., C]; weight and bias may be float32 beside
@@ -24,7 +24,7 @@ void check_input(const Tensor& x, const char* op);
 /// Ba, Kiros, Hinton, "Layer Normalization", 2016, equation 4.
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps = 1e-5);
 
-/// Batch normalisation over all axes but the last (channels-last).
+/// Batch normalization over all axes but the last (channels-last).
 ///
 /// y = (x - mean) / sqrt(var + eps) * weight + bias per channel. In training, mean and biased variance are those of x,
 /// and running = (1 - momentum) running + momentum * (mean, unbiased variance); otherwise the running statistics are

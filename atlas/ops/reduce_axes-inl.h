@@ -22,7 +22,7 @@ Tensor raw_extreme(F f, const char* op, const Tensor& x, const std::array<bool, 
 
 namespace atlas::inline ATLAS_ABI::detail {
 
-/// Runs `step(x, n, inner, y, last)` once per group of neighbouring reduced axes, from the last to the first, each time
+/// Runs `step(x, n, inner, y, last)` once per group of neighboring reduced axes, from the last to the first, each time
 /// on a contiguous x seen as [outer, n, inner]; y has `shape` in the end. x must not be empty.
 template <class Step>
 Tensor reduce_groups(const Tensor& x, const AxisMask& mask, const Shape& shape, DType dtype, const Step& step) {

@@ -76,11 +76,11 @@ ATLAS_INLINE ResampleTaps make_taps(int64_t in, int64_t out, Interpolation mode,
       const float left = std::floor(static_cast<float>(i) * (static_cast<float>(in) / static_cast<float>(out)));
       taps.push_back(std::min(static_cast<int64_t>(left), in - 1), {1.0});
     } else if (antialias) {
-      // The filter is stretched by the scale when shrinking, cut off at the border and normalised.
+      // The filter is stretched by the scale when shrinking, cut off at the border and normalized.
       const bool linear = mode == Interpolation::bilinear;
-      const double stretch = std::max(scale, 1.0), support = (linear ? 1 : 2) * stretch, centre = source + 0.5;
-      const int64_t begin = std::max(static_cast<int64_t>(centre - support + 0.5), int64_t{0});
-      const int64_t end = std::min(static_cast<int64_t>(centre + support + 0.5), in);
+      const double stretch = std::max(scale, 1.0), support = (linear ? 1 : 2) * stretch, center = source + 0.5;
+      const int64_t begin = std::max(static_cast<int64_t>(center - support + 0.5), int64_t{0});
+      const int64_t end = std::min(static_cast<int64_t>(center + support + 0.5), in);
       std::vector<double> weights;
       double total = 0;
       for (int64_t k = begin; k < end; ++k) {

@@ -12,11 +12,11 @@ namespace resize_detail {
 
 double triangle(double t);
 
-/// Weights of one axis, with pixel centres at half-integers, or the first and last pixels' centres on each other.
+/// Weights of one axis, with pixel centers at half-integers, or the first and last pixels' centers on each other.
 ResampleTaps make_taps(int64_t in, int64_t out, Interpolation mode, bool antialias, bool align_corners = false);
 
-/// The same weights seen from the `in` inputs. Inputs used by an output are neighbours and move forward with it, so the
-/// outputs that use an input are neighbours too.
+/// The same weights seen from the `in` inputs. Inputs used by an output are neighbors and move forward with it, so the
+/// outputs that use an input are neighbors too.
 ResampleTaps transposed(const ResampleTaps& taps, int64_t in);
 
 /// The weights of one axis as a matrix [out, in].
@@ -29,7 +29,7 @@ Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const Resam
 
 /// Resizes a feature map or a batch of images to height x width.
 ///
-/// Pixel centres are at half-integers, or (align_corners) those of the first and last pixels lie on each other, as in
+/// Pixel centers are at half-integers, or (align_corners) those of the first and last pixels lie on each other, as in
 /// PyTorch's interpolate. Bicubic uses a = -0.75, with
 /// antialias a = -0.5. With `antialias` the filter is stretched when shrinking, as image libraries do.
 /// @param x          float32, float64 or uint8 [B, H, W, C]; uint8 is computed in float32, rounded and clamped, and has

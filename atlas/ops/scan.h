@@ -12,7 +12,7 @@ void check_scan(const ScanTensors& s);
 }  // namespace detail
 
 /// Selective scan (Gu and Dao, "Mamba: linear-time sequence modeling with selective state spaces", 2023, Algorithm 2,
-/// with the simplified discretisation of their code): per channel, N states follow the input along L, d_t =
+/// with the simplified discretization of their code): per channel, N states follow the input along L, d_t =
 /// softplus(delta_t + delta_bias),  h_t = exp(d_t A) h_{t-1} + d_t u_t B_t,  y_t = C_t . h_t + D u_t,  h_0 = 0.
 ///
 /// Backward recomputes the states. Strided views of u, delta, B and C with a contiguous last axis are read in place.

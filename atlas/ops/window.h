@@ -21,7 +21,7 @@ inline Tensor cut(const Tensor& map, const WindowLayout& l) {
 /// windows.
 /// @param x       [B, H, W, C], any dtype
 /// @param layout  of H x W pixels; windows of at least 1 x 1
-/// @return [B layout.windows(), layout.pixels(), C]; windows of one image are neighbours
+/// @return [B layout.windows(), layout.pixels(), C]; windows of one image are neighbors
 /// @throws Error when x has not four axes or is not a map of the layout's, or a window's side is out of range.
 Tensor window_partition(const Tensor& x, const WindowLayout& layout);
 /// window_partition with square windows.

@@ -54,7 +54,7 @@ inline double clip_grad_norm(const std::vector<Tensor>& parameters, double max_n
   if (!(factor >= 1)) detail::scale(all, factor);
   return norm;
 }
-/// The same over all parameters of an optimiser.
+/// The same over all parameters of an optimizer.
 inline double clip_grad_norm(const Optimizer& optimizer, double max_norm) {
   return clip_grad_norm(optimizer.parameters(), max_norm);
 }

@@ -1,4 +1,4 @@
-// LAMB, the optimiser of the MambaVision recipe.
+// LAMB, the optimizer of the MambaVision recipe.
 #pragma once
 
 #include <algorithm>

@@ -106,7 +106,7 @@ ATLAS_INLINE StateDict Optimizer::state_dict() const {
 
 ATLAS_INLINE void Optimizer::load_state_dict(const StateDict& dict) {
   StateDict target = state_dict();
-  detail::load_tensors(dict, target, name_, "was it saved by another kind of optimiser, or for another model?");
+  detail::load_tensors(dict, target, name_, "was it saved by another kind of optimizer, or for another model?");
   lr_ = target.at("lr").item();
   size_t at = 0;
   for (const ParameterGroup& group : groups_)
@@ -134,7 +134,7 @@ ATLAS_INLINE Optimizer::Optimizer(std::string_view name, std::vector<ParameterGr
       states_.push_back(std::move(state));
     }
   }
-  check(!states_.empty(), name_, "there is no parameter to optimise");
+  check(!states_.empty(), name_, "there is no parameter to optimize");
 }
 
 ATLAS_INLINE Tensor Optimizer::gradient(const Parameter& p) const {

@@ -1,4 +1,4 @@
-// What all optimisers share: named parameters in groups, the learning rate, and a state that saves and loads.
+// What all optimizers share: named parameters in groups, the learning rate, and a state that saves and loads.
 #pragma once
 
 #include <concepts>
@@ -18,7 +18,7 @@ struct Parameter {
   Tensor value;
 };
 
-/// Parameters that share settings. The group's learning rate is the optimiser's times `lr_scale`.
+/// Parameters that share settings. The group's learning rate is the optimizer's times `lr_scale`.
 struct ParameterGroup {
   std::vector<Parameter> parameters;
   double weight_decay = 0;
@@ -70,7 +70,7 @@ void follow(Tensor& state, const Tensor& parameter);
 Tensor scalar(DType dtype, double value);
 }  // namespace detail
 
-/// Base of the optimisers.
+/// Base of the optimizers.
 ///
 /// A step changes the parameters from their grad(); a parameter without gradient is left alone. The state (moments,
 /// step counts) has the dtype and device of its parameter, and follows it when a module is moved.
@@ -96,11 +96,11 @@ class Optimizer {
   /// The tensors of all groups, in order.
   std::vector<Tensor> parameters() const;
 
-  /// The state by name. Keys are `<parameter>.<slot>` (sharing memory with the optimiser), `<parameter>.step` and `lr`.
+  /// The state by name. Keys are `<parameter>.<slot>` (sharing memory with the optimizer), `<parameter>.step` and `lr`.
   /// Tensors are laid out as the parameters are in memory. Loading it continues a run bit for bit.
   StateDict state_dict() const;
-  /// Takes over a state made by state_dict() of the same kind of optimiser on the same parameters.
-  /// @throws Error listing missing, unexpected and misshapen entries; the optimiser is then unchanged.
+  /// Takes over a state made by state_dict() of the same kind of optimizer on the same parameters.
+  /// @throws Error listing missing, unexpected and misshapen entries; the optimizer is then unchanged.
   void load_state_dict(const StateDict& dict);
 
  protected:

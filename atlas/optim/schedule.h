@@ -25,7 +25,7 @@ inline double cosine_between(double from, double to, double t) {
 ///     cosine, until epochs - cooldown    half a cosine from peak to min_lr
 ///     the last `cooldown` epochs         min_lr, for each shape
 ///
-/// Epochs are fractional: lr(update, updates_per_epoch) changes at every optimiser update.
+/// Epochs are fractional: lr(update, updates_per_epoch) changes at every optimizer update.
 struct Schedule {
   enum class Shape : uint8_t { constant, cosine, multi_step };
 
@@ -68,7 +68,7 @@ struct Schedule {
     }
     return peak;
   }
-  /// The learning rate of optimiser update `update` (counted from 0 over the whole run).
+  /// The learning rate of optimizer update `update` (counted from 0 over the whole run).
   double lr(int64_t update, int64_t updates_per_epoch) const {
     check(updates_per_epoch > 0, "schedule", "an epoch needs at least one update, got {}", updates_per_epoch);
     return at(static_cast<double>(update) / static_cast<double>(updates_per_epoch));

@@ -146,9 +146,9 @@ class ConfusionMatrix {
     for (int64_t p = 0; p < classes_; ++p) n += at(truth, p);
     return n;
   }
-  /// Share of a class's images that were recognised; 0 when there are none.
+  /// Share of a class's images that were recognized; 0 when there are none.
   double class_accuracy(int64_t truth) const { return ratio(at(truth, truth), images(truth)); }
-  /// Share of all images that were recognised.
+  /// Share of all images that were recognized.
   double accuracy() const {
     int64_t right = 0;
     for (int64_t c = 0; c < classes_; ++c) right += at(c, c);

@@ -232,9 +232,9 @@ use_logical_or_or_defined operator||(const Tensor&, bool) = delete;
 use_logical_or_or_defined operator||(bool, const Tensor&) = delete;
 use_logical_not_or_defined operator!(const Tensor&) = delete;  // logical_not(a), or !a.defined()
 
-/// A fresh uninitialised contiguous tensor.
+/// A fresh uninitialized contiguous tensor.
 Tensor empty(const Shape& shape, DType dtype = float32, Device device = default_device());
-/// A fresh uninitialised contiguous tensor with the shape, dtype and device of `like`.
+/// A fresh uninitialized contiguous tensor with the shape, dtype and device of `like`.
 Tensor empty_like(const Tensor& like);
 
 /// A view of the same storage with other shape, strides and offset (elements), outside the graph. Not bounds-checked:
@@ -270,8 +270,8 @@ bool on_cuda(std::string_view op, const Args&... args) {
   const auto look = [&](const Tensor& t) {
     if (!t.defined()) return;
     if (known == nullptr) known = &t;
-    check(t.device() == known->device(), op,
-          "operands are on different devices: {} and {} (move one with .to(device))", describe(*known), describe(t));
+    check(t.device() == known->device(), op, "operands are on different devices: {} and {} (move one with .to(device))",
+          describe(*known), describe(t));
   };
   (for_each_operand(args, look), ...);
   return known != nullptr && known->device().is_cuda();

@@ -20,15 +20,15 @@ namespace atlas::inline ATLAS_ABI::train {
 namespace detail {
 
 using data::Canvas;
-using data::Colour;
+using data::Color;
 
-/// Frames of the scales, fine to coarse; apart for most colour-blind readers too.
-inline constexpr std::array<Colour, 4> kScaleColours = {
+/// Frames of the scales, fine to coarse; apart for most color-blind readers too.
+inline constexpr std::array<Color, 4> kScaleColors = {
     {{0x00, 0xA6, 0xFF}, {0xFF, 0x8C, 0x1A}, {0x3C, 0xD0, 0x70}, {0xE0, 0x5C, 0xD0}}};
-inline constexpr Colour kAsker{0xFF, 0x30, 0x30};
+inline constexpr Color kAsker{0xFF, 0x30, 0x30};
 
 /// From black over violet and orange to light yellow, brighter with every step: v in [0, 1].
-inline Colour heat(double v) {
+inline Color heat(double v) {
   constexpr std::array<std::array<double, 3>, 6> kStops = {
       {{0, 0, 4}, {66, 10, 104}, {147, 38, 103}, {221, 81, 58}, {252, 165, 10}, {252, 255, 164}}};
   const double at = std::clamp(v, 0.0, 1.0) * 5;
@@ -70,11 +70,11 @@ inline Tensor of_head(const Tensor& weights, int64_t head) {
 /// A panel: what is drawn over the image, and the lines below it.
 struct Panel {
   std::vector<HeatMap> maps;
-  std::vector<size_t> scales;  // of each map, for the colour of its frame
+  std::vector<size_t> scales;  // of each map, for the color of its frame
   bool filled = true;          // false: frames alone
   struct Line {
     std::string text;
-    int scale = -1;  // of the coloured square in front of it; -1: none
+    int scale = -1;  // of the colored square in front of it; -1: none
   };
   std::vector<Line> caption;
 };
@@ -114,7 +114,7 @@ class PanelPainter {
     }
     for (const Panel::Line& line : panel.caption) {
       if (line.scale >= 0)
-        c.rectangle(left, y, kBar, kBar, kScaleColours[static_cast<size_t>(line.scale) % kScaleColours.size()]);
+        c.rectangle(left, y, kBar, kBar, kScaleColors[static_cast<size_t>(line.scale) % kScaleColors.size()]);
       c.text(left + (line.scale >= 0 ? kBar + 8 : 0), y, line.text, data::kBlack, kText);
       y += kLine;
     }
@@ -122,13 +122,13 @@ class PanelPainter {
 
   int64_t to_panel(int64_t pixels) const { return std::llround(static_cast<double>(pixels) * zoom_); }
 
-  /// The image in grey and dark, with the attention's colours where there is any.
+  /// The image in gray and dark, with the attention's colors where there is any.
   void fill(Canvas& c, int64_t left, int64_t top, const std::vector<HeatMap>& maps, double most) const {
     const uint8_t* p = shown_.data<uint8_t>();
     for (int64_t y = 0; y < height_; ++y) {
       for (int64_t x = 0; x < width_; ++x, p += 3) {
-        const double grey = 0.3 * p[0] + 0.59 * p[1] + 0.11 * p[2];
-        const auto level = static_cast<uint8_t>(std::lround(40 + 0.55 * grey));
+        const double gray = 0.3 * p[0] + 0.59 * p[1] + 0.11 * p[2];
+        const auto level = static_cast<uint8_t>(std::lround(40 + 0.55 * gray));
         c.blend(left + x, top + y, {level, level, level});
         const auto at = [&](int64_t v) { return static_cast<int64_t>((static_cast<double>(v) + 0.5) / zoom_); };
         for (const HeatMap& m : maps) {
@@ -141,20 +141,20 @@ class PanelPainter {
       }
     }
   }
-  void box(Canvas& c, int64_t left, int64_t top, int64_t x, int64_t y, int64_t w, int64_t h, Colour colour,
+  void box(Canvas& c, int64_t left, int64_t top, int64_t x, int64_t y, int64_t w, int64_t h, Color color,
            int64_t thickness) const {
     const int64_t x0 = std::clamp<int64_t>(to_panel(x), 0, width_), y0 = std::clamp<int64_t>(to_panel(y), 0, height_);
     const int64_t x1 = std::clamp<int64_t>(to_panel(x + w), x0, width_),
                   y1 = std::clamp<int64_t>(to_panel(y + h), y0, height_);
     // Small patches are framed from outside, so that they can still be seen.
     const int64_t out = x1 - x0 < 4 * thickness ? thickness : 0;
-    c.frame(left + x0 - out, top + y0 - out, x1 - x0 + 2 * out, y1 - y0 + 2 * out, colour, thickness);
+    c.frame(left + x0 - out, top + y0 - out, x1 - x0 + 2 * out, y1 - y0 + 2 * out, color, thickness);
   }
   void frame(Canvas& c, int64_t left, int64_t top, const HeatMap& m, size_t scale) const {
     box(c, left, top, m.column * m.stride, m.row * m.stride, m.share.size(1) * m.stride, m.share.size(0) * m.stride,
-        kScaleColours[scale % kScaleColours.size()], 3);
+        kScaleColors[scale % kScaleColors.size()], 3);
   }
-  /// The colours from nothing to the largest share, with both in numbers.
+  /// The colors from nothing to the largest share, with both in numbers.
   void bar(Canvas& c, int64_t left, int64_t y, double most) const {
     const std::string low = "0 % ", high = fmt::format(" {:.3g} % per token", 100 * most);
     const int64_t from = left + Canvas::text_width(low, kText), length = 120;
@@ -255,7 +255,7 @@ inline Tensor paint_rows(const std::vector<PanelRow>& rows, const PanelPainter& 
                                   Canvas::text_width(title, 3) + 2 * kGap, Canvas::text_width(legend, 2) + 2 * kGap});
   Canvas c(width, kHead + static_cast<int64_t>(rows.size()) * step);
   c.text(kGap, 16, title, data::kBlack, 3);
-  c.text(kGap, 50, legend, data::kGrey, 2);
+  c.text(kGap, 50, legend, data::kGray, 2);
   for (size_t r = 0; r < rows.size(); ++r) {
     const int64_t top = kHead + static_cast<int64_t>(r) * step;
     c.text(kGap, top + 4, rows[r].heading, data::kBlack, 2);

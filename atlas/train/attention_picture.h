@@ -25,7 +25,7 @@ struct AttentionPictureOptions {
 /// reads (down pass), the others show, scale by scale, how the attention is spread over the window.
 /// MambaVision: a row for each attention layer of the last stages: what the patch reads in its window, and what all
 /// patches of the image read on average.
-/// Colours run from nothing to the most that any token of the panel gets; a bar under each panel says how much that is.
+/// Colors run from nothing to the most that any token of the panel gets; a bar under each panel says how much that is.
 ///
 /// @param model   in inference mode
 /// @param input   what the model sees, float32 [H,W,3]

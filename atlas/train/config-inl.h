@@ -25,6 +25,11 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
     fail("config", "{} is not valid JSON: {}", source, io::json_reason(e.what()));
   }
   check(j.is_object(), "config", "{} must hold a JSON object, got {}", source, j.type_name());
+  for (const auto& [former, key] : kFormerNames)
+    if (const auto it = j.find(former); it != j.end()) {
+      j[key] = *it;
+      j.erase(former);
+    }
   for_each_setting(config, [&](const char* key, auto& field, const char*) {
     const auto it = j.find(key);
     if (it == j.end()) return;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "atlas/core/config.h"
@@ -27,7 +28,7 @@ struct TrainConfig {
   bool keep_head = false;
   std::string freeze;
   double backbone_lr_scale = 1;
-  std::string normalisation;
+  std::string normalization;
 
   // length and batches
   int64_t epochs = 6;
@@ -35,7 +36,7 @@ struct TrainConfig {
   int64_t eval_batch_size = 0;
   int64_t accumulate = 1;
 
-  // optimiser
+  // optimizer
   std::string optimizer = "adamw";
   double lr = 3e-3;
   double momentum = 0.9;
@@ -54,7 +55,7 @@ struct TrainConfig {
   std::vector<double> milestones;
   double gamma = 0.1;
 
-  // augmentation and regularisation
+  // augmentation and regularization
   std::string crop = "pad";
   int64_t crop_padding = 2;
   double min_crop_scale = 0.08;
@@ -78,6 +79,9 @@ struct TrainConfig {
   std::string precision = "float32";
 };
 
+/// Keys as earlier versions wrote them, beside today's. Files and command lines with the former ones are read.
+inline constexpr std::pair<const char*, const char*> kFormerNames[] = {{"normalisation", "normalization"}};
+
 /// Calls visit(name, field, help) for every setting, in the order of the help text. `name` is the JSON key; the command
 /// line writes it with dashes.
 template <class Config, class Visitor>
@@ -100,15 +104,15 @@ void for_each_setting(Config& c, Visitor&& visit) {
       "parts that are not trained, separated by commas: stem, stages by number (0,1), backbone (all but the head), or "
       "paths of modules such as levels.2.blocks.0");
   visit("backbone_lr_scale", c.backbone_lr_scale, "the learning rate of all but the head is lr times this");
-  visit("normalisation", c.normalisation,
-        "normalise pixels as for this data set, e.g. that of the weights: fashion-mnist, mnist, cifar, shapes or "
+  visit("normalization", c.normalization,
+        "normalize pixels as for this data set, e.g. that of the weights: fashion-mnist, mnist, cifar, shapes or "
         "imagenet (empty = as for data)");
 
   visit("epochs", c.epochs, "passes over the training images");
   visit("batch_size", c.batch_size, "images per forward pass");
   visit("eval_batch_size", c.eval_batch_size, "images per forward pass in evaluation (0 = batch_size)");
   visit("accumulate", c.accumulate,
-        "forward passes per optimiser update; the effective batch is batch_size times this");
+        "forward passes per optimizer update; the effective batch is batch_size times this");
 
   visit("optimizer", c.optimizer, "adamw, adam, sgd (Nesterov) or lamb");
   visit("lr", c.lr, "peak learning rate");
@@ -140,7 +144,7 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("label_smoothing", c.label_smoothing, "share of the target spread over all classes, in [0, 1)");
   visit("drop_path", c.drop_path, "largest drop-path rate of the model");
   visit("ema", c.ema, "decay of the moving average of the weights, which is then what is evaluated (0 = off)");
-  visit("eval_crop", c.eval_crop, "test images are resized to image_size / eval_crop and centre-cropped, in (0, 1]");
+  visit("eval_crop", c.eval_crop, "test images are resized to image_size / eval_crop and center-cropped, in (0, 1]");
 
   visit("seed", c.seed, "seed of weights, order, augmentation and dropout");
   visit("threads", c.threads, "threads for computing (0 = all cores); results do not depend on it");
@@ -161,7 +165,7 @@ inline const std::vector<std::string>& recipe_names() {
 ///
 /// "atlas": AdamW 5e-4, 320 epochs, 30 warm-up, decay 0.24, mixup 0.8, cutmix 1 (Agrawal et al., arXiv 2503.12355).
 /// "mambavision": LAMB 5e-3 at batch 4096, 310 epochs, EMA 0.9998 (Hatamizadeh & Kautz, arXiv 2407.08083).
-/// Both without RandAugment (colour jitter stands in), and mambavision without MESA's distillation term.
+/// Both without RandAugment (color jitter stands in), and mambavision without MESA's distillation term.
 /// @throws Error for another name.
 inline void apply_recipe(TrainConfig& c, const std::string& name, const std::string& model) {
   if (name == "toy") {

@@ -17,28 +17,28 @@
 namespace atlas::inline ATLAS_ABI::train {
 
 /// Channel means and standard deviations of a data set named as in TrainConfig::data; ImageNet's unless known better.
-inline data::Normalise normalisation_of(const std::string& name) {
-  const auto grey = [](float mean, float std) { return data::Normalise{{mean, mean, mean}, {std, std, std}}; };
-  if (name.starts_with("fashion-mnist")) return grey(0.2860f, 0.3530f);
-  if (name.starts_with("mnist")) return grey(0.1307f, 0.3081f);
+inline data::Normalize normalization_of(const std::string& name) {
+  const auto gray = [](float mean, float std) { return data::Normalize{{mean, mean, mean}, {std, std, std}}; };
+  if (name.starts_with("fashion-mnist")) return gray(0.2860f, 0.3530f);
+  if (name.starts_with("mnist")) return gray(0.1307f, 0.3081f);
   if (name.starts_with("cifar")) return {{0.4914f, 0.4822f, 0.4465f}, {0.2470f, 0.2435f, 0.2616f}};
-  if (name.starts_with("shapes")) return grey(0.5f, 0.25f);
+  if (name.starts_with("shapes")) return gray(0.5f, 0.25f);
   return {};
 }
 
 /// Channel means and standard deviations of a configuration's data.
-inline data::Normalise normalisation_of(const TrainConfig& c) {
-  return normalisation_of(c.normalisation.empty() ? c.data : c.normalisation);
+inline data::Normalize normalization_of(const TrainConfig& c) {
+  return normalization_of(c.normalization.empty() ? c.data : c.normalization);
 }
 
-/// Test images: small ones are centred on black when training pads too, others are resized so that the shorter side is
-/// image_size / eval_crop and cut to the centre.
+/// Test images: small ones are centered on black when training pads too, others are resized so that the shorter side is
+/// image_size / eval_crop and cut to the center.
 struct FitImage {
   int64_t size;
   double eval_crop = 1;
   bool pad = true;
   data::Geometry geometry(const Tensor& image, data::Rng& rng) const {
-    const data::CentreCrop middle{size, size};
+    const data::CenterCrop middle{size, size};
     if (pad && image.size(0) <= size && image.size(1) <= size) return middle.geometry(image, rng);
     const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
     const data::Geometry shorter = data::ResizeShorter{side, Interpolation::bicubic}.geometry(image, rng);
@@ -57,15 +57,15 @@ inline data::Transform train_transform(const TrainConfig& c) {
     steps.push_back(FitImage{c.image_size, c.eval_crop, c.crop == "pad"});
   if (c.crop == "pad") steps.push_back(data::PadAndCrop{c.crop_padding, c.image_size, c.image_size});
   if (c.flip > 0) steps.push_back(data::RandomFlip{c.flip});
-  if (c.color_jitter > 0) steps.push_back(data::ColourJitter{c.color_jitter, c.color_jitter, c.color_jitter});
-  steps.push_back(normalisation_of(c));
+  if (c.color_jitter > 0) steps.push_back(data::ColorJitter{c.color_jitter, c.color_jitter, c.color_jitter});
+  steps.push_back(normalization_of(c));
   if (c.erase > 0) steps.push_back(data::RandomErasing{c.erase});
   return data::Compose{std::move(steps)};
 }
 
 /// The transforms of test images.
 inline data::Transform test_transform(const TrainConfig& c) {
-  return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalisation_of(c)}};
+  return data::Compose{{FitImage{c.image_size, c.eval_crop, c.crop == "pad"}, normalization_of(c)}};
 }
 
 /// Both halves of the data that `c` names, cut to limit_train and limit_test

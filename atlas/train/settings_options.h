@@ -18,9 +18,12 @@ namespace atlas::inline ATLAS_ABI::train {
 /// @param app  a CLI::App
 template <class App>
 void add_settings(App& app, TrainConfig& config) {
-  for_each_setting(config, [&](std::string name, auto& field, const char* help) {
-    std::replace(name.begin(), name.end(), '_', '-');
-    auto* option = add_field(app, "--" + name, field, help)->group("Settings");
+  for_each_setting(config, [&](const std::string& name, auto& field, const char* help) {
+    std::string names = "--" + name;
+    for (const auto& [former, key] : kFormerNames)
+      if (name == key) names += std::string(",--") + former;
+    std::replace(names.begin(), names.end(), '_', '-');
+    auto* option = add_field(app, names, field, help)->group("Settings");
     using Policy = std::decay_t<decltype(option->get_multi_option_policy())>;
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, std::vector<double>>)
       option->multi_option_policy(Policy::TakeAll);
@@ -38,7 +41,7 @@ void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
   add("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there");
   add("--device", run.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there");
   add("--augment", run.augment,
-      "where images are cropped, mirrored, normalised, erased and mixed: host, device, or auto (on a GPU)");
+      "where images are cropped, mirrored, normalized, erased and mixed: host, device, or auto (on a GPU)");
   add("--cuda-graph", run.cuda_graph,
       "on CUDA devices: capture forward and backward once and replay them at every step");
   add("--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end");

@@ -1,4 +1,4 @@
-// From settings to the parts of a run: model, optimiser, schedule.
+// From settings to the parts of a run: model, optimizer, schedule.
 // Not in atlas.h: include it by name.
 #pragma once
 
@@ -43,7 +43,7 @@ inline std::vector<ParameterGroup> parameter_groups(const TrainConfig& c, const 
   return groups;
 }
 
-/// The optimiser that a configuration names, over the parameters of a model.
+/// The optimizer that a configuration names, over the parameters of a model.
 inline std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& c, models::Classifier& model) {
   std::vector<ParameterGroup> groups = parameter_groups(c, model);
   const AdamOptions adam{.lr = c.lr, .beta1 = c.beta1, .beta2 = c.beta2, .eps = c.eps};

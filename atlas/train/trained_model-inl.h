@@ -103,7 +103,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   if (own) {
     t = load_trained_model(source.checkpoint);
     settings.crop = t.config.eval_crop;
-    settings.normalise = normalisation_of(t.config);
+    settings.normalize = normalization_of(t.config);
   } else {
     t.config.model = source.model;
     t.config.model_options =
@@ -121,7 +121,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
     settings.squash = published.squash;
     t.config.image_size = t.model->image_size();
     t.config.eval_crop = published.crop;
-    t.config.normalisation = "imagenet";
+    t.config.normalization = "imagenet";
   }
   settings.height = settings.width = t.model->image_size();
   if (source.crop > 0) settings.crop = source.crop;

@@ -61,7 +61,7 @@ void for_each_option(Source& s, Visitor&& visit) {
   visit("--image-size", s.image_size,
         "pixels to resize to: 384, 640x480 (width x height), or native for pictures as they are; default: the model's "
         "own");
-  visit("--crop", s.crop, "share of the resized picture's side that the centre crop keeps; 0: as published");
+  visit("--crop", s.crop, "share of the resized picture's side that the center crop keeps; 0: as published");
   visit("--device", s.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there");
   visit("--ema", s.ema, "take the averaged weights of the file in --weights, where it has them");
 }

@@ -262,7 +262,7 @@ class Run {
     done_.clear();
   }
 
-  /// One optimiser update, the `index`-th of this epoch.
+  /// One optimizer update, the `index`-th of this epoch.
   void update(int64_t index) {
     const double lr = schedule_.lr(epoch_ * updates_per_epoch_ + index, updates_per_epoch_);
     const double norm =

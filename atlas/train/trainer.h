@@ -14,7 +14,7 @@ struct RunOptions {
   bool resume = false;              ///< continue from the last checkpoint in `out`
   bool eval_only = false;           ///< test the best checkpoint in `out`, without training
   std::string device = "auto";      ///< where to compute, as for select_device()
-  std::string augment = "auto";     ///< where pixels are cropped, mirrored, normalised, erased and mixed: host, device,
+  std::string augment = "auto";     ///< where pixels are cropped, mirrored, normalized, erased and mixed: host, device,
                                     ///< or auto: on the device when that is a GPU
   bool cuda_graph = false;          ///< forward and backward of a step are captured once and replayed (CUDA only)
   std::string profile{};            ///< when not empty: profile_program() with this file for the trace

@@ -25,7 +25,7 @@ double decode(uint16_t bits, int mantissa_bits) {
   return sign * std::ldexp((1 << mantissa_bits) + mantissa, exponent - bias - mantissa_bits);
 }
 
-/// Every value, every midpoint between neighbours, and the floats next to the midpoints.
+/// Every value, every midpoint between neighbors, and the floats next to the midpoints.
 template <class T>
 void check_all(int mantissa_bits) {
   int wrong = 0;
@@ -73,7 +73,7 @@ TEST_CASE("16-bit floats: NaN stays NaN, overflow is infinity") {
   CHECK(std::isinf(static_cast<float>(half(65520.0f))));
   CHECK(std::isinf(static_cast<float>(bf16(std::numeric_limits<float>::max()))));
   CHECK(static_cast<float>(half(0x1p-24f)) == 0x1p-24f);
-  CHECK(static_cast<float>(half(0x1p-25f)) == 0.0f);  // a tie: the even neighbour is 0
+  CHECK(static_cast<float>(half(0x1p-25f)) == 0.0f);  // a tie: the even neighbor is 0
   CHECK(static_cast<float>(half(0x1.8p-24f)) == 0x1p-23f);
 }
 

@@ -103,7 +103,7 @@ TEST_CASE("ldmatrix and mma are a matrix product") {
   }
 }
 
-TEST_CASE("ldmatrix gives a lane two neighbours of row lane / 4, and of column lane / 4 when transposed") {
+TEST_CASE("ldmatrix gives a lane two neighbors of row lane / 4, and of column lane / 4 when transposed") {
   const Tensor held = on_gpu(full({32, 4}, 0));
   cuda::launch({kDevice, "test", dim3(1), dim3(32)}, element_places, cuda::view<float>(held));
   const Tensor there = from_device(held);

@@ -1,4 +1,4 @@
-// Optimisers over lists of tensors on CUDA against the CPU: odd sizes, several blocks, memory that is not aligned, more
+// Optimizers over lists of tensors on CUDA against the CPU: odd sizes, several blocks, memory that is not aligned, more
 // sets of coefficients than one launch takes.
 #include "atlas/kernels/optim.h"
 

@@ -140,7 +140,7 @@ TEST_CASE("resampling equals the CPU's in one pass and in two, and is rounded fo
           const auto columns = make_taps(11, width, Interpolation::bilinear, antialias);
           kernels::resample2d(in.host, rows, columns, y.host);
           kernels::resample2d(in.device, rows, columns, y.device);
-          // A sum that is a half but for rounding may become either neighbour.
+          // A sum that is a half but for rounding may become either neighbor.
           CHECK(difference(y) < (dtype == uint8 ? 1 : tolerance(dtype)));
         }
       }

@@ -109,7 +109,7 @@ void check_attention(DType dtype, int64_t B, int64_t L, int64_t heads, int64_t D
       for (int64_t i = 0; i < masked.numel(); ++i) masked.data<bool>()[i] = i % 3 == 1;
     }
     sources.push_back({k, v, masked});
-    sources16.push_back({place(k), place(v), masked ? on_gpu(masked) : Tensor()});
+    sources16.push_back({place(k), place(v), masked.defined() ? on_gpu(masked) : Tensor()});
     grads.push_back({empty(k.shape(), float32, Device{}), empty(k.shape(), float32, Device{})});
     grads16.push_back({unwritten(k.shape(), dtype), unwritten(k.shape(), dtype)});
     seed += 2;

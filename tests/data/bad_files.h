@@ -130,7 +130,7 @@ inline std::vector<BadFile> bad_images(bool strict) {
       {"few_rows.png", png(2, 9, 8, 2, Bytes(14, 0)), cannot},
       {"filter.png", png(2, 2, 8, 2, Bytes(14, 9)), cannot},
       {"depth.png", png(2, 2, 3, 2, Bytes(14, 0)), cannot},
-      {"colour.png", png(2, 2, 8, 5, Bytes(14, 0)), cannot},
+      {"color.png", png(2, 2, 8, 5, Bytes(14, 0)), cannot},
       {"no_palette.png", png(2, 2, 8, 3, Bytes(6, 0)), cannot},
 
       {"header_14.bmp", bmp_header(14), "BMP is cut short: its header ends at offset 14"},
@@ -152,7 +152,7 @@ inline std::vector<BadFile> bad_images(bool strict) {
     files.insert(files.end(),
                  {{"half_a_scan.jpg", joined(without_last(j, (j.size() - scan - 14) / 2 + 2), {0xFF, 0xD9}), cannot},
                   {"noise.jpg", noise, cannot},
-                  {"no_quantisation.jpg", without_segments(j, 0xDB), cannot}});
+                  {"no_quantization.jpg", without_segments(j, 0xDB), cannot}});
   return files;
 }
 

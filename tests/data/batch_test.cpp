@@ -141,7 +141,7 @@ TEST_CASE("images of different sizes are padded on request, and refused without"
 }
 
 TEST_CASE("a pipeline cut for the device moves targets as the whole one does") {
-  const Transform pipeline = Compose{{PadAndCrop{3, 9, 8}, RandomFlip{}, Normalise{}}};
+  const Transform pipeline = Compose{{PadAndCrop{3, 9, 8}, RandomFlip{}, Normalize{}}};
   const auto cut = cut_for_device(pipeline);
   REQUIRE(cut);
   CHECK(cut->host.get<Compose>()->steps.empty());
@@ -178,12 +178,12 @@ TEST_CASE("the cut leaves to the device what it can do, and no more") {
     const auto cut = cut_for_device(t);
     return cut ? std::ssize(cut->host.get<Compose>()->steps) : -1;
   };
-  CHECK(steps_left(Normalise{}) == 0);
+  CHECK(steps_left(Normalize{}) == 0);
   CHECK(steps_left(RandomFlip{}) == -1);
-  CHECK(steps_left(Compose{{RandomFlip{}, ColourJitter{}, Normalise{}, RandomErasing{}}}) == 2);
-  CHECK(steps_left(Compose{{Resize{9, 9}, PadAndCrop{2}, RandomFlip{}, Normalise{}}}) == 1);
-  CHECK(steps_left(Compose{{RandomFlip{}, PadAndCrop{2}, Normalise{}}}) == 1);  // not in the device's order
-  CHECK(steps_left(Compose{{Normalise{}, RandomErasing{}, RandomFlip{}}}) == -1);
+  CHECK(steps_left(Compose{{RandomFlip{}, ColorJitter{}, Normalize{}, RandomErasing{}}}) == 2);
+  CHECK(steps_left(Compose{{Resize{9, 9}, PadAndCrop{2}, RandomFlip{}, Normalize{}}}) == 1);
+  CHECK(steps_left(Compose{{RandomFlip{}, PadAndCrop{2}, Normalize{}}}) == 1);  // not in the device's order
+  CHECK(steps_left(Compose{{Normalize{}, RandomErasing{}, RandomFlip{}}}) == -1);
 }
 
 TEST_CASE("samples whose targets differ are named") {

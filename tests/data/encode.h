@@ -43,7 +43,7 @@ inline Bytes bmp(int width, int height, const Bytes& rgb) {
 }
 
 /// A PNG file with this header and these filtered rows, whether they fit one another or not.
-inline Bytes png(uint32_t width, uint32_t height, uint8_t depth, uint8_t colour, const Bytes& rows) {
+inline Bytes png(uint32_t width, uint32_t height, uint8_t depth, uint8_t color, const Bytes& rows) {
   Bytes file = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   const auto big32 = [](Bytes& to, uint64_t v) {
     for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<uint8_t>(v >> shift));
@@ -58,7 +58,7 @@ inline Bytes png(uint32_t width, uint32_t height, uint8_t depth, uint8_t colour,
   Bytes header;
   big32(header, width);
   big32(header, height);
-  header.insert(header.end(), {depth, colour, 0, 0, 0});
+  header.insert(header.end(), {depth, color, 0, 0, 0});
   uLongf size = compressBound(static_cast<uLong>(rows.size()));
   Bytes packed(size);
   compress(packed.data(), &size, rows.data(), static_cast<uLong>(rows.size()));

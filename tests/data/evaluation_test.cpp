@@ -18,7 +18,7 @@ using atlas_test::message_of;
 
 namespace {
 
-const Normalise kRaw{{0, 0, 0}, {1, 1, 1}};
+const Normalize kRaw{{0, 0, 0}, {1, 1, 1}};
 
 Tensor apply(const EvaluationSettings& s, const Tensor& image) {
   Rng rng(0, Purpose::sample, 0, 0);
@@ -27,7 +27,7 @@ Tensor apply(const EvaluationSettings& s, const Tensor& image) {
 
 }  // namespace
 
-TEST_CASE("crops are Pillow's, to a grey level") {
+TEST_CASE("crops are Pillow's, to a gray level") {
   const auto file = io::load_safetensors(test::source_dir() + "/tests/data/evaluation.safetensors").tensors;
   struct Case {
     const char *image, *result;
@@ -54,10 +54,10 @@ TEST_CASE("crops are Pillow's, to a grey level") {
   }
 }
 
-TEST_CASE("pictures are normalised by ImageNet's mean and deviation unless told otherwise") {
-  Tensor grey = empty({8, 8, 3}, uint8);
-  fill_elements(grey, 51);
-  const Tensor y = apply({8, 8}, grey);
+TEST_CASE("pictures are normalized by ImageNet's mean and deviation unless told otherwise") {
+  Tensor gray = empty({8, 8, 3}, uint8);
+  fill_elements(gray, 51);
+  const Tensor y = apply({8, 8}, gray);
   for (int c = 0; c < 3; ++c)
     CHECK(y.at<float>({3, 4, c}) ==
           doctest::Approx((0.2f - kImageNetMean[static_cast<size_t>(c)]) / kImageNetStd[static_cast<size_t>(c)]));

@@ -168,7 +168,7 @@ TEST_CASE("transforms of the house move targets with the image") {
                                       PadAndCrop{2},
                                       Resize{5, 9},
                                       ResizeShorter{6},
-                                      CentreCrop{3, 5}};
+                                      CenterCrop{3, 5}};
   for (const Transform& transform : all)
     for (int64_t i = 0; i < 20; ++i) {
       Sample s = with_mask(numbered(8, 10));
@@ -192,7 +192,7 @@ TEST_CASE("transforms of the house move targets with the image") {
 }
 
 TEST_CASE("photometric transforms touch the image alone") {
-  const Transform all = Compose{{ColourJitter{}, Normalise{}, RandomErasing{1}}};
+  const Transform all = Compose{{ColorJitter{}, Normalize{}, RandomErasing{1}}};
   Sample s = with_mask(numbered(8, 10));
   const std::vector<uint8_t> before = values_of<uint8_t>(s.targets["mask"]);
   Rng rng = rng_of(0);

@@ -46,8 +46,8 @@ Bytes quarters_jpeg() {
   return atlas_test::jpeg(32, 16, rgb);
 }
 
-/// 'r', 'g', 'b', 'w' for the quarter colours (bottom == right gives red on, so top left is red, bottom right white).
-char colour_at(const Tensor& t, int64_t y, int64_t x) {
+/// 'r', 'g', 'b', 'w' for the quarter colors (bottom == right gives red on, so top left is red, bottom right white).
+char color_at(const Tensor& t, int64_t y, int64_t x) {
   const auto p = pixel(t, y, x);
   const bool r = p[0] > 128, g = p[1] > 128, b = p[2] > 128;
   return r && g && b ? 'w' : r ? 'r' : g ? 'g' : b ? 'b' : '?';
@@ -55,7 +55,7 @@ char colour_at(const Tensor& t, int64_t y, int64_t x) {
 
 std::string corners(const Tensor& t) {
   const int64_t h = t.shape()[0], w = t.shape()[1];
-  return {colour_at(t, 3, 3), colour_at(t, 3, w - 4), colour_at(t, h - 4, 3), colour_at(t, h - 4, w - 4)};
+  return {color_at(t, 3, 3), color_at(t, 3, w - 4), color_at(t, h - 4, 3), color_at(t, h - 4, w - 4)};
 }
 
 /// The segment of EXIF data with one orientation entry.
@@ -106,12 +106,12 @@ TEST_CASE("PNG files come back as they were written") {
     REQUIRE(back.shape() == Shape{h, w, 3});
     CHECK(std::memcmp(back.raw(), rgb.raw(), static_cast<size_t>(rgb.numel())) == 0);
 
-    const Tensor grey = noise(h, w, 1);
-    write_png(path, grey);
+    const Tensor gray = noise(h, w, 1);
+    write_png(path, gray);
     const Tensor spread = read_image(path);
     REQUIRE(spread.shape() == Shape{h, w, 3});
     for (int64_t i = 0; i < h * w; ++i)
-      for (int64_t c = 0; c < 3; ++c) REQUIRE(spread.data<uint8_t>()[3 * i + c] == grey.data<uint8_t>()[i]);
+      for (int64_t c = 0; c < 3; ++c) REQUIRE(spread.data<uint8_t>()[3 * i + c] == gray.data<uint8_t>()[i]);
   }
   // A view is written as what it shows.
   const Tensor wide = noise(4, 6, 3);
@@ -142,8 +142,8 @@ TEST_CASE("what cannot be a PNG is refused, and a folder that is not there is na
   CHECK(message.find("No such file or directory") != std::string::npos);
 }
 
-TEST_CASE("grey, transparent and 16-bit PNG files become RGB") {
-  // Grey with alpha, and RGBA: transparency shows white.
+TEST_CASE("gray, transparent and 16-bit PNG files become RGB") {
+  // Gray with alpha, and RGBA: transparency shows white.
   const Tensor ga = decode_image(atlas_test::png(3, 1, 8, 4, {0, 100, 255, 100, 0, 100, 128}), "ga.png");
   CHECK(pixel(ga, 0, 0) == std::array<int, 3>{100, 100, 100});
   CHECK(pixel(ga, 0, 1) == std::array<int, 3>{255, 255, 255});
@@ -160,11 +160,11 @@ TEST_CASE("grey, transparent and 16-bit PNG files become RGB") {
   CHECK(pixel(bits, 0, 1)[0] == 0);
 }
 
-TEST_CASE("JPEG and BMP files are read, colour and grey") {
+TEST_CASE("JPEG and BMP files are read, color and gray") {
   CHECK(corners(decode_image(quarters_jpeg(), "q.jpg")) == "rgbw");
-  const Tensor grey = decode_image(atlas_test::jpeg(8, 8, std::vector<uint8_t>(64, 90), 1), "grey.jpg");
-  REQUIRE(grey.shape() == Shape{8, 8, 3});
-  CHECK(pixel(grey, 4, 4)[0] == doctest::Approx(90).epsilon(0.05));
+  const Tensor gray = decode_image(atlas_test::jpeg(8, 8, std::vector<uint8_t>(64, 90), 1), "gray.jpg");
+  REQUIRE(gray.shape() == Shape{8, 8, 3});
+  CHECK(pixel(gray, 4, 4)[0] == doctest::Approx(90).epsilon(0.05));
   const Tensor bmp = decode_image(atlas_test::bmp(2, 1, {1, 2, 3, 250, 251, 252}), "a.bmp");
   CHECK(pixel(bmp, 0, 0) == std::array<int, 3>{1, 2, 3});
   CHECK(pixel(bmp, 0, 1) == std::array<int, 3>{250, 251, 252});

@@ -22,7 +22,7 @@ using atlas_test::message_of;
 namespace {
 
 Transform augmentation() {
-  return Compose{{RandomResizedCrop{12, 12}, RandomFlip{}, ColourJitter{}, Normalise{}, RandomErasing{.p = 0.5}}};
+  return Compose{{RandomResizedCrop{12, 12}, RandomFlip{}, ColorJitter{}, Normalize{}, RandomErasing{.p = 0.5}}};
 }
 
 std::vector<Batch> epoch_of(LoaderOptions options, int64_t epoch, int64_t first = 0) {

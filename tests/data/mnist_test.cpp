@@ -33,7 +33,7 @@ TEST_CASE("IDX files are read, plain and gzipped") {
   CHECK(read_idx(scratch.write("a", idx({0, 28, 28}, {}))).shape() == Shape{0, 28, 28});
 }
 
-TEST_CASE("an MNIST folder: grey images as RGB, labels, and what can be wrong with the pair") {
+TEST_CASE("an MNIST folder: gray images as RGB, labels, and what can be wrong with the pair") {
   const Scratch scratch;
   scratch.write("train-images-idx3-ubyte", idx({3, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
   scratch.write("train-labels-idx1-ubyte.gz", gzip(idx({3}, {0, 9, 5})));

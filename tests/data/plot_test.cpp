@@ -16,18 +16,18 @@ using atlas_test::message_of;
 
 namespace {
 
-bool is(const Tensor& t, int64_t y, int64_t x, Colour c) {
+bool is(const Tensor& t, int64_t y, int64_t x, Color c) {
   return t.at<uint8_t>({y, x, 0}) == c.r && t.at<uint8_t>({y, x, 1}) == c.g && t.at<uint8_t>({y, x, 2}) == c.b;
 }
 
-int64_t count(const Tensor& t, Colour c) {
+int64_t count(const Tensor& t, Color c) {
   int64_t n = 0;
   for (int64_t y = 0; y < t.shape()[0]; ++y)
     for (int64_t x = 0; x < t.shape()[1]; ++x) n += is(t, y, x, c) ? 1 : 0;
   return n;
 }
 
-constexpr Colour kBlue{0x1F, 0x77, 0xB4}, kOrange{0xE6, 0x6F, 0x1B};
+constexpr Color kBlue{0x1F, 0x77, 0xB4}, kOrange{0xE6, 0x6F, 0x1B};
 
 }  // namespace
 
@@ -62,13 +62,13 @@ TEST_CASE("rectangles, text and lines land where they should, and are cut off at
   CHECK(is(d.image(), 0, 10, kRed));
   CHECK(is(d.image(), 20, 10, kRed));
   d.line(NAN, 0, 5, 5, kRed);
-  d.dot(5, 5, 3, kGrey);
-  CHECK(is(d.image(), 4, 4, kGrey));
+  d.dot(5, 5, 3, kGray);
+  CHECK(is(d.image(), 4, 4, kGray));
   CHECK(is(d.image(), 1, 1, kWhite));
   CHECK(message_of([] { Canvas(0, 5); }) == "[canvas] needs a size in 1..32768, got 0 x 5");
 }
 
-TEST_CASE("a chart shows its curves in their colours at their heights") {
+TEST_CASE("a chart shows its curves in their colors at their heights") {
   Series low{"low", {0, 10}, {1, 1}}, high{"high", {0, 10}, {3, 3}};
   const Tensor t = line_chart({low, high}, {.title = "Test", .x_label = "x", .y_label = "y"});
   REQUIRE(t.shape() == Shape{500, 900, 3});

@@ -29,9 +29,9 @@ Tensor numbered(int64_t h, int64_t w) {
   return t;
 }
 
-Tensor constant(int64_t h, int64_t w, std::array<uint8_t, 3> colour) {
+Tensor constant(int64_t h, int64_t w, std::array<uint8_t, 3> color) {
   Tensor t = empty({h, w, 3}, uint8);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<uint8_t>()[i] = colour[static_cast<size_t>(i % 3)];
+  for (int64_t i = 0; i < t.numel(); ++i) t.data<uint8_t>()[i] = color[static_cast<size_t>(i % 3)];
   return t;
 }
 
@@ -98,9 +98,9 @@ TEST_CASE("crops, inside and over the border") {
   CHECK(f.at<float>({0, 0, 1}) == doctest::Approx(112 / 255.0));
 
   Rng rng = rng_of(0);
-  const Tensor centre = CentreCrop{2, 2}(t, rng);
-  CHECK(red(centre, 0, 0) == 12);
-  const Tensor padded = CentreCrop{6, 6}(t, rng);
+  const Tensor center = CenterCrop{2, 2}(t, rng);
+  CHECK(red(center, 0, 0) == 12);
+  const Tensor padded = CenterCrop{6, 6}(t, rng);
   CHECK(red(padded, 0, 0) == 0);
   CHECK(padded.at<uint8_t>({1, 0, 1}) == 100);
   CHECK(padded.at<uint8_t>({5, 0, 1}) == 0);
@@ -124,17 +124,17 @@ TEST_CASE("resizing keeps constants, proportions and type") {
   CHECK(f.at<float>({1, 1, 0}) == doctest::Approx(0.2));
 }
 
-TEST_CASE("normalisation follows its formula for both types") {
+TEST_CASE("normalization follows its formula for both types") {
   Rng rng = rng_of(0);
   const Tensor image = constant(2, 2, {0, 51, 255});
   for (const Tensor& x : {image, to_float(image)}) {
-    const Tensor y = Normalise{}(x, rng);
+    const Tensor y = Normalize{}(x, rng);
     CHECK(y.dtype() == float32);
     CHECK(y.at<float>({1, 1, 0}) == doctest::Approx((0 - 0.485) / 0.229));
     CHECK(y.at<float>({1, 1, 1}) == doctest::Approx((0.2 - 0.456) / 0.224));
     CHECK(y.at<float>({1, 1, 2}) == doctest::Approx((1 - 0.406) / 0.225));
   }
-  CHECK(message_of([&] { Normalise{{0, 0, 0}, {1, 0, 1}}(image, rng); }) == "[Normalise] std must be > 0, got 1, 0, 1");
+  CHECK(message_of([&] { Normalize{{0, 0, 0}, {1, 0, 1}}(image, rng); }) == "[Normalize] std must be > 0, got 1, 0, 1");
 }
 
 TEST_CASE("flips mirror, and happen with their probability") {
@@ -189,7 +189,7 @@ TEST_CASE("random resized crops stay in the image and cover the area and proport
   CHECK(std::abs(log_ratio / 3000) < 0.06);
   Rng rng = rng_of(0);
   CHECK(crops(numbered(9, 9), rng).shape() == Shape{8, 8, 3});
-  // Nothing of these proportions fits: the largest centred piece.
+  // Nothing of these proportions fits: the largest centered piece.
   const RandomResizedCrop whole{8, 8, {1.0, 1.0}, {1.0, 1.0}};
   const auto b = whole.sample(10, 40, rng);
   CHECK(b.top == 0);
@@ -201,20 +201,20 @@ TEST_CASE("random resized crops stay in the image and cover the area and proport
         }) == "[RandomResizedCrop] needs 0 < low <= high, got scale 0.5..0.1 and ratio 0.75..1.3333333333333333");
 }
 
-TEST_CASE("colour jitter: each change alone obeys its formula") {
-  const Tensor grey = constant(4, 4, {90, 90, 90}), colour = constant(4, 4, {200, 100, 40});
+TEST_CASE("color jitter: each change alone obeys its formula") {
+  const Tensor gray = constant(4, 4, {90, 90, 90}), color = constant(4, 4, {200, 100, 40});
   double low = 1e9, high = 0;
   for (int64_t i = 0; i < 300; ++i) {
     Rng rng = rng_of(i);
-    // Contrast leaves a flat grey image alone, saturation any grey image.
-    CHECK(same(ColourJitter{0, 0.9, 0.9}(grey, rng), grey));
-    const double f = ColourJitter{0.4, 0, 0}(grey, rng).at<uint8_t>({2, 2, 1}) / 90.0;
+    // Contrast leaves a flat gray image alone, saturation any gray image.
+    CHECK(same(ColorJitter{0, 0.9, 0.9}(gray, rng), gray));
+    const double f = ColorJitter{0.4, 0, 0}(gray, rng).at<uint8_t>({2, 2, 1}) / 90.0;
     low = std::min(low, f);
     high = std::max(high, f);
-    const Tensor s = ColourJitter{0, 0, 0.4}(colour, rng);
+    const Tensor s = ColorJitter{0, 0, 0.4}(color, rng);
     const double r = s.at<uint8_t>({0, 0, 0}), g = s.at<uint8_t>({0, 0, 1}), b = s.at<uint8_t>({0, 0, 2});
     CHECK(0.299 * r + 0.587 * g + 0.114 * b == doctest::Approx(0.299 * 200 + 0.587 * 100 + 0.114 * 40).epsilon(0.02));
-    const Tensor smooth = ColourJitter{0.4, 0.4, 0.4}(to_float(colour), rng);
+    const Tensor smooth = ColorJitter{0.4, 0.4, 0.4}(to_float(color), rng);
     for (int64_t k = 0; k < 3; ++k) REQUIRE((smooth.data<float>()[k] >= 0 && smooth.data<float>()[k] <= 1));
   }
   CHECK(low < 0.65);
@@ -261,8 +261,8 @@ TEST_CASE("transforms refuse what is no image") {
         }) == "[RandomFlip] needs a uint8 or float32 image [H,W,C] on the CPU, got uint8[4,4]");
   CHECK(message_of([&] { Resize{2, 2}(empty({4, 0, 3}, uint8), rng); }).find("got uint8[4,0,3]") != std::string::npos);
   CHECK(message_of([&] {
-          ColourJitter{}(empty({4, 4, 1}, uint8), rng);
-        }) == "[ColourJitter] needs three channels, got uint8[4,4,1]");
+          ColorJitter{}(empty({4, 4, 1}, uint8), rng);
+        }) == "[ColorJitter] needs three channels, got uint8[4,4,1]");
   CHECK(message_of([&] {
           PadAndCrop{1, 9, 9}(numbered(4, 4), rng);
         }).find("is smaller than 9 x 9") != std::string::npos);

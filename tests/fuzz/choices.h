@@ -92,7 +92,8 @@ using Tensors = std::vector<Tensor>;
 [[noreturn]] inline void differ(const char* what, const Tensors& a, const Tensors& b, size_t i, double by = 0) {
   std::fprintf(stderr, "%s: %zu and %zu tensors, number %zu differs by %g\n", what, a.size(), b.size(), i, by);
   for (const Tensors* t : {&a, &b})
-    for (const Tensor& x : *t) std::fprintf(stderr, "  %s\n", x.defined() ? fmt::format("{}", describe(x)).c_str() : "none");
+    for (const Tensor& x : *t)
+      std::fprintf(stderr, "  %s\n", x.defined() ? fmt::format("{}", describe(x)).c_str() : "none");
   std::abort();
 }
 

@@ -1,6 +1,5 @@
 // The training checkpoint: continuing bit for bit, files that are not what they should be, a disk that is full.
 #include "atlas/io/checkpoint.h"
-#include "atlas/io/safetensors.h"
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
@@ -14,6 +13,7 @@
 #include <iterator>
 
 #include "atlas/core/rng.h"
+#include "atlas/io/safetensors.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/optim/adam.h"

@@ -13,7 +13,7 @@ using namespace atlas;
 TEST_CASE("hash and generator give the published constants") {
   CHECK(io::fnv1a64("") == 0xcbf29ce484222325u);
   CHECK(io::fnv1a64("a") == 0xaf63dc4c8601ec8cu);
-  // First outputs of splitmix64 seeded with 1234567: finaliser of seed + k * golden gamma.
+  // First outputs of splitmix64 seeded with 1234567: finalizer of seed + k * golden gamma.
   CHECK(io::splitmix64(1234567u + 0x9e3779b97f4a7c15u) == 6457827717110365317u);
   CHECK(io::splitmix64(1234567u + 2 * 0x9e3779b97f4a7c15u) == 3203168211198807973u);
   for (int64_t i = 0; i < 1000; ++i) {

@@ -96,7 +96,7 @@ TEST_CASE("the checkpoints people have load and give the logits of the formula w
   }
 }
 
-TEST_CASE("tensors of every type, view and neighbourhood, from both containers and every protocol") {
+TEST_CASE("tensors of every type, view and neighborhood, from both containers and every protocol") {
   for (const char* container : {"zip", "legacy"})
     for (int protocol = 2; protocol <= 5; ++protocol) {
       const std::string path = fmt::format("{}pytorch/{}_protocol{}.pth", kFolder, container, protocol);
@@ -358,7 +358,7 @@ TEST_CASE("prefixes go when that makes names match, and only then") {
   CHECK(io::without_prefixes("my_orig_mod.w") == "my_orig_mod.w");
 }
 
-TEST_CASE("the format is recognised by content, whatever the name") {
+TEST_CASE("the format is recognized by content, whatever the name") {
   const atlas_test::Scratch scratch;
   const std::string path = scratch / "weights.bin";
   io::save_safetensors(path, {{"w", ones({2})}});

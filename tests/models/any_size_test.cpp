@@ -1,5 +1,5 @@
 // Images of any size: how Atlas cuts them, and that padding and other images have no influence. The numbers themselves
-// are held to a reference without padding by the golden files (atlas_patch4_37x53 and its neighbours).
+// are held to a reference without padding by the golden files (atlas_patch4_37x53 and its neighbors).
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/autograd/node.h"
 #include "atlas/core/rng.h"

@@ -147,7 +147,7 @@ TEST_CASE("Kernels of a device are profiled by its clock") {
   CHECK(records[0].bytes == 3 * 1024);
 }
 
-TEST_CASE("Moving a module takes parameters, buffers and the state of its optimiser along") {
+TEST_CASE("Moving a module takes parameters, buffers and the state of its optimizer along") {
   if (!have_device()) return;
   // Three steps with momentum, each where `places` says.
   const auto losses = [](const std::vector<Device>& places) {

@@ -73,7 +73,7 @@ TEST_CASE("inference agrees with the unfolded model, and follows every change of
       optimizer.step();
       optimizer.zero_grad();
       model->eval();
-      changed("an optimiser's step");
+      changed("an optimizer's step");
       model->train();
     }
     model->eval();

@@ -19,7 +19,7 @@ using namespace atlas;
 
 namespace {
 
-/// A toy with the formula's weights, its optimiser and a batch.
+/// A toy with the formula's weights, its optimizer and a batch.
 struct Trained {
   std::unique_ptr<models::Classifier> model;
   std::unique_ptr<AdamW> optimizer;
@@ -61,7 +61,7 @@ TEST_CASE("a training step after the first two asks the system for no memory") {
     const MemoryStats after = memory_stats(default_device());
     if (default_device().is_cuda()) {
       CHECK(after.system_calls <=
-            before.system_calls + 3);  // lists of gradients for the optimiser, of which 32 are kept
+            before.system_calls + 3);  // lists of gradients for the optimizer, of which 32 are kept
       continue;
     }
     CHECK(after.system_calls == before.system_calls);

@@ -30,7 +30,7 @@ double largest_difference(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   return max(abs(a.detach().to(float64) - b.detach().to(float64))).item();
 }
-void randomise(const Module& m) {
+void randomize(const Module& m) {
   const NoGrad off;
   for (const StateEntry& e : m.state_entries()) {
     Tensor t = e.tensor;
@@ -45,7 +45,7 @@ void randomise(const Module& m) {
 struct Pair : Module {
   explicit Pair(bool bias = true) : conv(3, 4, 3, {.stride = {2, 1}, .padding = {1, 0}}, bias), norm(4, 1e-3) {
     register_modules({{"conv", conv}, {"norm", norm}});
-    randomise(*this);
+    randomize(*this);
   }
   Tensor forward(const Tensor& x) const override { return both(x); }
   Tensor unfolded(const Tensor& x) const {
@@ -201,7 +201,7 @@ TEST_CASE("Sequential folds its convolutions, and names stay") {
   net.add<BatchNorm2d>(4);  // no convolution before it
   net.add<Conv2d>(4, 2, 1);
   net.add<BatchNorm2d>(2);
-  randomise(net);
+  randomize(net);
   net.eval();
   CHECK(net.state_dict().contains("5.running_var"));
   CHECK(net.size() == 6);
@@ -234,7 +234,7 @@ TEST_CASE("a depthwise convolution with norm and activation behind it, which no 
   net.add<Conv2d>(6, 6, 3, Conv2dOptions{.padding = {1, 1}, .groups = 6});
   net.add<BatchNorm2d>(6);
   net.add<ReLU>();
-  randomise(net);
+  randomize(net);
   net.eval();
   const Tensor x = randn({2, 5, 4, 6}), recorded = net(x);
   const NoGrad off;
@@ -249,7 +249,7 @@ TEST_CASE("who watches sees every layer, apart from the others, and the numbers 
       body.add<GELU>();
       body.add<Conv2d>(4, 8, 1);
       register_modules({{"body", body}, {"mixer", mixer}, {"mlp", mlp}});
-      randomise(*this);
+      randomize(*this);
     }
     Tensor forward(const Tensor& x) const override {
       const Tensor y = body(x), tokens = y.reshape({y.size(0), y.size(1) * y.size(2), 8});

@@ -46,7 +46,7 @@ TEST_CASE("fans follow the published shape") {
   CHECK_THROWS_AS(compute_fans(empty({5})), Error);
 }
 
-TEST_CASE("initialisers have the spread they promise") {
+TEST_CASE("initializers have the spread they promise") {
   manual_seed(3);
   Tensor t = empty({200, 100});
   kaiming_uniform_(t, std::sqrt(5.0));

@@ -1,4 +1,3 @@
-#include "atlas/ops/shape.h"
 #include "atlas/nn/module.h"
 
 #include <doctest/doctest.h>
@@ -18,6 +17,7 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 

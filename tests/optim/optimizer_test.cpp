@@ -1,4 +1,4 @@
-// Five steps of every optimiser against PyTorch 2 in float64 (LAMB: against the class in the golden data's script),
+// Five steps of every optimizer against PyTorch 2 in float64 (LAMB: against the class in the golden data's script),
 // state that continues bit for bit, groups, and bad input.
 #include "atlas/optim/optimizer.h"
 
@@ -126,7 +126,7 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-TEST_CASE("every optimiser agrees with PyTorch") {
+TEST_CASE("every optimizer agrees with PyTorch") {
   for (const Case& c : cases()) {
     CAPTURE(c.name);
     Problem exact(float64), single(float32);
@@ -247,7 +247,7 @@ TEST_CASE("bad input gets a clear error") {
   CHECK_THROWS_WITH_AS(SGD(p.groups(), {.lr = -1}), "[SGD] the learning rate must be a number >= 0, got -1", Error);
   CHECK_THROWS_WITH_AS(SGD(p.groups(), {.nesterov = true}), "[SGD] Nesterov's variant needs a momentum above 0", Error);
   CHECK_THROWS_WITH_AS(AdamW(p.groups(), {.beta2 = 1}), "[AdamW] betas must be in [0, 1), got 0.9 and 1", Error);
-  CHECK_THROWS_WITH_AS(Adam({}), "[Adam] there is no parameter to optimise", Error);
+  CHECK_THROWS_WITH_AS(Adam({}), "[Adam] there is no parameter to optimize", Error);
   auto twice = p.groups();
   twice.push_back(twice[0]);
   CHECK_THROWS_WITH_AS(Adam{twice},
@@ -263,7 +263,7 @@ TEST_CASE("bad input gets a clear error") {
   SGD sgd(p.groups(), {.lr = 0.5, .momentum = 0.9});
   CHECK_THROWS_WITH_AS(
       sgd.load_state_dict(adam.state_dict()),
-      "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): "
+      "[SGD] the saved state does not fit (was it saved by another kind of optimizer, or for another model?): "
       "2 missing: layer.bias.momentum, layer.weight.momentum; 4 unexpected: layer.bias.exp_avg, "
       "layer.bias.exp_avg_sq, layer.weight.exp_avg, layer.weight.exp_avg_sq",
       Error);
@@ -272,7 +272,7 @@ TEST_CASE("bad input gets a clear error") {
   state["layer.bias.momentum"] = empty({3}, float64);
   CHECK_THROWS_WITH_AS(
       sgd.load_state_dict(state),
-      "[SGD] the saved state does not fit (was it saved by another kind of optimiser, or for another model?): 1 of "
+      "[SGD] the saved state does not fit (was it saved by another kind of optimizer, or for another model?): 1 of "
       "another shape or kind: layer.bias.momentum: expected float64[4], got float64[3]",
       Error);
   CHECK(sgd.lr() == 0.5);

@@ -105,7 +105,7 @@ TEST_CASE("uniform: bounds and moments") {
   CHECK(least >= -1);
   CHECK(most < 3);
   CHECK(sum / 40000 == doctest::Approx(1).epsilon(0.03));
-  // The gap between neighbouring floats is wider than the interval: still below `high`.
+  // The gap between neighboring floats is wider than the interval: still below `high`.
   for (float x : values<float>(uniform({1000}, 16777216, 16777218))) CHECK_UNARY(x >= 16777216.0f && x < 16777218.0f);
   CHECK_THROWS_WITH_AS(uniform({2}, 1, 0), "[uniform] needs finite bounds low <= high, got [1, 0)", Error);
 }

@@ -1,4 +1,4 @@
-// Pictures of attention: their size, what is framed and coloured, and errors for what does not exist.
+// Pictures of attention: their size, what is framed and colored, and errors for what does not exist.
 #include "atlas/train/attention_picture.h"
 
 #include <doctest/doctest.h>
@@ -17,7 +17,7 @@ using atlas_test::message_of;
 
 namespace {
 
-/// Pixels of exactly this colour.
+/// Pixels of exactly this color.
 int64_t count(const Tensor& picture, int r, int g, int b) {
   int64_t n = 0;
   const uint8_t* p = picture.data<uint8_t>();

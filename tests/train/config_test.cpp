@@ -24,6 +24,13 @@ TEST_CASE("every setting survives JSON") {
   CHECK(back.model_options == R"({"dim":48})");
 }
 
+TEST_CASE("keys as earlier versions wrote them are read") {
+  TrainConfig c;
+  merge_json(c, R"({"normalisation": "cifar"})", "config.json");
+  CHECK(c.normalization == "cifar");
+  CHECK(to_json(c).find("normalisation") == std::string::npos);
+}
+
 TEST_CASE("recipes set the published values and keep the model that was asked for") {
   TrainConfig c;
   apply_recipe(c, "atlas", "");

@@ -18,7 +18,7 @@ run() {
   "$train" --batch-size 8 --epochs 1 "$@" >"$work/out" 2>"$work/err" || status=$?
   [ $status -eq "$wanted" ] || problem "$*: status $status, expected $wanted"
 }
-# picture FILE BYTE: a grey BMP of 8 x 8 pixels.
+# picture FILE BYTE: a gray BMP of 8 x 8 pixels.
 picture() {
   printf 'BM\xf6\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x08\0\0\0\x08\0\0\0\x01\0\x18\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' >"$1"
   head -c 192 /dev/zero | tr '\0' "$2" >>"$1"

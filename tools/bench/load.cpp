@@ -4,7 +4,7 @@
 //   load --model mambavision-t --runs 9
 //   load --model mambavision-t --file weights.pth.tar
 //
-// A load is everything between a path and a model that can run: the file is recognised and checked, names are fitted,
+// A load is everything between a path and a model that can run: the file is recognized and checked, names are fitted,
 // values copied. Each one has a process of its own, because memory that a process got before comes at no cost.
 #include <unistd.h>
 

@@ -4,8 +4,8 @@
 #include <benchmark/benchmark.h>
 
 #include "atlas/autograd/backward.h"
-#include "atlas/core/program.h"
 #include "atlas/autograd/node.h"
+#include "atlas/core/program.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/attention.h"
 #include "atlas/ops/conv.h"

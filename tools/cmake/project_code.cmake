@@ -9,7 +9,7 @@ endif()
 function(atlas_project_code target)
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion>
-    # Loops over exp, sqrt and comparisons vectorise; results stay IEEE (this is not -ffast-math).
+    # Loops over exp, sqrt and comparisons vectorize; results stay IEEE (this is not -ffast-math).
     $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno -fno-trapping-math>
     $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra,-Wshadow>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)

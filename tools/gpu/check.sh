@@ -14,7 +14,7 @@ the exit code is 0 when none failed, 2 without a GPU.
   build          configures and builds build/gpu for the GPU of this machine
   tests          every unit test with tensors on the device
   golden         every golden file on the device, in float32 and float64
-  sanitize       the tests of ops and optimisers under compute-sanitizer: memcheck, then racecheck and synccheck where
+  sanitize       the tests of ops and optimizers under compute-sanitizer: memcheck, then racecheck and synccheck where
                  blocks share memory
   train          the toy models: float32, bf16, as a CUDA graph, interrupted and resumed
   bench-kernels  tools/gpu/bench.sh kernels

@@ -1,4 +1,4 @@
-"""Writes small PyTorch files with every kind of tensor and neighbour that readers meet.
+"""Writes small PyTorch files with every kind of tensor and neighbor that readers meet.
 
 Usage: python3 make_torch_files.py OUT_DIR       (needs PyTorch >= 2.3 and numpy)
 """
@@ -35,7 +35,7 @@ everything |= {
     "frozen": torch.nn.Parameter(torch.tensor([3.]), requires_grad=False),
 }
 module = torch.nn.BatchNorm1d(2)
-neighbours = {
+neighbors = {
     "epoch": 3, "big": 2**70, "negative": -5, "best": 82.3, "nothing": None, "flag": True, "name": "größe",
     "args": argparse.Namespace(lr=1e-3, betas=(0.9, 0.999), tags=["a", "b"], data={"x": 1}),
     "scalar": numpy.float64(0.25), "array": numpy.arange(3), "size": torch.Size([1, 2]), "device": torch.device("cpu"),
@@ -45,8 +45,8 @@ neighbours = {
     "optimizer": {"state": {0: {"exp_avg": torch.ones(2), "step": torch.tensor(3.)}}, "param_groups": [{"lr": 1e-3}]},
 }
 for protocol in (2, 3, 4, 5):
-    torch.save({"state_dict": everything, **neighbours}, f"{OUT}/zip_protocol{protocol}.pth", pickle_protocol=protocol)
-    torch.save({"state_dict": everything, **neighbours}, f"{OUT}/legacy_protocol{protocol}.pth", pickle_protocol=protocol,
+    torch.save({"state_dict": everything, **neighbors}, f"{OUT}/zip_protocol{protocol}.pth", pickle_protocol=protocol)
+    torch.save({"state_dict": everything, **neighbors}, f"{OUT}/legacy_protocol{protocol}.pth", pickle_protocol=protocol,
                _use_new_zipfile_serialization=False)
 torch.save({"type.uint16": torch.tensor([65535], dtype=torch.uint16), "type.uint32": torch.tensor([2**32 - 1], dtype=torch.uint32),
             "type.uint64": torch.tensor([2**63 - 1], dtype=torch.uint64),
