@@ -33,6 +33,7 @@
 #include "atlas/models/heads/classify.h"
 #include "atlas/models/mamba_vision.h"
 #include "atlas/models/mamba_vision_config.h"
+#include "atlas/models/model.h"
 #include "atlas/models/stem.h"
 #include "atlas/nn/activation.h"
 #include "atlas/nn/attention.h"

@@ -43,13 +43,20 @@ std::vector<std::string> preset_names();
 /// @throws Error for an unknown name (lists the known ones and the nearest), an override that is no field of the
 ///         configuration or of a wrong type, or values that do not go together.
 std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options = {});
+/// The same of models for any task, where make_model() wants a classifier.
+std::unique_ptr<Model> make_any_model(const std::string& name, const ModelOptions& options = {});
+/// What the models called `name` are made for: Model::task(). @throws Error for an unknown name.
+std::string task_of(const std::string& name);
 
-/// Builds a model from Classifier::family() and Classifier::config_json(), as checkpoints hold them.
+/// Builds a classifier from Model::family() and Model::config_json(), as checkpoints hold them.
 /// @param config  a JSON object; fields that are absent keep their defaults
 /// @throws Error as make_model().
 std::unique_ptr<Classifier> make_model_from_config(const std::string& family, const std::string& config);
+/// The same of models for any task.
+std::unique_ptr<Model> make_any_model_from_config(const std::string& family, const std::string& config);
 
-/// Classifier::head_name() of the models called `name`, without building one. @throws Error for an unknown name.
+/// Classifier::head_name() of the models called `name`, without building one; empty when they are no classifiers.
+/// @throws Error for an unknown name.
 std::string head_name_of(const std::string& name);
 
 /// One field of a configuration, as command lines and --help show it.

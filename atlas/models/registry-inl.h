@@ -96,17 +96,35 @@ ATLAS_INLINE std::vector<std::string> preset_names() {
   return all;
 }
 
-ATLAS_INLINE std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options) {
+namespace detail {
+/// The same model as what it is. @throws Error when it is no classifier.
+inline std::unique_ptr<Classifier> classifier(std::unique_ptr<Model> model, const std::string& name) {
+  auto* const it = dynamic_cast<Classifier*>(model.get());
+  check(it != nullptr, "make_model", "{} is made for {}, and {} is asked for", name, model->task(), Classifier::kTask);
+  static_cast<void>(model.release());
+  return std::unique_ptr<Classifier>(it);
+}
+}  // namespace detail
+
+ATLAS_INLINE std::unique_ptr<Model> make_any_model(const std::string& name, const ModelOptions& options) {
   check(options.image_size >= 0 && options.num_classes >= 0, "make_model",
         "image_size and num_classes must not be negative, got {} and {}", options.image_size, options.num_classes);
   return detail::family_of(name).make(name, options);
 }
+ATLAS_INLINE std::unique_ptr<Classifier> make_model(const std::string& name, const ModelOptions& options) {
+  return detail::classifier(make_any_model(name, options), name);
+}
 
-ATLAS_INLINE std::unique_ptr<Classifier> make_model_from_config(const std::string& family, const std::string& config) {
+ATLAS_INLINE std::unique_ptr<Model> make_any_model_from_config(const std::string& family, const std::string& config) {
   for (const auto& known : detail::families())
     if (known->name() == family) return known->from_config(config);
   fail("make_model", "'{}' is no family of models; {}", family, known_names(family, family_names()));
 }
+ATLAS_INLINE std::unique_ptr<Classifier> make_model_from_config(const std::string& family, const std::string& config) {
+  return detail::classifier(make_any_model_from_config(family, config), family);
+}
+
+ATLAS_INLINE std::string task_of(const std::string& name) { return detail::family_of(name).task(); }
 
 ATLAS_INLINE std::string head_name_of(const std::string& name) { return detail::family_of(name).head_name(); }
 

@@ -1,7 +1,7 @@
 // Families of models: one registration each, from which everything follows that programs do with models by name.
 //
 // A family is a configuration with its fields listed (models/fields.h), the class that is built from it (ClassifierOf,
-// or any Classifier with a Config and a config()), and presets:
+// or any Model with a Config and a kTask), and presets:
 //
 //     models::register_family<ConvNext>({{.name = "convnext-t", .config = {.depths = {3, 3, 9, 3}}}});
 //
@@ -44,14 +44,15 @@ class AnyFamily {
  public:
   virtual ~AnyFamily() = default;
   virtual std::string name() const = 0;
+  virtual std::string task() const = 0;
   virtual std::string head_name() const = 0;
   virtual std::vector<std::string> presets() const = 0;
   virtual std::pair<PublishedEvaluation, PublishedSize> published(std::string_view preset) const = 0;
   virtual std::vector<FieldText> fields(std::string_view preset) const = 0;
   /// The JSON of fields given as text.
   virtual std::map<std::string, std::string> to_json(const std::map<std::string, std::string>& given) const = 0;
-  virtual std::unique_ptr<Classifier> make(std::string_view preset, const ModelOptions& options) const = 0;
-  virtual std::unique_ptr<Classifier> from_config(const std::string& json) const = 0;
+  virtual std::unique_ptr<Model> make(std::string_view preset, const ModelOptions& options) const = 0;
+  virtual std::unique_ptr<Model> from_config(const std::string& json) const = 0;
 };
 
 /// Those that exist from the start, and those that were registered.
@@ -83,15 +84,19 @@ std::set<std::string> merge_config(Config& c, const std::string& json) {
   return fields.names();
 }
 
-template <class Model>
+template <class M>
 class Family final : public AnyFamily {
  public:
-  using Config = typename Model::Config;
+  using Config = typename M::Config;
 
   explicit Family(std::vector<Preset<Config>> presets) : presets_(std::move(presets)) {}
 
   std::string name() const override { return std::string(Config::kFamily); }
-  std::string head_name() const override { return Model::kHeadName; }
+  std::string task() const override { return M::kTask; }
+  std::string head_name() const override {
+    if constexpr (requires { M::kHeadName; }) return M::kHeadName;
+    return {};
+  }
   std::vector<std::string> presets() const override {
     std::vector<std::string> names;
     for (const auto& p : presets_) names.push_back(p.name);
@@ -127,7 +132,7 @@ class Family final : public AnyFamily {
             known_names(field, known));
     return json;
   }
-  std::unique_ptr<Classifier> make(std::string_view preset, const ModelOptions& options) const override {
+  std::unique_ptr<Model> make(std::string_view preset, const ModelOptions& options) const override {
     const auto& p = of(preset);
     Config c = p.config;
     if (options.image_size > 0) c.image_size() = options.image_size;
@@ -135,12 +140,12 @@ class Family final : public AnyFamily {
     const std::set<std::string> given = merge_config(c, options.overrides.empty() ? "{}" : options.overrides);
     check_ranges(c, Config::kTitle);
     if (p.adapt) p.adapt(c, given);
-    return std::make_unique<Model>(c);
+    return std::make_unique<M>(c);
   }
-  std::unique_ptr<Classifier> from_config(const std::string& json) const override {
+  std::unique_ptr<Model> from_config(const std::string& json) const override {
     Config c;
     merge_config(c, json);
-    return std::make_unique<Model>(c);
+    return std::make_unique<M>(c);
   }
 
  private:
@@ -155,9 +160,9 @@ class Family final : public AnyFamily {
 
 /// Makes a family of models known by the names of its presets.
 /// @throws Error when the name of the family or of a preset is taken or empty.
-template <class Model>
-void register_family(std::vector<Preset<typename Model::Config>> presets) {
-  detail::add_family(std::make_unique<detail::Family<Model>>(std::move(presets)));
+template <class M>
+void register_family(std::vector<Preset<typename M::Config>> presets) {
+  detail::add_family(std::make_unique<detail::Family<M>>(std::move(presets)));
 }
 
 /// The names of all families.

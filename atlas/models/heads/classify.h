@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/models/backbone.h"
 #include "atlas/models/fields.h"
+#include "atlas/models/model.h"
 
 namespace atlas::inline ATLAS_ABI::models {
 
@@ -22,10 +22,10 @@ class ClassifyHead : public Module {
 /// An image classifier: what training, evaluation and tools need to know about a model.
 ///
 /// images [B, H, W, 3] -> logits [B, classes]
-class Classifier : public Module {
+class Classifier : public Model {
  public:
-  virtual Backbone& backbone() = 0;
-  virtual const Backbone& backbone() const = 0;
+  /// Name of the task of all classifiers.
+  static constexpr const char* kTask = "classification";
   virtual const ClassifyHead& head() const = 0;
 
   /// Logits of a batch of normalized images, channels last.
@@ -40,18 +40,11 @@ class Classifier : public Module {
   std::vector<Tensor> feature_maps(const Tensor& images) const { return backbone().maps(images); }
   /// Backbone::features(): what the head reads.
   std::vector<Tensor> forward_features(const Tensor& images) const { return backbone().features(images); }
-  /// Backbone::parts(). What stands between the last stage and the logits has no name here.
-  std::vector<std::pair<std::string, std::string>> parts() const { return backbone().parts(); }
 
   /// Path of the linear layer that makes logits, such as "head" or "fc".
   virtual std::string head_name() const = 0;
-  /// The name under which the kind of model is registered (models/registry.h).
-  virtual std::string family() const = 0;
-  /// The configuration as a JSON object that make_model_from_config() understands.
-  virtual std::string config_json() const = 0;
-  virtual int64_t num_classes() const = 0;
-  /// Side of the square images the model was made for.
-  virtual int64_t image_size() const = 0;
+  std::string task() const override { return kTask; }
+  std::vector<std::string> heads() const override { return {head_name()}; }
 };
 
 /// The classifier of a backbone B and a head H. Parameters keep their names: nothing stands before those of the
