@@ -31,6 +31,8 @@
 #include "atlas/models/backbone.h"
 #include "atlas/models/fields.h"
 #include "atlas/models/heads/classify.h"
+#include "atlas/models/heads/pyramid.h"
+#include "atlas/models/heads/segment.h"
 #include "atlas/models/mamba_vision.h"
 #include "atlas/models/mamba_vision_config.h"
 #include "atlas/models/model.h"

@@ -127,7 +127,7 @@ int main(int argc, char** argv) {
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     if (s.list) {
-      for (const std::string& name : atlas::models::preset_names()) fmt::print("{}\n", name);
+      for (const std::string& name : atlas::models::preset_names("classification")) fmt::print("{}\n", name);
       return 0;
     }
     if (s.paths.empty()) throw CLI::RequiredError("images");

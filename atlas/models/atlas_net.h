@@ -262,14 +262,26 @@ class AtlasBackbone : public Backbone {
   /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows,
   /// without padding.
   std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all = nullptr) const override {
-    check_images(images, atlas_models[0].patch_embed->weight(), AtlasConfig::kTitle);
-    AtlasPyramid scales = pyramid(images.size(1), images.size(2), images.device());
-    std::vector<Tensor> x = run(images, scales, all);
-    for (size_t s = 0; s < x.size(); ++s) {
-      if (all != nullptr) all->push_back(detail::to_map(x[s], scales[s]));
-      x[s] = detail::real_tokens(x[s], scales, s);
-    }
-    return x;
+    return features(images, all, nullptr);
+  }
+  /// The stem's maps at strides 4 and 8 as far as they are finer than a patch, then one map per scale.
+  std::vector<Tensor> dense_maps(const Tensor& images) const override {
+    std::vector<Tensor> all, scales;
+    features(images, &scales, &all);
+    all.insert(all.end(), scales.begin(), scales.end());
+    return all;
+  }
+  std::vector<int64_t> dense_strides() const override {
+    std::vector<int64_t> all, coarse = strides();
+    for (int64_t stride = 4; stride < config_.patch; stride *= 2) all.push_back(stride);
+    all.insert(all.end(), coarse.begin(), coarse.end());
+    return all;
+  }
+  std::vector<int64_t> dense_channels() const override {
+    std::vector<int64_t> all, coarse = channels();
+    for (int64_t stride = 4; stride < config_.patch; stride *= 2) all.push_back(config_.dim * stride / config_.patch);
+    all.insert(all.end(), coarse.begin(), coarse.end());
+    return all;
   }
   std::vector<std::pair<std::string, std::string>> parts() const override {
     std::vector<std::pair<std::string, std::string>> all{{"stem", "atlas_models.0.patch_embed"}};
@@ -292,11 +304,24 @@ class AtlasBackbone : public Backbone {
   ModuleList<AtlasMacroStage> atlas_models;
 
  private:
+  /// features(); the stem's maps go to `finer` when given.
+  std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all, std::vector<Tensor>* finer) const {
+    check_images(images, atlas_models[0].patch_embed->weight(), AtlasConfig::kTitle);
+    AtlasPyramid scales = pyramid(images.size(1), images.size(2), images.device());
+    std::vector<Tensor> x = run(images, scales, all, finer);
+    for (size_t s = 0; s < x.size(); ++s) {
+      if (all != nullptr) all->push_back(detail::to_map(x[s], scales[s]));
+      x[s] = detail::real_tokens(x[s], scales, s);
+    }
+    return x;
+  }
   /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given.
-  std::vector<Tensor> run(const Tensor& images, AtlasPyramid& scales, std::vector<Tensor>* dropped) const {
+  std::vector<Tensor> run(const Tensor& images, AtlasPyramid& scales, std::vector<Tensor>* dropped,
+                          std::vector<Tensor>* finer) const {
     std::vector<Tensor> x;
     {
-      const Tensor map = (*atlas_models[0].patch_embed)(images);
+      const AtlasStem& stem = *atlas_models[0].patch_embed;
+      const Tensor map = finer != nullptr ? stem.forward(images, finer) : stem(images);
       int64_t shrink = 1;
       for (size_t s = 0; s < scales.size(); ++s, shrink *= config_.ratio)
         x.push_back(detail::to_windows(s > 0 ? detail::pool_map(map, shrink, scales[s].height, scales[s].width) : map,

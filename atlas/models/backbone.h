@@ -35,6 +35,13 @@ class Backbone : public Module {
     if (all != nullptr) *all = every;
     return {every.back()};
   }
+  /// What heads for every pixel or box read, fine to coarse: maps(), and finer ones that the model makes on its way.
+  virtual std::vector<Tensor> dense_maps(const Tensor& images) const { return maps(images); }
+  /// Pixels of the image per cell of each of dense_maps().
+  virtual std::vector<int64_t> dense_strides() const { return strides(); }
+  /// Channels of each of dense_maps().
+  virtual std::vector<int64_t> dense_channels() const { return channels(); }
+
   /// The parts in the order of computation, each with the path of its module: "stem", then the stages by number, "0"
   /// the finest.
   virtual std::vector<std::pair<std::string, std::string>> parts() const = 0;

@@ -27,8 +27,9 @@ class Model : public Module {
   /// Side of the square images the model was made for.
   virtual int64_t image_size() const = 0;
 
-  /// Backbone::parts(). What stands between the last stage and the results has no name here.
-  std::vector<std::pair<std::string, std::string>> parts() const { return backbone().parts(); }
+  /// Backbone::parts(), with their paths in the model. What stands between the last stage and the results has no name
+  /// here.
+  virtual std::vector<std::pair<std::string, std::string>> parts() const { return backbone().parts(); }
 };
 
 }  // namespace atlas::inline ATLAS_ABI::models

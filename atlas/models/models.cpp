@@ -1,2 +1,3 @@
-// Compiled mode: families of models and their presets.
+// Compiled mode: heads, families of models and their presets.
+#include "atlas/models/heads/segment-inl.h"
 #include "atlas/models/registry-inl.h"

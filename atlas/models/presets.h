@@ -37,7 +37,8 @@ struct ModelOptions {
 /// for toy), otherwise the nearest width from half to twice that does, otherwise as wide as published with padding at
 /// the right and the bottom. Every size of image works, square or not (AtlasPyramid), also one that a model was not
 /// made for: the size in the configuration fixes the number of scales, and so the weights.
-std::vector<std::string> preset_names();
+/// @param task  Model::task() of those to name; empty: all
+std::vector<std::string> preset_names(std::string_view task = {});
 
 /// Builds a model with fresh weights from default_generator().
 /// @throws Error for an unknown name (lists the known ones and the nearest), an override that is no field of the

@@ -89,10 +89,11 @@ ATLAS_INLINE std::vector<std::string> family_names() {
   return all;
 }
 
-ATLAS_INLINE std::vector<std::string> preset_names() {
+ATLAS_INLINE std::vector<std::string> preset_names(std::string_view task) {
   std::vector<std::string> all;
   for (const auto& family : detail::families())
-    for (std::string& name : family->presets()) all.push_back(std::move(name));
+    if (task.empty() || family->task() == task)
+      for (std::string& name : family->presets()) all.push_back(std::move(name));
   return all;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "atlas/nn/activation.h"
 #include "atlas/nn/container.h"
@@ -83,14 +84,18 @@ class AtlasStem : public Module {
       register_modules({{"conv2", conv2}, {"ds2", ds2.emplace(2 * d)}});
     }
   }
-  Tensor forward(const Tensor& x) const override {
+  Tensor forward(const Tensor& x) const override { return forward(x, nullptr); }
+  /// @param finer  gets the maps before each downsample (strides 4 and 8), when it is not null
+  Tensor forward(const Tensor& x, std::vector<Tensor>* finer) const {
     Tensor y = conv0(x);
     if (ds1) {
       y = conv1(y);
+      if (finer != nullptr) finer->push_back(y);
       y = (*ds1)(y);
     }
     if (ds2) {
       y = conv2(y);
+      if (finer != nullptr) finer->push_back(y);
       y = (*ds2)(y);
     }
     return y;

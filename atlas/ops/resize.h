@@ -45,6 +45,21 @@ Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const Resam
 Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
               bool align_corners = false);
 
+/// Rows of a map, from `first` on.
+struct RowSpan {
+  int64_t first = 0, count = 0;
+};
+/// The rows of a map of `in` rows that `rows` of its resize() to `out` rows are computed from (without antialias).
+RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode);
+
+/// `rows` of resize(map, height, width, mode), from those rows of the map that rows_read() names: a large result can be
+/// made piece by piece.
+/// @param x       float32 or float64 [B, h, W, C], the rows from x_first on of a map [B, x_height, W, C]
+/// @return [B, rows.count, width, C]; no gradient
+/// @throws Error when x lacks rows that are read, or `rows` reach beyond the result.
+Tensor resize_rows(const Tensor& x, int64_t x_first, int64_t x_height, int64_t height, int64_t width, RowSpan rows,
+                   Interpolation mode);
+
 /// resize from plain ops.
 Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
                         bool align_corners = false);
