@@ -13,7 +13,7 @@
 #include "atlas/atlas.h"
 #include "atlas/core/program.h"
 #include "atlas/io/formula.h"
-#include "atlas/train/setup.h"
+#include "atlas/train/run.h"
 #include "atlas/train/start.h"
 
 using namespace atlas;
@@ -166,15 +166,16 @@ bool agrees_with_timm(const std::string& folder) {
 /// What examples/train does with `--model convnext-toy --data shapes:32`.
 int train_small(const std::string& folder) {
   train::TrainConfig config;
-  config.model = "convnext-toy";
-  config.data = "shapes:32";
-  config.limit_train = 1024;
-  config.limit_test = 256;
-  config.batch_size = 32;
-  config.epochs = 3;
+  config.model.name = "convnext-toy";
+  config.data.name = "shapes:32";
+  config.data.limit_train = 1024;
+  config.data.limit_test = 256;
+  config.optimization.batch_size = 32;
+  config.optimization.epochs = 3;
   const int status = train::run_training(config, {.out = folder, .resume = true});
   const train::TrainedModel trained = train::load_trained_model(folder + "/best.ckpt");
-  fmt::print("{} tells {} classes apart, from its checkpoint\n", trained.config.model, trained.model->num_classes());
+  fmt::print("{} tells {} classes apart, from its checkpoint\n", trained.config.model.name,
+             trained.model->num_classes());
   return status;
 }
 

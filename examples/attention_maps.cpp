@@ -19,7 +19,7 @@
 #include "atlas/data/image.h"
 #include "atlas/models/field_options.h"
 #include "atlas/train/attention_picture.h"
-#include "atlas/train/pipeline.h"
+#include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
 
 namespace {
@@ -67,9 +67,9 @@ int run(const Settings& s) {
     show.x = x * seen.size(1) / width;
     show.y = y * seen.size(0) / height;
   }
-  show.name = trained.config.model;
+  show.name = trained.config.model.name;
   data::write_png(s.out, atlas::train::attention_picture(*trained.model, input, picture, show));
-  fmt::print("{} at {} x {} pixels: {}\n", trained.config.model, seen.size(1), seen.size(0), s.out);
+  fmt::print("{} at {} x {} pixels: {}\n", trained.config.model.name, seen.size(1), seen.size(0), s.out);
   return 0;
 }
 

@@ -47,7 +47,7 @@ int run(const Settings& s) {
   if (s.threads > 0) atlas::set_num_threads(s.threads);
   std::FILE* const talk = s.json ? stderr : stdout;  // with --json, stdout holds nothing else
   const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
-  fmt::print(talk, "{}: {} classes, {:.1f} M parameters\n", trained.config.model, trained.classes.size(),
+  fmt::print(talk, "{}: {} classes, {:.1f} M parameters\n", trained.config.model.name, trained.classes.size(),
              static_cast<double>(trained.model->parameter_count()) / 1e6);
   if (!trained.notes.empty()) fmt::print(talk, "{}\n", trained.notes);
 

@@ -115,8 +115,8 @@ int run(const Settings& s) {
   }
   bar.clear();
   atlas::check(done > 0, "features", "none of the {} images could be read", total);
-  output.finish(trained.config.model, files);
-  fmt::print("{}: {} of {} images, into {}\n", trained.config.model, done, total, s.out);
+  output.finish(trained.config.model.name, files);
+  fmt::print("{}: {} of {} images, into {}\n", trained.config.model.name, done, total, s.out);
   for (const auto& [name, shape] : shapes) fmt::print("  {:<8} {} for each image\n", name, shape);
   return done == total ? 0 : 2;
 }

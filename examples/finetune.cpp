@@ -16,10 +16,10 @@
 #include "atlas/models/field_options.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
+#include "atlas/train/run.h"
 #include "atlas/train/settings_options.h"
 #include "atlas/train/stored_settings.h"
 #include "atlas/train/trained_model.h"
-#include "atlas/train/trainer.h"
 
 namespace {
 
@@ -28,36 +28,36 @@ namespace train = atlas::train;
 /// Settings that suit a model which knows much already.
 train::TrainConfig gentle() {
   train::TrainConfig c;
-  c.model.clear();
-  c.image_size = 0;
-  c.data.clear();
-  c.epochs = 5;
-  c.batch_size = 64;
-  c.lr = 2e-3;
-  c.backbone_lr_scale = 0.5;
+  c.model.name.clear();
+  c.data.image_size = 0;
+  c.data.name.clear();
+  c.optimization.epochs = 5;
+  c.optimization.batch_size = 64;
+  c.optimization.lr = 2e-3;
+  c.optimization.backbone_lr_scale = 0.5;
   return c;
 }
 
 /// What belongs to the weights rather than to the new task: the model, and how pictures are brought to it.
 void take_over(train::TrainConfig& c, const train::TrainConfig& before) {
-  c.model = before.model;
-  c.model_options = before.model_options;
-  c.image_size = before.image_size;
-  c.normalization = before.normalization.empty() ? before.data : before.normalization;
-  c.crop = before.crop;
-  c.crop_padding = before.crop_padding;
-  c.eval_crop = before.eval_crop;
+  c.model.name = before.model.name;
+  c.model.options = before.model.options;
+  c.data.image_size = before.data.image_size;
+  c.data.normalization = before.data.normalization.empty() ? before.data.name : before.data.normalization;
+  c.augmentation.crop = before.augmentation.crop;
+  c.augmentation.crop_padding = before.augmentation.crop_padding;
+  c.augmentation.eval_crop = before.augmentation.eval_crop;
 }
 
 /// A published model, and the training crops and evaluation it is used to.
 void take_over(train::TrainConfig& c, const std::string& model, const std::string& options) {
   const atlas::SkipInit only_asked_for_its_size;
-  c.image_size = atlas::models::make_model(model, {.overrides = options})->image_size();
-  c.crop = "random-resized";
-  c.min_crop_scale = 0.4;
-  c.eval_crop = atlas::models::published_evaluation(model).crop;
-  c.normalization = "imagenet";
-  c.lr = 5e-4;
+  c.data.image_size = atlas::models::make_model(model, {.overrides = options})->image_size();
+  c.augmentation.crop = "random-resized";
+  c.augmentation.min_crop_scale = 0.4;
+  c.augmentation.eval_crop = atlas::models::published_evaluation(model).crop;
+  c.data.normalization = "imagenet";
+  c.optimization.lr = 5e-4;
 }
 
 void add_options(CLI::App& app, train::TrainConfig& config, train::RunOptions& run, std::string& checkpoint) {
@@ -90,21 +90,21 @@ int main(int argc, char** argv) {
       if (run.resume && train::merge_stored_settings(config, run.out)) {
         // It goes on as it began.
       } else if (!checkpoint.empty()) {
-        atlas::check(given.model.empty() && given.weights.empty(), "finetune",
+        atlas::check(given.model.name.empty() && given.model.weights.empty(), "finetune",
                      "--checkpoint says which model it is and holds its weights: leave --model and --weights out");
         take_over(config, train::load_trained_model(checkpoint).config);
-        config.weights = checkpoint;
-      } else if (!given.model.empty()) {
-        take_over(config, given.model, given.model_options);
+        config.model.weights = checkpoint;
+      } else if (!given.model.name.empty()) {
+        take_over(config, given.model.name, given.model.options);
       }
     }
     add_options(app, config, run, checkpoint);
-    atlas::models::add_model_fields(app, argc, argv, config.model, fields);
+    atlas::models::add_model_fields(app, argc, argv, config.model.name, fields);
     return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
-      config.model_options = atlas::models::with_fields(config.model, config.model_options, fields);
-      atlas::check(!config.model.empty() && !config.weights.empty(), "finetune",
+      config.model.options = atlas::models::with_fields(config.model.name, config.model.options, fields);
+      atlas::check(!config.model.name.empty() && !config.model.weights.empty(), "finetune",
                    "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
-      atlas::check(!config.data.empty(), "finetune",
+      atlas::check(!config.data.name.empty(), "finetune",
                    "say what to learn: --data folder:DIR, with a subfolder per class");
       return train::run_training(config, run);
     });

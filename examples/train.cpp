@@ -16,9 +16,9 @@
 #include "atlas/core/program.h"
 #include "atlas/data/text.h"
 #include "atlas/models/field_options.h"
+#include "atlas/train/run.h"
 #include "atlas/train/settings_options.h"
 #include "atlas/train/stored_settings.h"
-#include "atlas/train/trainer.h"
 
 namespace {
 
@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
       first.allow_extras();
       first.parse(argc, argv);
       const bool has_model = first.get_option("--model")->count() > 0;
-      if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model : "");
+      if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model.name : "");
       // A run that was killed before it wrote anything is resumed from the beginning.
       const bool stored = (run.eval_only || run.resume) && train::merge_stored_settings(config, run.out);
       atlas::check(!run.eval_only || stored, "out", "{} holds no run to test (no config.json, no checkpoint)", run.out);
@@ -67,9 +67,9 @@ int main(int argc, char** argv) {
       // The second pass says what is wrong.
     }
     add_options(app, config, run, recipe, file);
-    atlas::models::add_model_fields(app, argc, argv, config.model, fields);
+    atlas::models::add_model_fields(app, argc, argv, config.model.name, fields);
     return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
-      config.model_options = atlas::models::with_fields(config.model, config.model_options, fields);
+      config.model.options = atlas::models::with_fields(config.model.name, config.model.options, fields);
       return train::run_training(config, run);
     });
   });

@@ -81,4 +81,16 @@ inline DatasetPtr some_of_each_class(DatasetPtr whole, int64_t count) {
   return std::make_shared<Subset>(std::move(whole), std::move(chosen));
 }
 
+/// `count` images of a set, all of them when it has fewer: about equally many of each class where images have one, and
+/// otherwise by a hash of the position.
+inline DatasetPtr some_of(DatasetPtr whole, int64_t count) {
+  if (count >= whole->size()) return whole;
+  const Targets targets = whole->get(0).targets;
+  const Target* label = targets.find(kLabel);
+  if (targets.empty() || (label != nullptr && label->value.dim() == 0))
+    return some_of_each_class(std::move(whole), count);
+  std::vector<int64_t> chosen = choose_evenly(std::vector<int64_t>(static_cast<size_t>(whole->size()), 0), count);
+  return std::make_shared<Subset>(std::move(whole), std::move(chosen));
+}
+
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -1,6 +1,8 @@
 // Bodies of task.h.
 #pragma once
 
+#include <limits>
+
 #include "atlas/ops/arithmetic.h"
 #include "atlas/tasks/task.h"
 
@@ -29,6 +31,19 @@ ATLAS_INLINE double Meter::value(std::string_view name) const {
     names += (names.empty() ? "" : ", ") + v.name;
   }
   fail("meter", "there is no value '{}'; there are: {}", name, names);
+}
+
+ATLAS_INLINE double Meter::find(std::string_view name) const {
+  for (const Value& v : values())
+    if (v.name == name) return v.value;
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+ATLAS_INLINE data::Collate collate_for(const Task& task, bool training) {
+  return [&task, training](data::Batch& batch, data::Rng& rng) {
+    task.arrange(batch);
+    if (training) task.collate(batch, rng);
+  };
 }
 
 }  // namespace atlas::inline ATLAS_ABI::tasks

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 
 #include "atlas/data/batch.h"
 #include "atlas/data/dataset.h"
+#include "atlas/data/loader.h"
 #include "atlas/data/random.h"
 #include "atlas/nn/module.h"
 
@@ -44,7 +46,7 @@ class Meter {
                    const std::vector<int64_t>& indices) = 0;
   /// Adds what another meter of the same task has found. @throws Error for a meter of another kind.
   virtual void merge(const Meter& other) = 0;
-  /// Among them "loss".
+  /// What was measured: of training among them "loss", of tests what Goal::value names. The columns of logs are these.
   virtual std::vector<Value> values() const = 0;
   /// Images so far.
   virtual int64_t images() const = 0;
@@ -55,6 +57,8 @@ class Meter {
 
   /// The value of that name. @throws Error when there is none.
   double value(std::string_view name) const;
+  /// The value of that name, or NaN when there is none.
+  double find(std::string_view name) const;
 };
 
 /// Which value a task is after.
@@ -80,12 +84,28 @@ struct Report {
   std::vector<std::pair<std::string, std::string>> files;  ///< pictures for people: what each is, and its path
 };
 
+/// Where training is, for tasks whose loss changes on the way.
+struct Moment {
+  double epoch = 0;   ///< epochs behind, as a fraction: 2.5 in the middle of the third
+  double epochs = 0;  ///< of the whole training
+  int64_t step = 0;   ///< updates behind
+  /// Calls its argument while the model holds the moving average of its weights. Empty when none is kept.
+  std::function<void(const std::function<void()>&)> on_average{};
+};
+
 /// What is learned from a set.
 class Task {
  public:
   virtual ~Task() = default;
-  /// What is done to training batches once their samples are joined, such as mixing. Runs on the loader's threads.
+  /// What every batch gets, of training and of tests, once its samples are joined: targets made of what the batch
+  /// knows, such as the sizes of padded images. Runs on the loader's threads.
+  virtual void arrange(data::Batch& /*batch*/) const {}
+  /// What is done to training batches after that, such as mixing. Runs on the loader's threads.
   virtual void collate(data::Batch& /*batch*/, data::Rng& /*rng*/) const {}
+  /// Called before the model sees a training batch, where that is: targets may be added, such as what the moving
+  /// average makes of the images.
+  virtual void prepare(const Module& /*model*/, const Tensor& /*images*/, data::Targets& /*targets*/,
+                       const Moment& /*now*/) const {}
   /// What the model makes of images. A task whose model reads targets in training, or has several outputs, says how.
   virtual Named outputs(const Module& model, const Tensor& images, const data::Targets& /*targets*/) const {
     return {{"logits", model(images)}};
@@ -93,6 +113,8 @@ class Task {
   /// The parts of the loss of a batch, each a scalar and a mean over the batch.
   /// @throws Error naming the output or target that does not fit.
   virtual Named loss(const Named& outputs, const data::Targets& targets) const = 0;
+  /// The same of a test's batch, on the host. Empty where results of a test have no loss, such as detections.
+  virtual Named test_loss(const Named& outputs, const data::Targets& targets) const { return loss(outputs, targets); }
   /// A meter for training batches, or for a test, which may look at more.
   virtual std::unique_ptr<Meter> meter(bool training) const = 0;
   virtual Goal goal() const = 0;
@@ -100,6 +122,10 @@ class Task {
   /// @param test  a meter of this task for tests, that has seen it
   virtual Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const = 0;
 };
+
+/// The batches of a loader as a task wants them, for data::LoaderOptions. The task must live as long as the loader.
+/// @param training  false: those of a test
+data::Collate collate_for(const Task& task, bool training = true);
 
 }  // namespace atlas::inline ATLAS_ABI::tasks
 

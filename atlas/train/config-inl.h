@@ -8,8 +8,47 @@
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/train/config.h"
+#include "atlas/train/recipes-inl.h"
 
 namespace atlas::inline ATLAS_ABI::train {
+
+namespace detail {
+inline std::vector<Recipe>& all_recipes() {
+  static std::vector<Recipe> all = built_in_recipes();
+  return all;
+}
+}  // namespace detail
+
+ATLAS_INLINE const std::vector<Recipe>& recipes() { return detail::all_recipes(); }
+
+ATLAS_INLINE void register_recipe(Recipe recipe) {
+  check(!recipe.name.empty(), "recipe", "a recipe needs a name");
+  for (const Recipe& other : recipes())
+    check(other.name != recipe.name, "recipe", "there is a recipe '{}' already", recipe.name);
+  TrainConfig probe;
+  merge_json(probe, recipe.settings, "recipe " + recipe.name);
+  detail::all_recipes().push_back(std::move(recipe));
+}
+
+ATLAS_INLINE std::vector<std::string> recipe_names() {
+  std::vector<std::string> names;
+  for (const Recipe& recipe : recipes()) names.push_back(recipe.name);
+  return names;
+}
+
+ATLAS_INLINE void apply_recipe(TrainConfig& c, const std::string& name, const std::string& model) {
+  for (const Recipe& recipe : recipes()) {
+    if (recipe.name != name) continue;
+    c = TrainConfig{};
+    merge_json(c, recipe.settings, "recipe " + name);
+    if (!model.empty()) c.model.name = model;
+    return;
+  }
+  const std::vector<std::string> names = recipe_names();
+  std::string known;
+  for (size_t i = 0; i < names.size(); ++i) known += (i == 0 ? "" : i + 1 < names.size() ? ", " : " and ") + names[i];
+  fail("recipe", "'{}' is no recipe; there are {}", name, known);
+}
 
 ATLAS_INLINE std::string to_json(const TrainConfig& config) {
   nlohmann::ordered_json j = nlohmann::ordered_json::object();
@@ -46,10 +85,10 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
       wanted = "a number";
       ok = it->is_number();
     } else if constexpr (std::is_same_v<T, std::string>) {
-      // model_options may be written as the object itself
+      // Options may be written as the object itself.
       wanted = "a string";
       ok = it->is_string();
-      if (it->is_object() && std::string_view(key) == "model_options") {
+      if (it->is_object() && std::string_view(key).ends_with("_options")) {
         field = it->dump();
         j.erase(it);
         return;
@@ -79,25 +118,30 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
       need(field <= int64_t{1} << 40, key, field, "it is too large, at most 2^40");
     }
   });
-  need(c.image_size >= 4 && c.image_size <= 16384, "image_size", c.image_size, "between 4 and 16384");
-  need(c.epochs >= 1, "epochs", c.epochs, "at least 1");
-  need(c.batch_size >= 1, "batch_size", c.batch_size, "at least 1");
-  need(c.accumulate >= 1, "accumulate", c.accumulate, "at least 1");
-  need(c.lr > 0, "lr", c.lr, "above 0");
-  need(c.beta1 < 1, "beta1", c.beta1, "in [0, 1)");
-  need(c.beta2 < 1, "beta2", c.beta2, "in [0, 1)");
-  need(c.momentum < 1, "momentum", c.momentum, "in [0, 1)");
-  need(c.ema < 1, "ema", c.ema, "in [0, 1)");
-  need(c.label_smoothing < 1, "label_smoothing", c.label_smoothing, "in [0, 1)");
-  need(c.drop_path < 1, "drop_path", c.drop_path, "in [0, 1)");
-  need(c.eval_crop >= data::kLeastCrop && c.eval_crop <= 1, "eval_crop", c.eval_crop, "in [0.1, 1]");
-  need(c.min_crop_scale > 0 && c.min_crop_scale <= 1, "min_crop_scale", c.min_crop_scale, "in (0, 1]");
-  for (const auto& [key, p] :
-       {std::pair{"flip", c.flip}, {"erase", c.erase}, {"mix_prob", c.mix_prob}, {"mix_switch", c.mix_switch}})
+  need(c.data.image_size >= 4 && c.data.image_size <= 16384, "image_size", c.data.image_size, "between 4 and 16384");
+  need(c.optimization.epochs >= 1, "epochs", c.optimization.epochs, "at least 1");
+  need(c.optimization.batch_size >= 1, "batch_size", c.optimization.batch_size, "at least 1");
+  need(c.optimization.accumulate >= 1, "accumulate", c.optimization.accumulate, "at least 1");
+  need(c.optimization.lr > 0, "lr", c.optimization.lr, "above 0");
+  need(c.optimization.beta1 < 1, "beta1", c.optimization.beta1, "in [0, 1)");
+  need(c.optimization.beta2 < 1, "beta2", c.optimization.beta2, "in [0, 1)");
+  need(c.optimization.momentum < 1, "momentum", c.optimization.momentum, "in [0, 1)");
+  need(c.optimization.ema < 1, "ema", c.optimization.ema, "in [0, 1)");
+  need(c.augmentation.label_smoothing < 1, "label_smoothing", c.augmentation.label_smoothing, "in [0, 1)");
+  need(c.model.drop_path < 1, "drop_path", c.model.drop_path, "in [0, 1)");
+  need(c.augmentation.eval_crop >= data::kLeastCrop && c.augmentation.eval_crop <= 1, "eval_crop",
+       c.augmentation.eval_crop, "in [0.1, 1]");
+  need(c.augmentation.min_crop_scale > 0 && c.augmentation.min_crop_scale <= 1, "min_crop_scale",
+       c.augmentation.min_crop_scale, "in (0, 1]");
+  for (const auto& [key, p] : {std::pair{"flip", c.augmentation.flip},
+                               {"erase", c.augmentation.erase},
+                               {"mix_prob", c.augmentation.mix_prob},
+                               {"mix_switch", c.augmentation.mix_switch}})
     need(p <= 1, key, p, "a probability in [0, 1]");
-  need(c.warmup_epochs + c.cooldown_epochs <= static_cast<double>(c.epochs), "warmup_epochs", c.warmup_epochs,
-       "warm-up and cool-down must fit into the epochs");
-  need(c.weights.empty() ? !c.keep_head : true, "keep_head", c.keep_head, "it needs weights to take the head from");
+  need(c.optimization.warmup_epochs + c.optimization.cooldown_epochs <= static_cast<double>(c.optimization.epochs),
+       "warmup_epochs", c.optimization.warmup_epochs, "warm-up and cool-down must fit into the epochs");
+  need(c.model.weights.empty() ? !c.model.keep_head : true, "keep_head", c.model.keep_head,
+       "it needs weights to take the head from");
   const auto one_of = [](const std::string& v, const char* key, std::initializer_list<const char*> names) {
     std::string list;
     for (const char* n : names) {
@@ -106,12 +150,12 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
     }
     fail("config", "{} = '{}' is unknown; there are {}", key, v, list);
   };
-  one_of(c.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
-  one_of(c.schedule, "schedule", {"cosine", "multistep", "constant"});
-  one_of(c.precision, "precision", {"float32", "bf16"});
-  one_of(c.crop, "crop", {"pad", "random-resized", "none"});
-  need(c.threads <= 4096, "threads", c.threads, "at most 4096");
-  need(c.workers <= 256, "workers", c.workers, "at most 256");
+  one_of(c.optimization.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
+  one_of(c.optimization.schedule, "schedule", {"cosine", "multistep", "constant"});
+  one_of(c.compute.precision, "precision", {"float32", "bf16"});
+  one_of(c.augmentation.crop, "crop", {"pad", "random-resized", "none"});
+  need(c.compute.threads <= 4096, "threads", c.compute.threads, "at most 4096");
+  need(c.data.workers <= 256, "workers", c.data.workers, "at most 256");
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

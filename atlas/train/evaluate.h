@@ -11,44 +11,33 @@
 #include "atlas/tasks/task.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/train/diagnose.h"
-#include "atlas/train/progress.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
-/// What a progress line tells of a meter.
-/// @param before  images that it had seen before the line began
-inline ProgressInfo progress_of(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before = 0) {
-  return {.loss = meter.value("loss"),
-          .measure = meter.value(goal.value),
-          .measure_name = goal.label,
-          .share = goal.share,
-          .images = meter.images() - before};
-}
-
 /// Runs the model over all batches of `loader` in inference mode (batch statistics and dropout off), and sets it back.
-/// @param stop  asked before each batch; true ends the pass early
+/// @param after  called after each batch with the number of batches behind and what they gave
+/// @param stop   asked before each batch; true ends the pass early
 /// @return what the task's meter for tests found
-template <class Stop>
-std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, data::Loader& loader, Progress& progress,
+template <class After, class Stop>
+std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, data::Loader& loader, const After& after,
                                        const Stop& stop) {
   NoGrad off;
   const bool training = model.training();
   model.eval();
   std::unique_ptr<tasks::Meter> meter = task.meter(false);
-  const tasks::Goal goal = task.goal();
   data::Feed feed(loader, model.device());
   feed.start_epoch(0);
   for (data::Batch batch; !stop() && feed.next(batch);) {
     // The batch is small after the model: the numbers are made on the host, which waits once for all of them.
     tasks::Named outputs = task.outputs(model, batch.images, batch.targets);
     for (auto& [name, output] : outputs) {
-      output = on_host(output.to(float32));
-      require_finite(model, batch.images, output);
+      output = on_host(is_floating(output.dtype()) ? output.to(float32) : output);
+      if (is_floating(output.dtype())) require_finite(model, batch.images, output);
     }
     data::Targets targets = batch.targets;
     for (auto& [name, target] : targets) target.value = on_host(target.value);
-    meter->add(outputs, targets, task.loss(outputs, targets), batch.indices);
-    progress.update(batch.number + 1, progress_of(*meter, goal));
+    meter->add(outputs, targets, task.test_loss(outputs, targets), batch.indices);
+    after(batch.number + 1, *meter);
   }
   model.train(training);
   return meter;

@@ -8,9 +8,10 @@
 #include <vector>
 
 #include "atlas/core/program.h"
+#include "atlas/data/open.h"
 #include "atlas/models/presets.h"
 #include "atlas/train/config.h"
-#include "atlas/train/trainer.h"
+#include "atlas/train/run.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
@@ -48,7 +49,7 @@ void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
   add_settings(app, config);
   std::string names;
   for (const std::string& n : models::preset_names()) names += (names.empty() ? "" : ", ") + n;
-  app.footer("Models: " + names);
+  app.footer("Models: " + names + "\nData: " + data::source_usages());
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

@@ -33,6 +33,16 @@ inline StateDict read_weights(const std::string& path, bool ema) {
 inline bool is_head(const std::string& name, const std::string& head) {
   return name == head + ".weight" || name == head + ".bias";
 }
+inline bool is_head(const std::string& name, const std::vector<std::string>& heads) {
+  return std::any_of(heads.begin(), heads.end(), [&](const std::string& head) { return name.starts_with(head + "."); });
+}
+
+/// True for the path of a module that neither lies in a head nor holds one.
+inline bool is_backbone(const std::string& path, const std::vector<std::string>& heads) {
+  return std::none_of(heads.begin(), heads.end(), [&](const std::string& head) {
+    return (head + ".").starts_with(path + ".") || path.starts_with(head + ".");
+  });
+}
 
 /// "a, b, c and 4 more"
 inline std::string some_of(const std::vector<std::string>& names) {
@@ -44,9 +54,9 @@ inline std::string some_of(const std::vector<std::string>& names) {
 
 }  // namespace detail
 
-ATLAS_INLINE std::string load_weights(models::Classifier& model, const std::string& path,
-                                      const WeightOptions& options) {
+ATLAS_INLINE std::string load_weights(models::Model& model, const std::string& path, const WeightOptions& options) {
   const StateDict own = model.state_dict();
+  const std::vector<std::string> heads = model.heads();
   std::string head;
   try {
     io::FittedWeights fitted = io::fit_state_dict(detail::read_weights(path, options.ema), own);
@@ -54,13 +64,13 @@ ATLAS_INLINE std::string load_weights(models::Classifier& model, const std::stri
           detail::some_of(fitted.missing));
     if (!options.head)
       for (const auto& [name, t] : own) {
-        if (!detail::is_head(name, model.head_name())) continue;
+        if (!detail::is_head(name, heads)) continue;
         if (const auto it = fitted.tensors.find(name); it != fitted.tensors.end() && it->second.dim() == 2)
           head = fmt::format("the head of {} classes is left out", it->second.size(0));
         fitted.tensors.insert_or_assign(name, t);
       }
     for (const auto& [name, t] : fitted.tensors)
-      if (detail::is_head(name, model.head_name()) && t.dim() == 2)
+      if (heads.size() == 1 && detail::is_head(name, heads[0]) && t.dim() == 2)
         check(t.size(0) == model.num_classes(), "weights",
               "{} tells {} classes apart, the model {}: load it without the head, which then starts fresh "
               "(finetune without --keep-head)",
@@ -83,9 +93,10 @@ ATLAS_INLINE int64_t classes_in(const std::string& path, const std::string& head
   return 0;
 }
 
-ATLAS_INLINE void freeze_parts(models::Classifier& model, const std::string& parts) {
+ATLAS_INLINE void freeze_parts(models::Model& model, const std::string& parts) {
   const auto modules = model.named_modules();
   const auto named = model.parts();
+  const std::vector<std::string> heads = model.heads();
   std::string known;
   for (const auto& [name, path] : named) known += name + ", ";
   for (size_t at = 0; at < parts.size();) {
@@ -95,9 +106,9 @@ ATLAS_INLINE void freeze_parts(models::Classifier& model, const std::string& par
     at = comma + 1;
     if (part.empty()) continue;
     if (part == "backbone") {
-      // Not the model itself: it would no longer say that it is being trained.
+      // Not what holds a head, such as the model itself: it would no longer say that it is being trained.
       for (const auto& [path, module] : modules)
-        if (!path.empty() && path.find('.') == path.npos && path != model.head_name()) module->freeze();
+        if (!path.empty() && detail::is_backbone(path, heads)) module->freeze();
       continue;
     }
     const auto of_name = std::find_if(named.begin(), named.end(), [&](const auto& p) { return p.first == part; });

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "atlas/models/heads/classify.h"
+#include "atlas/models/model.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
@@ -19,7 +19,7 @@ struct WeightOptions {
 /// Names are fitted to the model's as io::fit_state_dict() says.
 /// @return what was left out, in one line; "" when every tensor had its place
 /// @throws Error naming the file when it cannot be read or does not fit; the model is then unchanged.
-std::string load_weights(models::Classifier& model, const std::string& path, const WeightOptions& options = {});
+std::string load_weights(models::Model& model, const std::string& path, const WeightOptions& options = {});
 
 /// True for files that run_training() wrote, by their first bytes; whether such a file is sound shows when it is read.
 /// A file that cannot be opened is none.
@@ -31,9 +31,9 @@ bool is_training_checkpoint(const std::string& path);
 int64_t classes_in(const std::string& path, const std::string& head, bool ema = false);
 
 /// Takes parts of a model out of training.
-/// @param parts  separated by commas: names of Classifier::parts(), "backbone" (all but the head) or paths of modules
+/// @param parts  separated by commas: names of Model::parts(), "backbone" (all but the head) or paths of modules
 /// @throws Error naming a part that does not exist, and those there are.
-void freeze_parts(models::Classifier& model, const std::string& parts);
+void freeze_parts(models::Model& model, const std::string& parts);
 
 }  // namespace atlas::inline ATLAS_ABI::train
 

@@ -33,10 +33,11 @@ struct StepResult {
 
 struct StepOptions {
   Device device;
-  int64_t batch_size = 0;  ///< of full batches
-  int64_t accumulate = 1;  ///< batches whose gradients are added up
-  bool bf16 = false;       ///< Autocast
-  bool graph = false;      ///< record the work on full batches, and replay it
+  int64_t batch_size = 0;                ///< of full batches
+  int64_t accumulate = 1;                ///< batches whose gradients are added up
+  bool bf16 = false;                     ///< Autocast
+  bool graph = false;                    ///< record the work on full batches, and replay it
+  std::function<tasks::Moment()> now{};  ///< where training is, for Task::prepare()
   /// On the CPU, called between forward and backward: the loss is known there at no cost.
   std::function<void(const StepResult&)> on_loss{};
 };
@@ -56,6 +57,7 @@ class GradientStep {
         .images = batch.images, .targets = batch.targets, .indices = batch.indices, .generator = default_generator()};
     if (o_.accumulate > 1)  // the feed uses its memory again
       for (auto& [name, target] : r.targets) target.value = target.value.clone();
+    task_.prepare(model_, r.images, r.targets, o_.now ? o_.now() : tasks::Moment{});
     if (!o_.graph) {
       compute(r);
       return r;

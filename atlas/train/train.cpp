@@ -5,4 +5,3 @@
 #include "atlas/train/start-inl.h"
 #include "atlas/train/stored_settings-inl.h"
 #include "atlas/train/trained_model-inl.h"
-#include "atlas/train/trainer-inl.h"

@@ -18,7 +18,6 @@
 #include "atlas/ops/softmax.h"
 #include "atlas/optim/ema.h"
 #include "atlas/train/diagnose.h"
-#include "atlas/train/pipeline.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
 #include "atlas/train/stored_settings.h"
@@ -34,15 +33,19 @@ ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
   t.classes = merge_settings(t.config, saved, path);
   check(!t.classes.empty(), "checkpoint", "{} does not say which classes it was trained for", path);
   validate(t.config);
-  t.model = make_model(t.config, static_cast<int64_t>(t.classes.size()));
-  io::restore_model(*t.model, saved, path, t.config.model);
+  std::unique_ptr<models::Model> model = make_model(t.config, static_cast<int64_t>(t.classes.size()));
+  t.model.reset(dynamic_cast<models::Classifier*>(model.get()));
+  check(t.model != nullptr, "checkpoint", "{} holds {}, which is made for {}, and a classifier is asked for", path,
+        t.config.model.name, model->task());
+  static_cast<void>(model.release());
+  io::restore_model(*t.model, saved, path, t.config.model.name);
   if (!saved.ema.empty()) {
     Ema average(*t.model);
     average.load_state_dict(saved.ema);
     average.apply();
   }
   t.model->eval();
-  t.transform = test_transform(t.config);
+  t.transform = pipeline_of(t.config).test;
   return t;
 }
 
@@ -102,26 +105,26 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   data::EvaluationSettings settings;
   if (own) {
     t = load_trained_model(source.checkpoint);
-    settings.crop = t.config.eval_crop;
+    settings.crop = t.config.augmentation.eval_crop;
     settings.normalize = normalization_of(t.config);
   } else {
-    t.config.model = source.model;
-    t.config.model_options =
+    t.config.model.name = source.model;
+    t.config.model.options =
         models::with_fields(source.model, detail::object_text(source.model_options), source.fields);
     {
       const SkipInit filled_below;
       t.model = models::make_model(
           source.model, {.num_classes = classes_in(source.weights, models::head_name_of(source.model), source.ema),
-                         .overrides = t.config.model_options});
+                         .overrides = t.config.model.options});
     }
     t.notes = load_weights(*t.model, source.weights, {.ema = source.ema});
     t.model->eval();
     const models::PublishedEvaluation published = models::published_evaluation(source.model);
     settings.crop = published.crop;
     settings.squash = published.squash;
-    t.config.image_size = t.model->image_size();
-    t.config.eval_crop = published.crop;
-    t.config.normalization = "imagenet";
+    t.config.data.image_size = t.model->image_size();
+    t.config.augmentation.eval_crop = published.crop;
+    t.config.data.normalization = "imagenet";
   }
   settings.height = settings.width = t.model->image_size();
   if (source.crop > 0) settings.crop = source.crop;

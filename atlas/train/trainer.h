@@ -1,23 +1,35 @@
-// The training loop: from a configuration to checkpoints, logs and pictures.
+// Trainer: epochs, updates, accumulation, tests and stopping, for any model, task and optimizer.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "atlas/core/failure.h"
-#include "atlas/train/config.h"
+#include "atlas/data/feed.h"
+#include "atlas/data/loader.h"
+#include "atlas/io/checkpoint.h"
+#include "atlas/optim/optimizer.h"
+#include "atlas/optim/schedule.h"
+#include "atlas/tasks/task.h"
+#include "atlas/train/observer.h"
+#include "atlas/train/run_state.h"
+#include "atlas/train/step.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
-/// What to do with a configuration; nothing here changes what is learned.
-struct RunOptions {
-  std::string out = "runs/latest";  ///< folder of the run
-  bool resume = false;              ///< continue from the last checkpoint in `out`
-  bool eval_only = false;           ///< test the best checkpoint in `out`, without training
-  std::string device = "auto";      ///< where to compute, as for select_device()
-  std::string augment = "auto";     ///< where pixels are cropped, mirrored, normalized, erased and mixed: host, device,
-                                    ///< or auto: on the device when that is a GPU
-  bool cuda_graph = false;          ///< forward and backward of a step are captured once and replayed (CUDA only)
-  std::string profile{};            ///< when not empty: profile_program() with this file for the trace
+struct TrainerOptions {
+  int64_t epochs = 1;                     ///< passes over the training images
+  int64_t accumulate = 1;                 ///< batches whose gradients make one update
+  double clip_norm = 0;                   ///< largest global norm of the gradient; 0: no clipping
+  std::optional<Schedule> schedule = {};  ///< none: the optimizer's learning rate as it is
+  bool bf16 = false;                      ///< Autocast (CUDA devices)
+  bool cuda_graph = false;                ///< capture forward and backward once, and replay them
+  std::function<bool()> stop = {};        ///< asked after every update and in tests; true: stop
+  std::string advice = {};                ///< a sentence for messages of TrainingStopped
 };
 
 /// Training stopped because of the numbers (a loss or gradient that is not finite), not because of wrong input.
@@ -26,27 +38,97 @@ class TrainingStopped : public Failure {
   using Failure::Failure;
 };
 
-/// Trains as `config` says and writes into options.out:
+/// Trains a model for a task.
 ///
-///     config.json                    the effective configuration
-///     last.ckpt, best.ckpt           training checkpoints (safetensors), written whole or not at all
-///     log.csv, log.jsonl             one line per epoch
-///     curves.png                     loss and accuracy over the epochs
-///     predictions.png                test images with true and predicted labels
-///     confusion.csv                  rows: true class, columns: predicted class
+///     train::Trainer trainer(model, task, optimizer, {.epochs = 4});
+///     train::ProgressBars progress;
+///     trainer.watch(progress).fit(train_loader, test_loader);
+///     fmt::print("accuracy {}\n", trainer.last_test()->value("accuracy"));
 ///
-/// One run at a time works in a folder. A run that is resumed in the middle of an epoch goes on at the next image of
-/// its order, whatever the batch size is now; with other data or another seed, whose order is another, the epoch begins
-/// anew.
+/// \snippet tests/train/own_program_test.cpp trainer
 ///
-/// Ctrl-C (SIGTERM, SIGHUP) finishes the update, saves and returns; a run that is resumed, after Ctrl-C or a kill at
-/// any moment, ends with bit-identical weights to an uninterrupted one.
-/// @return exit status: 0, or 130 after Ctrl-C
-/// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first
-/// module
-///         whose output is not finite; the last checkpoint stays.
-/// @throws Error for settings, data or a folder that do not work, before training begins.
-int run_training(const TrainConfig& config, const RunOptions& options);
+/// Batches go to the device of the model. Each epoch ends with a test; what is best is said by the task's goal. What
+/// should be written or shown is up to observers.
+///
+/// A training that is saved with checkpoint() and goes on with resume() ends with bit-identical weights to one that
+/// went through, at whatever update it was saved.
+class Trainer {
+ public:
+  /// All of them, and observers, must outlive the trainer.
+  Trainer(Module& model, const tasks::Task& task, Optimizer& optimizer, TrainerOptions options = {});
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  /// Adds an observer.
+  Trainer& watch(Observer& observer);
+
+  /// Trains up to options.epochs.
+  /// @param training  shuffled, with a seed; tasks::collate_for() as its collate where the task has one. An update
+  /// takes
+  ///                  whole batches: images that are left at the end of an epoch are not used.
+  /// @return false when it was asked to stop
+  /// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first
+  ///         module whose output is not finite.
+  /// @throws Error for options that do not go together, or data that cannot be read.
+  bool fit(data::Loader& training, data::Loader& test);
+  /// Tests the model as it is, or the moving average of its weights where an observer keeps one.
+  std::unique_ptr<tasks::Meter> evaluate(data::Loader& test);
+
+  /// All that training goes on from: weights, optimizer, random numbers, counters, meter, states of observers.
+  /// model_name and config_json are left to who writes it. Tensors share memory with the model's.
+  io::Checkpoint checkpoint() const;
+  /// Goes on from there, in fit(). Observers have to be added before. The weights are loaded by the caller
+  /// (io::restore_model()), old versions brought up to date by upgrade().
+  /// @throws Error naming `file` when something does not fit.
+  void resume(const io::Checkpoint& saved, const std::string& file);
+
+  Module& model() const { return model_; }
+  const tasks::Task& task() const { return task_; }
+  Optimizer& optimizer() const { return optimizer_; }
+  const TrainerOptions& options() const { return o_; }
+  int64_t epoch() const { return epoch_; }  ///< epochs behind
+  int64_t step() const { return step_; }    ///< updates behind
+  /// How far the present epoch is.
+  const EpochPosition& position() const { return position_; }
+  int64_t epoch_end() const { return end_; }             ///< images of the present epoch that will be used
+  const tasks::Meter& meter() const { return *meter_; }  ///< of the present epoch's training batches
+  /// The best value of the task's goal in the tests so far; NaN before the first.
+  double best() const { return best_; }
+  /// The last test, or null.
+  const tasks::Meter* last_test() const { return tested_.get(); }
+
+ private:
+  template <class F>
+  void tell(const F& what) {
+    for (Observer* o : observers_) what(*o);
+  }
+  bool stopping() const { return o_.stop && o_.stop(); }
+  bool stopped();
+  void begin(data::Loader& training);
+  bool train_epoch(data::Loader& training, data::Feed& feed);
+  void update(int64_t index);
+  void end_epoch();
+  void read_results();
+  void check_loss(const StepResult& result);
+  tasks::Moment moment();
+  double lr_at(int64_t update) const;
+  [[noreturn]] void explain(const std::string& what, double lr, const std::string& where) const;
+
+  Module& model_;
+  const tasks::Task& task_;
+  Optimizer& optimizer_;
+  TrainerOptions o_;
+  tasks::Goal goal_;
+  std::vector<Observer*> observers_;
+  std::optional<GradientStep> gradients_;
+  std::vector<StepResult> unread_;       // results that were not read from the device yet
+  std::unique_ptr<tasks::Meter> meter_;  // of the present epoch
+  std::unique_ptr<tasks::Meter> tested_;
+  int64_t epoch_ = 0, step_ = 0, updates_per_epoch_ = 0, end_ = 0, per_update_ = 0;
+  EpochPosition position_;
+  double best_, images_per_second_ = 0, started_ = 0;
+};
 
 }  // namespace atlas::inline ATLAS_ABI::train
 

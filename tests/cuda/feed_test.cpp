@@ -8,7 +8,6 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/memory.h"
-#include "atlas/train/pipeline.h"
 #include "atlas/train/setup.h"
 
 using namespace atlas;
@@ -30,21 +29,21 @@ double apart(const Tensor& a, const Tensor& b) {
 
 TEST_CASE("The device's part of the pipeline makes the host's pictures") {
   train::TrainConfig c;
-  c.data = "shapes:20";
-  c.image_size = 16;
-  c.crop_padding = 2;
-  c.erase = 0.6;
-  c.mixup = 0.4;
-  c.cutmix = 1;
-  c.label_smoothing = 0.1;
-  const DatasetPtr set = some_of_each_class(open_data(c.data, {}).train, 21);
+  c.data.name = "shapes:20";
+  c.data.image_size = 16;
+  c.augmentation.crop_padding = 2;
+  c.augmentation.erase = 0.6;
+  c.augmentation.mixup = 0.4;
+  c.augmentation.cutmix = 1;
+  c.augmentation.label_smoothing = 0.1;
+  const DatasetPtr set = some_of_each_class(open_data(c.data.name, {}).train, 21);
   LoaderOptions options{.batch_size = 7,
                         .shuffle = true,
                         .seed = 5,
                         .collate = [task = std::shared_ptr<const tasks::Task>(train::make_task(c, *set))](
                                        Batch& b, Rng& r) { task->collate(b, r); }};
-  Loader host(set, options, train::train_transform(c));
-  const std::optional<PipelineCut> cut = cut_for_device(train::train_transform(c));
+  Loader host(set, options, train::pipeline_of(c).train);
+  const std::optional<PipelineCut> cut = cut_for_device(train::pipeline_of(c).train);
   REQUIRE(cut);
   options.on_device = std::make_shared<const DeviceAugment>(cut->device);
   options.pinned = true;

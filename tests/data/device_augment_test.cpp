@@ -9,7 +9,6 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
-#include "atlas/train/pipeline.h"
 #include "atlas/train/setup.h"
 #include "tests/data/data_test.h"
 
@@ -31,29 +30,29 @@ double apart(const Tensor& a, const Tensor& b) {
 
 train::TrainConfig settings(const std::string& crop, double jitter) {
   train::TrainConfig c;
-  c.data = "shapes:24";
-  c.image_size = 20;
-  c.crop = crop;
-  c.crop_padding = 3;
-  c.color_jitter = jitter;
-  c.erase = 0.6;
-  c.mixup = 0.4;
-  c.cutmix = 1;
-  c.mix_prob = 0.7;
-  c.label_smoothing = 0.1;
+  c.data.name = "shapes:24";
+  c.data.image_size = 20;
+  c.augmentation.crop = crop;
+  c.augmentation.crop_padding = 3;
+  c.augmentation.color_jitter = jitter;
+  c.augmentation.erase = 0.6;
+  c.augmentation.mixup = 0.4;
+  c.augmentation.cutmix = 1;
+  c.augmentation.mix_prob = 0.7;
+  c.augmentation.label_smoothing = 0.1;
   return c;
 }
 
 /// The same batches from both pipelines. (tests/cuda/feed_test.cpp does it on a device.)
 void compare(const train::TrainConfig& c) {
-  const DatasetPtr set = some_of_each_class(data::open_data(c.data, {}).train, 45);
+  const DatasetPtr set = some_of_each_class(data::open_data(c.data.name, {}).train, 45);
   LoaderOptions options{.batch_size = 9,
                         .shuffle = true,
                         .seed = 5,
                         .collate = [task = std::shared_ptr<const tasks::Task>(train::make_task(c, *set))](
                                        Batch& b, Rng& r) { task->collate(b, r); }};
-  Loader host(set, options, train::train_transform(c));
-  const std::optional<PipelineCut> cut = cut_for_device(train::train_transform(c));
+  Loader host(set, options, train::pipeline_of(c).train);
+  const std::optional<PipelineCut> cut = cut_for_device(train::pipeline_of(c).train);
   REQUIRE(cut);
   options.on_device = std::make_shared<const DeviceAugment>(cut->device);
   options.workers = 2;

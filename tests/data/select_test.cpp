@@ -9,7 +9,7 @@
 #include "atlas/data/text.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/train/evaluate.h"
-#include "atlas/train/pipeline.h"
+#include "atlas/train/setup.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
@@ -48,10 +48,10 @@ TEST_CASE("limits take equally many of each class, of sets in any order") {
 
 TEST_CASE("--limit-train and --limit-test keep every class of alternating shapes") {
   train::TrainConfig c;
-  c.data = "shapes:32";
-  c.limit_train = 500;
-  c.limit_test = 125;
-  c.batch_size = 50;
+  c.data.name = "shapes:32";
+  c.data.limit_train = 500;
+  c.data.limit_test = 125;
+  c.optimization.batch_size = 50;
   const DataPair sets = train::open_data(c);
   for (const auto& [set, share] : {std::pair{sets.train, 125}, {sets.test, 31}}) {
     std::map<int64_t, int64_t> n;

@@ -11,41 +11,41 @@ using namespace atlas::train;
 TEST_CASE("every setting survives JSON") {
   TrainConfig c;
   apply_recipe(c, "mambavision", "");
-  c.milestones = {1.5, 3};
-  c.strict = true;
-  c.model_options = R"({"dim": 32})";
+  c.optimization.milestones = {1.5, 3};
+  c.data.strict = true;
+  c.model.options = R"({"dim": 32})";
   TrainConfig back;
   merge_json(back, to_json(c), "test");
   CHECK(to_json(back) == to_json(c));
-  CHECK(back.optimizer == "lamb");
-  CHECK(back.milestones == std::vector<double>{1.5, 3});
-  CHECK(back.strict);
+  CHECK(back.optimization.optimizer == "lamb");
+  CHECK(back.optimization.milestones == std::vector<double>{1.5, 3});
+  CHECK(back.data.strict);
   merge_json(back, R"({"model_options": {"dim": 48}})", "test");  // the object itself is as good as its text
-  CHECK(back.model_options == R"({"dim":48})");
+  CHECK(back.model.options == R"({"dim":48})");
 }
 
 TEST_CASE("keys as earlier versions wrote them are read") {
   TrainConfig c;
   merge_json(c, R"({"normalisation": "cifar"})", "config.json");
-  CHECK(c.normalization == "cifar");
+  CHECK(c.data.normalization == "cifar");
   CHECK(to_json(c).find("normalisation") == std::string::npos);
 }
 
 TEST_CASE("recipes set the published values and keep the model that was asked for") {
   TrainConfig c;
   apply_recipe(c, "atlas", "");
-  CHECK(c.model == "atlas-b");
-  CHECK(c.epochs == 320);
-  CHECK(c.weight_decay == doctest::Approx(0.24));
-  CHECK(c.batch_size * c.accumulate == 256);
+  CHECK(c.model.name == "atlas-b");
+  CHECK(c.optimization.epochs == 320);
+  CHECK(c.optimization.weight_decay == doctest::Approx(0.24));
+  CHECK(c.optimization.batch_size * c.optimization.accumulate == 256);
   validate(c);
   apply_recipe(c, "mambavision", "mambavision-s");
-  CHECK(c.model == "mambavision-s");
-  CHECK(c.batch_size * c.accumulate == 4096);
-  CHECK(c.ema == doctest::Approx(0.9998));
+  CHECK(c.model.name == "mambavision-s");
+  CHECK(c.optimization.batch_size * c.optimization.accumulate == 4096);
+  CHECK(c.optimization.ema == doctest::Approx(0.9998));
   validate(c);
   apply_recipe(c, "toy", "mambavision-toy");
-  CHECK(c.model == "mambavision-toy");
+  CHECK(c.model.name == "mambavision-toy");
   validate(c);
   CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""),
                        "[recipe] 'best' is no recipe; there are toy, atlas and mambavision", Error);
@@ -86,6 +86,6 @@ TEST_CASE("settings out of range are refused by name") {
   refused(R"({"warmup_epochs": 3, "epochs": 2})");
   refused(R"({"image_size": 2})");
   TrainConfig c;
-  c.epochs = 0;
+  c.optimization.epochs = 0;
   CHECK_THROWS_WITH_AS(validate(c), "[config] epochs = 0 is out of range: at least 1", Error);
 }

@@ -125,7 +125,7 @@ TEST_CASE("frozen parts do not move, whatever train() says") {
     model->train();
     CHECK(model->training());
     TrainConfig c;
-    c.lr = 0.1;
+    c.optimization.lr = 0.1;
     const auto optimizer = make_optimizer(c, *model);
     const auto before = snapshot(*model);
     Tensor target = zeros({4}, int64);
@@ -156,12 +156,12 @@ TEST_CASE("frozen parts do not move, whatever train() says") {
 TEST_CASE("the backbone learns at its own rate") {
   const auto model = models::make_model("mambavision-toy");
   TrainConfig c;
-  c.backbone_lr_scale = 0.1;
+  c.optimization.backbone_lr_scale = 0.1;
   size_t count = 0;
   for (const ParameterGroup& group : parameter_groups(c, *model)) {
     for (const Parameter& p : group.parameters) {
       CHECK(group.lr_scale == (p.name.starts_with("head.") ? 1 : 0.1));
-      CHECK(group.weight_decay == (p.value.dim() >= 2 ? c.weight_decay : 0));
+      CHECK(group.weight_decay == (p.value.dim() >= 2 ? c.optimization.weight_decay : 0));
       ++count;
     }
   }

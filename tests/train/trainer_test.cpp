@@ -1,7 +1,5 @@
 // The training loop: results do not depend on threads and workers, accumulation equals a larger batch, files are
 // complete.
-#include "atlas/train/trainer.h"
-
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -16,7 +14,8 @@
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/unary.h"
 #include "atlas/tensor/create.h"
-#include "atlas/train/pipeline.h"
+#include "atlas/train/run.h"
+#include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
 
 using namespace atlas;
@@ -50,17 +49,17 @@ struct Scratch {
 
 TrainConfig small() {
   TrainConfig c;
-  c.data = "shapes:32";
-  c.model = "atlas-toy";
-  c.limit_train = 64;
-  c.limit_test = 32;
-  c.batch_size = 16;
-  c.epochs = 2;
-  c.drop_path = 0.2;
-  c.mixup = 0.2;
-  c.erase = 0.25;
-  c.workers = 0;
-  c.threads = 1;
+  c.data.name = "shapes:32";
+  c.model.name = "atlas-toy";
+  c.data.limit_train = 64;
+  c.data.limit_test = 32;
+  c.optimization.batch_size = 16;
+  c.optimization.epochs = 2;
+  c.model.drop_path = 0.2;
+  c.augmentation.mixup = 0.2;
+  c.augmentation.erase = 0.25;
+  c.data.workers = 0;
+  c.compute.threads = 1;
   return c;
 }
 
@@ -81,13 +80,13 @@ TEST_CASE("weights are bit-identical for any number of threads and workers") {
   const Scratch scratch;
   for (const char* model : {"atlas-toy", "mambavision-toy"}) {
     TrainConfig c = small();
-    c.model = model;
+    c.model.name = model;
     const io::Checkpoint one = scratch.train(std::string(model) + "-1", c);
-    c.threads = 2;
-    c.workers = 3;
+    c.compute.threads = 2;
+    c.data.workers = 3;
     const io::Checkpoint two = scratch.train(std::string(model) + "-2", c);
     CHECK(same_bits(one, two));
-    c.seed = 1;
+    c.compute.seed = 1;
     CHECK_FALSE(same_bits(one, scratch.train(std::string(model) + "-seed", c)));
   }
   set_num_threads(1);
@@ -96,7 +95,7 @@ TEST_CASE("weights are bit-identical for any number of threads and workers") {
 TEST_CASE("a run leaves every file, and its checkpoint classifies") {
   const Scratch scratch;
   TrainConfig c = small();
-  c.ema = 0.5;
+  c.optimization.ema = 0.5;
   const io::Checkpoint last = scratch.train("run", c);
   const std::string out = scratch.path + "/run/";
   for (const char* file : {"config.json", "last.ckpt", "best.ckpt", "log.csv", "log.jsonl", "confusion.csv"})
@@ -127,15 +126,15 @@ TEST_CASE("the augmentation pipeline gives images of the asked size") {
   data::Rng rng(0, data::Purpose::sample, 0, 0);
   const Tensor tall = full({40, 20, 3}, 128, uint8);
   for (const char* crop : {"pad", "random-resized", "none"}) {
-    c.crop = crop;
-    c.color_jitter = 0.4;
-    CHECK(train_transform(c)(tall, rng).shape() == Shape{32, 32, 3});
-    CHECK(test_transform(c)(tall, rng).shape() == Shape{32, 32, 3});
+    c.augmentation.crop = crop;
+    c.augmentation.color_jitter = 0.4;
+    CHECK(pipeline_of(c).train(tall, rng).shape() == Shape{32, 32, 3});
+    CHECK(pipeline_of(c).test(tall, rng).shape() == Shape{32, 32, 3});
   }
   // A small image is padded with black when training pads, not resized.
   const Tensor white = full({28, 28, 3}, 255, uint8);
-  c.crop = "pad";
-  const Tensor fitted = test_transform(c)(white, rng);
+  c.augmentation.crop = "pad";
+  const Tensor fitted = pipeline_of(c).test(white, rng);
   CHECK(fitted.at<float>({0, 0, 0}) == doctest::Approx(-2));   // (0 - 0.5) / 0.25
   CHECK(fitted.at<float>({16, 16, 0}) == doctest::Approx(2));  // (1 - 0.5) / 0.25
 }

@@ -1,0 +1,67 @@
+// What images go through on their way to a classifier, in training and in tests, and how the task is set up.
+// Not in atlas.h: include it by name.
+#pragma once
+
+#include <cmath>
+#include <memory>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "atlas/data/augment.h"
+#include "atlas/tasks/classification.h"
+#include "atlas/tasks/registry.h"
+
+namespace atlas::inline ATLAS_ABI::tasks {
+
+/// Test images: small ones are centered on black when training pads too, others are resized so that the shorter side is
+/// image_size / eval_crop and cut to the center.
+struct FitImage {
+  int64_t size;
+  double eval_crop = 1;
+  bool pad = true;
+  data::Geometry geometry(const Tensor& image, data::Rng& rng) const {
+    const data::CenterCrop middle{size, size};
+    if (pad && image.size(0) <= size && image.size(1) <= size) return middle.geometry(image, rng);
+    const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
+    const data::Geometry shorter = data::ResizeShorter{side, Interpolation::bicubic}.geometry(image, rng);
+    const auto& resized = std::get<data::Scale>(shorter.moves()[0]);
+    return shorter.then(middle.geometry(resized.height, resized.width));
+  }
+  Tensor operator()(const Tensor& image, data::Rng& rng) const { return geometry(image, rng).image(image); }
+};
+
+/// The transforms of a classifier's images: crop, flip, jitter, normalize, erase. data::cut_for_device() leaves a part
+/// of them to a device.
+inline Pipeline classification_pipeline(const TaskSettings& s) {
+  const Augmentation& a = s.augmentation;
+  const FitImage fit{s.image_size, a.eval_crop, a.crop == "pad"};
+  std::vector<data::Transform> steps;
+  if (a.crop == "random-resized")
+    steps.push_back(data::RandomResizedCrop{s.image_size, s.image_size, {a.min_crop_scale, 1.0}});
+  else
+    steps.push_back(fit);
+  if (a.crop == "pad") steps.push_back(data::PadAndCrop{a.crop_padding, s.image_size, s.image_size});
+  if (a.flip > 0) steps.push_back(data::RandomFlip{a.flip});
+  if (a.color_jitter > 0) steps.push_back(data::ColorJitter{a.color_jitter, a.color_jitter, a.color_jitter});
+  steps.push_back(s.normalize);
+  if (a.erase > 0) steps.push_back(data::RandomErasing{a.erase});
+  return {.train = data::Compose{std::move(steps)}, .test = data::Compose{{fit, s.normalize}}};
+}
+
+/// Classification of the classes of a set. @throws Error for options, of which it has none, and for a set whose images
+/// have no classes.
+inline std::unique_ptr<Task> make_classification(const data::Dataset& set, const TaskSettings& s) {
+  check(s.options.empty() || s.options == "{}", "classification", "has no options of its own, got {}", s.options);
+  if (set.size() > 0) {
+    const data::Targets targets = set.get(0).targets;  // of an image that cannot be read there are none
+    check(targets.empty() || targets.contains(data::kLabel), "classification",
+          "needs one class for each image (the target '{}'), but {} has: {}", data::kLabel, set.name(),
+          targets.names());
+  }
+  const Augmentation& a = s.augmentation;
+  return std::make_unique<Classification>(
+      set.classes(), data::MixOptions{a.mixup, a.cutmix, a.mix_prob, a.mix_switch, a.label_smoothing});
+}
+
+}  // namespace atlas::inline ATLAS_ABI::tasks

@@ -1,0 +1,15 @@
+// The tasks that exist from the start.
+#pragma once
+
+#include "atlas/tasks/classification_pipeline.h"
+#include "atlas/tasks/registry.h"
+
+namespace atlas::inline ATLAS_ABI::tasks::detail {
+
+inline std::vector<TaskKind> built_in_tasks() {
+  return {
+      {"classification", make_classification, classification_pipeline},
+  };
+}
+
+}  // namespace atlas::inline ATLAS_ABI::tasks::detail

@@ -1,0 +1,85 @@
+// Tasks by name: one registration each, from which train and the tools know how to set one up.
+//
+// A kind of task says how it is made for a data set, what its images go through on their way, and which models serve
+// it. Those that exist from the start are one line each in kinds-inl.h; a program registers its own:
+//
+//     tasks::register_task({.name = "depth", .make = make_depth, .pipeline = depth_pipeline});
+//
+// Register before threads start.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "atlas/data/dataset.h"
+#include "atlas/data/transform.h"
+#include "atlas/models/registry.h"
+#include "atlas/tasks/task.h"
+
+namespace atlas::inline ATLAS_ABI::tasks {
+
+/// How training images are changed, and targets with them. A task uses what suits it.
+struct Augmentation {
+  std::string crop = "pad";  ///< pad (zero padding, random crop), random-resized, or none
+  int64_t crop_padding = 2;
+  double min_crop_scale = 0.08;  ///< of the area, for random-resized
+  double flip = 0.5;
+  double color_jitter = 0;
+  double erase = 0;
+  double mixup = 0;
+  double cutmix = 0;
+  double mix_prob = 1;
+  double mix_switch = 0.5;
+  double label_smoothing = 0;
+  double eval_crop = 1;  ///< test images are resized to image_size / eval_crop and center-cropped
+};
+
+/// What a task is made from, besides a data set.
+struct TaskSettings {
+  int64_t image_size = 32;         ///< side of the square images that the model was made for
+  data::Normalize normalize = {};  ///< of the data, or of the weights that training starts from
+  Augmentation augmentation = {};
+  std::string options = {};  ///< a JSON object with fields of the task's own; may be empty. See read_options().
+};
+
+/// What becomes of samples before a model sees them.
+struct Pipeline {
+  data::Transform train, test;
+  int64_t train_pad = 0, test_pad = 0;  ///< LoaderOptions::pad: images of different sizes in one batch
+  int64_t test_batch = 0;               ///< images per batch in tests; 0 leaves it to the settings
+};
+
+/// A kind of task.
+struct TaskKind {
+  std::string name;
+  std::unique_ptr<Task> (*make)(const data::Dataset& set, const TaskSettings& settings) = nullptr;
+  Pipeline (*pipeline)(const TaskSettings& settings) = nullptr;
+  std::string models = {};  ///< Model::task() of the models that serve it; empty: its own name
+};
+
+/// Makes a kind of task known. @throws Error when its name is empty or taken.
+void register_task(TaskKind kind);
+/// The names of all kinds.
+std::vector<std::string> task_names();
+/// @throws Error for an unknown name: lists those there are, and the nearest.
+const TaskKind& find_task(const std::string& name);
+/// The task `name`, or where that is empty the task that the models called `model` are made for.
+/// @throws Error for unknown names, and when the model does not serve the task.
+const TaskKind& task_for(const std::string& name, const std::string& model);
+
+/// The fields of a task that TaskSettings::options names; the others keep their defaults.
+/// @tparam Options  lists its fields as configurations do (models/fields.h), with kTitle
+/// @throws Error naming the field that is unknown, of a wrong type or out of range.
+template <class Options>
+Options read_options(const TaskSettings& settings, Options options = {}) {
+  models::detail::merge_config(options, settings.options.empty() ? "{}" : settings.options);
+  models::check_ranges(options, Options::kTitle);
+  return options;
+}
+
+}  // namespace atlas::inline ATLAS_ABI::tasks
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/tasks/registry-inl.h"
+#endif

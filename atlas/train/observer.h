@@ -1,0 +1,60 @@
+// Observer: whoever watches a training. Checkpoints, logs, progress, pictures, moving averages and profiles are
+// observers (observers.h); the training itself writes and prints nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "atlas/data/batch.h"
+#include "atlas/nn/state.h"
+#include "atlas/tasks/task.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+class Trainer;
+
+/// What an epoch gave.
+struct EpochResult {
+  int64_t epoch = 0;  ///< its number, from 1
+  const tasks::Meter& training;
+  const tasks::Meter& test;
+  bool best = false;             ///< the test is better than those of all epochs before
+  double images_per_second = 0;  ///< of its training
+  double seconds = 0;            ///< its test included
+};
+
+/// Watches a Trainer. Every function is called for the observers in the order in which they were added, on the thread
+/// that trains; errors they throw end the training.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+
+  virtual void on_start(Trainer&) {}        ///< training begins, or goes on
+  virtual void on_epoch_start(Trainer&) {}  ///< training images of an epoch come
+  /// A batch's gradients are made. @param batch  where the model saw it
+  virtual void on_batch(Trainer&, const data::Batch& /*batch*/) {}
+  virtual void on_step(Trainer&) {}  ///< the weights were updated
+  virtual void on_test_start(Trainer&, int64_t /*batches*/) {}
+  /// @param done     batches behind
+  /// @param so_far   what they gave
+  virtual void on_test_batch(Trainer&, int64_t /*done*/, const tasks::Meter& /*so_far*/) {}
+  virtual void on_test_end(Trainer&) {}  ///< also where the test failed
+  virtual void on_epoch_end(Trainer&, const EpochResult&) {}
+  virtual void on_stop(Trainer&) {}  ///< training was asked to stop, and does
+  /// Something worth saying happened; one line.
+  virtual void on_note(Trainer&, const std::string& /*text*/) {}
+
+  /// What the observer goes on from, under name(). An observer without a name has none.
+  virtual std::string name() const { return {}; }
+  virtual StateDict state() const { return {}; }
+  /// @param file  where it comes from, for messages   @throws Error naming the file when it does not fit.
+  virtual void load_state(const StateDict& /*state*/, const std::string& /*file*/) {}
+
+  /// What somebody should know whose training failed; a sentence.
+  virtual std::string advice() const { return {}; }
+  /// Calls `body` while the model holds the moving average of its weights. @return false when there is none.
+  virtual bool on_average(const std::function<void()>& /*body*/) { return false; }
+};
+
+}  // namespace atlas::inline ATLAS_ABI::train

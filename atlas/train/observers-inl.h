@@ -1,0 +1,67 @@
+// Bodies of observers.h.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <filesystem>
+
+#include "atlas/core/storage.h"
+#include "atlas/train/observers.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+ATLAS_INLINE std::string Checkpoints::advice() const {
+  return std::filesystem::exists(last()) ? "The last good checkpoint is " + last() + "."
+                                         : std::string("No checkpoint was written yet.");
+}
+
+ATLAS_INLINE void EpochLog::on_epoch_end(Trainer& t, const EpochResult& result) {
+  LogRow row = {{"epoch", result.epoch}, {"updates", t.step()}, {"lr", t.optimizer().lr()}};
+  for (const tasks::Value& v : result.training.values()) row.emplace_back("train_" + v.name, v.value);
+  for (const tasks::Value& v : result.test.values()) row.emplace_back("test_" + v.name, v.value);
+  row.emplace_back("images_per_second", result.images_per_second);
+  row.emplace_back("seconds", result.seconds);
+  row.emplace_back("peak_memory_mib", static_cast<double>(memory_stats(t.model().device()).peak) / (1 << 20));
+  log_.write(row);
+}
+
+ATLAS_INLINE ProgressInfo ProgressBars::info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before) const {
+  return {.loss = meter.find("loss"),
+          .measure = meter.find(goal.value),
+          .measure_name = goal.label.empty() ? goal.value : goal.label,
+          .share = goal.share,
+          .images = meter.images() - before};
+}
+
+ATLAS_INLINE std::string ProgressBars::label(const Trainer& t, const char* word) const {
+  const int64_t epochs = t.options().epochs;
+  return fmt::format("{} {:>{}}/{}", word, t.epoch() + 1, std::to_string(epochs).size(), epochs);
+}
+
+ATLAS_INLINE void ProgressBars::on_epoch_start(Trainer& t) {
+  seen_ = t.meter().images();
+  bar_ = std::make_unique<Progress>(label(t, "epoch"), t.epoch_end(), o_, t.position().images);
+}
+
+ATLAS_INLINE void ProgressBars::on_batch(Trainer& t, const data::Batch& batch) {
+  bar_->update(batch.end, info(t.meter(), t.task().goal(), seen_));
+}
+
+ATLAS_INLINE void ProgressBars::on_test_start(Trainer& t, int64_t batches) {
+  const bool within = bar_ != nullptr && t.epoch() < t.options().epochs;
+  if (bar_) bar_->finish();
+  bar_ = std::make_unique<Progress>(within ? label(t, "test ") : "test", batches, o_);
+  batches_ = batches;
+  done_ = 0;
+}
+
+ATLAS_INLINE void ProgressBars::on_test_batch(Trainer& t, int64_t done, const tasks::Meter& so_far) {
+  bar_->update(done_ = done, info(so_far, t.task().goal(), 0));
+}
+
+ATLAS_INLINE void ProgressBars::on_test_end(Trainer&) {
+  if (bar_ && done_ == batches_) bar_->finish();
+  bar_.reset();
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train

@@ -1,0 +1,25 @@
+// The recipes that exist from the start.
+#pragma once
+
+#include "atlas/train/config.h"
+
+namespace atlas::inline ATLAS_ABI::train::detail {
+
+inline std::vector<Recipe> built_in_recipes() {
+  return {
+      {"toy", "the quick start: small images on a laptop", "{}"},
+      // Without RandAugment, for which color jitter stands in.
+      {"atlas", "Agrawal et al., arXiv 2503.12355", R"({
+         "model": "atlas-b", "image_size": 1024, "epochs": 320, "warmup_epochs": 30, "batch_size": 32, "accumulate": 8,
+         "lr": 5e-4, "weight_decay": 0.24, "drop_path": 0.3, "clip_norm": 0, "crop": "random-resized", "erase": 0.25,
+         "mixup": 0.8, "cutmix": 1, "label_smoothing": 0.1, "color_jitter": 0.4})"},
+      // Without RandAugment and without MESA's distillation term.
+      {"mambavision", "Hatamizadeh & Kautz, arXiv 2407.08083", R"({
+         "model": "mambavision-t", "image_size": 224, "epochs": 310, "warmup_epochs": 20, "warmup_lr": 1e-6,
+         "cooldown_epochs": 10, "min_lr": 5e-6, "batch_size": 128, "accumulate": 32, "optimizer": "lamb", "lr": 5e-3,
+         "weight_decay": 0.05, "clip_norm": 5, "ema": 0.9998, "drop_path": 0.2, "crop": "random-resized",
+         "erase": 0.25, "mixup": 0.8, "cutmix": 1, "label_smoothing": 0.1, "color_jitter": 0.4})"},
+  };
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train::detail

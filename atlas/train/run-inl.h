@@ -1,0 +1,243 @@
+// Bodies of run.h.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "atlas/core/parallel.h"
+#include "atlas/core/rng.h"
+#include "atlas/core/select_device.h"
+#include "atlas/tensor/print.h"
+#include "atlas/train/interrupt.h"
+#include "atlas/train/observers.h"
+#include "atlas/train/run.h"
+#include "atlas/train/run_folder.h"
+#include "atlas/train/run_lock.h"
+#include "atlas/train/setup.h"
+#include "atlas/train/start.h"
+#include "atlas/train/stored_settings.h"
+
+namespace atlas::inline ATLAS_ABI::train {
+
+namespace detail {
+
+/// The parts of one run, and what it says.
+class Run {
+ public:
+  Run(const TrainConfig& config, const RunOptions& options)
+      : c_((train::validate(config), config)), o_(options), schedule_(make_schedule(c_)) {
+    check_options();
+    if (c_.compute.threads > 0) set_num_threads(static_cast<int>(c_.compute.threads));
+    manual_seed(static_cast<uint64_t>(c_.compute.seed));
+    sets_ = open_data(c_);
+    model_ = make_model(c_, sets_.train->num_classes());
+    task_ = make_task(c_, *sets_.train);
+    const bool fresh = !o_.eval_only && !std::filesystem::exists(path("last.ckpt"));
+    std::string left_out;
+    if (fresh && !c_.model.weights.empty())
+      left_out = load_weights(*model_, c_.model.weights, {.head = c_.model.keep_head});
+    freeze_parts(*model_, c_.model.freeze);
+    model_->to(device_);
+    make_loaders();
+    optimizer_ = make_optimizer(c_, *model_);
+    make_trainer();
+    if (o_.eval_only)
+      loaded_ = load_best();
+    else
+      prepare_folder_and_resume();
+    print_header();
+    if (fresh && !c_.model.weights.empty())
+      say("starts from {}{}{}\n", c_.model.weights, left_out.empty() ? "" : ": ", left_out);
+  }
+
+  int operator()() {
+    if (o_.eval_only) {
+      finish(*trainer_->evaluate(*test_loader_), "checkpoint " + loaded_);
+      return 0;
+    }
+    if (!trainer_->fit(*train_loader_, *test_loader_)) return stop_early();
+    finish(*trainer_->last_test(), fmt::format("after {} epochs", trainer_->epoch()));
+    return 0;
+  }
+
+ private:
+  std::string path(const char* file) const { return o_.out + "/" + file; }
+  std::string title() const { return c_.model.name + " on " + c_.data.name; }
+
+  void check_options() {
+    device_ = select_device(o_.device);
+    check(c_.compute.precision == "float32" || device_.is_cuda(), "precision",
+          "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
+    check(o_.augment == "auto" || o_.augment == "host" || o_.augment == "device", "augment",
+          "'{}' is unknown; there are auto, host and device", o_.augment);
+    check(!o_.cuda_graph || c_.optimization.accumulate == 1, "cuda-graph",
+          "accumulate = {}: gradients of several batches are not added up in a graph; use a larger batch_size",
+          c_.optimization.accumulate);
+    check(!o_.cuda_graph || o_.profile.empty(), "cuda-graph",
+          "kernels of a graph are not profiled one by one: leave --profile or --cuda-graph out");
+    check(!o_.cuda_graph || device_.is_cuda(), "cuda-graph", "a step can only be captured on a CUDA device, not on {}",
+          device_.str());
+  }
+
+  void make_loaders() {
+    data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
+    training.pinned = testing.pinned = device_.is_cuda();
+    training.collate = tasks::collate_for(*task_, true);
+    testing.collate = tasks::collate_for(*task_, false);
+    tasks::Pipeline pipeline = pipeline_of(c_);
+    training.pad = pipeline.train_pad;
+    testing.pad = pipeline.test_pad;
+    if (pipeline.test_batch > 0 && c_.optimization.eval_batch_size == 0) testing.batch_size = pipeline.test_batch;
+    const bool may_leave = training.pad == 0 && (o_.augment == "device" || (o_.augment == "auto" && device_.is_cuda()));
+    if (may_leave) leave_to_device(pipeline.train, training);
+    train_loader_ = std::make_unique<data::Loader>(sets_.train, training, pipeline.train);
+    test_loader_ = std::make_unique<data::Loader>(sets_.test, testing, pipeline.test);
+  }
+
+  void make_trainer() {
+    const OptimizationSettings& o = c_.optimization;
+    TrainerOptions options{.epochs = o.epochs,
+                           .accumulate = o.accumulate,
+                           .clip_norm = o.clip_norm,
+                           .schedule = schedule_,
+                           .bf16 = c_.compute.precision == "bf16",
+                           .cuda_graph = o_.cuda_graph,
+                           .stop = [this] { return interrupt_.requested(); },
+                           .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps."};
+    trainer_ = std::make_unique<Trainer>(*model_, *task_, *optimizer_, std::move(options));
+    if (!o_.profile.empty()) watch<Profiler>(o_.profile);
+    if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = true});
+    watch<ProgressBars>();
+  }
+
+  /// The folder, what an earlier part of the run left there, and the observers that write to it.
+  void prepare_folder_and_resume() {
+    const bool has_last = std::filesystem::exists(path("last.ckpt"));
+    check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out",
+          o_.out);
+    prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.optimization.ema > 0 ? 4 : 3));
+    lock_ = std::make_unique<RunLock>(o_.out);
+    // Nothing is written before the checkpoint is found to fit.
+    if (has_last)
+      resume(path("last.ckpt"));
+    else if (o_.resume)
+      say("no checkpoint in {} yet: starting from the beginning\n", o_.out);
+    write_text(path("config.json"), to_json(c_));
+    const EpochLog& log = watch<EpochLog>(o_.out, trainer_->epoch() > 0 ? trainer_->epoch() : -1);
+    nlohmann::json config = nlohmann::json::parse(to_json(c_));
+    config["classes"] = sets_.train->classes();
+    watch<Checkpoints>(o_.out, c_.model.name, config.dump(), c_.compute.checkpoint_steps);
+    watch<Curves>(path("curves.png"), title(), log.log());
+  }
+
+  void resume(const std::string& file) {
+    io::Checkpoint saved = io::load_checkpoint(file);
+    check_classes(saved, file);
+    TrainConfig before;
+    merge_settings(before, saved, file);
+    upgrade(saved, file, before.optimization.batch_size);
+    io::restore_model(*model_, saved, file, c_.model.name);
+    trainer_->resume(saved, file);
+    loaded_ = file;
+  }
+
+  /// For a test alone. @return the checkpoint that was loaded
+  std::string load_best() {
+    const std::string file = path(std::filesystem::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
+    const io::Checkpoint saved = io::load_checkpoint(file);
+    check_classes(saved, file);
+    io::restore_model(*model_, saved, file, c_.model.name);
+    for (const auto& observer : observers_)
+      if (observer->name() == "ema" && !saved.ema.empty()) observer->load_state(saved.ema, file);
+    return file;
+  }
+
+  /// Other data may have as many classes, but what the model says would then be read wrongly.
+  void check_classes(const io::Checkpoint& saved, const std::string& file) const {
+    const nlohmann::json config = nlohmann::json::parse(saved.config_json, nullptr, false);
+    if (!config.is_object() || !config.contains("classes")) return;
+    const nlohmann::json theirs = config["classes"], ours = sets_.train->classes();
+    check(theirs.size() == ours.size(), "checkpoint", "{} was trained on {} classes, but {} has {}", file,
+          theirs.size(), c_.data.name, ours.size());
+    for (size_t i = 0; i < ours.size(); ++i)
+      check(theirs[i] == ours[i], "checkpoint",
+            "{} was trained on other classes than those of {}: number {} is {}, not {}", file, c_.data.name, i,
+            theirs[i].dump(), ours[i].dump());
+  }
+
+  void print_header() const {
+    const OptimizationSettings& o = c_.optimization;
+    say("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model.name,
+        static_cast<double>(model_->parameter_count()) / 1e6, c_.data.image_size, c_.data.name, sets_.train->size(),
+        sets_.test->size(), sets_.train->num_classes(),
+        describe_place(device_) + (c_.compute.precision == "bf16" ? ", bf16" : ""));
+    if (!o_.eval_only) {
+      say("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", o.epochs,
+          train_loader_->batches() / o.accumulate, o.batch_size,
+          o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "", o.optimizer, o.lr, o_.out);
+      if (!loaded_.empty())
+        say("resuming from {}: epoch {}, update {}\n", loaded_, trainer_->epoch() + 1, trainer_->step());
+    }
+    std::fflush(stdout);
+  }
+
+  /// Tables on the screen, pictures and other files of the task.
+  void finish(const tasks::Meter& test, const std::string& when) {
+    const tasks::Goal goal = task_->goal();
+    const tasks::Report report = task_->report(*sets_.test, test, {o_.out, title()});
+    say("{}", report.tables);
+    const int64_t skipped = sets_.train->skipped() + sets_.test->skipped();
+    if (skipped > 0) say("{} unreadable images were skipped\n", skipped);
+    say("{}, {}", report.summary, when);
+    if (const double best = trainer_->best(); !std::isnan(best))
+      say("; best epoch {}", goal.share ? fmt::format("{:.2f} %", 100 * best) : fmt::format("{:.4f}", best));
+    say("\n");
+    if (!o_.eval_only) say("curves       {}\n", path("curves.png"));
+    for (const auto& [what, file] : report.files) say("{:<13}{}\n", what, file);
+    std::fflush(stdout);
+  }
+
+  int stop_early() const {
+    say("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", trainer_->step(),
+        path("last.ckpt"), o_.out);
+    std::fflush(stdout);
+    return 130;
+  }
+
+  template <class T, class... Args>
+  T& watch(Args&&... args) {
+    auto observer = std::make_unique<T>(std::forward<Args>(args)...);
+    T& it = *observer;
+    observers_.push_back(std::move(observer));
+    trainer_->watch(it);
+    return it;
+  }
+
+  TrainConfig c_;
+  RunOptions o_;
+  Device device_;
+  Schedule schedule_;
+  InterruptGuard interrupt_;
+  data::DataPair sets_;
+  std::unique_ptr<tasks::Task> task_;
+  std::unique_ptr<models::Model> model_;
+  std::unique_ptr<data::Loader> train_loader_, test_loader_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::vector<std::unique_ptr<Observer>> observers_;
+  std::unique_ptr<Trainer> trainer_;
+  std::unique_ptr<RunLock> lock_;
+  std::string loaded_;  // the checkpoint this run goes on from, or tests
+};
+
+}  // namespace detail
+
+ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) {
+  return detail::Run(config, options)();
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train
