@@ -41,6 +41,7 @@ inline void check_alike(const Targets& now, const Targets& first, std::string_vi
 
 /// Puts planes [N,h,w] (or one plane [h,w]) into the upper left corners of planes of another size.
 inline void place_planes(const Tensor& from, char* to, int64_t height, int64_t width) {
+  if (from.numel() == 0) return;  // it has no address
   const int64_t h = from.size(from.dim() - 2), w = from.size(from.dim() - 1), bytes = item_size(from.dtype());
   const int64_t planes = from.dim() == 3 ? from.size(0) : 1;
   const char* line = static_cast<const char*>(from.raw());

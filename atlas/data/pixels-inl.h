@@ -70,6 +70,7 @@ inline Tensor resized_like(const Tensor& x, int64_t height, int64_t width, bool 
 }
 
 ATLAS_INLINE void fill_with(Tensor& x, int64_t value) {
+  if (x.numel() == 0) return;  // it has no address
   if (x.dtype() == int64)
     std::fill_n(x.data<int64_t>(), x.numel(), value);
   else if (value == 0 || x.dtype() == uint8)
@@ -82,6 +83,7 @@ ATLAS_INLINE void fill_with(Tensor& x, int64_t value) {
 /// @tparam kBytes  of a pixel, where the compiler is to know; 0: PixelLayout says
 template <size_t kBytes, class Row, class Column>
 void gather_pixels_of(const Tensor& x, Tensor& y, bool planes, const Row& from_row, const Column& from_column) {
+  if (y.numel() == 0) return;  // it has no address
   const PixelLayout in(x, planes), out(y, planes);
   const size_t bytes = kBytes > 0 ? kBytes : static_cast<size_t>(in.bytes);
   const char* from = static_cast<const char*>(x.raw());
@@ -116,6 +118,7 @@ ATLAS_INLINE Tensor crop_pixels(const Tensor& x, int64_t top, int64_t left, int6
   const int64_t x0 = std::clamp<int64_t>(left, 0, in.width), x1 = std::clamp<int64_t>(left + width, x0, in.width);
   const int64_t y0 = std::clamp<int64_t>(top, 0, in.height), y1 = std::clamp<int64_t>(top + height, y0, in.height);
   if ((x1 - x0) * (y1 - y0) != height * width) fill_with(y, outside);
+  if (x.numel() == 0 || y.numel() == 0) return y;
   char* to = static_cast<char*>(y.raw());
   const char* from = static_cast<const char*>(x.raw());
   const int64_t pixel = in.bytes;
@@ -149,6 +152,7 @@ ATLAS_INLINE Tensor warp_nearest(const Tensor& x, const std::array<double, 6>& m
   const PixelLayout in(x, planes);
   Tensor y = empty(x.shape(), x.dtype(), Device{});
   fill_with(y, outside);
+  if (y.numel() == 0) return y;
   const char* from = static_cast<const char*>(x.raw());
   char* to = static_cast<char*>(y.raw());
   for (int64_t p = 0; p < in.planes; ++p, from += in.height * in.width * in.bytes)

@@ -174,7 +174,7 @@ ATLAS_INLINE void keep_objects(Targets& targets, const std::vector<int64_t>& row
     const int64_t all = sizes[0], bytes = all > 0 ? from.numel() / all * item_size(from.dtype()) : 0;
     sizes[0] = std::ssize(rows);
     Tensor to = empty(Shape(sizes), from.dtype(), Device{});
-    for (size_t i = 0; i < rows.size(); ++i)
+    for (size_t i = 0; i < rows.size() && bytes > 0; ++i)
       std::memcpy(static_cast<char*>(to.raw()) + static_cast<int64_t>(i) * bytes,
                   static_cast<const char*>(from.raw()) + rows[i] * bytes, static_cast<size_t>(bytes));
     target.value = std::move(to);
