@@ -86,7 +86,10 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
       check(!images.empty() || others.empty(), "image_folder", "{}: class {} has no image that can be read: {}", path,
             folder, detail::left_out_text(others, fs::path(path) / folder));
       left_out.insert(left_out.end(), others.begin(), others.end());
-      if (images.empty()) continue;
+      if (images.empty()) {
+        detail::report_files(options, fmt::format("{}: folder {} holds no images: it is no class", path, folder));
+        continue;
+      }
       auto at = std::find(names.begin(), names.end(), folder);
       if (at == names.end()) {
         check(classes.empty(), "image_folder", "{}: class {} is not one of the {} classes trained on", path, folder,

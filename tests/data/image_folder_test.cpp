@@ -40,7 +40,12 @@ TEST_CASE("classes are sorted subfolders, files are sorted, endings in any case"
   scratch.write(".git/x.png", {'x'});
   scratch.write("empty/readme.md", {'x'});
   scratch.write("loose.png", picture(5));
-  const auto set = image_folder(scratch.path());
+  std::vector<std::string> reports;
+  FolderOptions noting;
+  noting.report = [&](const std::string& text) { reports.push_back(text); };
+  const auto set = image_folder(scratch.path(), noting);
+  REQUIRE(reports.size() == 2);
+  CHECK(reports[0] == fmt::format("{}: folder empty holds no images: it is no class", scratch.path()));
   CHECK(set->classes() == std::vector<std::string>{"cat", "dog"});
   REQUIRE(set->size() == 4);
   CHECK(set->where(0) == scratch / "cat/photo.JPEG");

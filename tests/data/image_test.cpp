@@ -188,6 +188,21 @@ TEST_CASE("every kind of JPEG shows the same picture") {
   }
 }
 
+TEST_CASE("JPEG with arithmetic coding: a large picture of one color is a small file") {
+  const std::string path = test::source_dir() + "/tests/fuzz/seeds/image/arithmetic.jpg";
+  if (jpeg_decoder() != std::string("libjpeg-turbo")) {
+    CHECK_THROWS_AS(read_image(path), Error);  // stb_image does not know it
+    return;
+  }
+  const Tensor x = read_image(path);
+  CHECK(x.shape() == Shape{300, 400, 3});
+  for (const int64_t i : {int64_t{0}, x.numel() - 3}) {
+    CHECK(x.data<uint8_t>()[i] == 200);
+    CHECK(x.data<uint8_t>()[i + 1] == 29);
+    CHECK(x.data<uint8_t>()[i + 2] == 61);
+  }
+}
+
 TEST_CASE("EXIF orientation turns JPEG files upright, in both byte orders") {
   const char* expected[] = {"", "rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
   for (uint16_t o = 1; o <= 8; ++o) {
