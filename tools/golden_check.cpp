@@ -32,10 +32,15 @@
 #include "atlas/optim/lamb.h"
 #include "atlas/optim/sgd.h"
 #include "atlas/tensor/memory.h"
+#include "tools/golden/comparison.h"
+#include "tools/golden/segment.h"
 
 namespace {
 
 using namespace atlas;
+using golden::channels_first;
+using golden::Comparison;
+using golden::Place;
 
 struct Settings {
   std::string folder;
@@ -47,112 +52,6 @@ struct Settings {
   bool list = false;
 };
 
-/// Compares tensors with those of one file and keeps the worst.
-class Comparison {
- public:
-  Comparison(io::SafetensorsFile file, double tolerance) : file_(std::move(file)), forced_(tolerance) {}
-
-  bool has(const std::string& name) const { return file_.tensors.contains(name); }
-  const Tensor& tensor(const std::string& name) {
-    const auto it = file_.tensors.find(name);
-    check(it != file_.tensors.end(), "golden_check", "the file has no '{}'", name);
-    used_.insert(name);
-    return it->second;
-  }
-  const std::string& meta(const std::string& name) const {
-    const auto it = file_.metadata.find(name);
-    check(it != file_.metadata.end(), "golden_check", "the file has no metadata '{}'", name);
-    return it->second;
-  }
-  bool has_meta(const std::string& name) const { return file_.metadata.contains(name); }
-  int64_t number(const std::string& name) const { return std::stoll(meta(name)); }
-  std::vector<std::string> names(const std::string& prefix) const {
-    std::vector<std::string> some;
-    for (const auto& [name, t] : file_.tensors)
-      if (name.starts_with(prefix)) some.push_back(name);
-    return some;
-  }
-
-  /// The largest 2-norm of an entry whose name starts with `prefix`.
-  double largest_norm(const std::string& prefix) const {
-    double largest = 0;
-    for (const auto& [name, t] : file_.tensors)
-      if (name.starts_with(prefix) && !name.ends_with(".norm")) {
-        const auto whole = file_.tensors.find(name + ".norm");
-        largest = std::max(largest, whole != file_.tensors.end() ? whole->second.item() : norm(values(t)));
-      }
-    return largest;
-  }
-
-  /// e = |got - stored| / (|stored| + floor) over what is stored: all of it, or a sample and the norm.
-  /// @param got  in the published layout
-  void compare(const std::string& name, const Tensor& got, double tolerance, double floor = 0) {
-    const Tensor& stored = tensor(name);
-    std::vector<double> ours = values(got), theirs = values(stored);
-    if (has(name + ".norm")) {
-      const double whole = norm(ours);
-      const size_t step = ours.size() / 512;
-      std::vector<double> sample;
-      for (size_t i = 0; i < ours.size(); i += step) sample.push_back(ours[i]);
-      ours = std::move(sample);
-      note(name + ".norm", std::abs(whole - tensor(name + ".norm").item()) / (tensor(name + ".norm").item() + floor),
-           tolerance);
-    } else {
-      check(got.shape() == stored.shape(), "golden_check", "'{}' is {}, the file has {}", name, describe(got),
-            describe(stored));
-    }
-    check(ours.size() == theirs.size(), "golden_check", "'{}' has {} values where the file stores {}", name,
-          ours.size(), theirs.size());
-    const double size = norm(theirs) + floor;
-    for (size_t i = 0; i < ours.size(); ++i) ours[i] -= theirs[i];
-    const double away = norm(ours);
-    note(name, away == 0 ? 0 : away / size, tolerance);
-  }
-  /// Records a relative error.
-  void note(const std::string& name, double error, double tolerance) {
-    if (forced_ > 0) tolerance = forced_;
-    ++count_;
-    const bool good = error <= tolerance;  // false for NaN
-    passed_ = passed_ && good;
-    const double share = std::isnan(error) ? INFINITY : error / tolerance;
-    if (count_ > 1 && share <= worst_share_) return;
-    worst_share_ = share;
-    worst_ = fmt::format("{:.1e} at {} (tolerance {:.0e})", error, name, tolerance);
-  }
-  /// A tensor nobody looked at would be a check that silently does not happen.
-  void finish() const {
-    for (const auto& [name, t] : file_.tensors)
-      check(used_.contains(name), "golden_check", "nothing here produces '{}'", name);
-    check(count_ > 0, "golden_check", "the file holds nothing to compare");
-  }
-  bool passed() const { return passed_; }
-  std::string summary() const { return fmt::format("{}, {} comparisons", worst_, count_); }
-
- private:
-  static double norm(const std::vector<double>& v) {
-    double sum = 0;
-    for (const double x : v) sum += x * x;
-    return std::sqrt(sum);
-  }
-  static std::vector<double> values(const Tensor& t) {
-    Tensor flat = empty(t.shape(), float64);
-    copy_elements(flat, t.detach().to(Device{}));
-    return {flat.data<double>(), flat.data<double>() + flat.numel()};
-  }
-
-  io::SafetensorsFile file_;
-  std::set<std::string> used_;
-  double forced_, worst_share_ = 0;
-  std::string worst_;
-  int64_t count_ = 0;
-  bool passed_ = true;
-};
-
-struct Place {
-  DType dtype;
-  Device device;
-};
-
 std::unique_ptr<models::Classifier> formula_model(const Comparison& c, Place place) {
   const SkipInit filled_below;
   auto model = models::make_model_from_config(c.meta("family"), c.meta("config"));
@@ -161,9 +60,6 @@ std::unique_ptr<models::Classifier> formula_model(const Comparison& c, Place pla
   model->to(place.device);
   return model;
 }
-/// A map [B, H, W, C] as files have it: [B, C, H, W].
-Tensor channels_first(const Tensor& map) { return published_view(map.detach(), Layout::conv2d); }
-
 /// Logits, maps, loss, gradients and batch-norm buffers of a small model.
 void check_small(Comparison& c, Place place) {
   const double tolerance = place.dtype == float64 ? 1e-6 : 1e-4;
@@ -286,7 +182,8 @@ void check_trajectory(Comparison& c, Place place) {
             5e-2);
 }
 
-const char* kind_of(const Comparison& c) {
+std::string kind_of(const Comparison& c) {
+  if (const std::string kind = golden::segmentation_kind(c); !kind.empty()) return kind;
   if (c.has_meta("optimizer")) return "trajectory";
   if (c.has_meta("parameters")) return "full";
   if (c.has_meta("family")) return "small";
@@ -310,7 +207,7 @@ bool run_file(const std::filesystem::path& path, const Settings& settings, Place
       check_scan(c, place);
     else if (kind == "trajectory")
       check_trajectory(c, place);
-    else
+    else if (!golden::check_segmentation(kind, c, place))
       fail("golden_check", "{} is of no known kind", path.string());
     c.finish();
     good = c.passed();

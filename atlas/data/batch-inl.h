@@ -32,7 +32,8 @@ inline void check_alike(const Targets& now, const Targets& first, std::string_vi
   for (const auto& [key, a] : first) {
     const Target* b = now.find(key);
     check(b != nullptr && b->kind == a.kind && b->value.dtype() == a.value.dtype() && b->value.dim() == a.value.dim() &&
-              b->outside == a.outside && (a.has_rows() || a.has_places() || b->value.shape() == a.value.shape()),
+              b->outside == a.outside && b->fixed == a.fixed &&
+              (a.has_rows() || a.has_places() || a.fixed || b->value.shape() == a.value.shape()),
           "loader", "{} '{}' {} after {} of {}: targets of one batch need one shape, or rows of one shape",
           name(a.kind), key, b == nullptr ? std::string("is missing") : fmt::format("{}", describe(b->value)),
           describe(a.value), place);
@@ -107,6 +108,13 @@ ATLAS_INLINE Target BatchBuilder::joined(const std::string& key, int64_t height,
     }
   } else {
     sizes.insert(sizes.begin(), count_);
+  }
+  if (planes && all.fixed) {  // each as it was in its file
+    height = all.value.size(0), width = all.value.size(1);
+    for (const Targets& t : targets_)
+      check(t[key].shape() == all.value.shape(), "loader",
+            "mask '{}' {} after {}: pictures of several sizes, whose masks stay as they are, need a batch size of 1",
+            key, describe(t[key]), describe(all.value));
   }
   if (planes) {
     sizes[1] = height;

@@ -2,6 +2,7 @@
 #include "atlas/data/batch-inl.h"
 #include "atlas/data/canvas-inl.h"
 #include "atlas/data/cifar-inl.h"
+#include "atlas/data/class_picture-inl.h"
 #include "atlas/data/file-inl.h"
 #include "atlas/data/geometry-inl.h"
 #include "atlas/data/image-inl.h"

@@ -124,7 +124,7 @@ inline void check_target(const std::string& key, const Target& t, const Tensor& 
             "mask '{}' must be uint8 or int64 [{},{}], a class number for each pixel, got {}: a picture in colors? "
             "(recode each color as its class number, or write the picture with a palette)",
             key, h, w, describe(t.value));
-      need((type == uint8 || type == int64) && t.value.shape() == Shape{h, w},
+      need((type == uint8 || type == int64) && (t.fixed || t.value.shape() == Shape{h, w}),
            fmt::format("uint8 or int64 [{},{}], a class number for each pixel of the image", h, w));
       check(type != uint8 || (t.outside >= 0 && t.outside <= 255), "targets",
             "mask '{}' ({}) cannot hold {}, its number for ignored pixels (an int64 mask could)", key,

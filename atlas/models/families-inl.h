@@ -1,7 +1,14 @@
-// The families that exist from the start: their presets, and how presets follow the image size.
+// The families of classifiers that exist from the start: their presets, and how presets follow the image size.
 #pragma once
 
-#include "atlas/models/registry.h"
+#include <algorithm>
+#include <array>
+#include <set>
+#include <vector>
+
+#include "atlas/models/atlas_config.h"
+#include "atlas/models/mamba_vision_config.h"
+#include "atlas/models/preset.h"
 
 namespace atlas::inline ATLAS_ABI::models::detail {
 
@@ -90,14 +97,6 @@ inline std::vector<Preset<AtlasConfig>> atlas_presets() {
   return {published("atlas-s", 384, 6), published("atlas-b", 768, 12), published("atlas-l", 1024, 16),
           Preset<AtlasConfig>{"atlas-tiny", tiny, follow_image<6, 2>, {}, {}},
           Preset<AtlasConfig>{"atlas-toy", toy, follow_image<2, 1>, {}, {}}};
-}
-
-/// One line for each family.
-ATLAS_INLINE std::vector<std::unique_ptr<AnyFamily>> built_in_families() {
-  std::vector<std::unique_ptr<AnyFamily>> all;
-  all.push_back(std::make_unique<Family<AtlasNet>>(atlas_presets()));
-  all.push_back(std::make_unique<Family<MambaVision>>(mambavision_presets()));
-  return all;
 }
 
 }  // namespace atlas::inline ATLAS_ABI::models::detail

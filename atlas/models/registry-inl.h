@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "atlas/core/whole_number.h"
-#include "atlas/models/families-inl.h"
+#include "atlas/models/built_in-inl.h"
 #include "atlas/models/registry.h"
 
 namespace atlas::inline ATLAS_ABI::models {

@@ -21,21 +21,10 @@
 #include "atlas/core/nearest.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/models/fields.h"
+#include "atlas/models/preset.h"
 #include "atlas/models/presets.h"
 
 namespace atlas::inline ATLAS_ABI::models {
-
-/// A named configuration.
-template <class Config>
-struct Preset {
-  std::string name;
-  Config config = {};
-  /// Called when the image size, the classes and the user's fields are set: may change fields that are not among those
-  /// of the user, whose names it gets.
-  void (*adapt)(Config&, const std::set<std::string>& given) = nullptr;
-  PublishedEvaluation evaluation = {};
-  PublishedSize size = {};
-};
 
 namespace detail {
 
@@ -57,7 +46,7 @@ class AnyFamily {
 
 /// Those that exist from the start, and those that were registered.
 std::vector<std::unique_ptr<AnyFamily>>& families();
-/// Those that exist from the start (families-inl.h).
+/// Those that exist from the start (built_in-inl.h).
 std::vector<std::unique_ptr<AnyFamily>> built_in_families();
 /// @throws Error when its name or that of a preset is taken or empty.
 void add_family(std::unique_ptr<AnyFamily> family);

@@ -15,7 +15,8 @@ class Conv2d : public Module {
  public:
   /// @param in, out    channels, multiples of options.groups
   /// @param kernel     side of the square kernel
-  Conv2d(int64_t in, int64_t out, int64_t kernel, Conv2dOptions options = {}, bool with_bias = true)
+  // Options come by reference: g++ 12 with AVX-512 may store a padding of 1 for default ones that come by value.
+  Conv2d(int64_t in, int64_t out, int64_t kernel, const Conv2dOptions& options = {}, bool with_bias = true)
       : options_(options) {
     detail::check_size("Conv2d", "in", in);
     detail::check_size("Conv2d", "out", out);

@@ -1,6 +1,7 @@
 // Learning-rate schedules: pure functions of the fractional epoch.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
@@ -17,17 +18,20 @@ inline double cosine_between(double from, double to, double t) {
   return to + 0.5 * (from - to) * (1 + std::cos(std::numbers::pi * t));
 }
 
-/// The learning rate over a run: a linear warm-up, then one of three shapes, then an optional cool-down.
+/// The learning rate over a run: a linear warm-up, then one of four shapes, then an optional cool-down.
 ///
 ///     epoch < warmup                     warmup_lr + (peak - warmup_lr) epoch / warmup
 ///     constant                           peak
 ///     multi_step                         peak gammaⁿ, n = milestones passed
 ///     cosine, until epochs - cooldown    half a cosine from peak to min_lr
+///     polynomial                         min_lr + (peak - min_lr) (1 - t)^power, t from 0 to 1 until epochs - cooldown
 ///     the last `cooldown` epochs         min_lr, for each shape
 ///
-/// Epochs are fractional: lr(update, updates_per_epoch) changes at every optimizer update.
+/// Epochs are fractional: lr(update, updates_per_epoch) changes at every optimizer update. The polynomial is that of
+/// published recipes of segmentation, which count in updates: the last update of the warm-up has the peak already, and
+/// the last of all has min_lr.
 struct Schedule {
-  enum class Shape : uint8_t { constant, cosine, multi_step };
+  enum class Shape : uint8_t { constant, cosine, multi_step, polynomial };
 
   Shape shape = Shape::cosine;
   double peak = 1e-3;                   ///< learning rate after the warm-up
@@ -38,6 +42,7 @@ struct Schedule {
   double cooldown = 0;                  ///< epochs at min_lr in the end
   std::vector<double> milestones = {};  ///< epochs at which multi_step multiplies by gamma, increasing
   double gamma = 0.1;
+  double power = 1;  ///< of the polynomial
 
   /// @throws Error when the parts do not fit into the run or a rate is negative.
   void validate() const {
@@ -60,6 +65,8 @@ struct Schedule {
         break;
       case Shape::cosine:
         return end > warmup ? cosine_between(peak, min_lr, (epoch - warmup) / (end - warmup)) : min_lr;
+      case Shape::polynomial:
+        return end > warmup ? polynomial((epoch - warmup) / (end - warmup)) : min_lr;
       case Shape::multi_step: {
         double lr = peak;
         for (double m : milestones) lr *= epoch >= m ? gamma : 1;
@@ -71,8 +78,15 @@ struct Schedule {
   /// The learning rate of optimizer update `update` (counted from 0 over the whole run).
   double lr(int64_t update, int64_t updates_per_epoch) const {
     check(updates_per_epoch > 0, "schedule", "an epoch needs at least one update, got {}", updates_per_epoch);
-    return at(static_cast<double>(update) / static_cast<double>(updates_per_epoch));
+    const auto per_epoch = static_cast<double>(updates_per_epoch), now = static_cast<double>(update);
+    if (shape != Shape::polynomial) return at(now / per_epoch);
+    const double warm = std::round(warmup * per_epoch), end = std::round((epochs - cooldown) * per_epoch);
+    if (now < warm) return warmup_lr + (peak - warmup_lr) * now / std::max(warm - 1, 1.0);
+    return now < end ? polynomial((now - warm) / std::max(end - warm - 1, 1.0)) : min_lr;
   }
+
+ private:
+  double polynomial(double t) const { return min_lr + (peak - min_lr) * std::pow(std::max(0.0, 1 - t), power); }
 };
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -122,11 +122,11 @@ class ConfusionMatrix {
       add(label, std::max_element(row, row + logits.size(1)) - row);
     });
   }
-  /// Adds one image. @throws Error for a class that does not exist.
-  void add(int64_t truth, int64_t predicted) {
+  /// Adds images of one true and one predicted class. @throws Error for a class that does not exist.
+  void add(int64_t truth, int64_t predicted, int64_t images = 1) {
     check(truth >= 0 && truth < classes_ && predicted >= 0 && predicted < classes_, "confusion matrix",
           "true class {} and predicted class {} must be below {}", truth, predicted, classes_);
-    ++counts_[static_cast<size_t>(truth * classes_ + predicted)];
+    counts_[static_cast<size_t>(truth * classes_ + predicted)] += images;
   }
 
   /// Adds what another matrix of as many classes has counted.
