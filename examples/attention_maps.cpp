@@ -88,9 +88,9 @@ int main(int argc, char** argv) {
   app.add_option("--out", s.out, "PNG file to write");
   atlas::add_field(app, "--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")
       ->check(CLI::Range(-1, 4096));
-  atlas::add_field(
-      app, "--block", s.show.block,
-      "Atlas: which block of each macro stage (-1 = the last); MambaVision: which attention layer (-1 = all)")
+  atlas::add_field(app, "--block", s.show.block,
+                   "which attention layer of the model, or of each macro stage of Atlas (-1 = what is shown by "
+                   "default: all, or the last)")
       ->check(CLI::Range(-1, 4096));
   atlas::add_field(app, "--panel", s.show.panel, "longer side of each panel, in pixels")->check(CLI::Range(64, 2048));
   atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));

@@ -12,11 +12,8 @@
 // ctest: --checkpoint run/best.ckpt --data shapes:32 --limit-train 64 --epochs 1 --freeze stem,0 --out tuned --resume
 #include <CLI/CLI.hpp>
 
-#include "atlas/core/program.h"
-#include "atlas/models/field_options.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
-#include "atlas/train/run.h"
 #include "atlas/train/settings_options.h"
 #include "atlas/train/stored_settings.h"
 #include "atlas/train/trained_model.h"
@@ -60,53 +57,34 @@ void take_over(train::TrainConfig& c, const std::string& model, const std::strin
   c.optimization.lr = 5e-4;
 }
 
-void add_options(CLI::App& app, train::TrainConfig& config, train::RunOptions& run, std::string& checkpoint) {
-  app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  app.add_option("--checkpoint", checkpoint, "best.ckpt or last.ckpt of a training run: weights, and which model it is")
-      ->group("Run");
-  train::add_training_options(app, config, run);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  train::TrainConfig config = gentle();
-  train::RunOptions run;
   std::string checkpoint;
-  std::map<std::string, std::string> fields;  // of the model's configuration
-  CLI::App app("Teaches a trained model other classes.", "finetune");
-  return atlas::run_program("finetune", [&] {
-    {  // The model sets the defaults of much else, so it is looked for first.
-      train::TrainConfig given = gentle();
-      CLI::App first;
-      first.set_help_flag();
-      add_options(first, given, run, checkpoint);
-      first.allow_extras();
-      try {
-        first.parse(argc, argv);
-      } catch (const CLI::ParseError&) {
-        // The second pass says what is wrong.
-      }
-      if (run.resume && train::merge_stored_settings(config, run.out)) {
-        // It goes on as it began.
-      } else if (!checkpoint.empty()) {
-        atlas::check(given.model.name.empty() && given.model.weights.empty(), "finetune",
-                     "--checkpoint says which model it is and holds its weights: leave --model and --weights out");
-        take_over(config, train::load_trained_model(checkpoint).config);
-        config.model.weights = checkpoint;
-      } else if (!given.model.name.empty()) {
-        take_over(config, given.model.name, given.model.options);
-      }
+  const auto own = [&](CLI::App& app) {
+    app.add_option("--checkpoint", checkpoint,
+                   "best.ckpt or last.ckpt of a training run: weights, and which model it is")
+        ->group(train::kRunGroup);
+  };
+  // The model sets the defaults of much else.
+  const auto choose = [&](const train::TrainConfig& given, bool, train::TrainConfig& config,
+                          const train::RunOptions& run) {
+    if (run.resume && train::merge_stored_settings(config, run.out)) return;  // it goes on as it began
+    if (!checkpoint.empty()) {
+      atlas::check(given.model.name.empty() && given.model.weights.empty(), "finetune",
+                   "--checkpoint says which model it is and holds its weights: leave --model and --weights out");
+      take_over(config, train::load_trained_model(checkpoint).config);
+      config.model.weights = checkpoint;
+    } else if (!given.model.name.empty()) {
+      take_over(config, given.model.name, given.model.options);
     }
-    add_options(app, config, run, checkpoint);
-    atlas::models::add_model_fields(app, argc, argv, config.model.name, fields);
-    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
-      config.model.options = atlas::models::with_fields(config.model.name, config.model.options, fields);
-      atlas::check(!config.model.name.empty() && !config.model.weights.empty(), "finetune",
-                   "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
-      atlas::check(!config.data.name.empty(), "finetune",
-                   "say what to learn: --data folder:DIR, with a subfolder per class");
-      return train::run_training(config, run);
-    });
-  });
+  };
+  const auto checked = [](const train::TrainConfig& config) {
+    atlas::check(!config.model.name.empty() && !config.model.weights.empty(), "finetune",
+                 "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
+    atlas::check(!config.data.name.empty(), "finetune",
+                 "say what to learn: --data folder:DIR, with a subfolder per class");
+  };
+  return train::training_program<CLI::App, CLI::ParseError>("finetune", "Teaches a trained model other classes.", argc,
+                                                            argv, gentle(), own, choose, checked);
 }

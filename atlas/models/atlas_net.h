@@ -289,6 +289,17 @@ class AtlasBackbone : public Backbone {
       all.emplace_back(fmt::format("{}", i), fmt::format("atlas_models.{}.levels", i));
     return all;
   }
+  /// The attention of the finest scale in every block; by default, that of each macro stage's last block.
+  std::vector<AttentionLayer> attention_layers() const override {
+    std::vector<AttentionLayer> all;
+    for (size_t i = 0; i < atlas_models.size(); ++i) {
+      const int64_t blocks = std::ssize(atlas_models[i].levels[0].blocks);
+      for (int64_t b = 0; b < blocks; ++b)
+        all.push_back({fmt::format("atlas_models.{}.levels.0.blocks.{}.blocks.0.attn", i, b),
+                       fmt::format("macro stage {}, block {}", i, b), b, b + 1 == blocks, true});
+    }
+    return all;
+  }
   /// How images of a size are cut in the first macro stage.
   AtlasPyramid pyramid(int64_t height, int64_t width, Device device = {}) const {
     return {(height + config_.patch - 1) / config_.patch,

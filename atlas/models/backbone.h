@@ -13,6 +13,15 @@
 /// Complete models with published configurations and parameter names.
 namespace atlas::inline ATLAS_ABI::models {
 
+/// A layer of attention, as pictures of attention (train/attention_picture.h) show it.
+struct AttentionLayer {
+  std::string path;            ///< of the module, within the backbone
+  std::string name;            ///< in words, such as "stage 2, block 1"
+  int64_t number = 0;          ///< by which it is asked for; several layers may share one
+  bool by_default = true;      ///< shown when no number is asked for
+  bool across_scales = false;  ///< a token reads windows of several scales; otherwise that which it lies in
+};
+
 /// Images [B, H, W, 3] to feature maps of several strides; heads (models/heads/) read them.
 ///
 /// A model is a backbone and a head. A classifier takes over the names of both (`levels.0...`, `head.weight`), as its
@@ -45,6 +54,8 @@ class Backbone : public Module {
   /// The parts in the order of computation, each with the path of its module: "stem", then the stages by number, "0"
   /// the finest.
   virtual std::vector<std::pair<std::string, std::string>> parts() const = 0;
+  /// What can be shown of its attention, in the order of computation; nothing where it has none.
+  virtual std::vector<AttentionLayer> attention_layers() const { return {}; }
 
  protected:
   /// Checks that `images` is [B, H, W, 3] and has the dtype and device of `weight`.

@@ -196,6 +196,18 @@ class MambaVisionBackbone : public Backbone {
   std::vector<std::pair<std::string, std::string>> parts() const override {
     return {{"stem", "patch_embed"}, {"0", "levels.0"}, {"1", "levels.1"}, {"2", "levels.2"}, {"3", "levels.3"}};
   }
+  /// The blocks of the last two stages whose mixer is attention.
+  std::vector<AttentionLayer> attention_layers() const override {
+    std::vector<AttentionLayer> all;
+    for (size_t i = 0; i < levels.size(); ++i)
+      for (size_t b = 0; b < levels[i].blocks.size(); ++b) {
+        const auto* block = dynamic_cast<const MambaVisionHybridBlock*>(&levels[i].blocks[b]);
+        if (block != nullptr && dynamic_cast<const Attention*>(block->mixer.get()) != nullptr)
+          all.push_back({fmt::format("levels.{}.blocks.{}.mixer", i, b), fmt::format("stage {}, block {}", i, b),
+                         std::ssize(all)});
+      }
+    return all;
+  }
 
   MambaVisionPatchEmbed patch_embed;
   ModuleList<MambaVisionStage> levels;

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <map>
 
 #include "atlas/autograd/node.h"
 #include "atlas/data/canvas.h"
@@ -169,19 +170,6 @@ class PanelPainter {
   double zoom_ = 1;
 };
 
-/// A module's path in words, as far as it has some: "levels.2.blocks.1.mixer" is block 1 of stage 2.
-inline std::string heading(const std::string& path, bool atlas) {
-  std::vector<std::string> parts{""};
-  for (const char c : path)
-    if (c == '.')
-      parts.emplace_back();
-    else
-      parts.back() += c;
-  const size_t block = atlas ? 5 : 3;  // atlas_models.STAGE.levels.0.blocks.BLOCK.blocks.0.attn
-  if (parts.size() <= block) return path;
-  return fmt::format("{} {}, block {}  ({})", atlas ? "macro stage" : "stage", parts[1], parts[block], path);
-}
-
 /// A row of panels and its heading; `stride` is that of the patch that asks.
 struct PanelRow {
   std::string heading;
@@ -196,10 +184,10 @@ inline std::string window_text(const HeatMap& m) {
   return fmt::format("{} x {} tokens, {} px", m.share.size(0), m.share.size(1), m.stride);
 }
 
-/// Atlas: the windows of every scale that the patch reads.
-inline PanelRow atlas_row(const AttentionRecord& record, const AttentionPictureOptions& o) {
+/// The windows of every scale that the patch reads.
+inline PanelRow row_across_scales(const AttentionRecord& record, const AttentionPictureOptions& o) {
   const int64_t stride = record.queries.stride;
-  PanelRow row{heading(record.layer, true), stride, {}};
+  PanelRow row{{}, stride, {}};
   Panel all;
   all.filled = false;
   all.caption.push_back({"the patch (red) reads"});
@@ -219,10 +207,10 @@ inline PanelRow atlas_row(const AttentionRecord& record, const AttentionPictureO
   return row;
 }
 
-/// MambaVision: the patch's window, and what all patches read on average.
-inline PanelRow mambavision_row(const AttentionRecord& record, const AttentionPictureOptions& o) {
+/// The patch's window, and what all patches read on average.
+inline PanelRow row_of_window(const AttentionRecord& record, const AttentionPictureOptions& o) {
   const TokenPlace& q = record.queries;
-  PanelRow row{heading(record.layer, false), q.stride, {}};
+  PanelRow row{{}, q.stride, {}};
   const HeatMap own = heat_map(record.read_by(0, o.y / q.stride, o.x / q.stride)[0], o.head);
   row.panels.push_back({{own}, {0}, true, {{"read by the patch (red)"}, {"window: " + window_text(own), 0}}});
   HeatMap all{0, 0, q.stride, zeros({q.layout.height, q.layout.width}, float32, Device{})};
@@ -281,39 +269,27 @@ ATLAS_INLINE Tensor attention_picture(models::Classifier& model, const Tensor& i
   if (o.y < 0) o.y = height / 2;
   check(o.x < width && o.y < height, op, "the point {},{} is outside the image of {} x {} pixels", o.x, o.y, width,
         height);
-  const bool atlas = model.family() == "atlas";
-  std::vector<std::string> wanted;  // layers to show
-  for (const auto& [path, module] : model.named_modules()) {
-    if (atlas) {
-      // Blocks of macro stages, and in them the attention of the finest scale.
-      const std::string stage = path.substr(0, path.rfind(".blocks.0.attn"));
-      if (!path.ends_with(".blocks.0.attn") || !stage.starts_with("atlas_models.")) continue;
-      const std::string block = stage.substr(stage.rfind('.') + 1), before = stage.substr(0, stage.rfind('.'));
-      if (o.block >= 0 && block != std::to_string(o.block)) continue;
-      if (o.block < 0 && !wanted.empty() && wanted.back().starts_with(before + ".")) wanted.pop_back();
-      wanted.push_back(path);
-    } else if (dynamic_cast<Attention*>(module) != nullptr) {
-      wanted.push_back(path);
-    }
+  const std::vector<models::AttentionLayer> layers = model.backbone().attention_layers();
+  check(!layers.empty(), op, "this model has no attention layers");
+  std::map<std::string, models::AttentionLayer> wanted;  // layers to show, by path
+  int64_t last = 0;
+  for (const models::AttentionLayer& layer : layers) {
+    last = std::max(last, layer.number);
+    if (o.block < 0 ? layer.by_default : layer.number == o.block) wanted[layer.path] = layer;
   }
-  const size_t layers = wanted.size();
-  if (!atlas && o.block >= 0)
-    wanted = o.block < static_cast<int64_t>(wanted.size())
-                 ? std::vector<std::string>{wanted[static_cast<size_t>(o.block)]}
-                 : std::vector<std::string>{};
-  check(!wanted.empty(), op, "{}",
-        o.block < 0 || (!atlas && layers == 0) ? "this model has no attention layers"
-        : atlas                                ? fmt::format("there is no block {} in any macro stage", o.block)
-                : fmt::format("there is no block {}: {} attention layers, counted from 0", o.block, layers));
+  check(!wanted.empty(), op, "there is no block {}: attention layers are counted from 0 to {}", o.block, last);
 
   const NoGrad off;
-  AttentionRecorder recorder(
-      model, [&](const std::string& layer) { return std::find(wanted.begin(), wanted.end(), layer) != wanted.end(); });
+  AttentionRecorder recorder(model, [&](const std::string& layer) { return wanted.contains(layer); });
   const Tensor batch = input.unsqueeze(0).to(model.device());
   require_finite(model, batch, model(batch));
   std::vector<detail::PanelRow> rows;
-  for (const AttentionRecord& record : recorder.records())
-    if (record.pass != "up") rows.push_back(atlas ? detail::atlas_row(record, o) : detail::mambavision_row(record, o));
+  for (const AttentionRecord& record : recorder.records()) {
+    if (record.pass == "up") continue;
+    const models::AttentionLayer& layer = wanted.at(record.layer);
+    rows.push_back(layer.across_scales ? detail::row_across_scales(record, o) : detail::row_of_window(record, o));
+    rows.back().heading = fmt::format("{}  ({})", layer.name, layer.path);
+  }
   const std::string title =
       fmt::format("{}, {} x {} px: patch at {},{}", o.name.empty() ? model.family() : o.name, width, height, o.x, o.y);
   const std::string legend = (o.head < 0 ? "mean of all heads" : fmt::format("head {}", o.head)) +

@@ -14,17 +14,17 @@ namespace atlas::inline ATLAS_ABI::train {
 struct AttentionPictureOptions {
   int64_t x = -1, y = -1;  ///< pixel of the image whose patch asks; negative: the middle
   int64_t head = -1;       ///< one attention head; negative: the mean of all
-  int64_t block = -1;      ///< Atlas: block of each macro stage, negative: the last; MambaVision: layer, negative: all
+  int64_t block = -1;      ///< the layers of that AttentionLayer::number; negative: those shown by default
   int64_t panel = 420;     ///< longer side of the image in each panel, in pixels
   std::string name = {};   ///< shown in the title
 };
 
 /// Runs a model over one image and draws what the patch at (x, y) reads.
 ///
-/// Atlas: a row for each macro stage; its first panel frames the windows of all scales that the patch of the finest one
-/// reads (down pass), the others show, scale by scale, how the attention is spread over the window.
-/// MambaVision: a row for each attention layer of the last stages: what the patch reads in its window, and what all
-/// patches of the image read on average.
+/// There is a row for each layer that the backbone shows (Backbone::attention_layers()). Of one that reads across
+/// scales, as Atlas does, the first panel frames the windows of all scales that the patch of the finest one reads (down
+/// pass); the others show, scale by scale, how the attention is spread over the window. Of others, as in MambaVision,
+/// there is what the patch reads in its window, and what all patches of the image read on average.
 /// Colors run from nothing to the most that any token of the panel gets; a bar under each panel says how much that is.
 ///
 /// @param model   in inference mode

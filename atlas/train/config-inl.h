@@ -57,6 +57,8 @@ ATLAS_INLINE std::string to_json(const TrainConfig& config) {
 }
 
 ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const std::string& source) {
+  // A NUL would end the parser: what stands behind it is no part of an object either.
+  check(text.find('\0') == text.npos, "config", "{} is not valid JSON: it has a NUL byte", source);
   nlohmann::json j;
   try {
     j = nlohmann::json::parse(data::without_mark(text));

@@ -52,6 +52,7 @@ inline int64_t row_number(const LogRow& row) {
 }
 
 inline LogRow parse_row(const std::string& line, const std::string& where) {
+  check(line.find('\0') == line.npos, "log", "{}: not JSON: it has a NUL byte", where);
   nlohmann::ordered_json j;
   try {
     j = nlohmann::ordered_json::parse(line);

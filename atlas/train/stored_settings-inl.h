@@ -12,7 +12,8 @@ namespace atlas::inline ATLAS_ABI::train {
 ATLAS_INLINE std::vector<std::string> merge_settings(TrainConfig& config, const io::Checkpoint& checkpoint,
                                                      const std::string& path) {
   nlohmann::json settings = nlohmann::json::parse(checkpoint.config_json, nullptr, false);
-  check(settings.is_object(), "checkpoint", "{} does not say how it was trained", path);
+  check(settings.is_object() && checkpoint.config_json.find('\0') == std::string::npos, "checkpoint",
+        "{} does not say how it was trained", path);
   std::vector<std::string> classes;
   if (const auto names = settings.find("classes"); names != settings.end()) {
     check(names->is_array(), "checkpoint", "{}: its classes are no list", path);

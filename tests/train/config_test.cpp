@@ -61,6 +61,8 @@ TEST_CASE("a bad file names itself, the key and what is wrong") {
                        "[config] a.json: 'lrr' is no setting (see --help for the names)", Error);
   CHECK_THROWS_WITH_AS(merge_json(c, "[1]", "a.json"), "[config] a.json must hold a JSON object, got array", Error);
   CHECK_THROWS_AS(merge_json(c, "{", "a.json"), Error);
+  CHECK_THROWS_WITH_AS(merge_json(c, std::string("{}\0x", 4), "a.json"),
+                       "[config] a.json is not valid JSON: it has a NUL byte", Error);
   CHECK_THROWS_AS(merge_json(c, R"({"milestones": [1, "x"]})", "a.json"), Error);
 }
 
