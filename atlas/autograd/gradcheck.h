@@ -32,9 +32,8 @@ struct GradcheckResult {
 /// Random ops inside fn draw the same numbers in every evaluation.
 /// @param fn      Tensor(const std::vector<Tensor>&), a deterministic function with a float64 result
 /// @param inputs  float64 tensors are checked; integer and boolean ones are passed on as they are
-/// @throws Error naming the input, the element, the analytic and the numeric value when they differ; or when fn's
-/// result
-///         depends on no input, an input is float32, or two evaluations of fn differ.
+/// @throws Error naming the input, the element, the analytic and the numeric value when they differ.
+/// @throws Error when fn's result depends on no input, an input is float32, or two evaluations of fn differ.
 GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& fn,
                           const std::vector<Tensor>& inputs, const GradcheckOptions& options = {});
 

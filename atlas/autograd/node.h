@@ -158,9 +158,12 @@ inline bool worth_recomputing(const Tensor& y) {
   return y.numel() * item_size(y.dtype()) >= kLarge;
 }
 
-/// Says how to compute the recorded result `y` of a cheap op once more from `from`, which the op saves anyway: whoever
-/// saves y for backward then keeps no memory of it. Only worth it for large tensors; others are left as they are, and
-/// so is what would have to be computed from something that is not there itself.
+/// Lets the result `y` of a cheap op be computed again in backward instead of being kept.
+///
+/// Ops that save y then hold no memory of it: they call `again` when they need it. y is left as it is when it is small,
+/// when it is not recorded, or when `from` itself would have to be computed again.
+/// @param from   what the op saves anyway, and y is computed from
+/// @param again  gives y once more
 template <class F>
 Tensor recomputable(Tensor y, const Saved& from, F&& again) {
   if (worth_recomputing(y) && grad_enabled() && y.requires_grad() && y.impl().node && from.in_memory())

@@ -51,7 +51,7 @@ struct LeftRows<bf16, kD> {
     const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;
 #pragma unroll
     for (int k = 0; k < kD; ++k)
-      ldmatrix_x4(a[k], tile + (warp * kWarpRows + lane % 16) * kStride<bf16, kD> + k * 16 + lane / 16 * 8);
+      ldmatrix(a[k], tile + (warp * kWarpRows + lane % 16) * kStride<bf16, kD> + k * 16 + lane / 16 * 8);
   }
 };
 template <int kD>
@@ -80,7 +80,7 @@ __device__ void multiply_rows(float (&s)[8][4], const LeftRows<bf16, kD>& left, 
 #pragma unroll
     for (int j = 0; j < 8; j += 2) {
       uint32_t b[4];
-      ldmatrix_x4(b, from + j * 8 * kStride<bf16, kD> + k * 16);
+      ldmatrix(b, from + j * 8 * kStride<bf16, kD> + k * 16);
       mma_bf16_16816(s[j], left.a[k], b[0], b[1]);
       mma_bf16_16816(s[j + 1], left.a[k], b[2], b[3]);
     }
@@ -96,7 +96,7 @@ __device__ void multiply_rows(float (&s)[8][4], const LeftRows<float, kD>& left,
 #pragma unroll 2  // all at once, copies and splits of later steps would fill the registers
   for (int k = 0; k < 2 * kD; ++k) {
     uint32_t a[4];
-    ldmatrix_x4(a, bytes_16(left.from + k * 8));
+    ldmatrix(a, bytes_16(left.from + k * 8));
     const SplitTf32<4> split(a);
 #pragma unroll
     for (int j = 0; j < 8; j += 4) {
@@ -104,7 +104,7 @@ __device__ void multiply_rows(float (&s)[8][4], const LeftRows<float, kD>& left,
 #pragma unroll
       for (int u = 0; u < 4; u += 2) {
         uint32_t both[4];
-        ldmatrix_x4(both, bytes_16(from + (j + u) * 8 * kStride<float, kD> + k * 8));
+        ldmatrix(both, bytes_16(from + (j + u) * 8 * kStride<float, kD> + k * 8));
         b[u][0] = both[0];
         b[u][1] = both[1];
         b[u + 1][0] = both[2];
@@ -129,7 +129,7 @@ __device__ void add_product(float (&out)[2 * kD][4], const float (&p)[8][4], con
 #pragma unroll
     for (int j = 0; j < 2 * kD; j += 2) {
       uint32_t b[4];
-      ldmatrix_x4_trans(b, from + k * 16 * kStride<bf16, kD> + j * 8);
+      ldmatrix<true>(b, from + k * 16 * kStride<bf16, kD> + j * 8);
       mma_bf16_16816(out[j], a, b[0], b[1]);
       mma_bf16_16816(out[j + 1], a, b[2], b[3]);
     }

@@ -206,18 +206,18 @@ __global__ void __launch_bounds__(kThreads, 2)
       uint32_t a[4][4], b[kN + 1][2];
       const T *const pixels = stage + (a_at ^ k), *const filters = stage + (b_at ^ k);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) ldmatrix_x4(a[i], matrix_rows(pixels + i * 16 * kChunk));
+      for (int i = 0; i < 4; ++i) ldmatrix(a[i], matrix_rows(pixels + i * 16 * kChunk));
 #pragma unroll
       for (int j = 0; j + 1 < kN; j += 2) {
         uint32_t both[4];
-        ldmatrix_x4(both, matrix_rows(filters + j * 8 * kChunk));
+        ldmatrix(both, matrix_rows(filters + j * 8 * kChunk));
         b[j][0] = both[0];
         b[j][1] = both[1];
         b[j + 1][0] = both[2];
         b[j + 1][1] = both[3];
       }
       // Lanes 16 to 31 give no addresses here.
-      if constexpr (kN % 2 != 0) ldmatrix_x2(b[kN - 1], matrix_rows(filters + (lane < 16 ? (kN - 1) * 8 * kChunk : 0)));
+      if constexpr (kN % 2 != 0) ldmatrix(b[kN - 1], matrix_rows(filters + (lane < 16 ? (kN - 1) * 8 * kChunk : 0)));
       multiply(sums, a, b, Mode{});
     }
   }

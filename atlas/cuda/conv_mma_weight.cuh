@@ -122,11 +122,11 @@ struct Operands16 {
   }
   __device__ void load(uint32_t (&a)[kM][4], uint32_t (&b)[kN][2], const bf16* stage, int pixel) const {
 #pragma unroll
-    for (int i = 0; i < kM; ++i) ldmatrix_x4_trans(a[i], stage + a_at[i] + pixel * kRow);
+    for (int i = 0; i < kM; ++i) ldmatrix<true>(a[i], stage + a_at[i] + pixel * kRow);
 #pragma unroll
     for (int j = 0; j < kN; j += 2) {
       uint32_t both[4];
-      ldmatrix_x4_trans(both, stage + b_at[j / 2] + pixel * kRow);
+      ldmatrix<true>(both, stage + b_at[j / 2] + pixel * kRow);
       b[j][0] = both[0];
       b[j][1] = both[1];
       b[j + 1][0] = both[2];

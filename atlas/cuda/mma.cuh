@@ -161,48 +161,27 @@ __device__ inline void mma_tf32_1688(float (&d)[4], const uint32_t (&a)[4], uint
 #endif
 }
 
-/// Four 8 x 8 matrices from shared memory: lane i gives the address of row i % 8 of matrix i / 8 (16 bytes, aligned),
-/// and gets the elements (lane / 4, 2 (lane % 4)) and the next one of each matrix.
-__device__ inline void ldmatrix_x4(uint32_t (&r)[4], const bf16* row) {
+/// N 8 x 8 matrices from shared memory, N = 2 or 4, each as it lies there or transposed. Lane i < 8 N gives the address
+/// of row i % 8 of matrix i / 8 (16 bytes, aligned). Each lane gets the elements (lane / 4, 2 (lane % 4)) and the next
+/// one of each matrix.
+template <bool kTransposed = false, int N>
+__device__ void ldmatrix(uint32_t (&r)[N], const bf16* row) {
+  static_assert(N == 2 || N == 4);
 #if ATLAS_CUDA_EMULATE
-  emulated::ldmatrix<4, false>(r, row);
+  emulated::ldmatrix<N, kTransposed>(r, row);
 #else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
-               : "memory");
-#endif
-}
-/// The same of the transposed matrices.
-__device__ inline void ldmatrix_x4_trans(uint32_t (&r)[4], const bf16* row) {
-#if ATLAS_CUDA_EMULATE
-  emulated::ldmatrix<4, true>(r, row);
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
-               : "memory");
-#endif
-}
-/// Two matrices; lanes 0 to 15 give the addresses.
-__device__ inline void ldmatrix_x2(uint32_t (&r)[2], const bf16* row) {
-#if ATLAS_CUDA_EMULATE
-  emulated::ldmatrix<2, false>(r, row);
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(row))
-               : "memory");
-#endif
-}
-__device__ inline void ldmatrix_x2_trans(uint32_t (&r)[2], const bf16* row) {
-#if ATLAS_CUDA_EMULATE
-  emulated::ldmatrix<2, true>(r, row);
-#else
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(row))
-               : "memory");
+#define ATLAS_LDMATRIX(shape, registers, ...)                                   \
+  asm volatile("ldmatrix.sync.aligned.m8n8." shape ".shared.b16 " registers ";" \
+               : __VA_ARGS__                                                    \
+               : "r"(shared_address(row))                                       \
+               : "memory")
+  if constexpr (N == 4 && !kTransposed)
+    ATLAS_LDMATRIX("x4", "{%0,%1,%2,%3}, [%4]", "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]));
+  if constexpr (N == 4 && kTransposed)
+    ATLAS_LDMATRIX("x4.trans", "{%0,%1,%2,%3}, [%4]", "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]));
+  if constexpr (N == 2 && !kTransposed) ATLAS_LDMATRIX("x2", "{%0,%1}, [%2]", "=r"(r[0]), "=r"(r[1]));
+  if constexpr (N == 2 && kTransposed) ATLAS_LDMATRIX("x2.trans", "{%0,%1}, [%2]", "=r"(r[0]), "=r"(r[1]));
+#undef ATLAS_LDMATRIX
 #endif
 }
 

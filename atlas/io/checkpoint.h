@@ -2,8 +2,7 @@
 //
 //   model.*    parameters and buffers, published names and layout      optim.*   the optimizer's state
 //   ema.*      moving averages (may be absent)                         extra.*   whatever else the loop keeps
-//   counters.epoch, counters.step, counters.best_metric, rng           metadata: format, version, model, config (JSON
-//   text)
+//   counters.epoch, counters.step, counters.best_metric, rng           metadata: format, version, model, config (JSON)
 #pragma once
 
 #include <cstdint>
@@ -26,7 +25,8 @@ struct Checkpoint {
   Generator generator;      ///< default_generator() at the time
   int64_t epoch = 0;        ///< epochs finished
   int64_t step = 0;         ///< optimizer updates done
-  double best_metric = -std::numeric_limits<double>::infinity();  ///< best value so far of what the run selects by
+  /// Best value so far of what the run selects by; NaN or infinite before the first.
+  double best_metric = -std::numeric_limits<double>::infinity();
 };
 
 namespace detail {
@@ -41,23 +41,20 @@ Tensor take(StateDict& all, const std::string& name, DType dtype, const Shape& s
 
 /// Writes a checkpoint under a temporary name in the same folder, flushes it to the disk and renames it: whatever
 /// happens, `path` holds the old checkpoint or the new one.
-/// @throws Error naming the file and the system's reason (no space, no permission); the old file is then untouched and
-/// the
-///         temporary one removed.
+/// @throws Error naming the file and the system's reason (no space, no permission). The old file is then untouched, and
+///         the temporary one removed.
 void save_checkpoint(const std::string& path, const Checkpoint& c);
 
 /// Reads a checkpoint that save_checkpoint() wrote.
-/// @throws Error naming the file and what is wrong with it: missing, truncated, no training checkpoint, of a later
-/// version, an
-///         entry that is absent or of another type.
+/// @throws Error naming the file and what is wrong with it: it is missing, truncated, no training checkpoint or of a
+///         later version, or an entry is absent or of another type.
 Checkpoint load_checkpoint(const std::string& path);
 
 /// Copies a checkpoint's weights and buffers into a model.
 /// @param path        where the checkpoint came from, for the message
 /// @param model_name  what the model is called, for the message
-/// @throws Error saying of which model the checkpoint is, with missing and unexpected names and those of another shape;
-/// the
-///         model is then unchanged.
+/// @throws Error saying of which model the checkpoint is, with missing and unexpected names and those of another
+///         shape. The model is then unchanged.
 void restore_model(Module& model, const Checkpoint& c, const std::string& path, const std::string& model_name);
 
 }  // namespace atlas::inline ATLAS_ABI::io

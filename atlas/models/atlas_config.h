@@ -31,7 +31,7 @@ struct AtlasConfig {
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
     visit("image", c.image,
-          "side of the images it is made for, in pixels; with patch, window and ratio, it fixes the number of scales",
+          "side of the images it is made for, in pixels; it fixes the number of scales, with patch, window and ratio",
           between(1, int64_t{1} << 30));
     visit("dim", c.dim, "channels of a token", at_least(1));
     visit("num_heads", c.num_heads, "attention heads", at_least(1));
@@ -63,8 +63,9 @@ struct AtlasScale {
   bool operator==(const AtlasScale&) const = default;
 };
 
-/// The scales of a map of `tokens` x `tokens`, fine to coarse: each is `ratio` times smaller than the one before, until
-/// the map is one window. A scale that is at most `window` wide is one window of its own size.
+/// The scales of a map of `tokens` x `tokens`, from fine to coarse.
+///
+/// Each is `ratio` times smaller than the one before. The last is at most `window` wide: one window, of its own size.
 inline std::vector<AtlasScale> atlas_scales(int64_t tokens, int64_t window, int64_t ratio) {
   std::vector<AtlasScale> scales;
   // The count is the smallest n >= 1 with tokens <= window · ratio^(n-1), with exact integers.
@@ -84,7 +85,8 @@ inline bool atlas_fits(int64_t tokens, int64_t window, int64_t ratio) {
   int64_t here = tokens;
   for (size_t s = 0; s < scales.size(); ++s, here /= ratio) {
     if (here < 1 || here != scales[s].grid * scales[s].side) return false;
-    // A coarser scale's tokens are shared out to the windows of the finer one (up pass), its windows too (down pass).
+    // Up pass: the tokens of a coarser scale are divided among the windows of the finer one.
+    // Down pass: so are its windows.
     if (s > 0 && here % scales[s - 1].grid != 0) return false;
     for (size_t t = s + 1; t < scales.size(); ++t)
       if (scales[s].grid % scales[t].grid != 0) return false;

@@ -15,10 +15,14 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// y = f_{n-1}(... f_0(x)). Children are called "0", "1", ... A convolution with a batch norm behind it is run as
-/// ConvNorm.
+/// y = f_{n-1}(... f_0(x)). Children are called "0", "1", ...
 ///
 /// Example: `Sequential net; net.add<Linear>(2, 64); net.add<ReLU>(); net.add<Linear>(64, 2);`
+///
+/// A Conv2d and the BatchNorm2d right behind it run as one ConvNorm, and so does a ReLU, GELU or SiLU behind that. The
+/// result is the same up to rounding: in inference the norm is part of the convolution's weights. joined() says which
+/// layers are run so; each is still called by itself where somebody watches its output (LayerWatch). A layer that must
+/// stay alone goes into a Sequential of its own.
 class Sequential : public Module {
  public:
   /// Appends a layer built in place from `args`, and returns it.
@@ -56,6 +60,13 @@ class Sequential : public Module {
       }
     }
     return y;
+  }
+  /// The layers that run as one ConvNorm: the first of each group, and how many there are.
+  std::vector<std::pair<size_t, size_t>> joined() const {
+    std::vector<std::pair<size_t, size_t>> groups;
+    for (size_t i = 0; i < pairs_.size(); ++i)
+      if (pairs_[i].conv_norm) groups.emplace_back(i, pairs_[i].activation == Activation::none ? 2 : 3);
+    return groups;
   }
   size_t size() const { return layers_.size(); }
   /// Child i. @throws Error when there are fewer.

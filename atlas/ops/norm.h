@@ -26,10 +26,12 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, dou
 
 /// Batch normalization over all axes but the last (channels-last).
 ///
-/// y = (x - mean) / sqrt(var + eps) * weight + bias per channel. In training, mean and biased variance are those of x,
-/// and running = (1 - momentum) running + momentum * (mean, unbiased variance); otherwise the running statistics are
-/// used. Recomputation inside checkpoint() does not update the running statistics a second time. An activation is part
-/// of the same passes; the result is computed again in backward rather than kept.
+///     y = (x - mean) / sqrt(var + eps) * weight + bias       per channel
+///     running = (1 - momentum) running + momentum * (mean, unbiased variance)
+///
+/// In training, mean and biased variance are those of x, and the running statistics are updated. Otherwise the running
+/// statistics are used. Recomputation inside checkpoint() does not update them a second time. An activation is applied
+/// in the same passes over memory; backward computes the result again instead of keeping it.
 /// @param x             float32 or float64 [..., C]
 /// @param weight        [C]; undefined means ones
 /// @param bias          [C]; undefined means zeros

@@ -29,12 +29,11 @@ Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const Resam
 
 /// Resizes a feature map or a batch of images to height x width.
 ///
-/// Pixel centers are at half-integers, or (align_corners) those of the first and last pixels lie on each other, as in
-/// PyTorch's interpolate. Bicubic uses a = -0.75, with
-/// antialias a = -0.5. With `antialias` the filter is stretched when shrinking, as image libraries do.
-/// @param x          float32, float64 or uint8 [B, H, W, C]; uint8 is computed in float32, rounded and clamped, and has
-/// no
-///                   gradient
+/// Pixel centers lie at half-integers, as in PyTorch's interpolate. With `align_corners`, the centers of the corner
+/// pixels of both maps coincide instead. With `antialias`, the filter is stretched when shrinking, as image libraries
+/// do. Bicubic has a = -0.75, and a = -0.5 with antialias.
+/// @param x          float32, float64 or uint8 [B, H, W, C]. uint8 is computed in float32, rounded and clamped; it has
+///                   no gradient
 /// @param height     new H, at least 1
 /// @param width      new W, at least 1
 /// @param mode       nearest, bilinear or bicubic

@@ -64,9 +64,8 @@ class Trainer {
   Trainer& watch(Observer& observer);
 
   /// Trains up to options.epochs.
-  /// @param training  shuffled, with a seed; tasks::collate_for() as its collate where the task has one. An update
-  /// takes
-  ///                  whole batches: images that are left at the end of an epoch are not used.
+  /// @param training  shuffled, with a seed, and with tasks::collate_for() where the task has a collate. Images that
+  ///                  make no whole update at the end of an epoch are not used.
   /// @return false when it was asked to stop
   /// @throws TrainingStopped when a loss or gradient is not finite: names the update, the learning rate and the first
   ///         module whose output is not finite.

@@ -53,11 +53,13 @@ TEST_CASE("layers are named, backward's too, and times fit into the time that pa
   stop_profile();
   const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   double total = 0, end = 0;
+  std::map<uint64_t, double> last_end;  // of each thread
   size_t named = 0;
   std::map<std::string, int> layers;
   for (const ProfileRecord& r : profile_records()) {
-    CHECK(r.time >= 0);
-    CHECK(r.start >= 0);
+    // Kernels of one thread do not overlap, and are listed in the order in which they ended.
+    CHECK(r.start >= last_end[r.thread]);
+    last_end[r.thread] = r.start + r.time;
     if (r.thread == profile_records().front().thread) total += r.time;
     end = std::max(end, r.start + r.time);
     ++layers[r.layer];
@@ -67,6 +69,7 @@ TEST_CASE("layers are named, backward's too, and times fit into the time that pa
     for (const auto& [path, module] : model->named_modules()) known = known || path == r.layer;
     CHECK_MESSAGE(known, r.layer);
   }
+  CHECK(total > 0);
   CHECK(total <= wall);
   CHECK(end <= wall);
   CHECK(named > profile_records().size() * 8 / 10);
@@ -77,8 +80,10 @@ TEST_CASE("layers are named, backward's too, and times fit into the time that pa
     CHECK(layers.contains(layer));
     const auto sums = profile_sums(
         [&](const ProfileRecord& r) { return r.layer == layer && r.op == std::string("matmul") ? "these" : ""; });
+    int64_t calls = 0;
     for (const ProfileSum& s : sums)
-      if (s.key == "these") CHECK(s.calls == products);
+      if (s.key == "these") calls = static_cast<int64_t>(s.calls);
+    CHECK(calls == products);
   }
 }
 
@@ -93,8 +98,12 @@ TEST_CASE("the trace is JSON whose events have names and times") {
   REQUIRE(trace["traceEvents"].size() == profile_records().size());
   CHECK(trace["traceEvents"][0]["ph"] == "X");
   bool found = false;
-  for (const auto& e : trace["traceEvents"]) {
-    CHECK(e["dur"].get<double>() >= 0);
+  const std::vector<ProfileRecord> records = profile_records();
+  for (size_t i = 0; i < records.size(); ++i) {
+    const auto& e = trace["traceEvents"][i];
+    CHECK(e["name"] == records[i].op);
+    CHECK(std::abs(e["ts"].get<double>() - 1e6 * records[i].start) < 0.01);  // microseconds
+    CHECK(std::abs(e["dur"].get<double>() - 1e6 * records[i].time) < 0.01);
     found = found || (e["name"] == "matmul" && e["args"]["GFLOP"].get<double>() == doctest::Approx(128e-9));
   }
   CHECK(found);

@@ -4,17 +4,13 @@
 #include <doctest/doctest.h>
 
 #include "atlas/core/cuda.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 
 namespace {
 std::string message_of(const char* text) {
-  try {
-    select_device(text);
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
+  return test::message_of([&] { select_device(text); });
 }
 }  // namespace
 

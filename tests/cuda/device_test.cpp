@@ -34,16 +34,9 @@ Tensor on(Device device, const Tensor& t) {
   return y;
 }
 
-bool no_device() {
-  if (cuda::device_count() > 0) return false;
-  MESSAGE("skipped: " << cuda::no_device_reason());
-  return true;
-}
-
 }  // namespace
 
-TEST_CASE("copies between host and device, all dtypes and layouts") {
-  if (no_device()) return;
+TEST_CASE("copies between host and device, all dtypes and layouts" * doctest::skip(cuda::device_count() == 0)) {
   const Tensor x = from_vector<float>({0, 1, 2.5f, 3, 0, 255, 7, 100, 1, 0, 3, 12}, {3, 4}, Device{});
   for (const DType a : kAll) {
     const Tensor host = x.to(a), there = on(kCuda, host);
@@ -72,8 +65,7 @@ TEST_CASE("copies between host and device, all dtypes and layouts") {
   }
 }
 
-TEST_CASE("elements, printing and vectors") {
-  if (no_device()) return;
+TEST_CASE("elements, printing and vectors" * doctest::skip(cuda::device_count() == 0)) {
   const Tensor x = from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}, kCuda);
   CHECK(x[1][2].item() == 6);
   CHECK(x.transpose(0, 1)[2][0].item<int64_t>() == 3);
@@ -85,8 +77,7 @@ TEST_CASE("elements, printing and vectors") {
   CHECK(error_of([&] { to_vector<double>(x); }) == "[data] the tensor holds float32, asked for float64");
 }
 
-TEST_CASE("the same seed gives the same numbers and masks on both devices") {
-  if (no_device()) return;
+TEST_CASE("the same seed gives the same numbers and masks on both devices" * doctest::skip(cuda::device_count() == 0)) {
   const auto both = [](auto make) {
     Generator a{5, 2}, b{5, 2};
     CHECK(same_bits(make(a, Device{}), make(b, kCuda)));
@@ -104,8 +95,8 @@ TEST_CASE("the same seed gives the same numbers and masks on both devices") {
   }
 }
 
-TEST_CASE("operands on different devices, devices that are not there, indices out of range") {
-  if (no_device()) return;
+TEST_CASE("operands on different devices, devices that are not there, indices out of range" *
+          doctest::skip(cuda::device_count() == 0)) {
   const Tensor host = ones({2}, float32, Device{}), there = ones({2}, float32, kCuda);
   const std::string text = error_of([&] {
     Tensor y = empty_like(there);
@@ -124,8 +115,7 @@ TEST_CASE("operands on different devices, devices that are not there, indices ou
   cuda::synchronize(kCuda);
 }
 
-TEST_CASE("device memory is cached and counted") {
-  if (no_device()) return;
+TEST_CASE("device memory is cached and counted" * doctest::skip(cuda::device_count() == 0)) {
   empty_cache(kCuda);
   const MemoryStats before = memory_stats(kCuda);
   void* where = nullptr;

@@ -9,21 +9,15 @@
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/train/setup.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::data;
+using test::largest_difference;
 
 namespace {
 
 constexpr Device kDevice{DeviceType::cuda, 0};
-
-double apart(const Tensor& a, const Tensor& b) {
-  const std::vector<float> x = to_vector<float>(a), y = to_vector<float>(b);
-  REQUIRE(x.size() == y.size());
-  double most = 0;
-  for (size_t i = 0; i < x.size(); ++i) most = std::max(most, static_cast<double>(std::abs(x[i] - y[i])));
-  return most;
-}
 
 }  // namespace
 
@@ -58,8 +52,8 @@ TEST_CASE("The device's part of the pipeline makes the host's pictures") {
       REQUIRE(feed.next(got));
       CHECK(got.images.device() == kDevice);
       CHECK(got.indices == want.indices);
-      CHECK(apart(got.images, want.images) < 2e-5);
-      CHECK(apart(got.targets["soft_label"], want.targets["soft_label"]) < 1e-6);
+      CHECK(largest_difference(got.images, want.images) < 2e-5);
+      CHECK(largest_difference(got.targets["soft_label"], want.targets["soft_label"]) < 1e-6);
       CHECK(to_vector<int64_t>(got.targets["label"]) == to_vector<int64_t>(want.targets["label"]));
     }
     CHECK_FALSE(feed.next(got));
@@ -76,7 +70,7 @@ TEST_CASE("A feed goes on after an epoch that was left, and with a last batch th
     int64_t seen = 0;
     for (Batch want, got; plain.next(want); ++seen) {
       REQUIRE(feed.next(got));
-      CHECK(apart(got.images, want.images) == 0);
+      CHECK(largest_difference(got.images, want.images) == 0);
       CHECK(to_vector<int64_t>(got.targets["label"]) == to_vector<int64_t>(want.targets["label"]));
       if (first == 0 && seen == 1) break;
     }

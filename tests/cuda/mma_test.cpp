@@ -37,11 +37,11 @@ __global__ void one_product(cuda::View<const bf16> a, cuda::View<const bf16> b, 
   __syncwarp();
   uint32_t left[4], right[2];
   if (kTransposed) {  // lines along the sum
-    cuda::ldmatrix_x4_trans(left, as + (lane / 16 * 8 + lane % 8) * 24 + lane / 8 % 2 * 8);
-    cuda::ldmatrix_x2_trans(right, bs + lane % 16 * 24);
+    cuda::ldmatrix<true>(left, as + (lane / 16 * 8 + lane % 8) * 24 + lane / 8 % 2 * 8);
+    cuda::ldmatrix<true>(right, bs + lane % 16 * 24);
   } else {
-    cuda::ldmatrix_x4(left, as + lane % 16 * 24 + lane / 16 * 8);
-    cuda::ldmatrix_x2(right, bs + lane % 8 * 24 + lane / 8 % 2 * 8);
+    cuda::ldmatrix(left, as + lane % 16 * 24 + lane / 16 * 8);
+    cuda::ldmatrix(right, bs + lane % 8 * 24 + lane / 8 % 2 * 8);
   }
   float sums[4] = {};
   cuda::mma_bf16_16816(sums, left, right[0], right[1]);
@@ -54,8 +54,8 @@ __global__ void element_places(cuda::View<float> held) {
   for (int i = lane; i < 64; i += 32) matrix[i] = bf16(static_cast<float>(i));
   __syncwarp();
   uint32_t plain[4], turned[4];
-  cuda::ldmatrix_x4(plain, matrix + lane % 8 * 8);
-  cuda::ldmatrix_x4_trans(turned, matrix + lane % 8 * 8);
+  cuda::ldmatrix(plain, matrix + lane % 8 * 8);
+  cuda::ldmatrix<true>(turned, matrix + lane % 8 * 8);
   for (int i = 0; i < 2; ++i) {
     held[lane * 4 + i] = std::bit_cast<float>(plain[2] >> 16 * i << 16);
     held[lane * 4 + 2 + i] = std::bit_cast<float>(turned[1] >> 16 * i << 16);

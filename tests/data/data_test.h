@@ -11,19 +11,11 @@
 
 #include "atlas/core/error.h"
 #include "atlas/tensor/print.h"
+#include "tests/compare.h"
 
 namespace atlas_test {
 
-/// The text of the error that f raises, or "no error".
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const atlas::Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
+using test::message_of;
 
 /// A folder under the system's temporary one, removed at the end of its scope.
 class Scratch {

@@ -10,23 +10,15 @@
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/setup.h"
+#include "tests/compare.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
 using namespace atlas::data;
 using atlas_test::message_of;
+using test::largest_difference;
 
 namespace {
-
-/// Largest difference of two tensors, on the host.
-double apart(const Tensor& a, const Tensor& b) {
-  const Tensor x = on_host(a), y = on_host(b);
-  REQUIRE(x.shape() == y.shape());
-  double most = 0;
-  for (int64_t i = 0; i < x.numel(); ++i)
-    most = std::max(most, std::abs(static_cast<double>(x.data<float>()[i]) - static_cast<double>(y.data<float>()[i])));
-  return most;
-}
 
 train::TrainConfig settings(const std::string& crop, double jitter) {
   train::TrainConfig c;
@@ -66,8 +58,8 @@ void compare(const train::TrainConfig& c) {
       REQUIRE(feed.next(got));
       CHECK(got.indices == want.indices);
       CHECK(got.number == want.number);
-      CHECK(apart(got.images, want.images) < 2e-5);
-      CHECK(apart(got.targets["soft_label"], want.targets["soft_label"]) < 1e-6);
+      CHECK(largest_difference(got.images, want.images) < 2e-5);
+      CHECK(largest_difference(got.targets["soft_label"], want.targets["soft_label"]) < 1e-6);
     }
     Batch none;
     CHECK_FALSE(feed.next(none));

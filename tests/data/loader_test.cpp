@@ -13,6 +13,7 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/select.h"
 #include "atlas/tensor/tensor.h"
+#include "tests/compare.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
@@ -33,21 +34,15 @@ std::vector<Batch> epoch_of(LoaderOptions options, int64_t epoch, int64_t first 
   return all;
 }
 
-bool same(const Tensor& a, const Tensor& b) {
-  if (a.defined() != b.defined()) return false;
-  if (!a.defined()) return true;
-  const size_t bytes = static_cast<size_t>(a.numel() * item_size(a.dtype()));
-  return a.shape() == b.shape() && a.dtype() == b.dtype() && std::memcmp(a.raw(), b.raw(), bytes) == 0;
-}
-
 bool same(const Targets& a, const Targets& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Targets::Entry& x, const Targets::Entry& y) {
-    return x.first == y.first && x.second.offsets == y.second.offsets && same(x.second.value, y.second.value);
+    return x.first == y.first && x.second.offsets == y.second.offsets &&
+           test::same_bits(x.second.value, y.second.value);
   });
 }
 
 bool same(const Batch& a, const Batch& b) {
-  return a.number == b.number && a.epoch == b.epoch && a.indices == b.indices && same(a.images, b.images) &&
+  return a.number == b.number && a.epoch == b.epoch && a.indices == b.indices && test::same_bits(a.images, b.images) &&
          same(a.targets, b.targets);
 }
 

@@ -8,11 +8,13 @@
 #include "atlas/data/augment.h"
 #include "atlas/data/mix.h"
 #include "atlas/ops/arithmetic.h"
+#include "tests/compare.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
 using namespace atlas::data;
 using atlas_test::message_of;
+using test::same_bits;
 
 namespace {
 
@@ -38,11 +40,6 @@ Tensor constant(int64_t h, int64_t w, std::array<uint8_t, 3> color) {
 int red(const Tensor& t, int64_t y, int64_t x) { return t.at<uint8_t>({y, x, 0}); }
 
 Rng rng_of(int64_t i) { return Rng(5, Purpose::sample, 0, i); }
-
-bool same(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel() * item_size(a.dtype()))) == 0;
-}
 
 }  // namespace
 
@@ -93,7 +90,7 @@ TEST_CASE("crops, inside and over the border") {
   CHECK(red(over, 1, 1) == 5);
   CHECK(red(over, 1, 2) == 0);
   CHECK(over.at<uint8_t>({1, 2, 2}) == 0);
-  CHECK(same(crop(t, 50, 50, 2, 2), constant(2, 2, {0, 0, 0})));
+  CHECK(same_bits(crop(t, 50, 50, 2, 2), constant(2, 2, {0, 0, 0})));
   const Tensor f = crop(to_float(t), 1, 2, 1, 1);
   CHECK(f.at<float>({0, 0, 1}) == doctest::Approx(112 / 255.0));
 
@@ -110,8 +107,8 @@ TEST_CASE("crops, inside and over the border") {
 TEST_CASE("resizing keeps constants, proportions and type") {
   Rng rng = rng_of(0);
   for (const auto mode : {Interpolation::nearest, Interpolation::bilinear, Interpolation::bicubic}) {
-    CHECK(same(Resize{7, 11, mode}(constant(5, 4, {9, 130, 255}), rng), constant(7, 11, {9, 130, 255})));
-    CHECK(same(Resize{3, 2, mode}(constant(8, 9, {9, 130, 255}), rng), constant(3, 2, {9, 130, 255})));
+    CHECK(same_bits(Resize{7, 11, mode}(constant(5, 4, {9, 130, 255}), rng), constant(7, 11, {9, 130, 255})));
+    CHECK(same_bits(Resize{3, 2, mode}(constant(8, 9, {9, 130, 255}), rng), constant(3, 2, {9, 130, 255})));
   }
   CHECK(ResizeShorter{8}(numbered(4, 6), rng).shape() == Shape{8, 12, 3});
   CHECK(ResizeShorter{2}(numbered(6, 4), rng).shape() == Shape{3, 2, 3});
@@ -142,8 +139,8 @@ TEST_CASE("flips mirror, and happen with their probability") {
   const Tensor f = RandomFlip::flipped(t);
   CHECK(red(f, 1, 0) == 14);
   CHECK(f.at<uint8_t>({2, 4, 1}) == 120);
-  CHECK(same(RandomFlip::flipped(f), t));
-  CHECK(same(RandomFlip::flipped(to_float(t)), to_float(f)));
+  CHECK(same_bits(RandomFlip::flipped(f), t));
+  CHECK(same_bits(RandomFlip::flipped(to_float(t)), to_float(f)));
   int flips = 0;
   for (int64_t i = 0; i < 2000; ++i) {
     Rng rng = rng_of(i);
@@ -161,7 +158,7 @@ TEST_CASE("pad-and-crop visits every offset and no other") {
     REQUIRE(y.shape() == Shape{4, 4, 3});
     bool found = false;
     for (int64_t k = 0; k < 25 && !found; ++k) {
-      found = same(y, crop(t, k / 5 - 2, k % 5 - 2, 4, 4));
+      found = same_bits(y, crop(t, k / 5 - 2, k % 5 - 2, 4, 4));
       if (found) ++seen[static_cast<size_t>(k)];
     }
     REQUIRE(found);
@@ -207,7 +204,7 @@ TEST_CASE("color jitter: each change alone obeys its formula") {
   for (int64_t i = 0; i < 300; ++i) {
     Rng rng = rng_of(i);
     // Contrast leaves a flat gray image alone, saturation any gray image.
-    CHECK(same(ColorJitter{0, 0.9, 0.9}(gray, rng), gray));
+    CHECK(same_bits(ColorJitter{0, 0.9, 0.9}(gray, rng), gray));
     const double f = ColorJitter{0.4, 0, 0}(gray, rng).at<uint8_t>({2, 2, 1}) / 90.0;
     low = std::min(low, f);
     high = std::max(high, f);

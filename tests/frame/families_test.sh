@@ -32,4 +32,15 @@ if names "$probe"; then
   problems=$((problems + 1))
 fi
 
+# Training knows no task and no set of data by name either: the defaults of config.h and the table of recipes are data.
+tasks='classification|segmentation|detection|"(fashion-mnist|cifar10|cifar100|mnist|shapes|folder)[":[]'
+for file in atlas/train/*.h; do
+  case $file in */config.h | */recipes-inl.h) continue ;; esac
+  if found=$(sed -E 's@//.*@@' "$file" | grep -nEi "$families|$tasks"); then
+    echo "$file names a family, a task or a set of data:"
+    echo "$found"
+    problems=$((problems + 1))
+  fi
+done
+
 [ "$problems" = 0 ] || fail "$problems problems with families"

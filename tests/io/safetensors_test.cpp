@@ -18,8 +18,10 @@
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::message_of;
 namespace fs = std::filesystem;
 
 namespace {
@@ -42,14 +44,6 @@ std::string bytes_of(uint64_t length, const std::string& header, size_t data) {
   return s + header + std::string(data, '\1');
 }
 void write(const std::string& path, const std::string& content) { std::ofstream(path, std::ios::binary) << content; }
-std::string message(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 
@@ -127,7 +121,7 @@ TEST_CASE("types without a counterpart are converted") {
   CHECK(values("e") == std::vector<float>{1, 2});
   std::string large = file;
   large[large.size() - 9] = '\xff';
-  CHECK(message([&] { io::parse_safetensors(std::as_bytes(std::span(large)), "x"); }).find("18446744073709551615") !=
+  CHECK(message_of([&] { io::parse_safetensors(std::as_bytes(std::span(large)), "x"); }).find("18446744073709551615") !=
         std::string::npos);
   std::set<std::string> rounded;  // to look at
   const Tensor d = io::parse_safetensors(std::as_bytes(std::span(large)), "x", &rounded).tensors.at("d");
@@ -222,15 +216,17 @@ TEST_CASE("a file that lies is refused with the reason") {
     CAPTURE(c.expected);
     write(path, c.content);
     const int64_t before = memory_stats().reserved;
-    const std::string text = message([&] { io::load_safetensors(path); });
+    const std::string text = message_of([&] { io::load_safetensors(path); });
     CHECK(text.find(path) != std::string::npos);
     CHECK_MESSAGE(text.find(c.expected) != std::string::npos, text);
-    const std::string from_memory = message([&] { io::parse_safetensors(std::as_bytes(std::span(c.content)), path); });
+    const std::string from_memory =
+        message_of([&] { io::parse_safetensors(std::as_bytes(std::span(c.content)), path); });
     CHECK(from_memory == text);
     CHECK(memory_stats().reserved - before < 1 << 20);
   }
-  CHECK(message([&] { io::load_safetensors(folder.file("absent")); }).find("No such file") != std::string::npos);
-  CHECK(message([&] { io::load_safetensors(folder.path.string()); }).find("not a regular file") != std::string::npos);
+  CHECK(message_of([&] { io::load_safetensors(folder.file("absent")); }).find("No such file") != std::string::npos);
+  CHECK(message_of([&] { io::load_safetensors(folder.path.string()); }).find("not a regular file") !=
+        std::string::npos);
 }
 
 TEST_CASE("an empty file of the format is fine") {
@@ -243,20 +239,20 @@ TEST_CASE("a write that fails keeps the old file and leaves nothing behind") {
   const Folder folder;
   const std::string path = folder.file("kept");
   io::save_safetensors(path, {{"t", ones({2})}});
-  CHECK(message([&] {
+  CHECK(message_of([&] {
           io::save_safetensors(path, {{"t", Tensor()}});
         }).find("tensor 't' is undefined") != std::string::npos);
-  CHECK(message([&] { io::save_safetensors(path, {{"\xff", ones({1})}}); }).find("not UTF-8") != std::string::npos);
-  CHECK(message([&] {
+  CHECK(message_of([&] { io::save_safetensors(path, {{"\xff", ones({1})}}); }).find("not UTF-8") != std::string::npos);
+  CHECK(message_of([&] {
           io::save_safetensors(path, {{"__metadata__", ones({1})}});
         }).find("cannot be called") != std::string::npos);
   CHECK(io::load_safetensors(path).tensors.at("t").at<float>({1}) == 1);
   const std::string nowhere = folder.file("no/such/folder");
-  CHECK(message([&] {
+  CHECK(message_of([&] {
           io::save_safetensors(nowhere, {{"t", ones({1})}});
         }) == "[safetensors] cannot write " + nowhere + ": No such file or directory");
   fs::create_directory(folder.file("taken"));
-  CHECK(message([&] {
+  CHECK(message_of([&] {
           io::save_safetensors(folder.file("taken"), {{"t", ones({1})}});
         }) == "[safetensors] cannot write " + folder.file("taken") + ": Is a directory");
   CHECK(std::distance(fs::directory_iterator(folder.path), fs::directory_iterator()) == 2);
@@ -267,7 +263,7 @@ TEST_CASE("a write that fails keeps the old file and leaves nothing behind") {
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{4096, before.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
-  const std::string text = message([&] { io::save_safetensors(path, {{"t", ones({10000})}}); });
+  const std::string text = message_of([&] { io::save_safetensors(path, {{"t", ones({10000})}}); });
   ::setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   CHECK(text == "[safetensors] cannot write " + path + ": File too large");

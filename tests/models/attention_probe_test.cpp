@@ -65,7 +65,7 @@ TEST_CASE("Atlas: windows and coarser scales that a token reads") {
   const AttentionRecord& later = recorder.records()[6];
   CHECK(later.layer == "atlas_models.1.levels.0.blocks.0.blocks.0.attn");
   CHECK(later.queries.scale == 1);
-  CHECK(golden::message([&] { record.read_by(0, 13, 0); }).find("there is no token (13, 0)") != std::string::npos);
+  CHECK(golden::message_of([&] { record.read_by(0, 13, 0); }).find("there is no token (13, 0)") != std::string::npos);
 }
 
 TEST_CASE("MambaVision: attention of the last stages, and only the layers that are wanted") {

@@ -74,8 +74,7 @@ std::vector<double> train(const char* name, bool graph, bool bf16) {
 
 }  // namespace
 
-TEST_CASE("Replays of a training step give the numbers of the step") {
-  if (!have_device()) return;
+TEST_CASE("Replays of a training step give the numbers of the step" * doctest::skip(!have_device())) {
   for (const char* name : {"atlas-toy", "mambavision-toy"}) {
     CAPTURE(name);
     CHECK(train(name, true, false) == train(name, false, false));
@@ -83,8 +82,7 @@ TEST_CASE("Replays of a training step give the numbers of the step") {
   CHECK(train("atlas-toy", true, true) == train("atlas-toy", false, true));
 }
 
-TEST_CASE("Random numbers of replays are those of the same calls without a graph") {
-  if (!have_device()) return;
+TEST_CASE("Random numbers of replays are those of the same calls without a graph" * doctest::skip(!have_device())) {
   const Tensor x = ones({64}, float32, kDevice);
   Tensor y;
   const auto work = [&] { y = dropout(x, 0.5, true) + dropout(x, 0.25, true); };
@@ -109,8 +107,7 @@ TEST_CASE("Random numbers of replays are those of the same calls without a graph
   CHECK(message_of([&] { graph.replay(); }).find("the seed is 6, it was 5") != std::string::npos);
 }
 
-TEST_CASE("What a graph cannot do") {
-  if (!have_device()) return;
+TEST_CASE("What a graph cannot do" * doctest::skip(!have_device())) {
   Tensor x = ones({4}, float32, kDevice);
   cuda::Graph graph(kDevice);
   CHECK(message_of([&] { graph.replay(); }) ==
@@ -133,8 +130,7 @@ TEST_CASE("What a graph cannot do") {
   CHECK(message_of([] { cuda::Graph on_cpu{Device{}}; }) == "[cuda-graph] graphs are for CUDA devices, not for cpu");
 }
 
-TEST_CASE("Kernels of a device are profiled by its clock") {
-  if (!have_device()) return;
+TEST_CASE("Kernels of a device are profiled by its clock" * doctest::skip(!have_device())) {
   const Tensor x = ones({16, 16}, float32, kDevice);
   start_profile();
   const Tensor y = x + x;
@@ -147,8 +143,8 @@ TEST_CASE("Kernels of a device are profiled by its clock") {
   CHECK(records[0].bytes == 3 * 1024);
 }
 
-TEST_CASE("Moving a module takes parameters, buffers and the state of its optimizer along") {
-  if (!have_device()) return;
+TEST_CASE("Moving a module takes parameters, buffers and the state of its optimizer along" *
+          doctest::skip(!have_device())) {
   // Three steps with momentum, each where `places` says.
   const auto losses = [](const std::vector<Device>& places) {
     manual_seed(1);

@@ -15,9 +15,13 @@
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/unary.h"
+#include "tests/compare.h"
 #include "tests/source_dir.h"
 
 namespace golden {
+
+using test::largest_difference;
+using test::message_of;
 
 using namespace atlas;
 
@@ -37,18 +41,6 @@ inline std::map<std::string, std::string> shapes(const StateDict& dict) {
   std::map<std::string, std::string> all;
   for (const auto& [name, t] : dict) all[name] = describe(t);
   return all;
-}
-inline double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a.detach() - b.detach())).item();
-}
-inline std::string message(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
 }
 /// Runs a training pass and requires a gradient other than zero at every parameter.
 inline void check_gradients(models::Classifier& model, const Tensor& images) {

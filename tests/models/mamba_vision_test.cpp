@@ -108,11 +108,11 @@ TEST_CASE("linear layers start from the model-wide rule") {
 }
 
 TEST_CASE("wrong configurations and images are refused") {
-  using golden::message;
+  using golden::message_of;
   const auto with = [](auto&& change) {
     MambaVisionConfig c = small_config();
     change(c);
-    return message([&] { MambaVision model(c); });
+    return message_of([&] { MambaVision model(c); });
   };
   CHECK(with([](auto& c) { c.num_heads[3] = 7; }).find("stage 3 has 64 channels, which do not divide into 7 heads") !=
         std::string::npos);
@@ -121,9 +121,9 @@ TEST_CASE("wrong configurations and images are refused") {
   CHECK(with([](auto& c) { c.depths[1] = -1; }).find("depths") != std::string::npos);
   CHECK(with([](auto& c) { c.dim = 0; }).find("dim") != std::string::npos);
   const MambaVision model(small_config());
-  CHECK(message([&] { model(zeros({1, 3, 32, 32})); }).find("channels last") != std::string::npos);
-  CHECK(message([&] { model(zeros({32, 32, 3})); }).find("[B, H, W, 3]") != std::string::npos);
-  CHECK(message([&] { model(zeros({1, 32, 32, 3}, float64)); }).find("convert one of them") != std::string::npos);
-  CHECK(message([&] { model(zeros({1, 32, 32, 3}, uint8)); }).find("convert one of them") != std::string::npos);
-  CHECK(message([&] { model(zeros({1, 0, 32, 3})); }).find("empty") != std::string::npos);
+  CHECK(message_of([&] { model(zeros({1, 3, 32, 32})); }).find("channels last") != std::string::npos);
+  CHECK(message_of([&] { model(zeros({32, 32, 3})); }).find("[B, H, W, 3]") != std::string::npos);
+  CHECK(message_of([&] { model(zeros({1, 32, 32, 3}, float64)); }).find("convert one of them") != std::string::npos);
+  CHECK(message_of([&] { model(zeros({1, 32, 32, 3}, uint8)); }).find("convert one of them") != std::string::npos);
+  CHECK(message_of([&] { model(zeros({1, 0, 32, 3})); }).find("empty") != std::string::npos);
 }

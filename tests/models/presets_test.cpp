@@ -117,12 +117,12 @@ TEST_CASE("a model is rebuilt from its own description") {
 }
 
 TEST_CASE("presets by wrong names or with wrong options are refused") {
-  using golden::message;
-  const std::string unknown = message([] { make_model("resnet-50"); });
+  using golden::message_of;
+  const std::string unknown = message_of([] { make_model("resnet-50"); });
   CHECK(unknown.find("no preset 'resnet-50'") != std::string::npos);
   for (const std::string& name : models::preset_names()) CHECK(unknown.find(name) != std::string::npos);
   const auto with = [](const char* overrides) {
-    return message([&] { make_model("atlas-toy", {.overrides = overrides}); });
+    return message_of([&] { make_model("atlas-toy", {.overrides = overrides}); });
   };
   CHECK(with(R"({"dims": 3})").find("'dims' is no field of AtlasNet; there are image, dim") != std::string::npos);
   CHECK(with(R"({"dim": 3.5})").find("'dim' of AtlasNet must be a whole number, got 3.5") != std::string::npos);
@@ -132,9 +132,11 @@ TEST_CASE("presets by wrong names or with wrong options are refused") {
   CHECK(with(R"({"mlp_ratio": "4"})").find("must be a number") != std::string::npos);
   CHECK(with("{").find("is not JSON") != std::string::npos);
   CHECK(with("3").find("no JSON object") != std::string::npos);
-  CHECK(message([] {
+  CHECK(message_of([] {
           make_model("mambavision-toy", {.overrides = R"({"depths": [1, 2]})"});
         }).find("a list of 4 whole numbers") != std::string::npos);
-  CHECK(message([] { make_model("atlas-toy", {.image_size = -1}); }).find("must not be negative") != std::string::npos);
-  CHECK(message([] { models::make_model_from_config("vit", "{}"); }).find("'vit' is no family") != std::string::npos);
+  CHECK(message_of([] { make_model("atlas-toy", {.image_size = -1}); }).find("must not be negative") !=
+        std::string::npos);
+  CHECK(message_of([] { models::make_model_from_config("vit", "{}"); }).find("'vit' is no family") !=
+        std::string::npos);
 }

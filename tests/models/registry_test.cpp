@@ -5,7 +5,7 @@
 #include "tests/models/golden_state.h"
 
 using namespace atlas;
-using golden::message;
+using golden::message_of;
 using models::make_model;
 
 namespace {
@@ -124,8 +124,9 @@ TEST_CASE("a registered family is found by its presets, its fields and its check
 
 TEST_CASE("names that are taken are refused") {
   register_plain();
-  CHECK(message([] { models::register_family<Plain>({}); }) == "[register_family] there is a family 'plain' already");
-  CHECK(message([] { models::register_family<models::AtlasNet>({}); }).find("'atlas' already") != std::string::npos);
+  CHECK(message_of([] { models::register_family<Plain>({}); }) ==
+        "[register_family] there is a family 'plain' already");
+  CHECK(message_of([] { models::register_family<models::AtlasNet>({}); }).find("'atlas' already") != std::string::npos);
 }
 
 TEST_CASE("fields from a command line are added to the overrides, and beat them") {
@@ -139,13 +140,13 @@ TEST_CASE("fields from a command line are added to the overrides, and beat them"
         R"({"dim": 8, "list": [2, 10], "scale": 0.125})");
   CHECK(with({{"floor", "none"}, {"centered", "false"}, {"name", "\"x"}, {"list", "[ 3 ]"}}) ==
         R"({"centered": false, "floor": null, "list": [3], "name": "\"x"})");
-  CHECK(message([&] { with({{"dim", "8x"}}); }).find("[model.dim] '8x' is no whole number") == 0);
-  CHECK(message([&] { with({{"list", "1,,2"}}); }).find("[model.list] '' is no whole") != std::string::npos);
-  CHECK(message([&] { with({{"scale", "nan"}}); }) == "[model.scale] 'nan' is no number");
-  CHECK(message([&] { with({{"centered", "yes"}}); }) == "[model.centered] 'yes' is neither true nor false");
-  CHECK(message([&] { with({{"floor", "low"}}); }) == "[model.floor] 'low' is no number");
-  CHECK(message([&] { with({{"list", ""}}); }) == "[model.list] '' is no whole number");
-  CHECK(message([&] {
+  CHECK(message_of([&] { with({{"dim", "8x"}}); }).find("[model.dim] '8x' is no whole number") == 0);
+  CHECK(message_of([&] { with({{"list", "1,,2"}}); }).find("[model.list] '' is no whole") != std::string::npos);
+  CHECK(message_of([&] { with({{"scale", "nan"}}); }) == "[model.scale] 'nan' is no number");
+  CHECK(message_of([&] { with({{"centered", "yes"}}); }) == "[model.centered] 'yes' is neither true nor false");
+  CHECK(message_of([&] { with({{"floor", "low"}}); }) == "[model.floor] 'low' is no number");
+  CHECK(message_of([&] { with({{"list", ""}}); }) == "[model.list] '' is no whole number");
+  CHECK(message_of([&] {
           with({{"scael", "1"}});
         })
             .find("'scael' is no field of Plain; there are dim, scale, centered, "
@@ -156,7 +157,7 @@ TEST_CASE("fields from a command line are added to the overrides, and beat them"
 TEST_CASE("values out of range are refused with the range, unknown names with the nearest") {
   register_plain();
   const auto with = [](const char* overrides) {
-    return message([&] { make_model("plain-s", {.overrides = overrides}); });
+    return message_of([&] { make_model("plain-s", {.overrides = overrides}); });
   };
   CHECK(with(R"({"dim": 3})") == "[Plain] dim must be 2, 4 or 8, got 3");
   CHECK(with(R"({"scale": 1})") == "[Plain] scale must be in [0, 1), got 1");
@@ -167,10 +168,10 @@ TEST_CASE("values out of range are refused with the range, unknown names with th
   CHECK(with(R"({"centered": 1})").find("'centered' of Plain must be true or false, got 1") != std::string::npos);
   CHECK(with(R"({"name": 1})").find("'name' of Plain must be a string, got 1") != std::string::npos);
   CHECK(with(R"({"nam": "x"})").find("; did you mean name?") != std::string::npos);
-  CHECK(message([] { make_model("mambavison-t"); }).find("; did you mean mambavision-t") != std::string::npos);
-  CHECK(message([] { models::make_model_from_config("atals", "{}"); }) ==
+  CHECK(message_of([] { make_model("mambavison-t"); }).find("; did you mean mambavision-t") != std::string::npos);
+  CHECK(message_of([] { models::make_model_from_config("atals", "{}"); }) ==
         "[make_model] 'atals' is no family of models; there are atlas, mambavision, plain; did you mean atlas?");
-  CHECK(message([] { models::fields_of("nothing-like-it"); }).find("there is no preset") != std::string::npos);
+  CHECK(message_of([] { models::fields_of("nothing-like-it"); }).find("there is no preset") != std::string::npos);
 }
 
 TEST_CASE("what was published stands beside the presets") {

@@ -21,15 +21,13 @@
 #include "atlas/ops/unary.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::largest_difference;
 
 namespace {
 
-double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a.detach().to(float64) - b.detach().to(float64))).item();
-}
 void randomize(const Module& m) {
   const NoGrad off;
   for (const StateEntry& e : m.state_entries()) {

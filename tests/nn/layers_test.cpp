@@ -20,15 +20,13 @@
 #include "atlas/ops/unary.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::largest_difference;
 
 namespace {
 
-double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a.detach().to(float64) - b.detach().to(float64))).item();
-}
 void check_all_gradients(const Module& m) {
   for (const auto& [name_, p] : m.named_parameters()) {
     const auto& name = name_;  // clang below 16 captures no structured binding

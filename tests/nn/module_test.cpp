@@ -20,8 +20,10 @@
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::message_of;
 
 namespace {
 
@@ -71,14 +73,6 @@ std::vector<std::string> names(const std::vector<std::pair<std::string, Tensor>>
   for (const auto& [name, t] : list) some.push_back(name);
   return some;
 }
-std::string message(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 
@@ -111,13 +105,13 @@ TEST_CASE("the count of batches may be missing from a file, as older PyTorch wro
 }
 
 TEST_CASE("a wrong registration is refused") {
-  CHECK(message([] { Wrong(0); }).find("is no name") != std::string::npos);
-  CHECK(message([] { Wrong(1); }).find("'a.b' is no name") != std::string::npos);
-  CHECK(message([] { Wrong(2); }).find("'t' is registered twice") != std::string::npos);
-  CHECK(message([] { Wrong(3); }).find("'x' is registered twice") != std::string::npos);
-  CHECK(message([] { Wrong(4); }).find("must be a floating tensor") != std::string::npos);
-  CHECK(message([] { Wrong(5); }).find("must be a floating tensor, got undefined") != std::string::npos);
-  CHECK(message([] { Wrong(6); }).find("its own child") != std::string::npos);
+  CHECK(message_of([] { Wrong(0); }).find("is no name") != std::string::npos);
+  CHECK(message_of([] { Wrong(1); }).find("'a.b' is no name") != std::string::npos);
+  CHECK(message_of([] { Wrong(2); }).find("'t' is registered twice") != std::string::npos);
+  CHECK(message_of([] { Wrong(3); }).find("'x' is registered twice") != std::string::npos);
+  CHECK(message_of([] { Wrong(4); }).find("must be a floating tensor") != std::string::npos);
+  CHECK(message_of([] { Wrong(5); }).find("must be a floating tensor, got undefined") != std::string::npos);
+  CHECK(message_of([] { Wrong(6); }).find("its own child") != std::string::npos);
   CHECK_NOTHROW(Wrong(7));
 }
 
@@ -189,16 +183,16 @@ TEST_CASE("a state that does not fit is listed and changes nothing") {
   Residual m(3);
   const float before = m.fc.weight[0][0].item<float>();
   StateDict dict{{"fc.weight", zeros({3, 3})}, {"fc.bias", zeros({2})}, {"head.weight", zeros({1})}};
-  const std::string text = message([&] { m.load_state_dict(dict, Strictness::allow_both); });
+  const std::string text = message_of([&] { m.load_state_dict(dict, Strictness::allow_both); });
   CHECK(text.find("1 missing: scale") != std::string::npos);
   CHECK(text.find("1 unexpected: head.weight") != std::string::npos);
   CHECK(text.find("fc.bias: model float32[3], file float32[2]") != std::string::npos);
   CHECK(m.fc.weight[0][0].item<float>() == before);
 
   dict["fc.bias"] = zeros({3});
-  CHECK_FALSE(message([&] { m.load_state_dict(dict); }).empty());
-  CHECK_FALSE(message([&] { m.load_state_dict(dict, Strictness::allow_missing); }).empty());
-  CHECK_FALSE(message([&] { m.load_state_dict(dict, Strictness::allow_unexpected); }).empty());
+  CHECK_FALSE(message_of([&] { m.load_state_dict(dict); }).empty());
+  CHECK_FALSE(message_of([&] { m.load_state_dict(dict, Strictness::allow_missing); }).empty());
+  CHECK_FALSE(message_of([&] { m.load_state_dict(dict, Strictness::allow_unexpected); }).empty());
   CHECK(m.fc.weight[0][0].item<float>() == before);
   const LoadReport report = m.load_state_dict(dict, Strictness::allow_both);
   CHECK(report.missing == std::vector<std::string>{"scale"});
@@ -206,14 +200,14 @@ TEST_CASE("a state that does not fit is listed and changes nothing") {
   CHECK(m.fc.weight[0][0].item<float>() == 0);
 
   dict["fc.bias"] = zeros({3}, int64);
-  CHECK(message([&] { m.load_state_dict(dict, Strictness::allow_both); }).find("of another shape or kind") !=
+  CHECK(message_of([&] { m.load_state_dict(dict, Strictness::allow_both); }).find("of another shape or kind") !=
         std::string::npos);
 }
 
 TEST_CASE("long lists in a load error are cut at ten names") {
   Sequential net;
   for (int i = 0; i < 12; ++i) net.add<Linear>(1, 1, false);
-  const std::string text = message([&] { net.load_state_dict({}); });
+  const std::string text = message_of([&] { net.load_state_dict({}); });
   CHECK(text.find("12 missing: 0.weight") != std::string::npos);
   CHECK(text.find("and 2 more") != std::string::npos);
 }
@@ -223,7 +217,7 @@ TEST_CASE("loading counts as a change in place") {
   const Tensor x = ones({1, 2}).set_requires_grad();
   const Tensor y = sum(fc(x));
   fc.load_state_dict(copy_of(fc.weight).defined() ? fc.state_dict() : StateDict{});
-  CHECK(message([&] { backward(y); }).find("changed in place") != std::string::npos);
+  CHECK(message_of([&] { backward(y); }).find("changed in place") != std::string::npos);
 }
 
 TEST_CASE("to(dtype) keeps every handle valid") {
@@ -257,7 +251,7 @@ TEST_CASE("containers name their children and check indices") {
   list.add(1, 1);
   CHECK(list[0].weight.shape() == Shape{1, 1});
   CHECK_THROWS_AS(list[1], Error);
-  CHECK(message([&] { list(ones({1})); }).find("has no forward(x)") != std::string::npos);
+  CHECK(message_of([&] { list(ones({1})); }).find("has no forward(x)") != std::string::npos);
 }
 
 TEST_CASE("FiniteGuard names the first module whose output is not finite") {

@@ -19,8 +19,10 @@
 #include "atlas/ops/matmul.h"
 #include "atlas/ops/unary.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::same_bits;
 
 namespace {
 
@@ -35,9 +37,6 @@ double difference(const Tensor& a, const Tensor& b) {
     size += y.data<double>()[i] * y.data<double>()[i];
   }
   return std::sqrt(away / size);
-}
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return std::equal(a.data<float>(), a.data<float>() + a.numel(), b.data<float>());
 }
 /// Calls f with each instruction set of this machine.
 template <class F>

@@ -107,8 +107,7 @@ TEST_CASE("Autocast does nothing to tensors on the CPU, where bfloat16 stays a t
         "[autocast] computes in bfloat16 or float32, not in float16");
 }
 
-TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in float32") {
-  if (!have_device()) return;
+TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in float32" * doctest::skip(!have_device())) {
   manual_seed(2);
   using In = const std::vector<Tensor>&;
   check_mixed("matmul", [](In t) { return matmul(t[0], t[1]); }, {normal({2, 9, 16}), normal({16, 12})});
@@ -166,8 +165,7 @@ TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in flo
               {normal({3, 8}), normal({5, 8})});
 }
 
-TEST_CASE("Inference in bfloat16 needs no guard, and leaves what is recorded alone") {
-  if (!have_device()) return;
+TEST_CASE("Inference in bfloat16 needs no guard, and leaves what is recorded alone" * doctest::skip(!have_device())) {
   const Tensor x = normal({5, 12}), w = normal({7, 12}), there = x.to(kDevice);
   Tensor weight = w.to(kDevice).clone().set_requires_grad();
   const InferencePrecision fast(bfloat16);
@@ -181,8 +179,7 @@ TEST_CASE("Inference in bfloat16 needs no guard, and leaves what is recorded alo
   CHECK(apart(linear(there, weight), linear(x, w)) < 0.01);
 }
 
-TEST_CASE("A weight is converted once under a guard, and again when it has changed") {
-  if (!have_device()) return;
+TEST_CASE("A weight is converted once under a guard, and again when it has changed" * doctest::skip(!have_device())) {
   const Tensor x = ones({1, 4}).to(kDevice);
   Tensor w = ones({1, 4}).to(kDevice);
   const NoGrad off;
@@ -199,8 +196,7 @@ TEST_CASE("A weight is converted once under a guard, and again when it has chang
   CHECK(y() == 4);
 }
 
-TEST_CASE("A small model learns in mixed precision") {
-  if (!have_device()) return;
+TEST_CASE("A small model learns in mixed precision" * doctest::skip(!have_device())) {
   manual_seed(3);
   const char* options = R"({"drop_path_rate": 0})";
   for (const char* name : {"atlas-toy", "mambavision-toy"}) {

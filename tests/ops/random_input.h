@@ -9,17 +9,12 @@
 #include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 namespace test {
 
 using namespace atlas;
 
-/// A contiguous copy on the CPU, where tests read elements.
-inline Tensor on_cpu(const Tensor& t) {
-  Tensor y = empty(t.shape(), t.dtype(), Device{});
-  copy_elements(y, t);
-  return y;
-}
 /// A tensor that was filled on the CPU, on the device that is tested.
 inline Tensor on_device(const Tensor& t) {
   Tensor y = empty(t.shape(), t.dtype());
@@ -67,13 +62,6 @@ inline double difference(const Tensor& a, const Tensor& b) {
     if (!(d <= worst)) worst = d;
   }
   return worst;
-}
-
-/// True when both hold the same bits.
-inline bool same_bits(const Tensor& a, const Tensor& b) {
-  const Tensor x = on_cpu(a), y = on_cpu(b);
-  return x.shape() == y.shape() && x.dtype() == y.dtype() &&
-         (x.numel() == 0 || std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0);
 }
 
 /// Runs f with 1, 2 and 4 threads and tells whether its result is the same to the bit.

@@ -18,8 +18,10 @@
 #include "atlas/optim/lamb.h"
 #include "atlas/optim/sgd.h"
 #include "atlas/tensor/memory.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::same_bits;
 
 namespace {
 
@@ -116,12 +118,6 @@ double largest_difference(const Problem& p, const std::vector<double>& expected)
     worst = std::max(worst, std::abs(x - expected[i]));
   }
   return worst;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         (a.dtype() == float32 ? to_vector<float>(a) == to_vector<float>(b)
-                               : to_vector<double>(a.to(float64)) == to_vector<double>(b.to(float64)));
 }
 
 }  // namespace

@@ -8,21 +8,13 @@
 #include <vector>
 
 #include "atlas/tensor/create.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::tasks;
+using test::message_of;
 
 namespace {
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 Tensor logits_of(const std::vector<float>& values, int64_t classes) {
   Tensor t = empty({std::ssize(values) / classes, classes});

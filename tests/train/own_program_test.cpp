@@ -12,11 +12,13 @@
 #include "atlas/train/observers.h"
 #include "atlas/train/run.h"
 #include "atlas/train/setup.h"
+#include "tests/compare.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
 using atlas_test::message_of;
 using atlas_test::Scratch;
+using test::same_bits;
 
 namespace {
 
@@ -121,17 +123,6 @@ struct Small {
   train::Trainer trainer;
 };
 
-bool same(const StateDict& a, const StateDict& b) {
-  if (a.size() != b.size()) return false;
-  for (const auto& [name, t] : a) {
-    const auto it = b.find(name);
-    if (it == b.end() || it->second.shape() != t.shape() ||
-        std::memcmp(it->second.raw(), t.raw(), static_cast<size_t>(t.numel() * item_size(t.dtype()))) != 0)
-      return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 TEST_CASE("observers see every part of a training, in order") {
@@ -159,9 +150,9 @@ TEST_CASE("a training goes on where it stopped, bit for bit, and its observers w
     second.trainer.resume(first.diary.saved, "a.ckpt");
     CHECK(second());
     const io::Checkpoint got = second.trainer.checkpoint();
-    CHECK(same(got.model, wanted.model));
-    CHECK(same(got.optimizer, wanted.optimizer));
-    CHECK(same(got.extra, wanted.extra));
+    CHECK(same_bits(got.model, wanted.model));
+    CHECK(same_bits(got.optimizer, wanted.optimizer));
+    CHECK(same_bits(got.extra, wanted.extra));
     CHECK(second.diary.steps == 4);
     CHECK(got.step == wanted.step);
   }
@@ -206,7 +197,7 @@ TEST_CASE("runs of earlier versions: positions in batches, positions as one tens
     CHECK(second.trainer.meter().value("accuracy") == first.trainer.meter().value("accuracy"));
     CHECK(second.trainer.meter().value("loss") == first.trainer.meter().value("loss"));
     CHECK(second());
-    CHECK(same(second.trainer.checkpoint().model, wanted.model));
+    CHECK(same_bits(second.trainer.checkpoint().model, wanted.model));
     CHECK(second.trainer.best() == whole.trainer.best());
   }
   io::Checkpoint none = saved;

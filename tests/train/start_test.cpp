@@ -15,6 +15,7 @@
 #include "atlas/tensor/memory.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
+#include "tests/compare.h"
 #include "tests/data/data_test.h"
 #include "tests/source_dir.h"
 
@@ -22,14 +23,10 @@ using namespace atlas;
 using namespace atlas::train;
 using atlas_test::message_of;
 using atlas_test::Scratch;
+using test::same_bits;
 
 namespace {
 
-bool same(const Tensor& a, const Tensor& b) {
-  if (a.shape() != b.shape()) return false;
-  const Tensor x = copy_of(a), y = copy_of(b);
-  return std::memcmp(x.raw(), y.raw(), static_cast<size_t>(x.numel() * item_size(x.dtype()))) == 0;
-}
 std::map<std::string, Tensor> snapshot(const Module& m) {
   std::map<std::string, Tensor> all;
   for (const auto& [name, t] : m.state_dict()) all[name] = copy_of(t);
@@ -55,20 +52,20 @@ TEST_CASE("weights without and with their head") {
       const Tensor fresh = copy_of(model->state_dict().at(head));
       load_weights(*model, scratch / "w.safetensors", {.head = false});
       for (const auto& [key, t] : model->state_dict())
-        CHECK(same(t, key == head                                 ? fresh
-                      : key.starts_with(model->head_name() + ".") ? t
-                                                                  : teacher->state_dict().at(key)));
+        CHECK(same_bits(t, key == head                                 ? fresh
+                           : key.starts_with(model->head_name() + ".") ? t
+                                                                       : teacher->state_dict().at(key)));
     }
     const auto model = models::make_model(name, {.num_classes = 7});
     load_weights(*model, scratch / "w.safetensors");
-    CHECK(same(model->state_dict().at(head), teacher->state_dict().at(head)));
+    CHECK(same_bits(model->state_dict().at(head), teacher->state_dict().at(head)));
 
     const auto other = models::make_model(name, {.num_classes = 3});
     const auto before = snapshot(*other);
     const std::string message = message_of([&] { load_weights(*other, scratch / "w.safetensors"); });
     CHECK(message.find("w.safetensors") != std::string::npos);
     CHECK(message.find(head + " tells 7 classes apart, the model 3") != std::string::npos);
-    for (const auto& [key, t] : other->state_dict()) CHECK(same(t, before.at(key)));
+    for (const auto& [key, t] : other->state_dict()) CHECK(same_bits(t, before.at(key)));
   }
 }
 
@@ -86,7 +83,7 @@ TEST_CASE("files of other programs: prefixes, layers nobody uses, averaged weigh
   CHECK(load_weights(*model, scratch / "w.safetensors") ==
         "the model has no place for 2 of the file's tensors: module.atlas_models.0.head.weight, "
         "module.atlas_models.0.norm.weight");
-  for (const auto& [key, t] : model->state_dict()) CHECK(same(t, teacher->state_dict().at(key)));
+  for (const auto& [key, t] : model->state_dict()) CHECK(same_bits(t, teacher->state_dict().at(key)));
   const auto fewer = models::make_model("atlas-toy", {.num_classes = 2});
   CHECK(load_weights(*fewer, scratch / "w.safetensors", {.head = false}) ==
         "the head of 7 classes is left out; the model has no place for 2 of the file's tensors: "
@@ -134,7 +131,7 @@ TEST_CASE("frozen parts do not move, whatever train() says") {
     int64_t moved = 0;
     bool reached = false;
     for (const auto& [key, t] : model->state_dict()) {
-      if (same(t, before.at(key))) continue;
+      if (same_bits(t, before.at(key))) continue;
       ++moved;
       reached = reached || key.starts_with(start);
       for (const StateEntry& e : model->state_entries())

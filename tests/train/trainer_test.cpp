@@ -17,9 +17,11 @@
 #include "atlas/train/run.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::train;
+using test::same_bits;
 namespace fs = std::filesystem;
 
 namespace {
@@ -63,17 +65,6 @@ TrainConfig small() {
   return c;
 }
 
-bool same_bits(const io::Checkpoint& a, const io::Checkpoint& b) {
-  if (a.model.size() != b.model.size()) return false;
-  for (const auto& [name, t] : a.model) {
-    const Tensor& u = b.model.at(name);
-    if (t.shape() != u.shape() ||
-        std::memcmp(t.raw(), u.raw(), static_cast<size_t>(t.numel() * item_size(t.dtype()))) != 0)
-      return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 TEST_CASE("weights are bit-identical for any number of threads and workers") {
@@ -85,9 +76,9 @@ TEST_CASE("weights are bit-identical for any number of threads and workers") {
     c.compute.threads = 2;
     c.data.workers = 3;
     const io::Checkpoint two = scratch.train(std::string(model) + "-2", c);
-    CHECK(same_bits(one, two));
+    CHECK(same_bits(one.model, two.model));
     c.compute.seed = 1;
-    CHECK_FALSE(same_bits(one, scratch.train(std::string(model) + "-seed", c)));
+    CHECK_FALSE(same_bits(one.model, scratch.train(std::string(model) + "-seed", c).model));
   }
   set_num_threads(1);
 }
