@@ -169,8 +169,9 @@ TEST_CASE("values out of range are refused with the range, unknown names with th
   CHECK(with(R"({"name": 1})").find("'name' of Plain must be a string, got 1") != std::string::npos);
   CHECK(with(R"({"nam": "x"})").find("; did you mean name?") != std::string::npos);
   CHECK(message_of([] { make_model("mambavison-t"); }).find("; did you mean mambavision-t") != std::string::npos);
-  CHECK(message_of([] { models::make_model_from_config("atals", "{}"); }) ==
-        "[make_model] 'atals' is no family of models; there are atlas, mambavision, plain; did you mean atlas?");
+  const std::string unknown = message_of([] { models::make_model_from_config("atals", "{}"); });
+  CHECK(unknown.starts_with("[make_model] 'atals' is no family of models; there are atlas, mambavision, "));
+  CHECK(unknown.ends_with(", plain; did you mean atlas?"));
   CHECK(message_of([] { models::fields_of("nothing-like-it"); }).find("there is no preset") != std::string::npos);
 }
 
