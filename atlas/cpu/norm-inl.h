@@ -15,7 +15,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-namespace norm_detail {
+namespace detail {
 
 // At most 64 partial sums per channel, each over at least `min_rows` rows.
 inline int64_t piece_rows(int64_t rows, int64_t min_rows) { return std::max(min_rows, (rows + 63) / 64); }
@@ -118,13 +118,13 @@ void activation_row(F f, const T* __restrict x, const T* __restrict mean, const 
   for (int64_t c = 0; c < channels; ++c) dz[c] = dy[c] * f.derivative((x[c] - mean[c]) * scale[c] + bias[c]);
 }
 
-}  // namespace norm_detail
+}  // namespace detail
 
 // A mean in T is off by up to half of its last digit, which is much when the deviations from it are small. Those are
 // therefore taken in two steps, x - mean - rest, where rest is the mean of x - mean: no offset costs digits.
 ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps, Tensor& y,
                                      Tensor& mean, Tensor& rstd) {
-  const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t channels = weight.numel(), rows = detail::rows_of(x, channels);
   if (channels == 0) return;
   visit_float(x.dtype(), "layer_norm", [&](auto tag) {
     using T = decltype(tag);
@@ -155,9 +155,9 @@ ATLAS_INLINE void layer_norm_forward(const Tensor& x, const Tensor& weight, cons
 //   dweight = sum over rows of dy xhat, dbias = sum over rows of dy
 ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
                                       const Tensor& dy, Tensor& dx, Tensor& dweight, Tensor& dbias, bool add) {
-  const int64_t channels = weight.numel(), rows = norm_detail::rows_of(x, channels);
+  const int64_t channels = weight.numel(), rows = detail::rows_of(x, channels);
   if (channels == 0) return;
-  const int64_t grain = norm_detail::piece_rows(rows, std::max<int64_t>(1, 16384 / channels));
+  const int64_t grain = detail::piece_rows(rows, std::max<int64_t>(1, 16384 / channels));
   const int64_t pieces = (rows + grain - 1) / grain;
   visit_float(x.dtype(), "layer_norm", [&](auto tag) {
     using T = decltype(tag);
@@ -179,12 +179,11 @@ ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, con
           return std::array<T, 2>{g, g * ((xr[i] - m - rest) * s)};
         });
         const T mean_g = scale * sum_g, mean_gx = scale * sum_gx;
-        const auto row =
-            add ? norm_detail::layer_norm_row_backward<true, T> : norm_detail::layer_norm_row_backward<false, T>;
+        const auto row = add ? detail::layer_norm_row_backward<true, T> : detail::layer_norm_row_backward<false, T>;
         row(xr, dyr, w, channels, m, rest, s, mean_g, mean_gx, dw, db, dxr);
       }
     });
-    norm_detail::combine(partial, pieces, channels, dweight.data<T>(), dbias.data<T>());
+    detail::combine(partial, pieces, channels, dweight.data<T>(), dbias.data<T>());
   });
 }
 
@@ -192,8 +191,8 @@ ATLAS_INLINE void layer_norm_backward(const Tensor& x, const Tensor& weight, con
 //   n = na + nb, delta = mb - ma, m = ma + delta nb / n, M2 = M2a + M2b + delta^2 na nb / n
 // (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
 ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& var) {
-  const int64_t channels = var.numel(), rows = norm_detail::rows_of(x, channels);
-  const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
+  const int64_t channels = var.numel(), rows = detail::rows_of(x, channels);
+  const int64_t block = detail::block_rows(channels), grain = detail::piece_rows(rows, block);
   const int64_t pieces = (rows + grain - 1) / grain;
   visit_float(x.dtype(), "batch_norm", [&](auto tag) {
     using T = decltype(tag);
@@ -220,11 +219,11 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
         const int64_t r1 = std::min(end, r0 + block);
         std::fill(block_mean, block_mean + channels, 0.0);
         std::fill(squares, squares + channels, T(0));
-        norm_detail::add_rows(r0, r1, channels, block_mean,
-                              [=](int64_t r, int64_t c) { return static_cast<double>(xp[r * channels + c]); });
+        detail::add_rows(r0, r1, channels, block_mean,
+                         [=](int64_t r, int64_t c) { return static_cast<double>(xp[r * channels + c]); });
         const double count = static_cast<double>(r1 - r0), scale = 1.0 / count;
         for (int64_t c = 0; c < channels; ++c) near_mean[c] = static_cast<T>(block_mean[c] *= scale);
-        norm_detail::add_rows(r0, r1, channels, squares, [=](int64_t r, int64_t c) {
+        detail::add_rows(r0, r1, channels, squares, [=](int64_t r, int64_t c) {
           const T d = xp[r * channels + c] - near_mean[c];
           return d * d;
         });
@@ -251,16 +250,16 @@ ATLAS_INLINE void batch_norm_statistics(const Tensor& x, Tensor& mean, Tensor& v
 
 ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                      const Tensor& bias, Activation activation, Tensor& y) {
-  const int64_t channels = rstd.numel(), rows = norm_detail::rows_of(x, channels);
-  norm_detail::with_activation(activation, [&](auto f) {
+  const int64_t channels = rstd.numel(), rows = detail::rows_of(x, channels);
+  detail::with_activation(activation, [&](auto f) {
     visit_float(x.dtype(), "batch_norm", [&](auto tag) {
       using T = decltype(tag);
       const T *xp = x.data<T>(), *m = mean.data<T>();
       T *yp = y.data<T>(), *scale = workspace<T>(2 * channels), *b = scale + channels;
-      norm_detail::fold(mean, rstd, weight, bias, scale, b);
+      detail::fold(mean, rstd, weight, bias, scale, b);
       parallel_for(rows, std::max<int64_t>(1, 32768 / std::max<int64_t>(1, channels)), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r)
-          norm_detail::normalize_row(f, xp + r * channels, m, scale, b, channels, yp + r * channels);
+          detail::normalize_row(f, xp + r * channels, m, scale, b, channels, yp + r * channels);
       });
     });
   });
@@ -273,10 +272,10 @@ ATLAS_INLINE void batch_norm_forward(const Tensor& x, const Tensor& mean, const 
 ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
                                       const Tensor& bias, Activation activation, const Tensor& dy,
                                       bool batch_statistics, Tensor& dx, Tensor& dweight, Tensor& dbias) {
-  const int64_t channels = rstd.numel(), rows = norm_detail::rows_of(x, channels);
-  const int64_t block = norm_detail::block_rows(channels), grain = norm_detail::piece_rows(rows, block);
+  const int64_t channels = rstd.numel(), rows = detail::rows_of(x, channels);
+  const int64_t block = detail::block_rows(channels), grain = detail::piece_rows(rows, block);
   const int64_t pieces = (rows + grain - 1) / grain;
-  norm_detail::with_activation(activation, [&](auto f) {
+  detail::with_activation(activation, [&](auto f) {
     visit_float(x.dtype(), "batch_norm", [&](auto tag) {
       using T = decltype(tag);
       const T *xp = x.data<T>(), *m = mean.data<T>(), *s = rstd.data<T>(), *dyp = dy.data<T>();
@@ -288,7 +287,7 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
       // dx = a (dz - <dz>) + k (x - mean), per channel.
       T* a = workspace<T>(4 * channels, 1);
       T *k = a + channels, *mean_dz = k + channels, *b = mean_dz + channels;
-      norm_detail::fold(mean, rstd, weight, bias, a, b);
+      detail::fold(mean, rstd, weight, bias, a, b);
       parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
         double* total = partial + begin / grain * 2 * channels;
         std::fill(total, total + 2 * channels, 0.0);
@@ -296,20 +295,19 @@ ATLAS_INLINE void batch_norm_backward(const Tensor& x, const Tensor& mean, const
         // leave.
         double* __restrict sum_dzx = total;
         double* __restrict sum_dz = total + channels;
-        for (int64_t r0 = begin; r0 < end; r0 += norm_detail::kRowsAtATime) {
-          const int64_t r1 = std::min(end, r0 + norm_detail::kRowsAtATime);
+        for (int64_t r0 = begin; r0 < end; r0 += detail::kRowsAtATime) {
+          const int64_t r1 = std::min(end, r0 + detail::kRowsAtATime);
           if constexpr (!kPlain)
             for (int64_t r = r0; r < r1; ++r)
-              norm_detail::activation_row(f, xp + r * channels, m, a, b, dyp + r * channels, channels,
-                                          dxp + r * channels);
-          norm_detail::add_rows(r0, r1, channels, sum_dzx, [=](int64_t r, int64_t c) {
+              detail::activation_row(f, xp + r * channels, m, a, b, dyp + r * channels, channels, dxp + r * channels);
+          detail::add_rows(r0, r1, channels, sum_dzx, [=](int64_t r, int64_t c) {
             return static_cast<double>(dzp[r * channels + c] * (xp[r * channels + c] - m[c]));
           });
-          norm_detail::add_rows(r0, r1, channels, sum_dz,
-                                [=](int64_t r, int64_t c) { return static_cast<double>(dzp[r * channels + c]); });
+          detail::add_rows(r0, r1, channels, sum_dz,
+                           [=](int64_t r, int64_t c) { return static_cast<double>(dzp[r * channels + c]); });
         }
       });
-      norm_detail::combine(partial, pieces, channels, dw, db);
+      detail::combine(partial, pieces, channels, dw, db);
       const T share = batch_statistics && rows > 0 ? T(1) / static_cast<T>(rows) : T(0);
       for (int64_t c = 0; c < channels; ++c) {
         double total_dz = 0;

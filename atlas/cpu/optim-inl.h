@@ -10,7 +10,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-namespace optim_detail {
+namespace detail {
 
 // A piece of 16k elements of four operands fits in the second-level cache; the pieces, and with them the order of every
 // partial sum, depend on the size of the tensor alone.
@@ -72,7 +72,7 @@ void ema_row(int64_t n, T* __restrict average, const T* __restrict x, T keep, T 
   for (int64_t i = 0; i < n; ++i) ema_step(average[i], x[i], keep, take);
 }
 
-}  // namespace optim_detail
+}  // namespace detail
 
 ATLAS_INLINE void sgd_update(ParameterUpdate& u, const SgdStep& s) {
   visit_float(u.p, "SGD", [&](auto tag) {
@@ -81,13 +81,13 @@ ATLAS_INLINE void sgd_update(ParameterUpdate& u, const SgdStep& s) {
     T* w = u.p.data<T>();
     const T* gr = u.g.data<T>();
     T* b = s.momentum != 0 ? u.first.data<T>() : nullptr;
-    parallel_for(u.p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
+    parallel_for(u.p.numel(), detail::kGrain, [&](int64_t at, int64_t end) {
       if (b == nullptr)
-        optim_detail::sgd_row(end - at, w + at, gr + at, c);
+        detail::sgd_row(end - at, w + at, gr + at, c);
       else if (s.nesterov)
-        optim_detail::nesterov_row(end - at, w + at, gr + at, b + at, c);
+        detail::nesterov_row(end - at, w + at, gr + at, b + at, c);
       else
-        optim_detail::momentum_row(end - at, w + at, gr + at, b + at, c);
+        detail::momentum_row(end - at, w + at, gr + at, b + at, c);
     });
   });
 }
@@ -99,16 +99,15 @@ ATLAS_INLINE void adam_update(ParameterUpdate& u, const AdamStep& s) {
     T* w = u.p.data<T>();
     const T* gr = u.g.data<T>();
     T *mm = u.first.data<T>(), *vv = u.second.data<T>();
-    parallel_for(u.p.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
-      optim_detail::adam_row(end - at, w + at, gr + at, mm + at, vv + at, c);
-    });
+    parallel_for(u.p.numel(), detail::kGrain,
+                 [&](int64_t at, int64_t end) { detail::adam_row(end - at, w + at, gr + at, mm + at, vv + at, c); });
   });
 }
 
 ATLAS_INLINE void lamb_update(ParameterUpdate& u, const AdamStep& s) {
   visit_float(u.p, "LAMB", [&](auto tag) {
     using T = decltype(tag);
-    using optim_detail::kBlock, optim_detail::kGrain;
+    using detail::kBlock, detail::kGrain;
     const AdamCoefficients<T> c(s, u.lr, u.weight_decay, u.step);
     const int64_t n = u.p.numel();
     T* w = u.p.data<T>();
@@ -124,9 +123,9 @@ ATLAS_INLINE void lamb_update(ParameterUpdate& u, const AdamStep& s) {
       for (int64_t at = begin; at < end; at += kBlock) {
         const int64_t k = std::min(kBlock, end - at);
         T d[kBlock];
-        optim_detail::lamb_moments_row(k, w + at, gr + at, mm + at, vv + at, d, c);
-        ww += optim_detail::squares(w + at, k);
-        dd += optim_detail::squares(d, k);
+        detail::lamb_moments_row(k, w + at, gr + at, mm + at, vv + at, d, c);
+        ww += detail::squares(w + at, k);
+        dd += detail::squares(d, k);
       }
       sums[2 * (begin / kGrain)] = ww;
       sums[2 * (begin / kGrain) + 1] = dd;
@@ -138,7 +137,7 @@ ATLAS_INLINE void lamb_update(ParameterUpdate& u, const AdamStep& s) {
     }
     const T rate = static_cast<T>(u.lr * lamb_trust(ww, dd, u.weight_decay != 0));
     parallel_for(n, kGrain, [&](int64_t at, int64_t end) {
-      optim_detail::lamb_update_row(end - at, w + at, mm + at, vv + at, c, rate);
+      detail::lamb_update_row(end - at, w + at, mm + at, vv + at, c, rate);
     });
   });
 }
@@ -148,8 +147,8 @@ ATLAS_INLINE void ema_update(Tensor& average, const Tensor& x, double decay) {
     using T = decltype(tag);
     T* a = average.data<T>();
     const T* from = x.data<T>();
-    parallel_for(average.numel(), optim_detail::kGrain, [&](int64_t at, int64_t end) {
-      optim_detail::ema_row(end - at, a + at, from + at, static_cast<T>(decay), static_cast<T>(1 - decay));
+    parallel_for(average.numel(), detail::kGrain, [&](int64_t at, int64_t end) {
+      detail::ema_row(end - at, a + at, from + at, static_cast<T>(decay), static_cast<T>(1 - decay));
     });
   });
 }
@@ -165,10 +164,10 @@ ATLAS_INLINE double sum_of_squares(const Tensor& x) {
   return visit_float(x, "sum_of_squares", [&](auto tag) {
     using T = decltype(tag);
     const T* data = x.data<T>();
-    const int64_t n = x.numel(), pieces = (n + optim_detail::kGrain - 1) / optim_detail::kGrain;
+    const int64_t n = x.numel(), pieces = (n + detail::kGrain - 1) / detail::kGrain;
     double* sums = workspace<double>(std::max<int64_t>(pieces, 1));
-    parallel_for(n, optim_detail::kGrain, [&](int64_t begin, int64_t end) {
-      sums[begin / optim_detail::kGrain] = optim_detail::squares(data + begin, end - begin);
+    parallel_for(n, detail::kGrain, [&](int64_t begin, int64_t end) {
+      sums[begin / detail::kGrain] = detail::squares(data + begin, end - begin);
     });
     double total = 0;
     for (int64_t i = 0; i < pieces; ++i) total += sums[i];

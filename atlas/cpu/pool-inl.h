@@ -9,7 +9,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-namespace pool_detail {
+namespace detail {
 
 /// A later pixel replaces an earlier one when it is larger or NaN, so the first maximum wins and NaN spreads.
 template <class T, class I>
@@ -36,7 +36,7 @@ void visit(DType dtype, DType index, const F& f) {
   });
 }
 
-}  // namespace pool_detail
+}  // namespace detail
 
 ATLAS_INLINE void max_pool2d_forward(const Tensor& x, const PoolWindow& window, Tensor& y, Tensor& index) {
   if (y.numel() == 0) return;
@@ -44,7 +44,7 @@ ATLAS_INLINE void max_pool2d_forward(const Tensor& x, const PoolWindow& window, 
   const int64_t out_height = y.shape()[1], out_width = y.shape()[2];
   const int64_t kh = window.kernel[0], kw = window.kernel[1], sh = window.stride[0], sw = window.stride[1];
   const int64_t ph = window.padding[0], pw = window.padding[1];
-  pool_detail::visit(x.dtype(), window.index_dtype(), [&](auto tag, auto index_tag) {
+  detail::visit(x.dtype(), window.index_dtype(), [&](auto tag, auto index_tag) {
     using T = decltype(tag);
     using I = decltype(index_tag);
     const T* xp = x.data<T>();
@@ -66,9 +66,9 @@ ATLAS_INLINE void max_pool2d_forward(const Tensor& x, const PoolWindow& window, 
             for (int64_t l = k == k0 ? l0 + 1 : l0; l < l1; ++l) {
               const T* pixel = xp + ((b * height + top + k) * width + left + l) * channels;
               if (ip != nullptr)
-                pool_detail::update(pixel, channels, static_cast<I>(k * kw + l), yp + out, ip + out);
+                detail::update(pixel, channels, static_cast<I>(k * kw + l), yp + out, ip + out);
               else
-                pool_detail::update(pixel, channels, yp + out);
+                detail::update(pixel, channels, yp + out);
             }
           }
         }
@@ -86,7 +86,7 @@ ATLAS_INLINE void max_pool2d_backward(const Tensor& index, const Tensor& dy, con
   const int64_t out_height = dy.shape()[1], out_width = dy.shape()[2];
   const int64_t kh = window.kernel[0], kw = window.kernel[1], sh = window.stride[0], sw = window.stride[1];
   const int64_t ph = window.padding[0], pw = window.padding[1];
-  pool_detail::visit(dx.dtype(), window.index_dtype(), [&](auto tag, auto index_tag) {
+  detail::visit(dx.dtype(), window.index_dtype(), [&](auto tag, auto index_tag) {
     using T = decltype(tag);
     using I = decltype(index_tag);
     const I* ip = index.data<I>();

@@ -12,7 +12,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-namespace resize_detail {
+namespace detail {
 
 template <class A, class T>
 void weighted_rows(const T* x, int64_t stride, const A* weight, int64_t count, int64_t length, A* __restrict out) {
@@ -28,7 +28,7 @@ void weighted_rows(const T* x, int64_t stride, const A* weight, int64_t count, i
   }
 }
 
-}  // namespace resize_detail
+}  // namespace detail
 
 ATLAS_INLINE void resample2d(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns, Tensor& y) {
   if (y.numel() == 0) return;
@@ -50,15 +50,13 @@ ATLAS_INLINE void resample2d(const Tensor& x, const ResampleTaps& rows, const Re
         const int64_t b = r / out_height, i = r % out_height, at = rows.first[static_cast<size_t>(i)];
         const T* in = xp + (b * height + rows.begin[static_cast<size_t>(i)]) * in_row;
         T* out = yp + r * out_row;
-        resize_detail::weighted_rows(in, in_row, row_weight.data() + at, rows.count[static_cast<size_t>(i)], in_row,
-                                     row);
+        detail::weighted_rows(in, in_row, row_weight.data() + at, rows.count[static_cast<size_t>(i)], in_row, row);
         A* sums = pixels;
         if constexpr (std::is_same_v<T, A>) sums = out;
         for (int64_t j = 0; j < out_width; ++j) {
           const auto s = static_cast<size_t>(j);
-          resize_detail::weighted_rows(row + columns.begin[s] * channels, channels,
-                                       column_weight.data() + columns.first[s], columns.count[s], channels,
-                                       sums + j * channels);
+          detail::weighted_rows(row + columns.begin[s] * channels, channels, column_weight.data() + columns.first[s],
+                                columns.count[s], channels, sums + j * channels);
         }
         if constexpr (!std::is_same_v<T, A>)
           for (int64_t k = 0; k < out_row; ++k) out[k] = static_cast<T>(std::clamp(sums[k] + A(0.5), A(0), A(255)));

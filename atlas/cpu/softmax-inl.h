@@ -12,7 +12,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-namespace softmax_detail {
+namespace detail {
 
 inline constexpr int64_t kTile = 64;  // columns handled together; one partial result each on the stack
 
@@ -106,7 +106,7 @@ void for_each_line(const AxisView& v, const Row& row, const Columns& columns) {
                });
 }
 
-}  // namespace softmax_detail
+}  // namespace detail
 
 ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool logarithm, Tensor& y) {
   if (x.numel() == 0) return;
@@ -114,10 +114,10 @@ ATLAS_INLINE void softmax_forward(const Tensor& x, const AxisView& view, bool lo
     using T = decltype(tag);
     const T* xp = x.data<T>();
     T* yp = y.data<T>();
-    softmax_detail::for_each_line(
-        view, [&](int64_t at) { softmax_detail::forward_row(xp + at, view.n, logarithm, yp + at); },
+    detail::for_each_line(
+        view, [&](int64_t at) { detail::forward_row(xp + at, view.n, logarithm, yp + at); },
         [&](int64_t at, int64_t width) {
-          softmax_detail::forward_columns(xp + at, view.n, view.inner, width, logarithm, yp + at);
+          detail::forward_columns(xp + at, view.n, view.inner, width, logarithm, yp + at);
         });
   });
 }
@@ -132,10 +132,10 @@ ATLAS_INLINE void softmax_backward(const Tensor& y, const Tensor& dy, const Axis
     using T = decltype(tag);
     const T *yp = y.data<T>(), *dyp = dy.data<T>();
     T* dxp = dx.data<T>();
-    softmax_detail::for_each_line(
-        view, [&](int64_t at) { softmax_detail::backward_row(yp + at, dyp + at, view.n, logarithm, dxp + at); },
+    detail::for_each_line(
+        view, [&](int64_t at) { detail::backward_row(yp + at, dyp + at, view.n, logarithm, dxp + at); },
         [&](int64_t at, int64_t width) {
-          softmax_detail::backward_columns(yp + at, dyp + at, view.n, view.inner, width, logarithm, dxp + at);
+          detail::backward_columns(yp + at, dyp + at, view.n, view.inner, width, logarithm, dxp + at);
         });
   });
 }

@@ -9,7 +9,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-namespace window_detail {
+namespace detail {
 
 /// Calls f(map_offset, window_offset, present, absent) for each row of each window, offsets and lengths in bytes:
 /// `present` bytes lie on the map, `absent` beyond its edge.
@@ -36,12 +36,12 @@ void for_each_row(const Tensor& map, const WindowLayout& l, const F& f) {
                });
 }
 
-}  // namespace window_detail
+}  // namespace detail
 
 ATLAS_INLINE void window_partition(const Tensor& map, const WindowLayout& layout, Tensor& windows) {
   const char* from = static_cast<const char*>(map.raw());
   char* to = static_cast<char*>(windows.raw());
-  window_detail::for_each_row(map, layout, [&](int64_t in, int64_t out, int64_t present, int64_t absent) {
+  detail::for_each_row(map, layout, [&](int64_t in, int64_t out, int64_t present, int64_t absent) {
     if (present > 0) std::memcpy(to + out, from + in, static_cast<size_t>(present));
     if (absent > 0) std::memset(to + out + present, 0, static_cast<size_t>(absent));
   });
@@ -50,7 +50,7 @@ ATLAS_INLINE void window_partition(const Tensor& map, const WindowLayout& layout
 ATLAS_INLINE void window_reverse(const Tensor& windows, const WindowLayout& layout, Tensor& map) {
   const char* from = static_cast<const char*>(windows.raw());
   char* to = static_cast<char*>(map.raw());
-  window_detail::for_each_row(map, layout, [&](int64_t out, int64_t in, int64_t present, int64_t) {
+  detail::for_each_row(map, layout, [&](int64_t out, int64_t in, int64_t present, int64_t) {
     if (present > 0) std::memcpy(to + out, from + in, static_cast<size_t>(present));
   });
 }

@@ -11,12 +11,12 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace dropout_detail {
+namespace detail {
 
 /// The identity in eval mode and for p = 0; otherwise `kernel` with a fresh stream of g, which is also its own
 /// gradient.
 template <class Kernel>
-Tensor apply(const char* op, const Tensor& x, double p, bool training, Generator& g, const Kernel& kernel) {
+Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator& g, const Kernel& kernel) {
   check(p >= 0 && p <= 1, op, "p is {}, needs a probability in [0, 1]", p);
   check_float(x, op);
   if (!training || p == 0) return x;
@@ -33,21 +33,21 @@ Tensor apply(const char* op, const Tensor& x, double p, bool training, Generator
   });
 }
 
-}  // namespace dropout_detail
+}  // namespace detail
 
 ATLAS_INLINE Tensor dropout(const Tensor& x, double p, bool training, Generator& g) {
-  return dropout_detail::apply("dropout", x, p, training, g,
-                               [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                                 kernels::dropout(in, q, seed, stream, out);
-                               });
+  return detail::drop("dropout", x, p, training, g,
+                       [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
+                         kernels::dropout(in, q, seed, stream, out);
+                       });
 }
 
 ATLAS_INLINE Tensor drop_path(const Tensor& x, double p, bool training, Generator& g) {
   check(x.dim() >= 1, "drop_path", "x needs at least one axis (the samples), got {}", describe(x));
-  return dropout_detail::apply("drop_path", x, p, training, g,
-                               [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                                 kernels::drop_path(in, q, seed, stream, out);
-                               });
+  return detail::drop("drop_path", x, p, training, g,
+                       [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
+                         kernels::drop_path(in, q, seed, stream, out);
+                       });
 }
 
 ATLAS_INLINE Tensor dropout_reference(const Tensor& x, const Tensor& mask, double p) {

@@ -5,8 +5,6 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace dropout_detail {}  // namespace dropout_detail
-
 /// Zeroes each element with probability p and scales the others by 1 / (1 - p); the identity when not training.
 /// @param x         float32 or float64, any shape
 /// @param p         in [0, 1]; p = 1 gives zeros

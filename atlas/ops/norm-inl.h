@@ -12,7 +12,7 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace norm_detail {
+namespace detail {
 
 /// `t`, or a constant vector when it is absent. Checks that it fits the last axis of x.
 inline Tensor channel_vector(const Tensor& t, const Tensor& x, const char* op, const char* what, double absent,
@@ -47,11 +47,11 @@ ATLAS_INLINE void check_input(const Tensor& x, const char* op) {
   check_float(x, op);
 }
 
-}  // namespace norm_detail
+}  // namespace detail
 
 ATLAS_INLINE Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  norm_detail::check_input(x, "layer_norm");
-  const auto [w, b] = norm_detail::Affine(weight, bias, x, "layer_norm");
+  detail::check_input(x, "layer_norm");
+  const auto [w, b] = detail::Affine(weight, bias, x, "layer_norm");
   const Tensor rows = x.contiguous();
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
   Tensor y = empty_like(rows), mean = empty({count}, statistics_dtype(x), x.device()), rstd = empty_like(mean);
@@ -69,7 +69,7 @@ ATLAS_INLINE Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tens
                if (!add) dx = empty_like(sx());
                Tensor dw = empty_like(sw()), db = empty_like(sw());
                kernels::layer_norm_backward(sx(), sw(), mean(), rstd(), dy.contiguous(), dx, dw, db, add);
-               return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
+               return detail::Affine::grads(dx, dw, db, dtype, affine);
              });
   return recomputable(y, sx, [sx, sw, sb, eps, count] {
     Tensor again = empty_like(sx()), m = empty({count}, statistics_dtype(again), again.device()), r = empty_like(m);
@@ -81,14 +81,14 @@ ATLAS_INLINE Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tens
 ATLAS_INLINE Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
                                const Tensor& running_var, bool training, double momentum, double eps,
                                Activation activation) {
-  norm_detail::check_input(x, "batch_norm");
-  const auto [w, b] = norm_detail::Affine(weight, bias, x, "batch_norm");
+  detail::check_input(x, "batch_norm");
+  const auto [w, b] = detail::Affine(weight, bias, x, "batch_norm");
   check(running_mean.defined() == running_var.defined(), "batch_norm",
         "give both running statistics or none: mean {}, var {}", describe(running_mean), describe(running_var));
   const bool has_running = running_mean.defined();
   const DType statistics = statistics_dtype(x);
-  Tensor mean = norm_detail::channel_vector(running_mean, x, "batch_norm", "running_mean", 0, statistics);
-  Tensor var = norm_detail::channel_vector(running_var, x, "batch_norm", "running_var", 1, statistics);
+  Tensor mean = detail::channel_vector(running_mean, x, "batch_norm", "running_mean", 0, statistics);
+  Tensor var = detail::channel_vector(running_var, x, "batch_norm", "running_var", 1, statistics);
   const Tensor rows = x.contiguous();
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
 
@@ -130,7 +130,7 @@ ATLAS_INLINE Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tens
                Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
                kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics,
                                             dx, dw, db);
-               return norm_detail::Affine::grads(dx, dw, db, dtype, affine);
+               return detail::Affine::grads(dx, dw, db, dtype, affine);
              });
   return recomputable(y, sx, [sx, sm, sr, sw, sb, activation] {
     Tensor again = empty_like(sx());

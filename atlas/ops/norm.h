@@ -5,11 +5,11 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace norm_detail {
+namespace detail {
 
 void check_input(const Tensor& x, const char* op);
 
-}  // namespace norm_detail
+}  // namespace detail
 
 /// Layer normalization over the last axis.
 ///

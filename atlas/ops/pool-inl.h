@@ -15,7 +15,7 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace pool_detail {
+namespace detail {
 
 ATLAS_INLINE PoolWindow checked(const char* op, const Tensor& x, std::array<int64_t, 2> kernel,
                                 std::array<int64_t, 2> stride, std::array<int64_t, 2> padding) {
@@ -66,11 +66,11 @@ inline void check_adaptive(const Tensor& x, int64_t height, int64_t width) {
   check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "adaptive_avg_pool2d", "x {} has no pixels", describe(x));
 }
 
-}  // namespace pool_detail
+}  // namespace detail
 
 ATLAS_INLINE Tensor max_pool2d(const Tensor& x, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
                                std::array<int64_t, 2> padding) {
-  const PoolWindow w = pool_detail::checked("max_pool2d", x, kernel, stride, padding);
+  const PoolWindow w = detail::checked("max_pool2d", x, kernel, stride, padding);
   const Tensor in = x.contiguous();
   Tensor y =
       empty({x.shape()[0], w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), x.shape()[3]}, x.dtype(), x.device());
@@ -91,9 +91,9 @@ ATLAS_INLINE Tensor max_pool2d(const Tensor& x, int64_t kernel) {
 
 ATLAS_INLINE Tensor avg_pool2d(const Tensor& x, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
                                std::array<int64_t, 2> padding, bool count_include_pad) {
-  const PoolWindow w = pool_detail::checked("avg_pool2d", x, kernel, stride, padding);
-  return resize_detail::resample("avg_pool2d", x, w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), [&](int axis) {
-    return pool_detail::average_taps(w, x.shape()[axis + 1], static_cast<size_t>(axis), count_include_pad);
+  const PoolWindow w = detail::checked("avg_pool2d", x, kernel, stride, padding);
+  return detail::resample("avg_pool2d", x, w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), [&](int axis) {
+    return detail::average_taps(w, x.shape()[axis + 1], static_cast<size_t>(axis), count_include_pad);
   });
 }
 
@@ -102,9 +102,9 @@ ATLAS_INLINE Tensor avg_pool2d(const Tensor& x, int64_t kernel) {
 }
 
 ATLAS_INLINE Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width) {
-  pool_detail::check_adaptive(x, height, width);
-  return resize_detail::resample("adaptive_avg_pool2d", x, height, width, [&](int axis) {
-    return pool_detail::adaptive_taps(x.shape()[axis + 1], axis == 0 ? height : width);
+  detail::check_adaptive(x, height, width);
+  return detail::resample("adaptive_avg_pool2d", x, height, width, [&](int axis) {
+    return detail::adaptive_taps(x.shape()[axis + 1], axis == 0 ? height : width);
   });
 }
 
@@ -122,9 +122,9 @@ ATLAS_INLINE Tensor avg_pool2d_reference(const Tensor& x, std::array<int64_t, 2>
 }
 
 ATLAS_INLINE Tensor adaptive_avg_pool2d_reference(const Tensor& x, int64_t height, int64_t width) {
-  pool_detail::check_adaptive(x, height, width);
-  return resize_detail::resample_reference(x, pool_detail::adaptive_taps(x.shape()[1], height),
-                                           pool_detail::adaptive_taps(x.shape()[2], width));
+  detail::check_adaptive(x, height, width);
+  return detail::resample_reference(x, detail::adaptive_taps(x.shape()[1], height),
+                                    detail::adaptive_taps(x.shape()[2], width));
 }
 
 }  // namespace atlas::inline ATLAS_ABI

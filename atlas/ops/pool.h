@@ -7,13 +7,13 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace pool_detail {
+namespace detail {
 
 /// The window after checking it against x.
 PoolWindow checked(const char* op, const Tensor& x, std::array<int64_t, 2> kernel, std::array<int64_t, 2> stride,
                    std::array<int64_t, 2> padding);
 
-}  // namespace pool_detail
+}  // namespace detail
 
 /// Maximum of each kernel x kernel window. The gradient goes to the first maximum of a window in row-major order; NaN
 /// spreads.

@@ -15,7 +15,7 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace resize_detail {
+namespace detail {
 
 /// The differentiable resampling op behind resize() and the average pools.
 ///
@@ -143,17 +143,17 @@ inline void check_resize(const Tensor& x, int64_t height, int64_t width, Interpo
   check_dtype(x, "resize", takes::uint8);
 }
 
-}  // namespace resize_detail
+}  // namespace detail
 
 ATLAS_INLINE Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias,
                            bool align_corners) {
-  resize_detail::check_resize(x, height, width, mode, antialias, align_corners);
-  return resize_detail::resample("resize", x, height, width, [&](int axis) {
-    return resize_detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias, align_corners);
+  detail::check_resize(x, height, width, mode, antialias, align_corners);
+  return detail::resample("resize", x, height, width, [&](int axis) {
+    return detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias, align_corners);
   });
 }
 
-namespace resize_detail {
+namespace detail {
 /// Some of the rows, numbered from `x_first` on.
 inline ResampleTaps some_of(const ResampleTaps& taps, RowSpan rows, int64_t x_first) {
   ResampleTaps some;
@@ -168,11 +168,11 @@ inline void check_rows(int64_t out, RowSpan rows) {
   check(rows.first >= 0 && rows.count >= 1 && rows.first + rows.count <= out, "resize_rows",
         "rows {} to {} are not all among the {} rows of the result", rows.first, rows.first + rows.count, out);
 }
-}  // namespace resize_detail
+}  // namespace detail
 
 ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
-  resize_detail::check_rows(out, rows);
-  const ResampleTaps taps = resize_detail::some_of(resize_detail::make_taps(in, out, mode, false), rows, 0);
+  detail::check_rows(out, rows);
+  const ResampleTaps taps = detail::some_of(detail::make_taps(in, out, mode, false), rows, 0);
   int64_t first = in, end = 0;
   for (size_t i = 0; i < taps.begin.size(); ++i) {
     first = std::min(first, taps.begin[i]);
@@ -183,7 +183,7 @@ ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolat
 
 ATLAS_INLINE Tensor resize_rows(const Tensor& x, int64_t x_first, int64_t x_height, int64_t height, int64_t width,
                                 RowSpan rows, Interpolation mode) {
-  resize_detail::check_resize(x, height, width, mode, false, false);
+  detail::check_resize(x, height, width, mode, false, false);
   const RowSpan read = rows_read(x_height, height, rows, mode);
   check(x_first >= 0 && x_first <= read.first && read.first + read.count <= x_first + x.size(1), "resize_rows",
         "rows {} to {} of the map are read, but x {} holds those from {} to {}", read.first, read.first + read.count,
@@ -191,17 +191,16 @@ ATLAS_INLINE Tensor resize_rows(const Tensor& x, int64_t x_first, int64_t x_heig
   Tensor y = empty({x.size(0), rows.count, width, x.size(3)}, x.dtype(), x.device());
   if (y.numel() > 0)
     kernels::resample2d(x.contiguous(),
-                        resize_detail::some_of(resize_detail::make_taps(x_height, height, mode, false), rows, x_first),
-                        resize_detail::make_taps(x.size(2), width, mode, false), y);
+                        detail::some_of(detail::make_taps(x_height, height, mode, false), rows, x_first),
+                        detail::make_taps(x.size(2), width, mode, false), y);
   return y;
 }
 
 ATLAS_INLINE Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias,
                                      bool align_corners) {
-  resize_detail::check_resize(x, height, width, mode, antialias, align_corners);
-  return resize_detail::resample_reference(
-      x, resize_detail::make_taps(x.shape()[1], height, mode, antialias, align_corners),
-      resize_detail::make_taps(x.shape()[2], width, mode, antialias, align_corners));
+  detail::check_resize(x, height, width, mode, antialias, align_corners);
+  return detail::resample_reference(x, detail::make_taps(x.shape()[1], height, mode, antialias, align_corners),
+                                    detail::make_taps(x.shape()[2], width, mode, antialias, align_corners));
 }
 
 }  // namespace atlas::inline ATLAS_ABI

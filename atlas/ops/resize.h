@@ -8,7 +8,7 @@ namespace atlas::inline ATLAS_ABI {
 /// How resize() computes a pixel between pixels.
 enum class Interpolation { nearest, bilinear, bicubic };
 
-namespace resize_detail {
+namespace detail {
 
 double triangle(double t);
 
@@ -25,7 +25,7 @@ Tensor dense(const ResampleTaps& taps, int64_t in, DType dtype, Device device);
 /// resample from plain ops: two matrix products.
 Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const ResampleTaps& columns);
 
-}  // namespace resize_detail
+}  // namespace detail
 
 /// Resizes a feature map or a batch of images to height x width.
 ///

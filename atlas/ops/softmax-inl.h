@@ -11,9 +11,9 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace softmax_detail {
+namespace detail {
 
-ATLAS_INLINE Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarithm) {
+ATLAS_INLINE Tensor softmax_along(const char* op, const Tensor& x, int64_t axis, bool logarithm) {
   const AxisView view(x.shape(), normalize_axis(axis, x, op));
   check_float(x, op);
   const Tensor in = x.contiguous();
@@ -27,13 +27,11 @@ ATLAS_INLINE Tensor apply(const char* op, const Tensor& x, int64_t axis, bool lo
   });
 }
 
-}  // namespace softmax_detail
+}  // namespace detail
 
-ATLAS_INLINE Tensor softmax(const Tensor& x, int axis) { return softmax_detail::apply("softmax", x, axis, false); }
+ATLAS_INLINE Tensor softmax(const Tensor& x, int axis) { return detail::softmax_along("softmax", x, axis, false); }
 
-ATLAS_INLINE Tensor log_softmax(const Tensor& x, int axis) {
-  return softmax_detail::apply("log_softmax", x, axis, true);
-}
+ATLAS_INLINE Tensor log_softmax(const Tensor& x, int axis) { return detail::softmax_along("log_softmax", x, axis, true); }
 
 ATLAS_INLINE Tensor softmax_reference(const Tensor& x, int axis) {
   const Tensor e = exp(x - max(x, {axis}, true).detach());

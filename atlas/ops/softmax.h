@@ -5,11 +5,11 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace softmax_detail {
+namespace detail {
 
-Tensor apply(const char* op, const Tensor& x, int64_t axis, bool logarithm);
+Tensor softmax_along(const char* op, const Tensor& x, int64_t axis, bool logarithm);
 
-}  // namespace softmax_detail
+}  // namespace detail
 
 /// y_i = exp(x_i) / sum_j exp(x_j) along an axis, computed without overflow.
 /// @param x     float32 or float64, any shape of at least one axis

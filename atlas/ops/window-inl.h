@@ -10,21 +10,21 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace window_detail {
+namespace detail {
 
 inline void check_sides(const char* op, const WindowLayout& l) {
   for (const int64_t side : {l.window_height, l.window_width})
     check(side >= 1 && side <= kMost, op, "window is {}, needs [1, {}]", side, kMost);
 }
 
-}  // namespace window_detail
+}  // namespace detail
 
 ATLAS_INLINE Tensor window_partition(const Tensor& x, const WindowLayout& layout) {
   check(x.dim() == 4, "window_partition", "x needs four axes [B, H, W, C], got {}", describe(x));
-  window_detail::check_sides("window_partition", layout);
+  detail::check_sides("window_partition", layout);
   check(x.shape()[1] == layout.height && x.shape()[2] == layout.width, "window_partition",
         "the layout is of {} x {} pixels, x is {}", layout.height, layout.width, describe(x));
-  return record("window_partition", window_detail::cut(x, layout), {x}, [layout, s = x.shape()](const Tensor& dy) {
+  return record("window_partition", detail::cut(x, layout), {x}, [layout, s = x.shape()](const Tensor& dy) {
     // Every pixel has one place in the windows: dx takes dy back from there; padding is dropped. Overwrites.
     Tensor dx = empty(s, dy.dtype(), dy.device());
     kernels::window_reverse(dy.contiguous(), layout, dx);
@@ -42,7 +42,7 @@ ATLAS_INLINE Tensor window_reverse(const Tensor& windows, const WindowLayout& la
   check(windows.dim() == 3, op, "windows need three axes [B nh nw, window^2, C], got {}", describe(windows));
   check(layout.height >= 0 && layout.width >= 0 && batch >= 0, op, "needs a map of no negative length, got [{},{},{}]",
         batch, layout.height, layout.width);
-  window_detail::check_sides(op, layout);
+  detail::check_sides(op, layout);
   check(windows.shape()[1] == layout.pixels(), op, "windows {} axis 1 = {}, needs {} * {} = {} pixels",
         describe(windows), windows.shape()[1], layout.window_height, layout.window_width, layout.pixels());
   check(windows.shape()[0] == Shape{batch, layout.rows(), layout.columns()}.numel(), op,
@@ -52,7 +52,7 @@ ATLAS_INLINE Tensor window_reverse(const Tensor& windows, const WindowLayout& la
   kernels::window_reverse(windows.contiguous(), layout, map);
   return record(op, map, {windows}, [layout](const Tensor& dy) {
     // The inverse permutation; padding was cropped, so its gradient is zero. Overwrites.
-    return Grads{window_detail::cut(dy, layout)};
+    return Grads{detail::cut(dy, layout)};
   });
 }
 

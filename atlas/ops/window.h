@@ -5,7 +5,7 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-namespace window_detail {
+namespace detail {
 
 inline constexpr int64_t kMost = 1 << 20;  // keeps sums and squares far from overflow
 
@@ -15,7 +15,7 @@ inline Tensor cut(const Tensor& map, const WindowLayout& l) {
   return windows;
 }
 
-}  // namespace window_detail
+}  // namespace detail
 
 /// Cuts a feature map into windows, row by row; the map is padded with zeros at the right and the bottom to whole
 /// windows.

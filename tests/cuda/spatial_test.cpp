@@ -124,7 +124,7 @@ TEST_CASE("windows of every dtype and width move whole pixels") {
 }
 
 TEST_CASE("resampling equals the CPU's in one pass and in two, and is rounded for images") {
-  using resize_detail::make_taps;
+  using detail::make_taps;
   for (const DType dtype : {float32, float64, bfloat16, uint8}) {
     for (const int64_t channels : {3, 8}) {
       for (const auto& [height, width] : {std::pair<int64_t, int64_t>{5, 7}, {20, 9}, {1, 1}, {9, 30}}) {

@@ -1,4 +1,5 @@
-// cross_entropy: values of PyTorch for classes and probabilities, with and without label smoothing; gradients, errors.
+// cross_entropy: values of PyTorch (tools/reference/check_test_tables.py) for classes and probabilities, with and
+// without label smoothing; gradients, errors.
 #include "atlas/ops/loss.h"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
-// layer_norm and batch_norm: values of PyTorch, gradients, composites, running statistics, errors, threads.
+// layer_norm and batch_norm: values of PyTorch (tools/reference/check_test_tables.py), gradients, composites, running
+// statistics, errors, threads.
 #include "atlas/ops/norm.h"
 
 #include <doctest/doctest.h>

@@ -1,4 +1,5 @@
-// max, average and adaptive average pooling: values of PyTorch, ties, NaN, padding, gradients, errors.
+// max, average and adaptive average pooling: values of PyTorch (tools/reference/check_test_tables.py), ties, NaN,
+// padding, gradients, errors.
 #include "atlas/ops/pool.h"
 
 #include <doctest/doctest.h>

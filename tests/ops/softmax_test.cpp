@@ -1,4 +1,5 @@
-// softmax and log_softmax: values of PyTorch, gradients, composites, extreme inputs, threads.
+// softmax and log_softmax: values of PyTorch (tools/reference/check_test_tables.py), gradients, composites, extreme
+// inputs, threads.
 #include "atlas/ops/softmax.h"
 
 #include <doctest/doctest.h>

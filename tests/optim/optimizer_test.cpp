@@ -122,6 +122,7 @@ double largest_difference(const Problem& p, const std::vector<double>& expected)
 
 }  // namespace
 
+// The numbers: tools/reference/check_test_tables.py.
 TEST_CASE("every optimizer agrees with PyTorch") {
   for (const Case& c : cases()) {
     CAPTURE(c.name);
