@@ -32,12 +32,11 @@ class Observer {
 
   virtual void on_start(Trainer&) {}        ///< training begins, or goes on
   virtual void on_epoch_start(Trainer&) {}  ///< training images of an epoch come
-  /// A batch's gradients are made. @param batch  where the model saw it
+  /// A batch's gradients are made; it lies where the model saw it.
   virtual void on_batch(Trainer&, const data::Batch& /*batch*/) {}
   virtual void on_step(Trainer&) {}  ///< the weights were updated
   virtual void on_test_start(Trainer&, int64_t /*batches*/) {}
-  /// @param done     batches behind
-  /// @param so_far   what they gave
+  /// So many batches are behind, and gave this.
   virtual void on_test_batch(Trainer&, int64_t /*done*/, const tasks::Meter& /*so_far*/) {}
   virtual void on_test_end(Trainer&) {}  ///< also where the test failed
   virtual void on_epoch_end(Trainer&, const EpochResult&) {}
@@ -48,7 +47,7 @@ class Observer {
   /// What the observer goes on from, under name(). An observer without a name has none.
   virtual std::string name() const { return {}; }
   virtual StateDict state() const { return {}; }
-  /// @param file  where it comes from, for messages   @throws Error naming the file when it does not fit.
+  /// Takes over what state() gave. @throws Error naming the file that it comes from when it does not fit.
   virtual void load_state(const StateDict& /*state*/, const std::string& /*file*/) {}
 
   /// What somebody should know whose training failed; a sentence.

@@ -45,7 +45,7 @@ class TrainingStopped : public Failure {
 ///     trainer.watch(progress).fit(train_loader, test_loader);
 ///     fmt::print("accuracy {}\n", trainer.last_test()->value("accuracy"));
 ///
-/// \snippet tests/train/own_program_test.cpp trainer
+/// \snippet tests/train/own_program_test.cpp ten lines
 ///
 /// Batches go to the device of the model. Each epoch ends with a test; what is best is said by the task's goal. What
 /// should be written or shown is up to observers.

@@ -46,7 +46,7 @@ class MeanNet : public Module {
 TEST_CASE("ten lines train a model of one's own on images in memory") {
   manual_seed(1);
   const auto test_set = dark_and_light(20);
-  // [trainer]
+  // [ten lines]
   MeanNet model;
   const tasks::Classification task({"dark", "light"});
   AdamW optimizer(decay_groups(model, 0.01), {.lr = 0.05});
@@ -55,7 +55,7 @@ TEST_CASE("ten lines train a model of one's own on images in memory") {
   train::Trainer trainer(model, task, optimizer, {.epochs = 4, .clip_norm = 1});
   trainer.fit(train_loader, test_loader);
   const double accuracy = trainer.last_test()->value("accuracy");
-  // [trainer]
+  // [ten lines]
   CHECK(accuracy == 1);
   CHECK(trainer.best() == 1);
   CHECK(trainer.epoch() == 4);
