@@ -124,8 +124,7 @@ ATLAS_INLINE void assign_boxes(const Tensor& boxes, const Tensor& truths, const 
       parallel_for(n, kPiece, [&](int64_t begin, int64_t end) {
         const T *x1 = b.x1.data(), *y1 = b.y1.data(), *x2 = b.x2.data(), *y2 = b.y2.data(), *areas = b.area.data();
         T* const row = iou.data();
-        for (int64_t i = begin; i < end; ++i)
-          row[i] = box_iou(truth, area, {x1[i], y1[i], x2[i], y2[i]}, areas[i]);
+        for (int64_t i = begin; i < end; ++i) row[i] = box_iou(truth, area, {x1[i], y1[i], x2[i], y2[i]}, areas[i]);
         T top = 0;
         for (int64_t i = begin; i < end; ++i) {
           top = row[i] > top ? row[i] : top;

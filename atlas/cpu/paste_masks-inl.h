@@ -17,7 +17,8 @@ namespace detail {
 inline std::pair<int64_t, int64_t> pasted_pixels(const PasteAxis& axis, int64_t pixels) {
   if (!(axis.length != 0) || !std::isfinite(axis.low) || !std::isfinite(axis.length)) return {0, 0};
   const double margin = std::abs(axis.length) / axis.size + 1, other = axis.low + axis.length;
-  const double from = std::floor(std::min(axis.low, other) - margin), to = std::ceil(std::max(axis.low, other) + margin);
+  const double from = std::floor(std::min(axis.low, other) - margin),
+               to = std::ceil(std::max(axis.low, other) + margin);
   const auto n = static_cast<double>(pixels);
   return {static_cast<int64_t>(std::clamp(from, 0.0, n)), static_cast<int64_t>(std::clamp(to, 0.0, n))};
 }

@@ -1,5 +1,6 @@
-// CUDA kernels of kernels/nms.h. Suppression: strips of boxes, whose overlaps with all later boxes are found in parallel
-// as bits; one block then goes through the strip in order. Memory grows with the number of boxes, not its square.
+// CUDA kernels of kernels/nms.h. Suppression: strips of boxes, whose overlaps with all later boxes are found in
+// parallel as bits; one block then goes through the strip in order. Memory grows with the number of boxes, not its
+// square.
 #include "atlas/cuda/elements.cuh"
 #include "atlas/kernels/box_step.h"
 #include "atlas/kernels/nms.h"
@@ -36,8 +37,8 @@ __global__ void overlap_bits_kernel(int64_t n, int64_t first, int64_t last, int6
 }
 
 /// One block: the boxes of the strip in order; those that stay suppress later ones.
-__global__ void keep_kernel(int64_t first, int64_t last, int64_t words, View<const uint64_t> bits,
-                            View<uint64_t> gone, View<uint8_t> kept) {
+__global__ void keep_kernel(int64_t first, int64_t last, int64_t words, View<const uint64_t> bits, View<uint64_t> gone,
+                            View<uint8_t> kept) {
   for (int64_t i = first; i < last; ++i) {
     __syncthreads();  // the bits of the box before are in
     const bool stays = (gone[i / 64] >> (i % 64) & 1) == 0;

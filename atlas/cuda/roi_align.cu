@@ -1,5 +1,5 @@
-// CUDA kernels of RoIAlign: forward, a thread for each number; backward, a thread for each pixel and channel of the map,
-// which gathers what the regions that cover it give, in their order.
+// CUDA kernels of RoIAlign: forward, a thread for each number; backward, a thread for each pixel and channel of the
+// map, which gathers what the regions that cover it give, in their order.
 #include "atlas/cuda/launch.cuh"
 #include "atlas/kernels/roi_align.h"
 #include "atlas/kernels/roi_align_step.h"
@@ -61,8 +61,8 @@ __global__ void roi_align_kernel(RoiMap m, View<const M> map, View<const double>
 
 /// A block for eight pixels of a row and 32 channels: its threads first find together which of 256 regions reach there.
 template <class T>
-__global__ void roi_align_backward_kernel(RoiMap m, View<const T> dy, View<const double> rois, View<const int64_t> levels,
-                                          int64_t regions, View<T> dmap) {
+__global__ void roi_align_backward_kernel(RoiMap m, View<const T> dy, View<const double> rois,
+                                          View<const int64_t> levels, int64_t regions, View<T> dmap) {
   using A = Compute<T>;
   __shared__ unsigned char reaches[kThreads];
   const int64_t strips = (m.width + 7) / 8, parts = (m.channels + kWarp - 1) / kWarp;
@@ -82,8 +82,9 @@ __global__ void roi_align_backward_kernel(RoiMap m, View<const T> dy, View<const
       const RoiAxis rows = roi_axis(m, rois, r, true), columns = roi_axis(m, rois, r, false);
       // With slack: what a region does not read has weight 0 below.
       const double left = static_cast<double>(strip * 8), y = static_cast<double>(h);
-      found = rows.samples > 0 && columns.samples > 0 && rows.start <= y + 2.01 && rows.start + rows.length >= y - 2.01 &&
-              columns.start <= left + 9.01 && columns.start + columns.length >= left - 2.01;
+      found = rows.samples > 0 && columns.samples > 0 && rows.start <= y + 2.01 &&
+              rows.start + rows.length >= y - 2.01 && columns.start <= left + 9.01 &&
+              columns.start + columns.length >= left - 2.01;
     }
     __syncthreads();  // the former regions have been read
     reaches[threadIdx.x] = found;

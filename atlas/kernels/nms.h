@@ -35,7 +35,7 @@ inline constexpr Kernel<cpu::nms, cuda::nms, cpu::plain::nms> nms{"nms", "nms"};
 /// assigned[i] = number of the truth that box i shall find, -1 for background, -2 for neither. boxes [N, 4], truths
 /// [G, 4] of one float dtype, G >= 1; assigned int64 [N]. All contiguous.
 inline constexpr Kernel<cpu::assign_boxes, cuda::assign_boxes, cpu::plain::assign_boxes> assign_boxes{"assign_boxes",
-                                                                                                     "assign_boxes"};
+                                                                                                      "assign_boxes"};
 
 }  // namespace kernels
 }  // namespace atlas::inline ATLAS_ABI

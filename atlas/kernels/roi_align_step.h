@@ -40,7 +40,8 @@ struct RoiAxis {
     // Samples k with -1 <= position(k) <= size, one more at both ends for rounding.
     const double step = length / bins / samples;
     const double origin = start + static_cast<double>(bin) * length / bins;
-    const double from = std::floor((-1 - origin) / step - 0.5) - 1, to = std::ceil((last + 1 - origin) / step - 0.5) + 1;
+    const double from = std::floor((-1 - origin) / step - 0.5) - 1,
+                 to = std::ceil((last + 1 - origin) / step - 0.5) + 1;
     if (!(to >= 0) || !(from < samples)) return;
     const auto begin = static_cast<int64_t>(from > 0 ? from : 0);
     const auto end = static_cast<int64_t>(to < samples - 1 ? to : samples - 1);

@@ -10,9 +10,9 @@ namespace atlas::inline ATLAS_ABI {
 
 /// How roi_align() reads a pyramid.
 struct RoiAlignOptions {
-  int64_t bins = 7;              ///< a side of the result, at least 1
-  std::vector<double> strides;   ///< pixels of the image per pixel of each map
-  double finest = 56;            ///< side in pixels up to twice which a region is read from the first map; see roi_levels()
+  int64_t bins = 7;             ///< a side of the result, at least 1
+  std::vector<double> strides;  ///< pixels of the image per pixel of each map
+  double finest = 56;  ///< side in pixels up to twice which a region is read from the first map; see roi_levels()
 };
 
 /// Level of a pyramid that each region is read from: floor(log2(√(width height) / finest)), within [0, levels).

@@ -1,6 +1,7 @@
 // Decisions between boxes, box by box.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -18,8 +18,7 @@ ATLAS_INLINE void paste_masks(const Tensor& masks, const Tensor& boxes, double t
           across{b[0], b[2] - b[0], static_cast<double>(columns)};
       for (int64_t i = 0; i < height; ++i)
         for (int64_t j = 0; j < width; ++j) {
-          const double v =
-              reference::pasted_pixel(down, across, columns, masks.data<T>() + n * rows * columns, i, j);
+          const double v = reference::pasted_pixel(down, across, columns, masks.data<T>() + n * rows * columns, i, j);
           const int64_t at = (n * height + i) * width + j;
           if (y.dtype() == uint8)
             y.data<uint8_t>()[at] = v >= threshold ? 1 : 0;

@@ -13,9 +13,8 @@ double pasted_pixel(const PasteAxis& down, const PasteAxis& across, int64_t colu
                     int64_t column) {
   double sum = 0;
   down.for_each(row, [&](int64_t k, double part) {
-    across.for_each(column, [&](int64_t l, double share) {
-      sum += part * share * static_cast<double>(mask[k * columns + l]);
-    });
+    across.for_each(column,
+                    [&](int64_t l, double share) { sum += part * share * static_cast<double>(mask[k * columns + l]); });
   });
   return sum;
 }

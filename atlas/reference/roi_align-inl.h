@@ -25,18 +25,17 @@ ATLAS_INLINE void roi_align_forward(const Tensor& map, const Tensor& rois, const
                                     const RoiAlignSetting& s, Tensor& y) {
   if (y.numel() == 0) return;
   const int64_t pixels = map.size(1) * map.size(2), channels = map.size(3);
-  for_each_roi(map.shape(), rois, levels, s,
-               [&](int64_t r, int64_t image, const RoiAxis& rows, const RoiAxis& columns) {
-                 const int64_t to = r * s.bins * s.bins * channels, from = image * pixels * channels;
-                 if (map.dtype() == uint8)
-                   return reference::roi_align_forward(rows, columns, s.bins, channels, map.data<uint8_t>() + from,
-                                                       y.data<double>() + to);
-                 visit_float(map, "roi_align", [&](auto tag) {
-                   using T = decltype(tag);
-                   reference::roi_align_forward(rows, columns, s.bins, channels, map.data<T>() + from,
-                                                y.data<T>() + to);
-                 });
-               });
+  for_each_roi(
+      map.shape(), rois, levels, s, [&](int64_t r, int64_t image, const RoiAxis& rows, const RoiAxis& columns) {
+        const int64_t to = r * s.bins * s.bins * channels, from = image * pixels * channels;
+        if (map.dtype() == uint8)
+          return reference::roi_align_forward(rows, columns, s.bins, channels, map.data<uint8_t>() + from,
+                                              y.data<double>() + to);
+        visit_float(map, "roi_align", [&](auto tag) {
+          using T = decltype(tag);
+          reference::roi_align_forward(rows, columns, s.bins, channels, map.data<T>() + from, y.data<T>() + to);
+        });
+      });
 }
 
 ATLAS_INLINE void roi_align_backward(const Tensor& dy, const Tensor& rois, const Tensor& levels,
@@ -46,12 +45,11 @@ ATLAS_INLINE void roi_align_backward(const Tensor& dy, const Tensor& rois, const
   visit_float(dmap, "roi_align", [&](auto tag) {
     using T = decltype(tag);
     std::fill(dmap.data<T>(), dmap.data<T>() + dmap.numel(), T(0));
-    for_each_roi(dmap.shape(), rois, levels, s,
-                 [&](int64_t r, int64_t image, const RoiAxis& rows, const RoiAxis& columns) {
-                   reference::roi_align_backward(rows, columns, s.bins, channels,
-                                                 dy.data<T>() + r * s.bins * s.bins * channels,
-                                                 dmap.data<T>() + image * pixels * channels);
-                 });
+    for_each_roi(
+        dmap.shape(), rois, levels, s, [&](int64_t r, int64_t image, const RoiAxis& rows, const RoiAxis& columns) {
+          reference::roi_align_backward(rows, columns, s.bins, channels, dy.data<T>() + r * s.bins * s.bins * channels,
+                                        dmap.data<T>() + image * pixels * channels);
+        });
   });
 }
 

@@ -39,8 +39,7 @@ template <class T>
 void roi_align_backward(const RoiAxis& rows, const RoiAxis& columns, int64_t bins, int64_t channels, const T* dy,
                         T* dx) {
   for_each_roi_sample(rows, columns, bins, [&](int64_t bin, int64_t pixel, double weight) {
-    for (int64_t c = 0; c < channels; ++c)
-      dx[pixel * channels + c] += static_cast<T>(weight) * dy[bin * channels + c];
+    for (int64_t c = 0; c < channels; ++c) dx[pixel * channels + c] += static_cast<T>(weight) * dy[bin * channels + c];
   });
 }
 
