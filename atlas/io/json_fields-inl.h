@@ -23,6 +23,8 @@ ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) :
     v.integer = whole_number_in(j);
     if (j.is_number()) v.number = j.get<double>();
     if (j.is_array() && std::all_of(j.begin(), j.end(), whole)) v.list = j.get<std::vector<int64_t>>();
+    const auto number = [](const nlohmann::json& k) { return k.is_number(); };
+    if (j.is_array() && std::all_of(j.begin(), j.end(), number)) v.numbers = j.get<std::vector<double>>();
     if (j.is_string()) v.string = j.get<std::string>();
     values_.emplace(name, std::move(v));
   }

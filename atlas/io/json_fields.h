@@ -82,6 +82,12 @@ class JsonFields {
       to = *v->list;
     }
   }
+  void read(const char* name, std::vector<double>& to) {
+    if (const Value* v = take(name); v != nullptr) {
+      expect(v->numbers.has_value(), name, "a list of numbers", *v);
+      to = *v->numbers;
+    }
+  }
   template <size_t N>
   void read(const char* name, std::array<int64_t, N>& to) {
     if (const Value* v = take(name); v != nullptr) {
@@ -113,6 +119,7 @@ class JsonFields {
     std::optional<int64_t> integer;
     std::optional<double> number;
     std::optional<std::vector<int64_t>> list;
+    std::optional<std::vector<double>> numbers;
     std::optional<std::string> string;
     bool taken = false;
   };

@@ -13,9 +13,9 @@
 //       }
 //     };
 //
-// Members are int64_t, double, bool, std::string, std::optional<double>, std::vector<int64_t> or std::array<int64_t,
-// N>. From the list come the JSON text (config_to_json), the reading of JSON and of command lines (registry.h), the
-// text of
+// Members are int64_t, double, bool, std::string, std::optional<double>, std::vector<int64_t>, std::vector<double>
+// or std::array<int64_t, N>. From the list come the JSON text (config_to_json), the reading of JSON and of command
+// lines (registry.h), the text of
 // --help, and the checks of ranges (check_ranges).
 #pragma once
 
@@ -95,9 +95,10 @@ inline std::string json_text(const std::string& v) {
 }
 /// "[1, 2, 3]"
 template <class List>
-requires std::same_as<typename List::value_type, int64_t> std::string json_text(const List& values) {
+requires(std::same_as<typename List::value_type, int64_t> ||
+         std::same_as<typename List::value_type, double>) std::string json_text(const List& values) {
   std::string text = "[";
-  for (const int64_t v : values) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", v);
+  for (const auto v : values) text += fmt::format("{}{}", text.size() > 1 ? ", " : "", v);
   return text + "]";
 }
 
@@ -107,9 +108,9 @@ inline bool in_range(bool, const Range&) { return true; }
 inline bool in_range(const std::string&, const Range&) { return true; }
 inline bool in_range(const std::optional<double>& v, const Range& r) { return !v || r.holds(*v); }
 template <class List>
-requires std::same_as<typename List::value_type, int64_t>
-bool in_range(const List& values, const Range& r) {
-  return std::all_of(values.begin(), values.end(), [&](int64_t v) { return in_range(v, r); });
+requires(std::same_as<typename List::value_type, int64_t> ||
+         std::same_as<typename List::value_type, double>) bool in_range(const List& values, const Range& r) {
+  return std::all_of(values.begin(), values.end(), [&](auto v) { return in_range(v, r); });
 }
 
 }  // namespace detail

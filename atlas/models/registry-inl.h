@@ -66,19 +66,31 @@ ATLAS_INLINE std::string json_of_text(const std::string&, const std::string& tex
 ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const std::optional<double>&) {
   return text == "none" || text == "null" ? "null" : json_of_text(field, text, double());
 }
-ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const std::vector<int64_t>&) {
+/// The parts of a list with commas, with or without brackets.
+inline std::vector<std::string> parts_of_list(const std::string& text) {
   const bool brackets = text.size() >= 2 && text.starts_with('[') && text.ends_with(']');
-  std::vector<int64_t> values;
+  std::vector<std::string> parts;
   std::string one;
   for (const char c : (brackets ? text.substr(1, text.size() - 2) : text) + ",") {
     if (c == ',') {
-      values.push_back(whole_number(one, field));
+      parts.push_back(one);
       one.clear();
     } else if (c != ' ') {
       one += c;
     }
   }
+  return parts;
+}
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const std::vector<int64_t>&) {
+  std::vector<int64_t> values;
+  for (const std::string& part : parts_of_list(text)) values.push_back(whole_number(part, field));
   return json_text(values);
+}
+ATLAS_INLINE std::string json_of_text(const std::string& field, const std::string& text, const std::vector<double>&) {
+  std::string all;
+  for (const std::string& part : parts_of_list(text))
+    all += (all.empty() ? "" : ", ") + json_of_text(field, part, double());
+  return "[" + all + "]";
 }
 
 }  // namespace detail

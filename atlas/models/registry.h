@@ -59,6 +59,7 @@ std::string json_of_text(const std::string& field, const std::string& text, cons
 std::string json_of_text(const std::string& field, const std::string& text, const std::string& kind);
 std::string json_of_text(const std::string& field, const std::string& text, const std::optional<double>& kind);
 std::string json_of_text(const std::string& field, const std::string& text, const std::vector<int64_t>& kind);
+std::string json_of_text(const std::string& field, const std::string& text, const std::vector<double>& kind);
 template <size_t N>
 std::string json_of_text(const std::string& field, const std::string& text, const std::array<int64_t, N>&) {
   return json_of_text(field, text, std::vector<int64_t>());
