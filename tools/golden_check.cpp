@@ -33,6 +33,7 @@
 #include "atlas/optim/sgd.h"
 #include "atlas/tensor/memory.h"
 #include "tools/golden/comparison.h"
+#include "tools/golden/detect.h"
 #include "tools/golden/segment.h"
 
 namespace {
@@ -183,6 +184,7 @@ void check_trajectory(Comparison& c, Place place) {
 }
 
 std::string kind_of(const Comparison& c) {
+  if (const std::string kind = golden::detection_kind(c); !kind.empty()) return kind;
   if (const std::string kind = golden::segmentation_kind(c); !kind.empty()) return kind;
   if (c.has_meta("optimizer")) return "trajectory";
   if (c.has_meta("parameters")) return "full";
@@ -207,7 +209,7 @@ bool run_file(const std::filesystem::path& path, const Settings& settings, Place
       check_scan(c, place);
     else if (kind == "trajectory")
       check_trajectory(c, place);
-    else if (!golden::check_segmentation(kind, c, place))
+    else if (!golden::check_segmentation(kind, c, place) && !golden::check_detection(kind, c, place))
       fail("golden_check", "{} is of no known kind", path.string());
     c.finish();
     good = c.passed();

@@ -1,6 +1,7 @@
 // The families that every program knows: one line for each.
 #pragma once
 
+#include "atlas/models/detect_families-inl.h"
 #include "atlas/models/families-inl.h"
 #include "atlas/models/registry.h"
 #include "atlas/models/segment_families-inl.h"
@@ -14,6 +15,8 @@ ATLAS_INLINE std::vector<std::unique_ptr<AnyFamily>> built_in_families() {
   all.push_back(std::make_unique<Family<UPerNet<AtlasBackbone>>>(upernet_atlas_presets(atlas_presets())));
   all.push_back(
       std::make_unique<Family<UPerNet<MambaVisionBackbone>>>(upernet_mambavision_presets(mambavision_presets())));
+  all.push_back(std::make_unique<Family<CascadeMaskRCNN<MambaVisionBackbone>>>(
+      cascade_mambavision_presets(mambavision_presets())));
   return all;
 }
 

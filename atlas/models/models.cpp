@@ -1,3 +1,5 @@
 // Compiled mode: heads, families of models and their presets.
+#include "atlas/models/heads/cascade-inl.h"
+#include "atlas/models/heads/rpn-inl.h"
 #include "atlas/models/heads/segment-inl.h"
 #include "atlas/models/registry-inl.h"
