@@ -14,5 +14,6 @@
 #include "atlas/data/pixels-inl.h"
 #include "atlas/data/plot-inl.h"
 #include "atlas/data/png-inl.h"
+#include "atlas/data/rle-inl.h"
 #include "atlas/data/sample-inl.h"
 #include "atlas/data/transform-inl.h"

@@ -15,8 +15,10 @@
 #include "atlas/models/presets.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/boxes.h"
+#include "atlas/ops/join.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/roi_align.h"
+#include "atlas/tasks/coco_metric.h"
 #include "tools/golden/segment.h"
 
 namespace golden {
@@ -30,6 +32,7 @@ inline std::string detection_kind(const Comparison& c) {
       if (name.ends_with(end)) return true;
     return false;
   };
+  if (c.has("box.numbers") && c.has("miou.confusion")) return "metrics";
   if (any(".keep50") && any(".grouped50")) return "op_nms";
   if (any(".rois") && any(".stride")) return "op_roi_align";
   return "";
@@ -245,6 +248,50 @@ inline void check_op_boxes(Comparison& c, Place place) {
   }
 }
 
+/// COCO's objects of one kind ("box.truth" ...); masks are packed bits, each row of pixels padded to whole bytes.
+inline std::vector<tasks::CocoObject> coco_objects(Comparison& c, const std::string& kind, const std::string& who) {
+  const std::string prefix = kind + "." + who + ".";
+  const Tensor& images = c.tensor(prefix + "image");
+  const Tensor &categories = c.tensor(prefix + "category"), &shapes = c.tensor(prefix + kind);
+  std::vector<tasks::CocoObject> all(static_cast<size_t>(images.numel()));
+  for (int64_t i = 0; i < images.numel(); ++i) {
+    tasks::CocoObject& o = all[static_cast<size_t>(i)];
+    o.image = images.at<int64_t>({i});
+    o.category = categories.at<int64_t>({i});
+    if (kind == "box") {
+      for (int64_t k = 0; k < 4; ++k) o.box[static_cast<size_t>(k)] = shapes.at<double>({i, k});
+    } else {
+      const int64_t height = shapes.size(1), width = 8 * shapes.size(2);
+      Tensor mask = empty({height, width}, uint8, Device{});
+      for (int64_t k = 0; k < mask.numel(); ++k)
+        mask.data<uint8_t>()[k] = shapes.data<uint8_t>()[i * height * width / 8 + k / 8] >> (7 - k % 8) & 1;
+      o.mask = data::rle_encode(mask);
+    }
+    if (who == "truth") {
+      o.area = c.tensor(prefix + "area").at<double>({i});
+      o.crowd = c.tensor(prefix + "crowd").at<int64_t>({i}) != 0;
+    } else {
+      o.score = c.tensor(prefix + "score").at<double>({i});
+    }
+  }
+  return all;
+}
+
+/// COCO's numbers and tables, and the numbers of segmentation.
+inline void check_metrics(Comparison& c) {
+  for (const std::string kind : {"box", "mask"}) {
+    const tasks::CocoResult r = tasks::coco_evaluate(coco_objects(c, kind, "truth"), coco_objects(c, kind, "detection"),
+                                                     kind == "box" ? tasks::CocoShape::box : tasks::CocoShape::mask);
+    c.compare(kind + ".numbers", from_vector(std::vector<double>(r.numbers.begin(), r.numbers.end())), 1e-12);
+    const int64_t n = std::ssize(r.categories);
+    c.compare(kind + ".recall", from_vector(r.recall, {10, n, 4, 3}), 1e-12);
+    const Tensor precision = from_vector(r.precision, {10, 101, n, 4, 3});
+    c.compare(kind + ".precision_at_0_50_100",
+              stack({precision.select(1, 0), precision.select(1, 50), precision.select(1, 100)}, 1), 1e-12);
+  }
+  check_miou(c);
+}
+
 /// Runs a file of that kind; false when it is none of this header's.
 inline bool check_detection(const std::string& kind, Comparison& c, Place place) {
   if (kind == "cascade")
@@ -253,6 +300,8 @@ inline bool check_detection(const std::string& kind, Comparison& c, Place place)
     check_op_roi_align(c, place);
   else if (kind == "op_nms")
     check_op_nms(c, place);
+  else if (kind == "metrics")
+    check_metrics(c);
   else if (kind == "op_boxes")
     check_op_boxes(c, place);
   else
