@@ -14,7 +14,7 @@ namespace detail {
 
 inline void check_sides(const char* op, const WindowLayout& l) {
   for (const int64_t side : {l.window_height, l.window_width})
-    check(side >= 1 && side <= kMost, op, "window is {}, needs [1, {}]", side, kMost);
+    check(side >= 1 && side <= kMostTokens, op, "window is {}, needs [1, {}]", side, kMostTokens);
 }
 
 }  // namespace detail

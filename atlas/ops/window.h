@@ -7,7 +7,7 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
-inline constexpr int64_t kMost = 1 << 20;  // keeps sums and squares far from overflow
+inline constexpr int64_t kMostTokens = 1 << 20;  // keeps sums and squares far from overflow
 
 inline Tensor cut(const Tensor& map, const WindowLayout& l) {
   Tensor windows = empty({map.shape()[0] * l.windows(), l.pixels(), map.shape()[3]}, map.dtype(), map.device());
