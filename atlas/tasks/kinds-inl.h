@@ -6,7 +6,7 @@
 
 namespace atlas::inline ATLAS_ABI::tasks::detail {
 
-inline std::vector<TaskKind> built_in_tasks() {
+ATLAS_INLINE std::vector<TaskKind> built_in_tasks() {
   return {
       {"classification", make_classification, classification_pipeline},
   };

@@ -58,6 +58,11 @@ struct TaskKind {
   std::string models = {};  ///< Model::task() of the models that serve it; empty: its own name
 };
 
+namespace detail {
+/// Those that exist from the start (kinds-inl.h).
+std::vector<TaskKind> built_in_tasks();
+}  // namespace detail
+
 /// Makes a kind of task known. @throws Error when its name is empty or taken.
 void register_task(TaskKind kind);
 /// The names of all kinds.

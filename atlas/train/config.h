@@ -177,6 +177,11 @@ struct Recipe {
   std::string settings;  ///< a JSON object; what it leaves out has its default
 };
 
+namespace detail {
+/// Those that exist from the start (recipes-inl.h).
+std::vector<Recipe> built_in_recipes();
+}  // namespace detail
+
 /// Makes a recipe known. Register before threads start. @throws Error when its name is empty or taken.
 void register_recipe(Recipe recipe);
 /// All recipes: those of recipes-inl.h, then those that were registered.

@@ -5,7 +5,7 @@
 
 namespace atlas::inline ATLAS_ABI::train::detail {
 
-inline std::vector<Recipe> built_in_recipes() {
+ATLAS_INLINE std::vector<Recipe> built_in_recipes() {
   return {
       {"toy", "the quick start: small images on a laptop", "{}"},
       // Without RandAugment, for which color jitter stands in.
