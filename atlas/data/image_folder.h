@@ -33,10 +33,10 @@ class ImageFolder : public Dataset {
 
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   /// Decodes the file. An unreadable one gives a sample without image, or with options.strict an error.
-  Sample get(int64_t index) const override;
-  int64_t label(int64_t index) const override;
-  std::string where(int64_t index) const override;
-  bool was_skipped(int64_t index) const override;
+  ATLAS_INLINE Sample get(int64_t index) const override;
+  ATLAS_INLINE int64_t label(int64_t index) const override;
+  ATLAS_INLINE std::string where(int64_t index) const override;
+  ATLAS_INLINE bool was_skipped(int64_t index) const override;
   const std::vector<File>& files() const { return files_; }
 
  private:

@@ -23,13 +23,13 @@ class ClassificationMeter : public Meter {
   ClassificationMeter(int64_t classes, bool training);
 
   /// Reads the output "logits" [B, classes], and the target "soft_label" where there is one, else "label".
-  void add(const Named& outputs, const data::Targets& targets, const Named& losses,
-           const std::vector<int64_t>& indices) override;
-  void merge(const Meter& other) override;
-  std::vector<Value> values() const override;
+  ATLAS_INLINE void add(const Named& outputs, const data::Targets& targets, const Named& losses,
+                        const std::vector<int64_t>& indices) override;
+  ATLAS_INLINE void merge(const Meter& other) override;
+  ATLAS_INLINE std::vector<Value> values() const override;
   int64_t images() const override { return static_cast<int64_t>(seen_); }
-  StateDict state() const override;
-  void load_state(const StateDict& state) override;
+  ATLAS_INLINE StateDict state() const override;
+  ATLAS_INLINE void load_state(const StateDict& state) override;
 
   double loss() const { return share(loss_sum_); }
   double top1() const { return share(right_); }
@@ -60,11 +60,11 @@ class Classification : public Task {
   explicit Classification(std::vector<std::string> classes, const data::MixOptions& mix = {});
 
   void collate(data::Batch& batch, data::Rng& rng) const override { mix_(batch, rng); }
-  Named loss(const Named& outputs, const data::Targets& targets) const override;
-  std::unique_ptr<Meter> meter(bool training) const override;
+  ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
+  ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
   Goal goal() const override { return {"accuracy", "acc", "% correct", true, true}; }
   /// predictions.png and confusion.csv; tables of the classes and, of at most 20, the matrix.
-  Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
+  ATLAS_INLINE Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
 
  private:
   int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }

@@ -35,13 +35,13 @@ class SegmentationMeter : public Meter {
   SegmentationMeter(int64_t classes, int64_t pictures);
 
   /// Reads the target "mask" and the output "classes" [B, H, W], or where there is none, "logits" [B, h, w, classes].
-  void add(const Named& outputs, const data::Targets& targets, const Named& losses,
-           const std::vector<int64_t>& indices) override;
-  void merge(const Meter& other) override;
-  std::vector<Value> values() const override;
+  ATLAS_INLINE void add(const Named& outputs, const data::Targets& targets, const Named& losses,
+                        const std::vector<int64_t>& indices) override;
+  ATLAS_INLINE void merge(const Meter& other) override;
+  ATLAS_INLINE std::vector<Value> values() const override;
   int64_t images() const override { return static_cast<int64_t>(seen_); }
-  StateDict state() const override;
-  void load_state(const StateDict& state) override;
+  ATLAS_INLINE StateDict state() const override;
+  ATLAS_INLINE void load_state(const StateDict& state) override;
 
   double loss() const { return seen_ > 0 ? loss_sum_ / seen_ : 0; }
   const PixelConfusion& confusion() const { return confusion_; }
@@ -76,12 +76,12 @@ class Segmentation : public Task {
 
   /// "logits". In training also "auxiliary", the other head's, and "auxiliary_weight", a number. In tests also
   /// "classes", int64 [B, H, W] of the size of the target "mask" (of the images, where there is none).
-  Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
-  Named loss(const Named& outputs, const data::Targets& targets) const override;
-  std::unique_ptr<Meter> meter(bool training) const override;
+  ATLAS_INLINE Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
+  ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
+  ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
   Goal goal() const override { return {"mIoU", "mIoU", "mIoU (%)", true, true}; }
   /// predictions.png, confusion.csv, and the table of the classes.
-  Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
+  ATLAS_INLINE Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
 
  private:
   int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }

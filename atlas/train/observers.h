@@ -63,7 +63,7 @@ class Checkpoints : public Observer {
     if (result.best) save(t, folder_ + "/best.ckpt");
     save(t, last());
   }
-  std::string advice() const override;
+  ATLAS_INLINE std::string advice() const override;
   std::string last() const { return folder_ + "/last.ckpt"; }
 
  private:
@@ -82,7 +82,7 @@ class EpochLog : public Observer {
  public:
   /// @param keep_through  as for RunLog: epochs of an earlier part of the run; -1 for none
   explicit EpochLog(const std::string& folder, int64_t keep_through = -1) : log_(folder, keep_through) {}
-  void on_epoch_end(Trainer& t, const EpochResult& result) override;
+  ATLAS_INLINE void on_epoch_end(Trainer& t, const EpochResult& result) override;
   const RunLog& log() const { return log_; }
 
  private:
@@ -108,11 +108,11 @@ class Curves : public Observer {
 class ProgressBars : public Observer {
  public:
   explicit ProgressBars(ProgressOptions options = {}) : o_(std::move(options)) {}
-  void on_epoch_start(Trainer& t) override;
-  void on_batch(Trainer& t, const data::Batch& batch) override;
-  void on_test_start(Trainer& t, int64_t batches) override;
-  void on_test_batch(Trainer& t, int64_t done, const tasks::Meter& so_far) override;
-  void on_test_end(Trainer&) override;
+  ATLAS_INLINE void on_epoch_start(Trainer& t) override;
+  ATLAS_INLINE void on_batch(Trainer& t, const data::Batch& batch) override;
+  ATLAS_INLINE void on_test_start(Trainer& t, int64_t batches) override;
+  ATLAS_INLINE void on_test_batch(Trainer& t, int64_t done, const tasks::Meter& so_far) override;
+  ATLAS_INLINE void on_test_end(Trainer&) override;
   void on_note(Trainer&, const std::string& text) override { say("{}\n", text); }
   void on_stop(Trainer&) override { bar_.reset(); }
 

@@ -34,7 +34,7 @@ class BBoxHead : public Module {
 class MaskHead : public Module {
  public:
   explicit MaskHead(const CascadeSettings& settings);
-  Tensor forward(const Tensor& x) const override;
+  ATLAS_INLINE Tensor forward(const Tensor& x) const override;
 
   ModuleList<ConvModule> convs;
   ConvTranspose2d upsample;
