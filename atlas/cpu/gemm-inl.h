@@ -112,7 +112,11 @@ ATLAS_INLINE Tensor packed_weight(const Tensor& weight) {
   return packed;
 }
 
-ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused) {
+namespace detail {
+
+/// c = epilogue(a b). @param packed  of b, or undefined   @param epilogue  of T = the type of c, from finish(T())
+template <class F>
+void product(const Tensor& a, const Tensor& b, Tensor& c, const Tensor& packed, const F& finish) {
   const int batch_axes = c.dim() - 2;
   const int64_t m = c.shape()[batch_axes], n = c.shape()[batch_axes + 1], k = a.shape()[batch_axes + 1];
   if (c.numel() == 0) return;
@@ -120,19 +124,13 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
   const MatrixLayout la = matrix_layout(a), lb = matrix_layout(b);
   visit_float(c, "matmul", [&](auto tag) {
     using T = decltype(tag);
-    const GemmEpilogue<T> epilogue{
-        .bias = bias.defined() ? bias.data<T>() : nullptr,
-        .activation = fused.activation,
-        .pre_activation = fused.pre_activation.defined() ? fused.pre_activation.data<T>() : nullptr,
-        .residual = fused.residual.defined() ? fused.residual.data<T>() : nullptr,
-        .scale = fused.scale.defined() ? fused.scale.data<T>() : nullptr,
-        .derivative_at = fused.derivative_at.defined() ? fused.derivative_at.data<T>() : nullptr};
+    const GemmEpilogue<T> epilogue = finish(tag);
     if constexpr (std::is_same_v<T, float>) {
-      if (fused.packed.defined() && fused.packed.dtype() == bfloat16 && !la.transposed)
-        return detail::bf16_product(a.data<T>(), la.ld, fused.packed, m, n, k, c.data<T>(), n, epilogue);
-      if (fused.packed.defined() && fused.packed.dtype() == float32)
-        return detail::gemm_shared(la.transposed, lb.transposed, m, n, k, T(1), a.data<T>(), la.ld, b.data<T>(), lb.ld,
-                                   T(0), c.data<T>(), n, epilogue, fused.packed.data<float>());
+      if (packed.defined() && packed.dtype() == bfloat16 && !la.transposed)
+        return bf16_product(a.data<T>(), la.ld, packed, m, n, k, c.data<T>(), n, epilogue);
+      if (packed.defined() && packed.dtype() == float32)
+        return gemm_shared(la.transposed, lb.transposed, m, n, k, T(1), a.data<T>(), la.ld, b.data<T>(), lb.ld, T(0),
+                           c.data<T>(), n, epilogue, packed.data<float>());
     }
     std::vector<GemmOperands<T>> batch(static_cast<size_t>(items));
     for (int64_t i = 0; i < items; ++i) {
@@ -147,6 +145,32 @@ ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, T
       batch[static_cast<size_t>(i)] = {a.data<T>() + at, b.data<T>() + bt, c.data<T>() + i * m * n};
     }
     gemm_batched<T>(batch, la.transposed, lb.transposed, m, n, k, T(1), la.ld, lb.ld, T(0), n, epilogue);
+  });
+}
+
+template <class T>
+T* data_or_null(const Tensor& t) {
+  return t.defined() ? const_cast<Tensor&>(t).data<T>() : nullptr;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const FusedProduct& fused) {
+  detail::product(a, b, c, fused.packed, [&](auto tag) {
+    using T = decltype(tag);
+    return GemmEpilogue<T>{.bias = detail::data_or_null<T>(bias),
+                           .activation = fused.activation,
+                           .pre_activation = detail::data_or_null<T>(fused.pre_activation),
+                           .residual = detail::data_or_null<T>(fused.residual),
+                           .scale = detail::data_or_null<T>(fused.scale)};
+  });
+}
+
+ATLAS_INLINE void matmul_times_derivative(const Tensor& a, const Tensor& b, Activation activation, const Tensor& at,
+                                          Tensor& c) {
+  detail::product(a, b, c, {}, [&](auto tag) {
+    using T = decltype(tag);
+    return GemmEpilogue<T>{.activation = activation, .derivative_at = at.data<T>()};
   });
 }
 

@@ -108,8 +108,45 @@ void gemm(const Gemm& g) {
   });
 }
 
-void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused) {
+namespace {
+
+/// What a product's own epilogue does not know: z = c + bias is kept, c = activation(z) scale + residual.
+template <class T>
+__global__ void finish_product_kernel(View<T> c, View<T> kept, View<const T> bias, View<const T> scale,
+                                      View<const T> residual, Activation activation, int64_t count, int64_t n) {
+  for (int64_t i = global_thread(); i < count; i += global_threads()) {
+    Compute<T> z = load(c[i]);
+    if (bias) z += load(bias[i % n]);
+    if (kept) kept[i] = store<T>(z);
+    z = activate(activation, z);
+    if (scale) z *= load(scale[i % n]);
+    if (residual) z += load(residual[i]);
+    c[i] = store<T>(z);
+  }
+}
+
+/// c = c activation'(at)
+template <class T>
+__global__ void times_derivative_kernel(View<T> c, View<const T> at, Activation activation, int64_t count) {
+  for (int64_t i = global_thread(); i < count; i += global_threads())
+    c[i] = store<T>(load(c[i]) * activation_derivative(activation, load(at[i])));
+}
+
+}  // namespace
+
+void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const FusedProduct& fused) {
   if (c.numel() == 0) return;
+  if (fused.scale.defined() || fused.pre_activation.defined()) {
+    matmul(a, b, {}, c, FusedProduct{});
+    visit_cuda_float(c, "matmul", [&](auto tag) {
+      using T = decltype(tag);
+      Tensor kept = fused.pre_activation;
+      launch({c.device(), "matmul", blocks_for(c.numel(), 256), dim3(256)}, finish_product_kernel<T>, view<T>(c),
+             view<T>(kept), view<const T>(bias), view<const T>(fused.scale), view<const T>(fused.residual),
+             fused.activation, c.numel(), c.size(-1));
+    });
+    return;
+  }
   const int axes = c.dim() - 2;
   const MatrixLayout la = matrix_layout(a), lb = matrix_layout(b);
   visit_cuda_float(a, "matmul", [&](auto) {});
@@ -145,6 +182,16 @@ void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, con
     g.step_b[g.axes++] = step_b;
   }
   gemm(g);
+}
+
+void matmul_times_derivative(const Tensor& a, const Tensor& b, Activation activation, const Tensor& at, Tensor& c) {
+  matmul(a, b, {}, c, FusedProduct{});
+  if (c.numel() == 0) return;
+  visit_cuda_float(c, "matmul", [&](auto tag) {
+    using T = decltype(tag);
+    launch({c.device(), "matmul", blocks_for(c.numel(), 256), dim3(256)}, times_derivative_kernel<T>, view<T>(c),
+           view<const T>(at), activation, c.numel());
+  });
 }
 
 namespace {

@@ -63,7 +63,11 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, 
 /// c[..., M, N] = a[..., M, K] b[..., K, N] (+ bias[N]). All have the same batch axes (stride 0 repeats a matrix), the
 /// matrices of a and b have a usable matrix_layout, c is contiguous.
 /// The tensors of `fused` are for a single product only; packed is of packed_weight().
-ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const FusedProduct& fused);
+
+/// c = (a b) activation'(at) for a single product; `at` is contiguous and like c.
+ATLAS_INLINE void matmul_times_derivative(const Tensor& a, const Tensor& b, Activation activation, const Tensor& at,
+                                          Tensor& c);
 
 /// weight[N, K] as matmul(x, weightᵀ) reads it, for this instruction set and inference_precision(); undefined where
 /// that is not how it is done.
@@ -74,7 +78,8 @@ ATLAS_INLINE void column_sums(const Tensor& x, Tensor& out);
 
 }  // namespace cpu
 namespace cuda {  // the same, in atlas/cuda/*.cu
-void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
+void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const FusedProduct& fused);
+void matmul_times_derivative(const Tensor& a, const Tensor& b, Activation activation, const Tensor& at, Tensor& c);
 void column_sums(const Tensor& x, Tensor& out);
 
 /// Whether products and convolutions of float32 may round their operands to TF32 (10 bits of mantissa), several times
@@ -88,15 +93,23 @@ bool tf32x3();
 }  // namespace cuda
 
 namespace cpu::plain {  // the same as plain loops, in atlas/reference/
-ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const Fused& fused);
+ATLAS_INLINE void matmul(const Tensor& a, const Tensor& b, const Tensor& bias, Tensor& c, const FusedProduct& fused);
+ATLAS_INLINE void matmul_times_derivative(const Tensor& a, const Tensor& b, Activation activation, const Tensor& at,
+                                          Tensor& c);
 }  // namespace cpu::plain
 
 namespace kernels {
 
-inline double matmul_flops(const Tensor& a, const Tensor&, const Tensor&, Tensor& c, const Fused&) {
+inline double matmul_flops(const Tensor& a, const Tensor&, const Tensor&, Tensor& c, const FusedProduct&) {
   return 2.0 * static_cast<double>(c.numel() * a.size(-1));
 }
 inline constexpr Kernel<cpu::matmul, cuda::matmul, cpu::plain::matmul> matmul{"matmul", "matmul", matmul_flops};
+inline double derivative_flops(const Tensor& a, const Tensor&, Activation, const Tensor&, Tensor& c) {
+  return 2.0 * static_cast<double>(c.numel() * a.size(-1));
+}
+inline constexpr Kernel<cpu::matmul_times_derivative, cuda::matmul_times_derivative,
+                        cpu::plain::matmul_times_derivative>
+    matmul_times_derivative{"matmul", "matmul", derivative_flops};
 /// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many.
 inline constexpr int64_t kPackedRows = 4096;
 inline bool worth_packing(int64_t rows) { return rows <= kPackedRows || inference_precision() == bfloat16; }

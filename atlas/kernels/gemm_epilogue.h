@@ -8,25 +8,35 @@ namespace atlas::inline ATLAS_ABI {
 /// Functions that products can apply to their result.
 enum class Activation { none, relu, gelu, gelu_tanh, silu };
 
-/// What a product or a convolution does besides, in inference: y = activation(x W + bias) scale + residual. On the CPU
-/// alone, products also know `scale`, a vector over the columns, and for training `pre_activation`, where x W + bias is
-/// kept, and `derivative_at`, with which y = (x W) activation'(derivative_at); both contiguous and of the shape of y.
+/// What a convolution does besides: y = activation(x * W + bias) + residual. Both backends can be given all of it.
 struct Fused {
   Activation activation = Activation::none;
-  Tensor residual{};  ///< of the shape of y, or undefined
-  Tensor scale{};
-  Tensor packed{};  ///< the weights in the order in which they are read, from kernels::packed_weight(), or undefined
-  Tensor pre_activation{}, derivative_at{};
+  Tensor residual{};  ///< contiguous and of the shape of y, or undefined
+  Tensor packed{};    ///< the weights in the order in which they are read, from a packing kernel, or undefined
+  bool empty() const { return activation == Activation::none && !residual.defined() && !packed.defined(); }
+};
+
+/// What a product does besides: y = activation(x W + bias) scale + residual. Both backends can be given all of it.
+struct FusedProduct {
+  Activation activation = Activation::none;
+  Tensor residual{};        ///< contiguous and of the shape of y, or undefined
+  Tensor packed{};          ///< as in Fused
+  Tensor scale{};           ///< a vector over the columns, or undefined
+  Tensor pre_activation{};  ///< where x W + bias is kept, contiguous and of the shape of y; or undefined
   bool empty() const {
-    return activation == Activation::none && !residual.defined() && !scale.defined() && !packed.defined() &&
-           !pre_activation.defined() && !derivative_at.defined();
+    return activation == Activation::none && !residual.defined() && !packed.defined() && !scale.defined() &&
+           !pre_activation.defined();
   }
 };
 
 /// Weights are operands of the product itself: what is packed of them is not counted again.
 template <class F>
 void for_each_operand(const Fused& fused, const F& f) {
-  for (const Tensor* t : {&fused.residual, &fused.scale, &fused.pre_activation, &fused.derivative_at}) f(*t);
+  f(fused.residual);
+}
+template <class F>
+void for_each_operand(const FusedProduct& fused, const F& f) {
+  for (const Tensor* t : {&fused.residual, &fused.scale, &fused.pre_activation}) f(*t);
 }
 
 namespace cpu {

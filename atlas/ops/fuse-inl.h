@@ -52,11 +52,11 @@ ATLAS_INLINE Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& 
     packed.forget();
     return add_scaled(then.residual, activate(linear(x, weight, bias), then.activation), then.scale);
   }
-  // A sum has the wider of two types, and products on CUDA devices know no scale.
+  // A sum has the wider of two types. On CUDA devices, scale and residual would be a pass of their own all the same.
   const bool fits = !x.device().is_cuda() && !detail::autocasts(x) &&
                     (!then.residual.defined() || (then.residual.dtype() == x.dtype() && x.dtype() == weight.dtype())) &&
                     (!then.scale.defined() || (then.scale.dtype() == x.dtype() && then.scale.is_contiguous()));
-  Fused fused{.activation = then.activation, .packed = packed.for_product(x, weight)};
+  FusedProduct fused{.activation = then.activation, .packed = packed.for_product(x, weight)};
   if (fits) {
     fused.residual = detail::contiguous_copy(then.residual);
     fused.scale = then.scale;

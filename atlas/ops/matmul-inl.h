@@ -94,22 +94,11 @@ ATLAS_INLINE Tensor multiply(Tensor a, Tensor b) {
 
 ATLAS_INLINE Tensor narrow(const Tensor& x) { return x.dtype() == float32 ? to(x, bfloat16) : x; }
 
-ATLAS_INLINE Fused fused_as(Fused fused, DType dtype) {
-  if (fused.residual.defined()) fused.residual = copy_as(fused.residual, dtype);
-  return fused;
-}
-
-ATLAS_INLINE void check_fused(const Fused& fused, const Tensor& y, const char* op) {
-  check(fused.empty() || !grad_enabled(), op, "activations and residuals are fused in inference only: use NoGrad");
-  check(!fused.scale.defined() ||
-            (fused.scale.dim() == 1 && fused.scale.size(0) == y.size(-1) && fused.scale.dtype() == y.dtype() &&
-             fused.scale.is_contiguous() && !y.device().is_cuda()),
-        op, "the scale {} must be a contiguous vector over the last axis of the result {}, on the CPU",
-        describe(fused.scale), describe(y));
-  if (!fused.residual.defined()) return;
-  check(fused.residual.shape() == y.shape() && fused.residual.dtype() == y.dtype() && fused.residual.is_contiguous() &&
-            fused.residual.device() == y.device(),
-        op, "the residual {} must be contiguous and like the result {}", describe(fused.residual), describe(y));
+ATLAS_INLINE void check_residual(const Tensor& residual, const Tensor& y, const char* op) {
+  if (!residual.defined()) return;
+  check(residual.shape() == y.shape() && residual.dtype() == y.dtype() && residual.is_contiguous() &&
+            residual.device() == y.device(),
+        op, "the residual {} must be contiguous and like the result {}", describe(residual), describe(y));
 }
 
 ATLAS_INLINE void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const char* name_a,
@@ -178,7 +167,7 @@ namespace detail {
 
 /// linear() that reads its weight and bias as `w_read` and `b_read`, which are they or the same in x's type.
 inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& w_read,
-                             const Tensor& b_read, const Fused& fused) {
+                             const Tensor& b_read, const FusedProduct& fused) {
   check(weight.dim() == 2, "linear", "needs weight[out, in], got {}", describe(weight));
   check_same_kind(x, w_read, "linear", "x", "weight");
   check(x.size(-1) == weight.size(1), "linear", "input features differ: x {} axis {} = {}, weight {} axis 1 = {}{}",
@@ -196,6 +185,13 @@ inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor
   Tensor y = empty(shape, x.dtype(), x.device());
   Tensor flat = raw_view(y, {rows.shape()[0], out}, {out, 1}, 0);
   check_fused(fused, y, "linear");
+  check(!fused.scale.defined() ||
+            (fused.scale.dim() == 1 && fused.scale.size(0) == y.size(-1) && fused.scale.dtype() == y.dtype() &&
+             fused.scale.is_contiguous() && fused.scale.device() == y.device()),
+        "linear", "the scale {} must be a contiguous vector over the last axis of the result {}", describe(fused.scale),
+        describe(y));
+  check(!fused.pre_activation.defined() || fused.pre_activation.shape() == y.shape(), "linear",
+        "the pre-activation {} must be like the result {}", describe(fused.pre_activation), describe(y));
   kernels::matmul(rows, swap_last_axes(w), b_read.defined() && !b_read.is_contiguous() ? copy_of(b_read) : b_read, flat,
                   fused);
   if (!fused.empty()) return y;
@@ -226,7 +222,7 @@ inline Tensor linear_reading(const Tensor& x, const Tensor& weight, const Tensor
 
 }  // namespace detail
 
-ATLAS_INLINE Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Fused& fused) {
+ATLAS_INLINE Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const FusedProduct& fused) {
   check(x.dim() >= 1, "linear", "needs x[..., in], got {}", describe(x));
   if (detail::autocasts(x))
     return detail::linear_reading(detail::narrow(x), weight, bias, detail::narrow_weight(weight),

@@ -20,10 +20,20 @@ Tensor multiply(Tensor a, Tensor b);
 /// x in bfloat16 when it is float32; its gradient comes back in float32.
 Tensor narrow(const Tensor& x);
 /// The residual in the type of y.
-Fused fused_as(Fused fused, DType dtype);
+template <class F>
+F fused_as(F fused, DType dtype) {
+  if (fused.residual.defined()) fused.residual = copy_as(fused.residual, dtype);
+  return fused;
+}
 
+/// @throws Error for a residual that is defined and unlike the result.
+void check_residual(const Tensor& residual, const Tensor& y, const char* op);
 /// What is fused leaves no trace in the graph, and is read as it lies.
-void check_fused(const Fused& fused, const Tensor& y, const char* op);
+template <class F>
+void check_fused(const F& fused, const Tensor& y, const char* op) {
+  check(fused.empty() || !grad_enabled(), op, "activations and residuals are fused in inference only: use NoGrad");
+  check_residual(fused.residual, y, op);
+}
 
 void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const char* name_a, const char* name_b);
 
@@ -48,7 +58,7 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 /// @param fused   what else is done to y, only where nothing is recorded
 /// @return [..., out]
 /// @throws Error when dtypes or devices differ, a length does not fit, or something fused would have to be recorded.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const Fused& fused = {});
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const FusedProduct& fused = {});
 
 }  // namespace atlas::inline ATLAS_ABI
 

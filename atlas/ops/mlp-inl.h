@@ -80,7 +80,7 @@ ATLAS_INLINE Tensor mlp(const Tensor& x, const Tensor& w1, const Tensor& b1, con
     });
     if (!k.needed[0] && !k.needed[1] && !k.needed[2]) return g;
     Tensor dh = empty_like(pre);  // dy W₂ gelu'(h)
-    kernels::matmul(dr, k.w2(), {}, dh, {.activation = Activation::gelu, .derivative_at = pre});
+    kernels::matmul_times_derivative(dr, k.w2(), Activation::gelu, pre, dh);
     layer(1, dh, [&] { return detail::rows_view(k.x()); });
     if (k.needed[0]) {  // dx = dh W₁
       const int64_t columns = k.w1().size(1);

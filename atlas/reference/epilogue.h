@@ -7,22 +7,24 @@
 
 namespace atlas::inline ATLAS_ABI::cpu::plain {
 
-/// With z = y + bias:  y = f(z) scale + residual, and z is kept as `pre_activation` where that is asked for.
-/// With `derivative_at`:  y = y f'(derivative_at).  Vectors go along the last axis of y.
+/// With z = y + bias:  y = f(z) scale + residual, and z is kept as `pre_activation` where that is asked for. Vectors go
+/// along the last axis of y.
 template <class T>
-void finish(const Fused& fused, const Tensor& bias, Tensor& y) {
+void finish(const FusedProduct& fused, const Tensor& bias, Tensor& y) {
   const int64_t channels = y.size(-1);
-  const T *b = pointer<T>(bias), *scale = pointer<T>(fused.scale), *residual = pointer<T>(fused.residual),
-          *at = pointer<T>(fused.derivative_at);
+  const T *b = pointer<T>(bias), *scale = pointer<T>(fused.scale), *residual = pointer<T>(fused.residual);
   T *to = y.data<T>(), *kept = pointer<T>(fused.pre_activation);
   for (int64_t i = 0; i < y.numel(); ++i) {
     double z = static_cast<double>(to[i]) + (b != nullptr ? static_cast<double>(b[i % channels]) : 0);
     if (kept != nullptr) kept[i] = static_cast<T>(z);
-    z = at != nullptr ? z * reference::activation_derivative(fused.activation, at[i])
-                      : reference::activation(fused.activation, z);
+    z = reference::activation(fused.activation, z);
     if (scale != nullptr) z *= scale[i % channels];
     to[i] = static_cast<T>(z + (residual != nullptr ? static_cast<double>(residual[i]) : 0));
   }
+}
+template <class T>
+void finish(const Fused& fused, const Tensor& bias, Tensor& y) {
+  finish<T>(FusedProduct{.activation = fused.activation, .residual = fused.residual}, bias, y);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cpu::plain
