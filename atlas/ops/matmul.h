@@ -1,6 +1,7 @@
 // matmul (batched, broadcast) and linear, with their gradients.
 #pragma once
 
+#include "atlas/autograd/node.h"
 #include "atlas/ops/arithmetic.h"
 
 namespace atlas::inline ATLAS_ABI {
