@@ -35,3 +35,11 @@ if "$CXX" use.o other.o -o mixed >log 2>&1; then
   fail "a header-only and a compiled-mode object were linked into one program"
 fi
 grep -q 'undefined reference' log || fail "linking a mixed program failed for another reason: $(cat log)"
+
+# A program that uses nothing compiles no body: a virtual function that is not inline where it is declared would make
+# its whole class part of every object file.
+printf '#include "atlas/atlas.h"\nint main() {}\n' >nothing.cpp
+quietly "${build[@]}" -c nothing.cpp -o nothing.o
+if nm -C nothing.o | grep ' vtable for atlas::' >log; then
+  fail "including the umbrella compiles classes that nobody uses: $(head -3 log)"
+fi
