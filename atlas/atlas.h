@@ -129,11 +129,11 @@
 #include "atlas/tasks/segmentation.h"
 #include "atlas/tasks/task.h"
 #include "atlas/train/config.h"
-#include "atlas/train/stored_settings.h"
-#include "atlas/train/trained_model.h"
 #include "atlas/train/observer.h"
 #include "atlas/train/run.h"
 #include "atlas/train/run_state.h"
 #include "atlas/train/step.h"
+#include "atlas/train/stored_settings.h"
+#include "atlas/train/trained_model.h"
 #include "atlas/train/trainer.h"
 #endif

@@ -9,7 +9,7 @@ Usage: tools/setup.sh [--optional] [--check]
 Installs with apt the compiler, CMake, the libraries of third_party/README.md and the Fashion-MNIST data set.
 Does nothing when everything is there. Uses sudo only when not run as root.
 
-  --optional   also: ccache, ninja, doxygen, clang (for tools/fuzz.sh, tools/test.sh --clang) and Google Benchmark
+  --optional   also: ccache, ninja, doxygen, clang-format, clang (for tools/fuzz.sh, tools/test.sh --clang) and Google Benchmark
   --check      install nothing; say what is missing and exit with 1 if anything is
 TEXT
 }
@@ -69,6 +69,7 @@ if [ $optional = yes ]; then
   need_command ninja ninja-build
   need_command doxygen doxygen
   need_command clang++ clang
+  need_command clang-format clang-format
   need_file libbenchmark-dev include/benchmark/benchmark.h
 fi
 

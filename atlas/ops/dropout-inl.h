@@ -37,17 +37,17 @@ Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator&
 
 ATLAS_INLINE Tensor dropout(const Tensor& x, double p, bool training, Generator& g) {
   return detail::drop("dropout", x, p, training, g,
-                       [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                         kernels::dropout(in, q, seed, stream, out);
-                       });
+                      [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
+                        kernels::dropout(in, q, seed, stream, out);
+                      });
 }
 
 ATLAS_INLINE Tensor drop_path(const Tensor& x, double p, bool training, Generator& g) {
   check(x.dim() >= 1, "drop_path", "x needs at least one axis (the samples), got {}", describe(x));
   return detail::drop("drop_path", x, p, training, g,
-                       [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                         kernels::drop_path(in, q, seed, stream, out);
-                       });
+                      [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
+                        kernels::drop_path(in, q, seed, stream, out);
+                      });
 }
 
 ATLAS_INLINE Tensor dropout_reference(const Tensor& x, const Tensor& mask, double p) {

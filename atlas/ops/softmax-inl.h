@@ -31,7 +31,9 @@ ATLAS_INLINE Tensor softmax_along(const char* op, const Tensor& x, int64_t axis,
 
 ATLAS_INLINE Tensor softmax(const Tensor& x, int axis) { return detail::softmax_along("softmax", x, axis, false); }
 
-ATLAS_INLINE Tensor log_softmax(const Tensor& x, int axis) { return detail::softmax_along("log_softmax", x, axis, true); }
+ATLAS_INLINE Tensor log_softmax(const Tensor& x, int axis) {
+  return detail::softmax_along("log_softmax", x, axis, true);
+}
 
 ATLAS_INLINE Tensor softmax_reference(const Tensor& x, int axis) {
   const Tensor e = exp(x - max(x, {axis}, true).detach());

@@ -12,6 +12,14 @@ for prefix in "${prefixes[@]}"; do
   export CPLUS_INCLUDE_PATH="${CPLUS_INCLUDE_PATH:+$CPLUS_INCLUDE_PATH:}$prefix/include"
 done
 
+# needs COMMAND: skips the test where the command is not installed, but fails it when ATLAS_REQUIRE_TOOLS=1, as in
+# continuous integration.
+needs() {
+  command -v "$1" >/dev/null && return
+  [ "${ATLAS_REQUIRE_TOOLS:-0}" = 0 ] || fail "$1 is not installed (tools/setup.sh --optional)"
+  exit 77
+}
+
 fail() {
   echo "FAILED: $*" >&2
   exit 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Doxygen reads all public headers without a warning. Skipped where doxygen is not installed.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-command -v doxygen >/dev/null || exit 77
+needs doxygen
 
 cd "$ATLAS_SOURCE_DIR"
 if ! (cat Doxyfile; echo "OUTPUT_DIRECTORY = $scratch/doc") | doxygen - >"$scratch/out" 2>"$scratch/warnings" ||
