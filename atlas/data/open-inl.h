@@ -5,6 +5,7 @@
 #include "atlas/data/cifar.h"
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"
+#include "atlas/data/scenes.h"
 #include "atlas/data/shapes.h"
 
 namespace atlas::inline ATLAS_ABI::data {
@@ -40,6 +41,12 @@ inline DataPair open_shapes(const std::string& where, const FolderOptions&) {
   return {std::make_shared<Shapes>(2000, side, 4, 0), std::make_shared<Shapes>(500, side, 4, 1)};
 }
 
+inline DataPair open_scenes(const std::string& where, const FolderOptions&) {
+  const int64_t side = where.empty() ? 64 : whole_number(where, "scenes:SIZE");
+  return {std::make_shared<Scenes>(1000, side, SceneTruth::pixels, 4, 0),
+          std::make_shared<Scenes>(200, side, SceneTruth::pixels, 4, 1)};
+}
+
 inline Normalize gray(float mean, float std) { return {{mean, mean, mean}, {std, std, std}}; }
 
 /// Those that exist from the start, and those that were registered.
@@ -52,6 +59,7 @@ inline std::vector<Source>& sources() {
       {"cifar100:FOLDER", open_cifar100, cifar},
       {"folder:FOLDER", open_image_folder},
       {"shapes[:SIZE]", open_shapes, gray(0.5f, 0.25f)},
+      {"scenes[:SIZE]", open_scenes, gray(0.5f, 0.25f)},
   };
   return all;
 }

@@ -1,14 +1,13 @@
 // Bodies of encode_png and write_png: 8-bit gray or RGB, each row with the better of the filters none, sub and up.
 #pragma once
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
 #include "atlas/data/image.h"
+#include "atlas/data/png_chunks-inl.h"
 #include "atlas/ops/logic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
@@ -52,33 +51,7 @@ ATLAS_INLINE Bytes encode_png(const Tensor& image) {
     raw.push_back(best_filter);
     raw.insert(raw.end(), best.begin(), best.end());
   }
-  uLongf packed_size = ::compressBound(static_cast<uLong>(raw.size()));
-  Bytes packed(packed_size);
-  const int status = ::compress2(packed.data(), &packed_size, raw.data(), static_cast<uLong>(raw.size()), 6);
-  check(status == Z_OK, "encode_png", "zlib could not pack {} (status {})", describe(x), status);
-
-  Bytes png = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-  const auto big32 = [](Bytes& to, size_t v) {
-    for (int shift = 24; shift >= 0; shift -= 8) to.push_back(static_cast<uint8_t>(v >> shift));
-  };
-  const auto chunk = [&](const char* type, std::span<const uint8_t> body) {
-    big32(png, body.size());
-    const size_t start = png.size();
-    png.insert(png.end(), type, type + 4);
-    png.insert(png.end(), body.begin(), body.end());
-    big32(png, ::crc32_z(0, png.data() + start, png.size() - start));
-  };
-  Bytes header;
-  big32(header, static_cast<size_t>(width));
-  big32(header, static_cast<size_t>(height));
-  header.insert(header.end(), {8, static_cast<uint8_t>(channels == 3 ? 2 : 0), 0, 0, 0});
-  chunk("IHDR", header);
-  // A chunk's length has 31 bits.
-  const std::span<const uint8_t> all(packed.data(), packed_size);
-  constexpr size_t kMost = size_t{1} << 30;
-  for (size_t at = 0; at < all.size(); at += kMost) chunk("IDAT", all.subspan(at, std::min(kMost, all.size() - at)));
-  chunk("IEND", {});
-  return png;
+  return detail::png_file(height, width, channels == 3 ? 2 : 0, {}, raw);
 }
 
 ATLAS_INLINE void check_png_name(const std::string& path) {

@@ -10,6 +10,36 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
+namespace detail {
+/// Signed distance (about) to the shape's edge in the unit circle, negative inside; y points down.
+inline double shape_distance(int64_t label, double x, double y) {
+  const double ax = std::abs(x), ay = std::abs(y), r = std::hypot(x, y);
+  switch (label) {
+    case 0:
+      return r - 0.9;
+    case 1:
+      return std::max(ax, ay) - 0.75;
+    case 2:
+      return std::max(0.87 * ax - 0.5 * y - 0.45, y - 0.6);
+    case 3:
+      return std::min(std::max(ax - 0.9, ay - 0.27), std::max(ay - 0.9, ax - 0.27));
+    case 4:
+      return std::abs(r - 0.7) - 0.2;
+    case 5:
+      return std::max(ax - 0.95, ay - 0.25);
+    case 6:
+      return (ax + ay) * 0.7 - 0.66;
+    default: {
+      const double angle = std::atan2(x, -y);
+      return r - (0.62 + 0.33 * std::cos(5 * angle));
+    }
+  }
+}
+/// What the shapes are called, by number.
+inline constexpr std::array<const char*, 8> kShapeNames = {"circle", "square", "triangle", "cross",
+                                                           "ring",   "bar",    "diamond",  "star"};
+}  // namespace detail
+
 /// Filled shapes (circle, square, triangle, cross, ring, bar, diamond, star) of random place, size, turn and color on
 /// a random background with noise. Image i depends on (seed, i) alone.
 class Shapes : public Dataset {
@@ -43,7 +73,8 @@ class Shapes : public Dataset {
       for (int64_t x = 0; x < side_; ++x, p += 3) {
         const double dx = (static_cast<double>(x) + 0.5 - cx) / radius,
                      dy = (static_cast<double>(y) + 0.5 - cy) / radius;
-        const double inside = 0.5 - distance(label, cosine * dx + sine * dy, cosine * dy - sine * dx) / soft;
+        const double inside =
+            0.5 - detail::shape_distance(label, cosine * dx + sine * dy, cosine * dy - sine * dx) / soft;
         const float cover = static_cast<float>(std::clamp(inside, 0.0, 1.0));
         const uint32_t noise = rng.bits();
         for (size_t c = 0; c < 3; ++c) {
@@ -58,32 +89,7 @@ class Shapes : public Dataset {
  private:
   static std::vector<std::string> names(int64_t classes) {
     check(classes >= 2 && classes <= 8, "shapes", "has 2 to 8 classes, asked for {}", classes);
-    const std::vector<std::string> all = {"circle", "square", "triangle", "cross", "ring", "bar", "diamond", "star"};
-    return {all.begin(), all.begin() + classes};
-  }
-  // Signed distance (about) to the shape's edge in the unit circle, negative inside; y points down.
-  static double distance(int64_t label, double x, double y) {
-    const double ax = std::abs(x), ay = std::abs(y), r = std::hypot(x, y);
-    switch (label) {
-      case 0:
-        return r - 0.9;
-      case 1:
-        return std::max(ax, ay) - 0.75;
-      case 2:
-        return std::max(0.87 * ax - 0.5 * y - 0.45, y - 0.6);
-      case 3:
-        return std::min(std::max(ax - 0.9, ay - 0.27), std::max(ay - 0.9, ax - 0.27));
-      case 4:
-        return std::abs(r - 0.7) - 0.2;
-      case 5:
-        return std::max(ax - 0.95, ay - 0.25);
-      case 6:
-        return (ax + ay) * 0.7 - 0.66;
-      default: {
-        const double angle = std::atan2(x, -y);
-        return r - (0.62 + 0.33 * std::cos(5 * angle));
-      }
-    }
+    return {detail::kShapeNames.begin(), detail::kShapeNames.begin() + classes};
   }
   int64_t size_, side_;
   uint64_t seed_;

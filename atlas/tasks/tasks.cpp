@@ -4,4 +4,5 @@
 #include "atlas/tasks/pixel_metrics-inl.h"
 #include "atlas/tasks/registry-inl.h"
 #include "atlas/tasks/segmentation-inl.h"
+#include "atlas/tasks/segmentation_pipeline-inl.h"
 #include "atlas/tasks/task-inl.h"

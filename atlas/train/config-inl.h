@@ -142,6 +142,9 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
     need(p <= 1, key, p, "a probability in [0, 1]");
   need(c.optimization.warmup_epochs + c.optimization.cooldown_epochs <= static_cast<double>(c.optimization.epochs),
        "warmup_epochs", c.optimization.warmup_epochs, "warm-up and cool-down must fit into the epochs");
+  check(c.model.weights.empty() || c.model.backbone_weights.empty(), "config",
+        "weights = {} and backbone_weights = {}: the backbone can start from one of them alone", c.model.weights,
+        c.model.backbone_weights);
   need(c.model.weights.empty() ? !c.model.keep_head : true, "keep_head", c.model.keep_head,
        "it needs weights to take the head from");
   const auto one_of = [](const std::string& v, const char* key, std::initializer_list<const char*> names) {
@@ -153,7 +156,7 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
     fail("config", "{} = '{}' is unknown; there are {}", key, v, list);
   };
   one_of(c.optimization.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
-  one_of(c.optimization.schedule, "schedule", {"cosine", "multistep", "constant"});
+  one_of(c.optimization.schedule, "schedule", {"cosine", "polynomial", "multistep", "constant"});
   one_of(c.compute.precision, "precision", {"float32", "bf16"});
   one_of(c.augmentation.crop, "crop", {"pad", "random-resized", "none"});
   need(c.compute.threads <= 4096, "threads", c.compute.threads, "at most 4096");

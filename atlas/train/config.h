@@ -18,6 +18,7 @@ struct ModelSettings {
   std::string name = "atlas-toy";
   std::string options;
   std::string weights;
+  std::string backbone_weights;
   bool keep_head = false;
   std::string freeze;
   double drop_path = 0;
@@ -55,6 +56,7 @@ struct OptimizationSettings {
   double beta2 = 0.999;
   double eps = 1e-8;
   double weight_decay = 0.05;
+  std::string no_decay;
   double clip_norm = 1;
 
   std::string schedule = "cosine";
@@ -64,6 +66,7 @@ struct OptimizationSettings {
   double cooldown_epochs = 0;
   std::vector<double> milestones;
   double gamma = 0.1;
+  double power = 1;
 
   double ema = 0;
 };
@@ -107,6 +110,8 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("weights", c.model.weights,
         "start from these weights instead of random ones (a checkpoint of this program or of PyTorch, or safetensors); "
         "the head starts fresh");
+  visit("backbone_weights", c.model.backbone_weights,
+        "start the backbone alone from the weights of a classifier (files as for weights); all else starts fresh");
   visit("keep_head", c.model.keep_head, "with weights: take the head from there too (the classes must be the same)");
   visit(
       "freeze", c.model.freeze,
@@ -132,15 +137,18 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("eps", c.optimization.eps, "added to the root of the second moment");
   visit("weight_decay", c.optimization.weight_decay,
         "decay of tensors with two or more axes; biases and norms have none");
+  visit("no_decay", c.optimization.no_decay,
+        "not empty: all tensors decay but those with this text in their names, such as norm");
   visit("clip_norm", c.optimization.clip_norm, "largest global norm of the gradient (0 = no clipping)");
 
-  visit("schedule", c.optimization.schedule, "cosine, multistep or constant; stepped at every update");
+  visit("schedule", c.optimization.schedule, "cosine, polynomial, multistep or constant; stepped at every update");
   visit("warmup_epochs", c.optimization.warmup_epochs, "epochs of linear warm-up");
   visit("warmup_lr", c.optimization.warmup_lr, "learning rate at the start of the warm-up");
-  visit("min_lr", c.optimization.min_lr, "learning rate at the end of the cosine and during the cool-down");
+  visit("min_lr", c.optimization.min_lr, "learning rate at the end of cosine and polynomial and during the cool-down");
   visit("cooldown_epochs", c.optimization.cooldown_epochs, "epochs at min_lr at the end, counted within epochs");
   visit("milestones", c.optimization.milestones, "epochs at which multistep multiplies the rate by gamma");
   visit("gamma", c.optimization.gamma, "factor of multistep");
+  visit("power", c.optimization.power, "exponent of polynomial");
 
   visit("crop", c.augmentation.crop, "training crop: pad (zero padding, random crop), random-resized, or none");
   visit("crop_padding", c.augmentation.crop_padding, "pixels of padding for crop = pad");

@@ -41,6 +41,8 @@ class Run {
     std::string left_out;
     if (fresh && !c_.model.weights.empty())
       left_out = load_weights(*model_, c_.model.weights, {.head = c_.model.keep_head});
+    if (fresh && !c_.model.backbone_weights.empty())
+      left_out = load_backbone_weights(*model_, c_.model.backbone_weights);
     freeze_parts(*model_, c_.model.freeze);
     model_->to(device_);
     make_loaders();
@@ -51,8 +53,8 @@ class Run {
     else
       prepare_folder_and_resume();
     print_header();
-    if (fresh && !c_.model.weights.empty())
-      say("starts from {}{}{}\n", c_.model.weights, left_out.empty() ? "" : ": ", left_out);
+    const std::string& from = c_.model.weights.empty() ? c_.model.backbone_weights : c_.model.weights;
+    if (fresh && !from.empty()) say("starts from {}{}{}\n", from, left_out.empty() ? "" : ": ", left_out);
   }
 
   int operator()() {

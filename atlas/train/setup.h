@@ -95,8 +95,17 @@ inline bool is_in_head(const std::string& name, const std::vector<std::string>& 
   return false;
 }
 
-/// Parameters by what they share: only tensors of two or more axes decay, all but the head learn backbone_lr_scale
-/// times as fast, and what is frozen is left out.
+/// Parameters in two groups, those that decay and those that do not, as weight_decay and no_decay say.
+inline std::vector<ParameterGroup> decay_groups_of(const OptimizationSettings& o, const NamedTensors& parameters) {
+  if (o.no_decay.empty()) return decay_groups(parameters, o.weight_decay);
+  ParameterGroup decay{{}, o.weight_decay, 1}, plain{{}, 0, 1};
+  for (const auto& [name, value] : parameters)
+    (name.find(o.no_decay) == name.npos ? decay : plain).parameters.push_back({name, value});
+  return {std::move(decay), std::move(plain)};
+}
+
+/// Parameters by what they share: those that decay (see no_decay), all but the head learn backbone_lr_scale times as
+/// fast, and what is frozen is left out.
 inline std::vector<ParameterGroup> parameter_groups(const TrainConfig& c, const models::Model& model) {
   const OptimizationSettings& o = c.optimization;
   const std::vector<std::string> heads = model.heads();
@@ -105,9 +114,9 @@ inline std::vector<ParameterGroup> parameter_groups(const TrainConfig& c, const 
     if (!value.requires_grad()) continue;
     (o.backbone_lr_scale != 1 && !is_in_head(name, heads) ? backbone : head).emplace_back(name, value);
   }
-  std::vector<ParameterGroup> groups = decay_groups(head, o.weight_decay);
+  std::vector<ParameterGroup> groups = decay_groups_of(o, head);
   if (backbone.empty()) return groups;
-  for (ParameterGroup& group : decay_groups(backbone, o.weight_decay)) {
+  for (ParameterGroup& group : decay_groups_of(o, backbone)) {
     group.lr_scale = o.backbone_lr_scale;
     groups.push_back(std::move(group));
   }
@@ -132,9 +141,10 @@ inline std::unique_ptr<Optimizer> make_optimizer(const TrainConfig& c, const mod
 inline Schedule make_schedule(const TrainConfig& c) {
   const OptimizationSettings& o = c.optimization;
   Schedule s;
-  s.shape = o.schedule == "cosine"      ? Schedule::Shape::cosine
-            : o.schedule == "multistep" ? Schedule::Shape::multi_step
-                                        : Schedule::Shape::constant;
+  s.shape = o.schedule == "cosine"       ? Schedule::Shape::cosine
+            : o.schedule == "multistep"  ? Schedule::Shape::multi_step
+            : o.schedule == "polynomial" ? Schedule::Shape::polynomial
+                                         : Schedule::Shape::constant;
   s.peak = o.lr;
   s.epochs = static_cast<double>(o.epochs);
   s.warmup = o.warmup_epochs;
@@ -143,6 +153,7 @@ inline Schedule make_schedule(const TrainConfig& c) {
   s.cooldown = o.cooldown_epochs;
   s.milestones = o.milestones;
   s.gamma = o.gamma;
+  s.power = o.power;
   s.validate();
   return s;
 }

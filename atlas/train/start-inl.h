@@ -25,7 +25,7 @@ namespace detail {
 
 /// The tensors of a file, by its own names.
 inline StateDict read_weights(const std::string& path, bool ema) {
-  if (is_training_checkpoint(path)) return load_trained_model(path).model->state_dict();
+  if (is_training_checkpoint(path)) return load_saved_model(path).model->state_dict();
   return io::load_state_dict(path, ema ? "ema" : "").tensors;
 }
 
@@ -83,6 +83,35 @@ ATLAS_INLINE std::string load_weights(models::Model& model, const std::string& p
     const std::string what = e.what();
     if (what.find(path) != what.npos) throw;  // the file itself cannot be read
     fail("weights", "{} does not fit the model: {}", path, what);
+  }
+}
+
+ATLAS_INLINE std::string load_backbone_weights(models::Model& model, const std::string& path, bool ema) {
+  models::Backbone& backbone = model.backbone();
+  const StateDict own = backbone.state_dict();
+  try {
+    io::FittedWeights fitted = io::fit_state_dict(detail::read_weights(path, ema), own);
+    check(!fitted.tensors.empty(), "weights", "none of its tensors has a name of this model's backbone (looked for {})",
+          detail::some_of(fitted.missing));
+    // What a classifier has no use for starts fresh: the norms behind each map of a pyramid.
+    std::vector<std::string> missing;
+    for (const std::string& name : fitted.missing) {
+      if (!name.starts_with("outnorm")) missing.push_back(name);
+      fitted.tensors.insert_or_assign(name, own.at(name));
+    }
+    check(missing.empty(), "weights", "{} of the backbone's tensors are not in it: {}", missing.size(),
+          detail::some_of(missing));
+    backbone.load_state_dict(fitted.tensors);
+    const size_t fresh = fitted.missing.size();
+    return fmt::format("{} tensors of the backbone{}{}", own.size() - fresh,
+                       fresh > 0 ? fmt::format("; {} start fresh: {}", fresh, detail::some_of(fitted.missing)) : "",
+                       fitted.ignored.empty() ? ""
+                                              : fmt::format("; {} of the file are left out: {}", fitted.ignored.size(),
+                                                            detail::some_of(fitted.ignored)));
+  } catch (const Error& e) {
+    const std::string what = e.what();
+    if (what.find(path) != what.npos) throw;  // the file itself cannot be read
+    fail("weights", "{} does not fit the model's backbone: {}", path, what);
   }
 }
 

@@ -21,6 +21,13 @@ struct WeightOptions {
 /// @throws Error naming the file when it cannot be read or does not fit; the model is then unchanged.
 std::string load_weights(models::Model& model, const std::string& path, const WeightOptions& options = {});
 
+/// Loads the weights of a classifier, or of any model with the same backbone, into the backbone of a model. Heads start
+/// fresh, and so does what only pyramids have (outnorm0, ...).
+/// @param ema  as in WeightOptions
+/// @return what was taken and what was not, in one line
+/// @throws Error as load_weights(), and when a part of the backbone is not in the file.
+std::string load_backbone_weights(models::Model& model, const std::string& path, bool ema = false);
+
 /// True for files that run_training() wrote, by their first bytes; whether such a file is sound shows when it is read.
 /// A file that cannot be opened is none.
 bool is_training_checkpoint(const std::string& path);

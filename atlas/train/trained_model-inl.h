@@ -25,19 +25,15 @@
 
 namespace atlas::inline ATLAS_ABI::train {
 
-ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
+ATLAS_INLINE SavedModel load_saved_model(const std::string& path) {
   check(is_training_checkpoint(path) || !std::ifstream(path).good(), "checkpoint",
         "{} is no checkpoint of a training run (weights from elsewhere: --model NAME --weights FILE)", path);
   const io::Checkpoint saved = io::load_checkpoint(path);
-  TrainedModel t;
+  SavedModel t;
   t.classes = merge_settings(t.config, saved, path);
   check(!t.classes.empty(), "checkpoint", "{} does not say which classes it was trained for", path);
   validate(t.config);
-  std::unique_ptr<models::Model> model = make_model(t.config, static_cast<int64_t>(t.classes.size()));
-  t.model.reset(dynamic_cast<models::Classifier*>(model.get()));
-  check(t.model != nullptr, "checkpoint", "{} holds {}, which is made for {}, and a classifier is asked for", path,
-        t.config.model.name, model->task());
-  static_cast<void>(model.release());
+  t.model = make_model(t.config, static_cast<int64_t>(t.classes.size()));
   io::restore_model(*t.model, saved, path, t.config.model.name);
   if (!saved.ema.empty()) {
     Ema average(*t.model);
@@ -45,6 +41,18 @@ ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
     average.apply();
   }
   t.model->eval();
+  return t;
+}
+
+ATLAS_INLINE TrainedModel load_trained_model(const std::string& path) {
+  SavedModel saved = load_saved_model(path);
+  TrainedModel t;
+  t.model.reset(dynamic_cast<models::Classifier*>(saved.model.get()));
+  check(t.model != nullptr, "checkpoint", "{} holds {}, which is made for {}, and a classifier is asked for", path,
+        saved.config.model.name, saved.model->task());
+  static_cast<void>(saved.model.release());
+  t.config = std::move(saved.config);
+  t.classes = std::move(saved.classes);
   t.transform = pipeline_of(t.config).test;
   return t;
 }

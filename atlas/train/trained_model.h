@@ -9,6 +9,7 @@
 
 #include "atlas/data/evaluation.h"
 #include "atlas/models/heads/classify.h"
+#include "atlas/models/model.h"
 #include "atlas/train/config.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -26,8 +27,18 @@ struct TrainedModel {
   Tensor classify(const Tensor& image) const;
 };
 
-/// Loads a checkpoint that run_training() wrote (best.ckpt or last.ckpt).
+/// A trained model, whatever it is for.
+struct SavedModel {
+  TrainConfig config;                    ///< of the run
+  std::vector<std::string> classes;      ///< by number
+  std::unique_ptr<models::Model> model;  ///< in inference mode, with the averaged weights when the run kept them
+};
+
+/// Loads the model out of a checkpoint that run_training() wrote (best.ckpt or last.ckpt).
 /// @throws Error naming the file when it is missing, damaged or no training checkpoint.
+SavedModel load_saved_model(const std::string& path);
+
+/// load_saved_model() of a classifier. @throws Error for another model, too.
 TrainedModel load_trained_model(const std::string& path);
 
 /// Where a model comes from, as programs take it on the command line: either `checkpoint`, or `model` and `weights`.
