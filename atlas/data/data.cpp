@@ -11,6 +11,7 @@
 #include "atlas/data/image_info-inl.h"
 #include "atlas/data/index_png-inl.h"
 #include "atlas/data/loader-inl.h"
+#include "atlas/data/mask_folder-inl.h"
 #include "atlas/data/mnist-inl.h"
 #include "atlas/data/open-inl.h"
 #include "atlas/data/pixels-inl.h"

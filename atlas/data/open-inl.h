@@ -3,6 +3,7 @@
 
 #include "atlas/core/whole_number.h"
 #include "atlas/data/cifar.h"
+#include "atlas/data/mask_folder.h"
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"
 #include "atlas/data/scenes.h"
@@ -41,6 +42,12 @@ inline DataPair open_shapes(const std::string& where, const FolderOptions&) {
   return {std::make_shared<Shapes>(2000, side, 4, 0), std::make_shared<Shapes>(500, side, 4, 1)};
 }
 
+inline DataPair open_mask_folder(const std::string& where, const FolderOptions& options) {
+  return open_masks(needed_folder("masks", where), options);
+}
+inline DataPair open_ade20k_folder(const std::string& where, const FolderOptions& options) {
+  return open_ade20k(needed_folder("ade20k", where), options);
+}
 inline DataPair open_scenes(const std::string& where, const FolderOptions&) {
   const int64_t side = where.empty() ? 64 : whole_number(where, "scenes:SIZE");
   return {std::make_shared<Scenes>(1000, side, SceneTruth::pixels, 4, 0),
@@ -59,6 +66,8 @@ inline std::vector<Source>& sources() {
       {"cifar100:FOLDER", open_cifar100, cifar},
       {"folder:FOLDER", open_image_folder},
       {"shapes[:SIZE]", open_shapes, gray(0.5f, 0.25f)},
+      {"ade20k:FOLDER", open_ade20k_folder},
+      {"masks:FOLDER", open_mask_folder},
       {"scenes[:SIZE]", open_scenes, gray(0.5f, 0.25f)},
   };
   return all;

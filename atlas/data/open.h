@@ -30,7 +30,8 @@ std::string source_usages();
 
 /// Opens `fashion-mnist[:FOLDER]`, `mnist:FOLDER`, `cifar10:FOLDER`, `cifar100:FOLDER`, `folder:FOLDER`,
 /// `shapes[:SIZE]` (drawn shapes, 2000 + 500 images of SIZE x SIZE, default 32), `scenes[:SIZE]` (several shapes with a
-/// class for every pixel, 1000 + 200 images, default 64), or what was registered.
+/// class for every pixel, 1000 + 200 images, default 64), `ade20k:FOLDER` and `masks:FOLDER` (photographs with masks,
+/// mask_folder.h), or what was registered.
 /// @param options  of folders    @throws Error that lists these names for any other.
 DataPair open_data(const std::string& what, const FolderOptions& options = {});
 

@@ -91,10 +91,10 @@ ATLAS_INLINE Sample Scenes::get(int64_t index) const {
   const bool dark = rng.chance(0.5);
   const std::array<float, 3> a = dark ? color(0, 100) : color(150, 255), b = dark ? color(0, 100) : color(150, 255);
   const double angle = rng.uniform(0, 6.283), along_x = std::cos(angle) / side, along_y = std::sin(angle) / side;
-  std::vector<detail::SceneShape> shapes(static_cast<size_t>(1 + rng.below(4)));
+  std::vector<detail::SceneShape> shapes(static_cast<size_t>(1 + rng.below(3)));
   for (detail::SceneShape& s : shapes) {
     s.kind = rng.below(shapes_);
-    s.radius = side * rng.uniform(0.15, 0.28);
+    s.radius = side * rng.uniform(0.17, 0.32);
     s.x = rng.uniform(0.6 * s.radius, side - 0.6 * s.radius);
     s.y = rng.uniform(0.6 * s.radius, side - 0.6 * s.radius);
     const double turn = rng.uniform(-0.35, 0.35);

@@ -16,7 +16,7 @@ enum class SceneTruth : uint8_t {
   objects,  ///< targets "boxes", "label" and "instance_masks", a row for each shape that can be seen
 };
 
-/// One to four shapes (circle, square, triangle, cross, ...) of random size, turn and color on a ground of two colors,
+/// One to three shapes (circle, square, triangle, cross, ...) of random size, turn and color on a ground of two colors,
 /// the later over the earlier, with noise. Scene i depends on (seed, i) alone.
 class Scenes : public Dataset {
  public:

@@ -30,4 +30,11 @@ ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) :
   }
 }
 
+ATLAS_INLINE std::vector<std::string> json_strings(const std::string& text, const std::string& what) {
+  const nlohmann::json list = nlohmann::json::parse(text.substr(0, text.find('\0')), nullptr, false);
+  check(list.is_array() && std::all_of(list.begin(), list.end(), [](const auto& j) { return j.is_string(); }), "json",
+        "{}: must be a JSON list of strings, such as [\"background\", \"leaf\"]", what);
+  return list.get<std::vector<std::string>>();
+}
+
 }  // namespace atlas::inline ATLAS_ABI::io

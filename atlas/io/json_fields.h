@@ -35,6 +35,9 @@ std::optional<int64_t> whole_number_in(const Json& j) {
   return j.template get<int64_t>();
 }
 
+/// The strings of a JSON list. @param what  what is read, for messages   @throws Error when it is no list of strings.
+std::vector<std::string> json_strings(const std::string& text, const std::string& what);
+
 /// Reads a JSON object whose values are numbers, true or false, strings, null, or lists of whole numbers. A field that
 /// is absent leaves the member as it is; a field that nobody asked for is an error of finish().
 ///

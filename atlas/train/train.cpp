@@ -5,3 +5,4 @@
 #include "atlas/train/start-inl.h"
 #include "atlas/train/stored_settings-inl.h"
 #include "atlas/train/trained_model-inl.h"
+#include "atlas/train/trained_segmenter-inl.h"

@@ -1,0 +1,189 @@
+// Bodies of mask_folder.h.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "atlas/data/ade20k-inl.h"
+#include "atlas/data/folder_halves.h"
+#include "atlas/data/image.h"
+#include "atlas/data/image_folder-inl.h"
+#include "atlas/data/index_png.h"
+#include "atlas/data/mask_folder.h"
+#include "atlas/data/picture_files.h"
+#include "atlas/data/text.h"
+#include "atlas/io/json_fields.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+ATLAS_INLINE MaskFolder::MaskFolder(std::string name, std::vector<std::string> classes, std::vector<File> files,
+                                    Numbers numbers, FolderOptions options)
+    : Dataset(std::move(name), std::move(classes)),
+      files_(std::move(files)),
+      numbers_(numbers),
+      options_(std::move(options)),
+      bad_(files_.size(), false) {}
+
+ATLAS_INLINE std::string MaskFolder::where(int64_t index) const {
+  check_index(index);
+  return files_[static_cast<size_t>(index)].image;
+}
+
+ATLAS_INLINE bool MaskFolder::was_skipped(int64_t index) const {
+  check_index(index);
+  const std::lock_guard lock(mutex_);
+  return bad_[static_cast<size_t>(index)];
+}
+
+ATLAS_INLINE Tensor MaskFolder::mask(const File& file, const Tensor& image) const {
+  Tensor mask = read_index_png(file.mask, options_.max_pixels);
+  const int64_t h = image.size(0), w = image.size(1);
+  check(mask.size(0) == h && mask.size(1) == w, "mask", "{}: is {} x {} pixels, its photograph {} has {} x {}{}",
+        file.mask, mask.size(1), mask.size(0), file.image, w, h,
+        mask.size(0) == w && mask.size(1) == h ? " (is the photograph turned by its EXIF orientation?)" : "");
+  const int64_t shift = numbers_ == Numbers::from_one ? 1 : 0, classes = num_classes();
+  for (int64_t i = 0; i < mask.numel(); ++i) {
+    const int64_t v = mask.dtype() == uint8 ? mask.data<uint8_t>()[i] : mask.data<int64_t>()[i];
+    const bool ignored = v == kIgnored || (shift == 1 && v == 0);
+    check(ignored || (v >= shift && v < classes + shift), "mask",
+          "{}: holds {} at row {}, column {}: classes are {} to {}, and {}255 is ignored", file.mask, v, i / w, i % w,
+          shift, classes + shift - 1, shift == 1 ? "0 or " : "");
+    const int64_t to = ignored ? kIgnored : v - shift;
+    if (mask.dtype() == uint8)
+      mask.data<uint8_t>()[i] = static_cast<uint8_t>(to);
+    else
+      mask.data<int64_t>()[i] = to;
+  }
+  return mask;
+}
+
+ATLAS_INLINE Sample MaskFolder::get(int64_t index) const {
+  check_index(index);
+  const File& file = files_[static_cast<size_t>(index)];
+  Sample sample;
+  try {
+    sample.image = read_image(file.image, options_.max_pixels);
+  } catch (const Error& error) {
+    if (options_.strict) throw;
+    const std::lock_guard lock(mutex_);
+    if (!bad_[static_cast<size_t>(index)])
+      detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
+    bad_[static_cast<size_t>(index)] = true;
+    return sample;
+  }
+  sample.targets.set(kMask, {TargetKind::mask, mask(file, sample.image)});
+  return sample;
+}
+
+namespace detail {
+
+/// The photographs below one folder with the masks of the same names below another.
+inline std::vector<MaskFolder::File> paired_files(const std::filesystem::path& images,
+                                                  const std::filesystem::path& masks, const FolderOptions& options) {
+  namespace fs = std::filesystem;
+  check(fs::is_directory(images), "masks", "{}: there is no such folder (of photographs)", images.string());
+  check(fs::is_directory(masks), "masks", "{}: there is no such folder (of masks)", masks.string());
+  std::map<std::string, std::string> by_stem;
+  for (const std::string& mask : picture_files(masks).pictures)
+    by_stem.emplace(fs::path(mask).lexically_relative(masks).replace_extension().string(), mask);
+  const PictureFiles found = picture_files(images);
+  std::vector<MaskFolder::File> files;
+  std::vector<std::string> alone;
+  for (const std::string& image : found.pictures) {
+    const auto mask = by_stem.find(fs::path(image).lexically_relative(images).replace_extension().string());
+    if (mask == by_stem.end()) {
+      alone.push_back(image);
+      continue;
+    }
+    check_index_png(mask->second);
+    files.push_back({image, mask->second});
+  }
+  check(!files.empty(), "masks", "{}: none of the {} photographs has a mask of its name in {}", images.string(),
+        found.pictures.size(), masks.string());
+  if (!alone.empty())
+    report_files(options, fmt::format("{}: {} of {} photographs have no mask in {} and are left out, such as {}",
+                                      images.string(), alone.size(), found.pictures.size(), masks.string(), alone[0]));
+  if (by_stem.size() > files.size())
+    report_files(options, fmt::format("{}: {} masks have no photograph in {}", masks.string(),
+                                      by_stem.size() - files.size(), images.string()));
+  return files;
+}
+
+inline std::vector<std::string> mask_classes(const std::filesystem::path& folder) {
+  namespace fs = std::filesystem;
+  const std::string json = (folder / "classes.json").string(), text = (folder / "classes.txt").string();
+  std::vector<std::string> names;
+  if (fs::exists(json))
+    names = io::json_strings(read_text(json), json);
+  else if (fs::exists(text))
+    names = read_lines(text);
+  else
+    fail("masks",
+         "{}: there is no classes.json: a list of the classes' names in the order of their numbers, such as "
+         "[\"background\", \"leaf\"]",
+         folder.string());
+  check(names.size() >= 2 && names.size() <= 65535, "masks", "{}: names {} classes, needs two or more",
+        fs::exists(json) ? json : text, names.size());
+  return names;
+}
+
+/// Names of the halves below a folder.
+inline FolderHalves halves_below(const std::filesystem::path& folder) {
+  check(std::filesystem::is_directory(folder), "masks", "{}: there is no such folder", folder.string());
+  std::string train, test;
+  size_t kind = kTestHalves.size();
+  for (const std::string& name : subfolders(folder)) {
+    const std::string lower = lower_case(name);
+    if (is_train_half(lower)) train = name;
+    for (size_t k = 0; k < kind; ++k)
+      if (std::find(kTestHalves[k].begin(), kTestHalves[k].end(), lower) != kTestHalves[k].end()) kind = k, test = name;
+  }
+  check(!train.empty() && !test.empty(), "masks",
+        "{}: expected train/ and val/ (or valid, validation, eval, test) in it", folder.string());
+  return {train, test};
+}
+
+/// Errors of the file system in one line.
+template <class F>
+DataPair with_files(const F& open) {
+  try {
+    return open();
+  } catch (const std::filesystem::filesystem_error& error) {
+    fail("masks", "{} ({})", error.code().message(), error.path1().string());
+  }
+}
+
+}  // namespace detail
+
+ATLAS_INLINE DataPair open_masks(const std::string& folder, const FolderOptions& options) {
+  return detail::with_files([&]() -> DataPair {
+    const std::filesystem::path root = folder;
+    const FolderHalves halves = detail::halves_below(root / "images");
+    const std::vector<std::string> classes = detail::mask_classes(root);
+    const auto half = [&](const std::string& name) {
+      return std::make_shared<MaskFolder>(folder + " " + name, classes,
+                                          detail::paired_files(root / "images" / name, root / "masks" / name, options),
+                                          MaskFolder::Numbers::classes, options);
+    };
+    return {half(halves.train), half(halves.test)};
+  });
+}
+
+ATLAS_INLINE DataPair open_ade20k(const std::string& folder, const FolderOptions& options) {
+  return detail::with_files([&]() -> DataPair {
+    std::filesystem::path root = folder;
+    if (!std::filesystem::exists(root / "annotations") && std::filesystem::exists(root / "ADEChallengeData2016"))
+      root /= "ADEChallengeData2016";
+    const auto half = [&](const char* name) {
+      return std::make_shared<MaskFolder>(
+          std::string("ade20k ") + name, ade20k_classes(),
+          detail::paired_files(root / "images" / name, root / "annotations" / name, options),
+          MaskFolder::Numbers::from_one, options);
+    };
+    return {half("training"), half("validation")};
+  });
+}
+
+}  // namespace atlas::inline ATLAS_ABI::data

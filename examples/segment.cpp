@@ -1,0 +1,171 @@
+// Gives every pixel of photographs a class, with a segmenter that train made or with published weights:
+//
+//   segment --checkpoint runs/leaves/best.ckpt --out runs/segmented leaf.jpg
+//   segment --model upernet-mambavision-t --weights upernet_tiny.pth --out runs/rooms photos/
+//   segment --checkpoint runs/leaves/best.ckpt --image-size native --slide 512 --out runs/large large.jpg
+//
+// For each photograph NAME it writes NAME_classes.png (the numbers of the classes, with a palette) and NAME_overlay.png
+// (colors over the photograph, with a legend), and to areas.jsonl a line with the area of each class. Photographs that
+// cannot be read are named and passed over; the exit status is 2 then.
+//
+// ctest-needs: train
+// ctest: --help
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <filesystem>
+#include <set>
+
+#include "atlas/core/output_file.h"
+#include "atlas/core/parallel.h"
+#include "atlas/core/profile.h"
+#include "atlas/core/program.h"
+#include "atlas/data/class_picture.h"
+#include "atlas/data/image_folder.h"
+#include "atlas/data/index_png.h"
+#include "atlas/data/plot.h"
+#include "atlas/models/field_options.h"
+#include "atlas/train/progress.h"
+#include "atlas/train/run_folder.h"
+#include "atlas/train/trained_segmenter.h"
+
+namespace {
+
+namespace data = atlas::data;
+
+struct Settings {
+  atlas::train::ModelSource source;
+  std::vector<std::string> paths;
+  std::string out = "segmented", profile;
+  int64_t slide = 0, stride = 0;
+  double cover = 0.55;
+  int threads = 0;
+  bool json = false, list = false;
+};
+
+/// Names of files in one folder, that differ even where the pictures' do not.
+class Names {
+ public:
+  explicit Names(std::string folder) : folder_(std::move(folder)) {}
+  std::string operator()(const std::string& file) {
+    const std::string stem = std::filesystem::path(file).stem().string();
+    std::string name = stem;
+    for (int i = 2; !taken_.insert(name).second; ++i) name = fmt::format("{}_{}", stem, i);
+    return folder_ + "/" + name;
+  }
+
+ private:
+  std::string folder_;
+  std::set<std::string> taken_;
+};
+
+/// Colors over the photograph, and below it which class has which share.
+atlas::Tensor overlay(const atlas::Tensor& photo, const atlas::Tensor& classes, const std::vector<std::string>& names,
+                      double cover) {
+  const std::vector<data::Color> colors = data::class_colors(names);
+  std::vector<data::LegendEntry> entries;
+  for (const auto& [index, pixels, share] : atlas::train::class_areas(classes)) {
+    const auto i = static_cast<size_t>(index);
+    entries.push_back({fmt::format("{} {:.1f} %", names[i], 100 * share), colors[i]});
+  }
+  const int64_t width = std::max<int64_t>(photo.size(1), 240);
+  return data::stack_pictures({data::colored(classes, colors, photo, cover), data::legend(entries, width)});
+}
+
+int run(const Settings& s) {
+  using Clock = std::chrono::steady_clock;
+  if (s.threads > 0) atlas::set_num_threads(s.threads);
+  std::FILE* const talk = s.json ? stderr : stdout;  // with --json, stdout holds nothing else
+  const atlas::train::TrainedSegmenter trained = atlas::train::open_segmenter(s.source);
+  fmt::print(talk, "{}: {} classes, {:.1f} M parameters\n", trained.name, trained.classes.size(),
+             static_cast<double>(trained.model->parameter_count()) / 1e6);
+  if (!trained.notes.empty()) fmt::print(talk, "{}\n", trained.notes);
+  const std::vector<std::string> files = data::find_images(s.paths);
+  const auto total = static_cast<int64_t>(files.size());
+  const int64_t stride = s.stride > 0 ? s.stride : std::max<int64_t>(1, s.slide * 2 / 3);
+  std::filesystem::create_directories(s.out);
+  Names name_of(s.out);
+  const std::vector<data::Color> colors = data::class_colors(trained.classes);
+
+  atlas::train::Progress bar("segment", total, {.out = stderr, .plain_percent = 0});
+  const auto start = Clock::now();
+  double computing = 0;
+  int64_t done = 0, pixels = 0;
+  std::string lines;
+  for (int64_t i = 0; i < total; ++i) {
+    const std::string& file = files[static_cast<size_t>(i)];
+    atlas::Tensor photo;
+    try {
+      photo = data::read_image(file);
+    } catch (const atlas::Error& error) {
+      bar.clear();
+      fmt::print(stderr, "{}\n", error.what());
+      continue;
+    }
+    const auto before = Clock::now();
+    const atlas::Tensor classes = trained.segment(photo, s.slide, stride);
+    computing += std::chrono::duration<double>(Clock::now() - before).count();
+    const std::string name = name_of(file);
+    if (trained.classes.size() <= 256) data::write_index_png(name + "_classes.png", classes, colors);
+    data::write_png(name + "_overlay.png", overlay(photo, classes, trained.classes, s.cover));
+    const std::string line = atlas::train::areas_to_json(file, classes, trained.classes);
+    lines += line + "\n";
+    ++done;
+    pixels += classes.numel();
+    bar.update(i + 1, {.images = done});
+    bar.clear();
+    if (s.json) {
+      fmt::print("{}\n", line);
+    } else {
+      fmt::print("\n{} -> {}_overlay.png\n", file, name);
+      const auto areas = atlas::train::class_areas(classes);
+      for (size_t k = 0; k < std::min<size_t>(areas.size(), 8); ++k)
+        fmt::print("  {:6.2f} %  {:<20}  {}\n", 100 * areas[k].share,
+                   std::string(static_cast<size_t>(areas[k].share * 20 + 0.5), '#'),
+                   trained.classes[static_cast<size_t>(areas[k].index)]);
+    }
+    std::fflush(stdout);
+  }
+  bar.clear();
+  atlas::train::write_text(s.out + "/areas.jsonl", lines);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  fmt::print(talk, "\n{} image{} in {:.2f} s: {:.2f} images/s, {:.2f} images/s ({:.2f} Mpixel/s) in the model alone\n",
+             done, done == 1 ? "" : "s", seconds, static_cast<double>(done) / std::max(seconds, 1e-9),
+             static_cast<double>(done) / std::max(computing, 1e-9),
+             static_cast<double>(pixels) / 1e6 / std::max(computing, 1e-9));
+  if (done < total) fmt::print(stderr, "segment: {} of {} images could not be read\n", total - done, total);
+  return done == total ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings s;
+  CLI::App app("Gives every pixel of photographs a class, with a segmenter that train made or with published weights.",
+               "segment");
+  app.option_defaults()->always_capture_default();
+  atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
+    if (std::string_view(name) != "--crop") atlas::add_field(app, name, field, help)->group("Model");
+  });
+  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
+  app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
+  app.add_option("--out", s.out, "folder for the results");
+  atlas::add_field(app, "--slide", s.slide, "side of overlapping pieces that photographs are cut into; 0: whole ones")
+      ->check(CLI::Range(0, 16384));
+  atlas::add_field(app, "--stride", s.stride, "distance of the pieces; 0: two thirds of the side")
+      ->check(CLI::Range(0, 16384));
+  atlas::add_field(app, "--cover", s.cover, "of the colors over the photograph, in [0, 1]")
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  app.add_flag("--json", s.json, "the lines of areas.jsonl on stdout, everything else on stderr");
+  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
+  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+    if (s.list) {
+      for (const std::string& name : atlas::models::preset_names("segmentation")) fmt::print("{}\n", name);
+      return 0;
+    }
+    if (s.paths.empty()) throw CLI::RequiredError("images");
+    if (!s.profile.empty()) atlas::profile_program(s.profile);
+    return run(s);
+  });
+}
