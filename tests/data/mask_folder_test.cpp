@@ -1,0 +1,219 @@
+// Photographs with masks: pairs, classes, label shift, and everything that people get wrong in them.
+// ctest-device: cpu
+#include "atlas/data/mask_folder.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "atlas/data/dense_augment.h"
+#include "atlas/data/index_png.h"
+#include "atlas/data/loader.h"
+#include "atlas/data/open.h"
+#include "atlas/data/scenes.h"
+#include "atlas/tensor/create.h"
+
+using namespace atlas;
+using namespace atlas::data;
+namespace fs = std::filesystem;
+
+namespace {
+
+template <class F>
+std::string message_of(const F& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// A folder that goes when the test ends.
+struct Folder {
+  std::string path =
+      (fs::temp_directory_path() / fmt::format("atlas-masks-{}", static_cast<const void*>(this))).string();
+  Folder() { fs::create_directories(path); }
+  ~Folder() { fs::remove_all(path); }
+  void photo(const std::string& name, int64_t height = 4, int64_t width = 6) const {
+    fs::create_directories(fs::path(path + "/" + name).parent_path());
+    write_png(path + "/" + name, full({height, width, 3}, 90, uint8));
+  }
+  void mask(const std::string& name, int64_t value, int64_t height = 4, int64_t width = 6) const {
+    fs::create_directories(fs::path(path + "/" + name).parent_path());
+    write_index_png(path + "/" + name, full({height, width}, static_cast<double>(value), uint8), {});
+  }
+  void text(const std::string& name, const std::string& text) const {
+    write_file(path + "/" + name, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+  }
+};
+
+FolderOptions quiet(std::string& said) {
+  FolderOptions o;
+  o.report = [&said](const std::string& m) { said += m + "\n"; };
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("masks: pairs by name, classes by classes.json, halves by folder; 255 is ignored") {
+  const Folder f;
+  for (const char* half : {"train", "val"}) {
+    f.photo(fmt::format("images/{}/a/1.png", half));
+    f.mask(fmt::format("masks/{}/a/1.png", half), 1);
+  }
+  f.photo("images/train/2.png");
+  f.mask("masks/train/2.png", 255);
+  f.photo("images/train/alone.png");
+  std::string said;
+  CHECK(has(message_of([&] { open_data("masks:" + f.path, quiet(said)); }), "there is no classes.json"));
+  f.text("classes.json", R"(["background", 3])");
+  CHECK(has(message_of([&] { open_data("masks:" + f.path, quiet(said)); }), "must be a JSON list of strings"));
+  f.text("classes.json", R"(["background", "leaf"])");
+  said.clear();
+  const DataPair sets = open_data("masks:" + f.path, quiet(said));
+  CHECK(has(said, "1 of 3 photographs have no mask"));
+  CHECK(sets.train->size() == 2);
+  CHECK(sets.test->size() == 1);
+  CHECK(sets.train->classes() == std::vector<std::string>{"background", "leaf"});
+  CHECK(sets.train->get(0).targets[kMask].at<uint8_t>({3, 5}) == 255);  // 2.png comes before a/1.png
+  CHECK(sets.train->get(1).targets[kMask].at<uint8_t>({0, 0}) == 1);
+}
+
+TEST_CASE("ade20k: the published folders, 0 ignored and the rest one less") {
+  const Folder f;
+  for (const char* half : {"training", "validation"}) {
+    f.photo(fmt::format("images/{}/x.png", half));
+    f.mask(fmt::format("annotations/{}/x.png", half), 0);
+    f.photo(fmt::format("images/{}/y.png", half));
+    f.mask(fmt::format("annotations/{}/y.png", half), 150);
+  }
+  const DataPair sets = open_data("ade20k:" + f.path);
+  CHECK(sets.train->num_classes() == 150);
+  CHECK(sets.train->classes()[149] == "flag");
+  CHECK(sets.train->get(0).targets[kMask].at<uint8_t>({0, 0}) == 255);
+  CHECK(sets.test->get(1).targets[kMask].at<uint8_t>({0, 0}) == 149);
+  f.mask("annotations/validation/y.png", 151);
+  CHECK(has(message_of([&] { sets.test->get(1); }), "y.png: holds 151 at row 0, column 0: classes are 1 to 150"));
+}
+
+TEST_CASE("masks that do not fit are named, with what would be right") {
+  const Folder f;
+  f.text("classes.json", R"(["a", "b"])");
+  for (const char* half : {"train", "val"}) {
+    f.photo(fmt::format("images/{}/1.png", half));
+    f.mask(fmt::format("masks/{}/1.png", half), 1);
+  }
+  const auto get = [&] { return message_of([&] { open_masks(f.path).train->get(0); }); };
+  CHECK(get() == "no error");
+  f.mask("masks/train/1.png", 2);
+  CHECK(has(get(), "1.png: holds 2 at row 0, column 0: classes are 0 to 1, and 255 is ignored"));
+  f.mask("masks/train/1.png", 1, 6, 4);
+  CHECK(has(get(), "is 4 x 6 pixels, its photograph"));
+  CHECK(has(get(), "EXIF"));
+  write_png(f.path + "/masks/train/1.png", full({4, 6, 3}, 1, uint8));
+  CHECK(has(get(), "recode each color as its number"));
+  f.text("masks/train/1.png", "no picture");
+  CHECK(has(get(), "is no PNG file"));
+  fs::remove(f.path + "/masks/train/1.png");
+  CHECK(has(get(), "none of the 1 photographs has a mask"));
+  CHECK(has(message_of([&] { open_masks(f.path + "/nowhere"); }), "there is no such folder"));
+  // A photograph that cannot be read is skipped and counted.
+  f.mask("masks/train/1.png", 1);
+  f.text("images/train/1.png", "no picture");
+  std::string said;
+  const DataPair sets = open_masks(f.path, quiet(said));
+  CHECK_FALSE(sets.train->get(0).image.defined());
+  CHECK(sets.train->skipped() == 1);
+  CHECK(has(said, "skipped an unreadable image"));
+}
+
+TEST_CASE("the published pipeline moves image and mask alike; a crop sees to the classes") {
+  const Scenes scenes(20, 96, SceneTruth::pixels);
+  for (int64_t i = 0; i < 20; ++i) {
+    Rng rng(1, Purpose::sample, 0, i);
+    Sample s = scenes.get(i);
+    const Transform all = Compose{{ResizeWithin{400, 100, {0.5, 2.0}}, RandomClassCrop{64, 64, 0.75}, RandomFlip{0.5},
+                                   PhotometricDistortion{}, Normalize{}, PadTo{64, 64}}};
+    all.apply(s, rng);
+    CHECK(s.image.shape() == Shape{64, 64, 3});
+    CHECK(s.targets[kMask].shape() == Shape{64, 64});
+    check_targets(s, scenes.num_classes());
+  }
+  // One class on the left, another in one column at the right: crops of the left half alone are refused.
+  Sample narrow{full({8, 40, 3}, 50, uint8)};
+  Tensor mask = zeros({8, 40}, uint8);
+  for (int64_t y = 0; y < 8; ++y)
+    for (int64_t x = 20; x < 40; ++x) mask.at<uint8_t>({y, x}) = 1;
+  narrow.targets.set(kMask, {TargetKind::mask, mask});
+  int mixed = 0;
+  for (int64_t i = 0; i < 50; ++i) {
+    Rng rng(2, Purpose::sample, 0, i);
+    Sample s = narrow;
+    RandomClassCrop{8, 8, 0.75}.apply(s, rng);
+    const Tensor m = s.targets[kMask];
+    mixed += m.at<uint8_t>({0, 0}) != m.at<uint8_t>({0, 7}) ? 1 : 0;
+  }
+  CHECK(mixed >= 35);  // of places at random, about 1 in 5 would be
+}
+
+TEST_CASE("distortion stays in range, moves nothing, and depends on the numbers drawn alone") {
+  const Tensor image = Scenes(1, 64, SceneTruth::pixels).get(0).image;
+  bool changed = false;
+  for (int64_t i = 0; i < 8; ++i) {
+    Rng a(3, Purpose::sample, 0, i), b(3, Purpose::sample, 0, i);
+    const Tensor x = PhotometricDistortion{}(image, a), y = PhotometricDistortion{}(image, b);
+    CHECK(std::equal(x.data<uint8_t>(), x.data<uint8_t>() + x.numel(), y.data<uint8_t>()));
+    changed = changed || !std::equal(x.data<uint8_t>(), x.data<uint8_t>() + x.numel(), image.data<uint8_t>());
+  }
+  CHECK(changed);
+  // Through hue, saturation and value, and back: with factors of 1, colors stay but for what 8 bits cannot hold.
+  Tensor colors = empty({18, 18 * 18, 3}, uint8);
+  for (int64_t i = 0; i < 18 * 18 * 18; ++i) {
+    colors.data<uint8_t>()[3 * i] = static_cast<uint8_t>(i / 324 * 15);
+    colors.data<uint8_t>()[3 * i + 1] = static_cast<uint8_t>(i / 18 % 18 * 15);
+    colors.data<uint8_t>()[3 * i + 2] = static_cast<uint8_t>(i % 18 * 15);
+  }
+  const PhotometricDistortion none{.brightness = 0, .contrast = {1, 1}, .saturation = {1, 1}, .hue = 0};
+  for (int64_t i = 0; i < 8; ++i) {
+    Rng rng(4, Purpose::sample, 0, i);
+    const Tensor y = none(colors, rng);
+    int most = 0;
+    for (int64_t k = 0; k < y.numel(); ++k)
+      most = std::max(most, std::abs(int{y.data<uint8_t>()[k]} - int{colors.data<uint8_t>()[k]}));
+    CHECK(most <= 5);
+  }
+}
+
+TEST_CASE("masks of tests stay as they are, and keep their size in a batch") {
+  const auto set = std::make_shared<Scenes>(3, 48, SceneTruth::pixels);
+  Loader loader(set, {.batch_size = 2}, Compose{{KeepTruth{}, ResizeWithin{128, 32}, Normalize{}}});
+  loader.start_epoch(0);
+  Batch batch;
+  REQUIRE(loader.next(batch));
+  CHECK(batch.images.shape() == Shape{2, 32, 32, 3});
+  CHECK(batch.targets[kMask].shape() == Shape{2, 48, 48});
+  CHECK(batch.targets.at(kMask).fixed);
+}
+
+TEST_CASE("scenes: objects have boxes around the pixels of their masks") {
+  const Scenes set(30, 64, SceneTruth::objects);
+  for (int64_t i = 0; i < 30; ++i) {
+    const Sample s = set.get(i);
+    check_targets(s, set.num_classes());
+    const Tensor boxes = s.targets["boxes"], masks = s.targets["instance_masks"];
+    for (int64_t r = 0; r < boxes.size(0); ++r) {
+      const auto left = static_cast<int64_t>(boxes.at<float>({r, 0})),
+                 top = static_cast<int64_t>(boxes.at<float>({r, 1}));
+      bool in_column = false, in_row = false;
+      for (int64_t k = 0; k < 64; ++k) {
+        in_column = in_column || masks.at<uint8_t>({r, k, left}) == 1;
+        in_row = in_row || masks.at<uint8_t>({r, top, k}) == 1;
+        if (left > 0) CHECK(masks.at<uint8_t>({r, k, left - 1}) == 0);
+      }
+      CHECK(in_column);
+      CHECK(in_row);
+    }
+  }
+}
