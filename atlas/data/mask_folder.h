@@ -29,9 +29,9 @@ class MaskFolder : public Dataset {
 
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   /// @throws Error naming the mask: another size than its photograph, a class that does not exist, colors.
-  Sample get(int64_t index) const override;
-  std::string where(int64_t index) const override;
-  bool was_skipped(int64_t index) const override;
+  ATLAS_INLINE Sample get(int64_t index) const override;
+  ATLAS_INLINE std::string where(int64_t index) const override;
+  ATLAS_INLINE bool was_skipped(int64_t index) const override;
 
  private:
   Tensor mask(const File& file, const Tensor& image) const;

@@ -26,7 +26,7 @@ class Scenes : public Dataset {
   Scenes(int64_t size, int64_t image_size, SceneTruth truth, int64_t shapes = 4, uint64_t seed = 0);
 
   int64_t size() const override { return size_; }
-  Sample get(int64_t index) const override;
+  ATLAS_INLINE Sample get(int64_t index) const override;
 
  private:
   int64_t size_, side_, shapes_;

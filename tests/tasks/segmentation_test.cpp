@@ -1,0 +1,177 @@
+// The task of segmentation: its loss with ignored pixels, what its meter keeps, merges and saves, and what is refused.
+#include "atlas/tasks/segmentation.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "atlas/autograd/gradcheck.h"
+#include "atlas/data/scenes.h"
+#include "atlas/models/presets.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/tasks/registry.h"
+#include "atlas/tensor/create.h"
+
+using namespace atlas;
+using namespace atlas::tasks;
+
+namespace {
+
+template <class F>
+std::string message_of(const F& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+Tensor labels_of(const std::vector<int64_t>& values, int64_t height, int64_t width) {
+  Tensor t = empty({std::ssize(values) / (height * width), height, width}, uint8, Device{});
+  for (size_t i = 0; i < values.size(); ++i) t.data<uint8_t>()[i] = static_cast<uint8_t>(values[i]);
+  return t;
+}
+/// Logits [1, 1, n, 3] that say `classes`.
+Tensor sure_of(const std::vector<int64_t>& classes) {
+  Tensor t = zeros({1, 1, std::ssize(classes), 3}, float32, Device{});
+  for (int64_t i = 0; i < std::ssize(classes); ++i) t.at<float>({0, 0, i, classes[static_cast<size_t>(i)]}) = 5;
+  return t;
+}
+data::Targets masks_of(const Tensor& labels) {
+  data::Targets targets;
+  targets.set(data::kMask, {data::TargetKind::mask, labels});
+  return targets;
+}
+
+}  // namespace
+
+TEST_CASE("the loss is summed over labeled pixels and divided by all; of none it is 0, and so is its gradient") {
+  const Tensor logits = zeros({1, 1, 4, 3});
+  CHECK(pixel_loss(logits, labels_of({0, 1, 2, 2}, 1, 4)).item() == doctest::Approx(std::log(3)));
+  CHECK(pixel_loss(logits, labels_of({0, 255, 255, 2}, 1, 4)).item() == doctest::Approx(std::log(3) / 2));
+  Tensor weight = ones({3});
+  weight.at<float>({2}) = 3;
+  CHECK(pixel_loss(logits, labels_of({0, 255, 255, 2}, 1, 4), 255, weight).item() == doctest::Approx(std::log(3)));
+  Tensor x = zeros({1, 1, 4, 3});
+  x.set_requires_grad();
+  const Tensor none = pixel_loss(x, labels_of({255, 255, 255, 255}, 1, 4));
+  CHECK(none.item() == 0);
+  none.backward();
+  CHECK(sum(abs(x.grad())).item() == 0);
+  CHECK(pixel_accuracy(logits, labels_of({255, 255, 255, 255}, 1, 4)) == 0);
+  CHECK(has(message_of([&] { pixel_loss(logits, labels_of({0, 1, 2, 3}, 1, 4)); }), "3"));  // no such class
+  CHECK(has(message_of([&] { pixel_loss(logits, zeros({1, 1, 4})); }), "needs labels uint8 or int64 [1, H, W]"));
+}
+
+TEST_CASE("gradients flow through the resize") {
+  manual_seed(3);
+  const Tensor labels = labels_of({0, 1, 2, 255, 1, 1, 0, 2, 2, 2, 1, 0}, 3, 4);
+  CHECK(
+      gradcheck([&](const std::vector<Tensor>& x) { return pixel_loss(x[0], labels); }, {randn({1, 2, 2, 3}, float64)})
+          .checked == 12);
+}
+
+TEST_CASE("IoU and accuracies, by hand; absent classes are left out of the means") {
+  PixelConfusion c(4);
+  //              0: 2 of 3 found, once said of 1; 1: 1 of 2; 2: never true, said once; 3: absent
+  c.add(labels_of({0, 0, 1, 1, 0, 2}, 1, 6), labels_of({0, 0, 0, 1, 1, 255}, 1, 6));
+  CHECK(c.iou(0) == doctest::Approx(2.0 / 4));
+  CHECK(c.iou(1) == doctest::Approx(1.0 / 3));
+  CHECK(std::isnan(c.iou(2)));  // its one pixel is ignored
+  CHECK(c.mean_iou() == doctest::Approx((0.5 + 1.0 / 3) / 2));
+  CHECK(c.mean_accuracy() == doctest::Approx((2.0 / 3 + 0.5) / 2));
+  CHECK(c.all_accuracy() == doctest::Approx(3.0 / 5));
+  CHECK(has(c.table({"sky", "sea"}), "sky"));
+  CHECK(has(message_of([&] { c.add(labels_of({4}, 1, 1), labels_of({0}, 1, 1)); }), "there are 4 classes"));
+  PixelConfusion other(4);
+  other.load_state(c.state());
+  CHECK(other.mean_iou() == c.mean_iou());
+  CHECK(PixelConfusion(2).mean_iou() == 0);
+}
+
+TEST_CASE("meters of parts merge to that of the whole, whatever came first, and go on from their state") {
+  const Segmentation task({"a", "b", "c"}, {.pictures = 2});
+  const auto whole = task.meter(false), first = task.meter(false), second = task.meter(false);
+  for (int64_t i = 0; i < 6; ++i) {
+    const Named outputs = {{"logits", sure_of({i % 3, (i + 1) % 3})}};
+    const data::Targets targets = masks_of(labels_of({i % 3, i % 2}, 1, 2));
+    const Named losses = task.loss(outputs, targets);
+    whole->add(outputs, targets, losses, {i});
+    (i % 2 == 0 ? second : first)->add(outputs, targets, losses, {i});
+  }
+  first->merge(*second);
+  const auto loaded = task.meter(false);
+  loaded->load_state(whole->state());
+  for (const auto* m : {first.get(), loaded.get()}) {
+    CHECK(m->images() == 6);
+    CHECK(m->value("mIoU") == whole->value("mIoU"));
+    CHECK(m->value("loss") == doctest::Approx(whole->value("loss")));
+    const auto& a = dynamic_cast<const SegmentationMeter&>(*m).maps();
+    const auto& b = dynamic_cast<const SegmentationMeter&>(*whole).maps();
+    REQUIRE(a.size() == 2);
+    for (const auto& [index, map] : b) CHECK(a.contains(index));
+  }
+  CHECK(has(message_of([&] { first->merge(*Segmentation({"a", "b"}).meter(false)); }), "with 3 classes"));
+}
+
+TEST_CASE("a model in training gives both heads' losses, in tests class maps of the masks' size") {
+  manual_seed(1);
+  const auto model = models::make_any_model("upernet-mambavision-toy", {.num_classes = 3});
+  const Segmentation task({"a", "b", "c"});
+  const data::Targets targets = masks_of(labels_of(std::vector<int64_t>(2 * 40 * 50, 1), 40, 50));
+  const Tensor images = randn({2, 40, 50, 3});
+  Named outputs = task.outputs(*model, images, targets);
+  const Named losses = task.loss(outputs, targets);
+  REQUIRE(losses.size() == 2);
+  CHECK(losses[0].first == "decode.loss_ce");
+  CHECK(losses[1].first == "aux.loss_ce");
+  // A fresh head says nothing: the auxiliary loss is 0.4 of the other.
+  CHECK(losses[1].second.item() / losses[0].second.item() == doctest::Approx(0.4).epsilon(0.05));
+  model->eval();
+  const NoGrad off;
+  data::Targets larger = masks_of(labels_of(std::vector<int64_t>(2 * 80 * 99, 1), 80, 99));
+  outputs = task.outputs(*model, images, larger);
+  CHECK(at(outputs, "classes").shape() == Shape{2, 80, 99});
+  CHECK(task.loss(outputs, larger).size() == 1);
+  const Segmentation sliding({"a", "b", "c"}, {.crop = 32, .stride = 24});
+  CHECK(at(sliding.outputs(*model, images, larger), "classes").shape() == Shape{2, 80, 99});
+  const auto classifier = models::make_any_model("mambavision-toy");
+  CHECK(has(message_of([&] { task.outputs(*classifier, images, larger); }), "needs a model for segmentation"));
+}
+
+TEST_CASE("options, and data that has no masks") {
+  const TaskKind& kind = find_task("segmentation");
+  const data::Scenes pixels(2, 64, data::SceneTruth::pixels), objects(2, 64, data::SceneTruth::objects);
+  CHECK(kind.make(pixels, {.options = R"({"class_weights": "1,1,2,2,2"})"}) != nullptr);
+  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": "1,1"})"}); }), "2 weights for 5"));
+  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": "1,x"})"}); }), "class_weights are"));
+  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"ratio_low": 3})"}); }), "at most ratio_high"));
+  CHECK(has(message_of([&] { kind.make(objects, {}); }), "needs a class for every pixel"));
+  CHECK(has(message_of([&] { kind.make(pixels, {.augmentation = {.mixup = 0.8}}); }), "are not mixed"));
+  CHECK(has(message_of([&] { task_for("segmentation", "mambavision-toy"); }), "upernet-mambavision-toy"));
+}
+
+TEST_CASE("the sheet of pictures and the report") {
+  const data::Scenes set(3, 64, data::SceneTruth::pixels);
+  const Segmentation task(set.classes(), {.pictures = 2});
+  const auto meter = task.meter(false);
+  for (int64_t i = 0; i < 3; ++i) {
+    Tensor classes = zeros({1, 64, 64}, int64, Device{});
+    const data::Targets targets = masks_of(set.get(i).targets[data::kMask].unsqueeze(0));
+    const Named outputs = {{"logits", zeros({1, 4, 4, 5}, float32, Device{})}, {"classes", classes}};
+    meter->add(outputs, targets, task.loss(outputs, targets), {i});
+  }
+  const std::string folder = (std::filesystem::temp_directory_path() / "atlas-segmentation-test").string();
+  std::filesystem::create_directories(folder);
+  const Report report = task.report(set, *meter, {folder, "nothing on scenes"});
+  CHECK(has(report.summary, "test mIoU"));
+  CHECK(has(report.tables, "background"));
+  CHECK(std::filesystem::exists(folder + "/predictions.png"));
+  CHECK(std::filesystem::exists(folder + "/confusion.csv"));
+  std::filesystem::remove_all(folder);
+}
