@@ -110,6 +110,7 @@
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"
 #include "atlas/data/pixels.h"
+#include "atlas/data/rand_augment.h"
 #include "atlas/data/rle.h"
 #include "atlas/data/sample.h"
 #include "atlas/data/scenes.h"

@@ -49,11 +49,13 @@ struct PadAndCrop {
 struct RandomResizedCrop {
   int64_t height, width;
   std::array<double, 2> scale = {0.08, 1.0}, ratio = {3.0 / 4.0, 4.0 / 3.0};
-  Interpolation mode = Interpolation::bicubic;
+  std::optional<Interpolation> mode = Interpolation::bicubic;  ///< none: bilinear or bicubic, by chance
 
   Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "RandomResizedCrop");
-    return {{sample(x.shape()[0], x.shape()[1], rng), Scale{height, width, mode}}};
+    const Crop piece = sample(x.shape()[0], x.shape()[1], rng);
+    const auto drawn = [&] { return rng.chance(0.5) ? Interpolation::bicubic : Interpolation::bilinear; };
+    return {{piece, Scale{height, width, mode ? *mode : drawn()}}};
   }
   Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 

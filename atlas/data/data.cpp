@@ -1,4 +1,5 @@
 // Compiled mode: the bodies of the data room.
+#include "atlas/data/augment_ops-inl.h"
 #include "atlas/data/batch-inl.h"
 #include "atlas/data/canvas-inl.h"
 #include "atlas/data/cifar-inl.h"
@@ -17,6 +18,7 @@
 #include "atlas/data/pixels-inl.h"
 #include "atlas/data/plot-inl.h"
 #include "atlas/data/png-inl.h"
+#include "atlas/data/rand_augment-inl.h"
 #include "atlas/data/rle-inl.h"
 #include "atlas/data/sample-inl.h"
 #include "atlas/data/scenes-inl.h"

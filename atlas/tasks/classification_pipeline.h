@@ -4,11 +4,13 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "atlas/data/augment.h"
+#include "atlas/data/rand_augment.h"
 #include "atlas/tasks/classification.h"
 #include "atlas/tasks/registry.h"
 
@@ -31,19 +33,34 @@ struct FitImage {
   Tensor operator()(const Tensor& image, data::Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
-/// The transforms of a classifier's images: crop, flip, jitter, normalize, erase. data::cut_for_device() leaves a part
-/// of them to a device.
+/// How pixels between pixels are found in training; none: bilinear or bicubic, by chance.
+inline std::optional<Interpolation> training_interpolation(const Augmentation& a) {
+  check(a.interpolation == "bicubic" || a.interpolation == "bilinear" || a.interpolation == "random", "interpolation",
+        "'{}' is unknown; there are bicubic, bilinear and random", a.interpolation);
+  if (a.interpolation == "random") return {};
+  return a.interpolation == "bicubic" ? Interpolation::bicubic : Interpolation::bilinear;
+}
+
+/// The transforms of a classifier's images: crop, flip, RandAugment or jitter, normalize, erase. data::cut_for_device()
+/// leaves a part of them to a device.
 inline Pipeline classification_pipeline(const TaskSettings& s) {
   const Augmentation& a = s.augmentation;
   const FitImage fit{s.image_size, a.eval_crop, a.crop == "pad"};
   std::vector<data::Transform> steps;
   if (a.crop == "random-resized")
-    steps.push_back(data::RandomResizedCrop{s.image_size, s.image_size, {a.min_crop_scale, 1.0}});
+    steps.push_back(data::RandomResizedCrop{
+        s.image_size, s.image_size, {a.min_crop_scale, 1.0}, {3.0 / 4.0, 4.0 / 3.0}, training_interpolation(a)});
   else
     steps.push_back(fit);
   if (a.crop == "pad") steps.push_back(data::PadAndCrop{a.crop_padding, s.image_size, s.image_size});
   if (a.flip > 0) steps.push_back(data::RandomFlip{a.flip});
-  if (a.color_jitter > 0) steps.push_back(data::ColorJitter{a.color_jitter, a.color_jitter, a.color_jitter});
+  if (!a.rand_augment.empty()) {
+    data::RandAugment augment = data::RandAugment::of(a.rand_augment, s.normalize);
+    augment.mode = training_interpolation(a);
+    steps.push_back(std::move(augment));
+  } else if (a.color_jitter > 0) {
+    steps.push_back(data::ColorJitter{a.color_jitter, a.color_jitter, a.color_jitter});
+  }
   steps.push_back(s.normalize);
   if (a.erase > 0) steps.push_back(data::RandomErasing{a.erase});
   return {.train = data::Compose{std::move(steps)}, .test = data::Compose{{fit, s.normalize}}};

@@ -25,6 +25,8 @@ struct Augmentation {
   int64_t crop_padding = 2;
   double min_crop_scale = 0.08;  ///< of the area, for random-resized
   double flip = 0.5;
+  std::string interpolation = "bicubic";  ///< of random-resized and rand_augment: bicubic, bilinear, or random
+  std::string rand_augment = {};          ///< a policy (data/rand_augment.h); takes the place of color_jitter
   double color_jitter = 0;
   double erase = 0;
   double mixup = 0;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "atlas/data/evaluation.h"
+#include "atlas/data/rand_augment.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/train/config.h"
@@ -159,6 +160,8 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   one_of(c.optimization.schedule, "schedule", {"cosine", "polynomial", "multistep", "constant"});
   one_of(c.compute.precision, "precision", {"float32", "bf16"});
   one_of(c.augmentation.crop, "crop", {"pad", "random-resized", "none"});
+  one_of(c.augmentation.interpolation, "interpolation", {"bicubic", "bilinear", "random"});
+  if (!c.augmentation.rand_augment.empty()) data::RandAugmentPolicy::parse(c.augmentation.rand_augment);
   need(c.compute.threads <= 4096, "threads", c.compute.threads, "at most 4096");
   need(c.data.workers <= 256, "workers", c.data.workers, "at most 256");
 }

@@ -154,8 +154,13 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("crop_padding", c.augmentation.crop_padding, "pixels of padding for crop = pad");
   visit("min_crop_scale", c.augmentation.min_crop_scale, "smallest share of the area for crop = random-resized");
   visit("flip", c.augmentation.flip, "probability of a horizontal flip");
+  visit("interpolation", c.augmentation.interpolation,
+        "of crop = random-resized and of rand_augment: bicubic, bilinear, or random (one of both for each image)");
+  visit("rand_augment", c.augmentation.rand_augment,
+        "policy of RandAugment, such as rand-m9-mstd0.5-inc1: m magnitude, n operations per image, p probability of "
+        "each, mstd deviation of magnitudes, mmax the largest, inc effects grow with the magnitude (empty = off)");
   visit("color_jitter", c.augmentation.color_jitter,
-        "strength of brightness, contrast and saturation jitter (0 = off)");
+        "strength of brightness, contrast and saturation jitter (0 = off); rand_augment takes its place");
   visit("erase", c.augmentation.erase, "probability of erasing a random rectangle");
   visit("mixup", c.augmentation.mixup, "alpha of mixup (0 = off)");
   visit("cutmix", c.augmentation.cutmix, "alpha of cutmix (0 = off)");

@@ -66,6 +66,19 @@ TEST_CASE("a bad file names itself, the key and what is wrong") {
   CHECK_THROWS_AS(merge_json(c, R"({"milestones": [1, "x"]})", "a.json"), Error);
 }
 
+TEST_CASE("policies of RandAugment are read before training") {
+  TrainConfig c;
+  c.augmentation.rand_augment = "rand-m9-mstd0.5-inc1";
+  validate(c);
+  c.augmentation.rand_augment = "rand-m9-q1";
+  CHECK_THROWS_WITH_AS(validate(c), doctest::Contains("'rand-m9-q1', character 9, 'q1': there are m"), Error);
+  c.augmentation.rand_augment = "rand-m40";
+  CHECK_THROWS_WITH_AS(validate(c), doctest::Contains("'m40': m needs a number in 0..30"), Error);
+  c.augmentation.rand_augment.clear();
+  c.augmentation.interpolation = "nearest";
+  CHECK_THROWS_WITH_AS(validate(c), doctest::Contains("interpolation = 'nearest' is unknown"), Error);
+}
+
 TEST_CASE("settings out of range are refused by name") {
   const auto refused = [](const char* json) {
     TrainConfig c;
