@@ -128,6 +128,7 @@
 #include "atlas/models/registry.h"
 #include "atlas/tasks/classification.h"
 #include "atlas/tasks/coco_metric.h"
+#include "atlas/tasks/detection.h"
 #include "atlas/tasks/metrics.h"
 #include "atlas/tasks/pixel_metrics.h"
 #include "atlas/tasks/registry.h"

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "atlas/tasks/classification_pipeline.h"
+#include "atlas/tasks/detection_pipeline.h"
 #include "atlas/tasks/registry.h"
 #include "atlas/tasks/segmentation_pipeline.h"
 
@@ -17,6 +18,7 @@ ATLAS_INLINE std::vector<TaskKind> built_in_tasks() {
   return {
       {"classification", make_classification, classification_pipeline},
       {"segmentation", make_segmentation, segmentation_pipeline},
+      {"detection", make_detection, detection_pipeline},
   };
 }
 

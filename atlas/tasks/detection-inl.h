@@ -1,0 +1,384 @@
+// Bodies of detection.h.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "atlas/data/canvas.h"
+#include "atlas/data/image.h"
+#include "atlas/data/plot.h"
+#include "atlas/ops/boxes.h"
+#include "atlas/ops/join.h"
+#include "atlas/ops/shape.h"
+#include "atlas/tasks/detection.h"
+#include "atlas/tensor/create.h"
+
+namespace atlas::inline ATLAS_ABI::tasks {
+
+namespace detail {
+
+/// The target of the batch's objects. @throws Error when there is none of that name.
+inline const data::Target& object_target(const data::Targets& targets, const char* name) {
+  const data::Target* t = targets.find(name);
+  check(t != nullptr && !t->offsets.empty(), "detection", "needs objects with '{}'; the batch has: {}", name,
+        targets.names());
+  return *t;
+}
+inline std::vector<models::ImageSize> batch_sizes(const data::Targets& targets, int64_t height, int64_t width,
+                                                  int64_t batch) {
+  std::vector<models::ImageSize> sizes(static_cast<size_t>(batch), {height, width});
+  if (const data::Target* t = targets.find(kSizes)) {
+    const std::vector<int64_t> all = to_vector<int64_t>(t->value);
+    for (size_t i = 0; i < sizes.size(); ++i) sizes[i] = {all[2 * i], all[2 * i + 1]};
+  }
+  return sizes;
+}
+inline Tensor rows_between(const data::Target& t, int64_t image) {
+  return t.value.slice(0, t.offsets[static_cast<size_t>(image)], t.offsets[static_cast<size_t>(image) + 1]);
+}
+/// The objects of each image to learn from; crowds are left out.
+inline std::vector<models::ObjectTruth> truths_of(const data::Targets& targets, int64_t batch, DType type, bool masks) {
+  const data::Target &boxes = object_target(targets, kBoxes), &labels = object_target(targets, data::kLabel);
+  const data::Target* crowd = targets.find(kCrowd);
+  std::vector<models::ObjectTruth> truths;
+  for (int64_t i = 0; i < batch; ++i) {
+    models::ObjectTruth t{rows_between(boxes, i).to(type), rows_between(labels, i).contiguous(), {}};
+    if (masks) t.masks = rows_between(object_target(targets, kInstanceMasks), i).contiguous();
+    if (crowd != nullptr) {
+      const std::vector<int64_t> flags = to_vector<int64_t>(rows_between(*crowd, i).to(int64));
+      std::vector<int64_t> keep;
+      for (size_t k = 0; k < flags.size(); ++k)
+        if (flags[k] == 0) keep.push_back(static_cast<int64_t>(k));
+      if (keep.size() < flags.size()) {
+        const Tensor rows = from_vector(keep, {std::ssize(keep)}, t.boxes.device());
+        t.boxes = index_select(t.boxes, 0, rows);
+        t.labels = index_select(t.labels, 0, rows);
+        if (masks) t.masks = index_select(t.masks, 0, rows);
+      }
+    }
+    truths.push_back(std::move(t));
+  }
+  return truths;
+}
+inline std::array<double, 4> coco_box(const float* b) {
+  const double x = static_cast<double>(b[0]), y = static_cast<double>(b[1]);
+  return {x, y, static_cast<double>(b[2]) - x, static_cast<double>(b[3]) - y};
+}
+
+inline constexpr std::array<const char*, 6> kLossNames = {"loss", "rpn_cls", "rpn_bbox", "cls", "bbox", "mask"};
+
+/// Objects as tensors: numbers float64 [n, 10], runs int64 with their offsets [n + 1].
+inline void store_objects(StateDict& state, const std::string& prefix, const std::vector<CocoObject>& all) {
+  std::vector<double> numbers;
+  std::vector<int64_t> runs, offsets{0};
+  for (const CocoObject& o : all) {
+    for (const double v : {static_cast<double>(o.image), static_cast<double>(o.category), o.score, o.area,
+                           o.crowd ? 1.0 : 0.0, o.box[0], o.box[1], o.box[2], o.box[3]})
+      numbers.push_back(v);
+    runs.insert(runs.end(), {o.mask.height, o.mask.width});
+    for (const uint32_t n : o.mask.counts) runs.push_back(n);
+    offsets.push_back(std::ssize(runs));
+  }
+  state[prefix + ".numbers"] = from_vector(numbers, {std::ssize(all), 9}, Device{});
+  state[prefix + ".runs"] = from_vector(runs, {std::ssize(runs)}, Device{});
+  state[prefix + ".offsets"] = from_vector(offsets, {std::ssize(offsets)}, Device{});
+}
+inline const Tensor& meter_entry(const StateDict& state, const std::string& name, DType type) {
+  const auto it = state.find(name);
+  check(it != state.end() && it->second.dtype() == type, "meter", "the state of a meter of detection has no '{}' of {}",
+        name, atlas::name(type));
+  return it->second;
+}
+inline std::vector<CocoObject> load_objects(const StateDict& state, const std::string& prefix) {
+  const std::vector<double> numbers = to_vector<double>(meter_entry(state, prefix + ".numbers", float64));
+  const std::vector<int64_t> runs = to_vector<int64_t>(meter_entry(state, prefix + ".runs", int64)),
+                             offsets = to_vector<int64_t>(meter_entry(state, prefix + ".offsets", int64));
+  const size_t n = numbers.size() / 9;
+  check(
+      numbers.size() == 9 * n && offsets.size() == n + 1 && offsets.front() == 0 && offsets.back() == std::ssize(runs),
+      "meter", "the objects '{}' of a meter's state do not fit together", prefix);
+  std::vector<CocoObject> all(n);
+  for (size_t i = 0; i < n; ++i) {
+    const double* v = numbers.data() + 9 * i;
+    check(offsets[i] + 2 <= offsets[i + 1], "meter", "object {} of '{}' in a meter's state has no mask's size", i,
+          prefix);
+    const auto begin = static_cast<size_t>(offsets[i]), end = static_cast<size_t>(offsets[i + 1]);
+    CocoObject& o = all[i];
+    o.image = static_cast<int64_t>(v[0]);
+    o.category = static_cast<int64_t>(v[1]);
+    o.score = v[2], o.area = v[3], o.crowd = v[4] != 0;
+    o.box = {v[5], v[6], v[7], v[8]};
+    o.mask.height = runs[begin];
+    o.mask.width = runs[begin + 1];
+    for (size_t k = begin + 2; k < end; ++k) o.mask.counts.push_back(static_cast<uint32_t>(runs[k]));
+  }
+  return all;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE DetectionMeter::DetectionMeter(std::vector<std::string> classes, bool training, bool masks)
+    : classes_(std::move(classes)), training_(training), masks_(masks) {}
+
+ATLAS_INLINE void DetectionMeter::add(const Named& outputs, const data::Targets& targets, const Named& losses,
+                                      const std::vector<int64_t>& indices) {
+  if (training_)
+    add_losses(losses, std::ssize(indices));
+  else
+    add_objects(outputs, targets, indices);
+  seen_ += std::ssize(indices);
+}
+
+ATLAS_INLINE void DetectionMeter::add_losses(const Named& losses, int64_t images) {
+  for (const auto& [name, t] : losses) {
+    const double part = on_host(t).item() * static_cast<double>(images);
+    sums_[0] += part;
+    // loss_rpn_cls, s0.loss_cls, ...
+    const std::string kind = name.substr(name.find("loss_") == std::string::npos ? 0 : name.find("loss_") + 5);
+    for (size_t i = 1; i < sums_.size(); ++i)
+      if (kind == detail::kLossNames[i]) sums_[i] += part;
+  }
+}
+
+ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::Targets& targets,
+                                              const std::vector<int64_t>& indices) {
+  const Tensor boxes = on_host(at(outputs, "boxes")).to(float32), scores = on_host(at(outputs, "scores")).to(float32);
+  const std::vector<int64_t> labels = to_vector<int64_t>(at(outputs, "labels")),
+                             counts = to_vector<int64_t>(at(outputs, "counts")),
+                             sizes = to_vector<int64_t>(targets[kSizes]);
+  const auto masks = std::find_if(outputs.begin(), outputs.end(), [](const auto& o) { return o.first == "masks"; });
+  masks_ = masks_ && masks != outputs.end();
+  const data::Target &truth = detail::object_target(targets, kBoxes),
+                     &classes = detail::object_target(targets, data::kLabel);
+  const data::Target *crowd = targets.find(kCrowd), *area = targets.find(kArea);
+  int64_t row = 0;
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const int64_t h = sizes[2 * i], w = sizes[2 * i + 1];
+    sizes_[indices[i]] = {h, w};
+    for (int64_t k = 0; k < counts[i]; ++k, ++row) {
+      CocoObject o{.image = indices[i], .category = labels[static_cast<size_t>(row)]};
+      o.box = detail::coco_box(boxes.data<float>() + 4 * row);
+      o.score = static_cast<double>(scores.data<float>()[row]);
+      if (masks_)
+        o.mask = data::rle_encode(
+            paste_masks(masks->second.slice(0, row, row + 1), boxes.slice(0, row, row + 1), h, w, 0.5)[0]);
+      found_.push_back(std::move(o));
+    }
+    for (int64_t k = truth.offsets[i]; k < truth.offsets[i + 1]; ++k) {
+      CocoObject o{.image = indices[i], .category = classes.value.at<int64_t>({k})};
+      const Tensor box = on_host(truth.value.slice(0, k, k + 1));
+      o.box = detail::coco_box(box.data<float>());
+      o.area = o.box[2] * o.box[3];
+      if (masks_) {
+        const Tensor mask = detail::object_target(targets, kInstanceMasks).value[k];
+        o.mask = data::rle_encode(mask.slice(0, 0, h).slice(1, 0, w).contiguous());
+        o.area = static_cast<double>(o.mask.area());
+      }
+      if (area != nullptr) o.area = area->value.slice(0, k, k + 1).to(float64).item();
+      if (crowd != nullptr) o.crowd = crowd->value.slice(0, k, k + 1).to(float64).item() != 0;
+      truths_.push_back(std::move(o));
+    }
+  }
+}
+
+ATLAS_INLINE void DetectionMeter::merge(const Meter& other) {
+  const auto* more = dynamic_cast<const DetectionMeter*>(&other);
+  check(more != nullptr && more->training_ == training_ && more->classes_.size() == classes_.size(), "meter",
+        "only meters of detection with {} classes, both of training or both of tests, can be merged", classes_.size());
+  for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += more->sums_[i];
+  seen_ += more->seen_;
+  if (more->seen_ > 0) masks_ = masks_ && more->masks_;
+  truths_.insert(truths_.end(), more->truths_.begin(), more->truths_.end());
+  found_.insert(found_.end(), more->found_.begin(), more->found_.end());
+  sizes_.insert(more->sizes_.begin(), more->sizes_.end());
+}
+
+ATLAS_INLINE CocoResult DetectionMeter::result(CocoShape shape) const { return coco_evaluate(truths_, found_, shape); }
+
+ATLAS_INLINE std::vector<Value> DetectionMeter::values() const {
+  std::vector<Value> all;
+  if (training_) {
+    for (size_t i = 0; i < sums_.size(); ++i)
+      all.push_back({detail::kLossNames[i], seen_ > 0 ? sums_[i] / static_cast<double>(seen_) : 0});
+    return all;
+  }
+  const CocoResult boxes = result(CocoShape::box);
+  for (size_t i = 0; i < 3; ++i) all.push_back({kCocoNames[i], std::max(boxes.numbers[i], 0.0), true});
+  if (!masks_) return all;
+  const CocoResult masks = result(CocoShape::mask);
+  for (size_t i = 0; i < 2; ++i)
+    all.push_back({std::string("mask_") + kCocoNames[i], std::max(masks.numbers[i], 0.0), true});
+  return all;
+}
+
+ATLAS_INLINE StateDict DetectionMeter::state() const {
+  StateDict state;
+  state["images"] = full({}, static_cast<double>(seen_), float64, Device{});
+  state["losses"] = from_vector(std::vector<double>(sums_.begin(), sums_.end()), {std::ssize(sums_)}, Device{});
+  if (training_) return state;
+  state["masks"] = full({}, masks_ ? 1 : 0, float64, Device{});
+  detail::store_objects(state, "truths", truths_);
+  detail::store_objects(state, "found", found_);
+  std::vector<int64_t> sizes;
+  for (const auto& [index, size] : sizes_) sizes.insert(sizes.end(), {index, size[0], size[1]});
+  state["sizes"] = from_vector(sizes, {std::ssize(sizes) / 3, 3}, Device{});
+  return state;
+}
+
+ATLAS_INLINE void DetectionMeter::load_state(const StateDict& state) {
+  const std::vector<double> sums = to_vector<double>(detail::meter_entry(state, "losses", float64));
+  check(sums.size() == sums_.size(), "meter", "the state of a meter of detection has {} losses, needs {}", sums.size(),
+        sums_.size());
+  std::copy(sums.begin(), sums.end(), sums_.begin());
+  seen_ = static_cast<int64_t>(detail::meter_entry(state, "images", float64).item());
+  if (training_) return;
+  masks_ = detail::meter_entry(state, "masks", float64).item() != 0;
+  truths_ = detail::load_objects(state, "truths");
+  found_ = detail::load_objects(state, "found");
+  sizes_.clear();
+  const std::vector<int64_t> sizes = to_vector<int64_t>(detail::meter_entry(state, "sizes", int64));
+  for (size_t i = 0; i + 2 < sizes.size(); i += 3) sizes_[sizes[i]] = {sizes[i + 1], sizes[i + 2]};
+}
+
+ATLAS_INLINE Detection::Detection(std::vector<std::string> classes, bool masks, int64_t pictures)
+    : classes_(std::move(classes)), masks_(masks), pictures_(pictures) {
+  check(!classes_.empty(), "detection", "needs at least one class");
+}
+
+ATLAS_INLINE void Detection::arrange(data::Batch& batch) const {
+  const int64_t n = batch.images.size(0);
+  Tensor sizes = empty({n, 2}, int64, Device{});
+  for (int64_t i = 0; i < n; ++i)
+    for (int64_t k = 0; k < 2; ++k)
+      sizes.at<int64_t>({i, k}) = batch.sizes.empty() ? batch.images.size(static_cast<int>(k) + 1)
+                                                      : batch.sizes[static_cast<size_t>(i)][static_cast<size_t>(k)];
+  batch.targets.set(kSizes, {data::TargetKind::number, sizes});
+}
+
+ATLAS_INLINE Named Detection::outputs(const Module& model, const Tensor& images, const data::Targets& targets) const {
+  const auto* detector = dynamic_cast<const models::Detector*>(&model);
+  check(detector != nullptr, "detection", "the model finds no objects: it needs a model for {}",
+        models::Detector::kTask);
+  const int64_t batch = images.size(0);
+  const auto sizes = detail::batch_sizes(targets, images.size(1), images.size(2), batch);
+  if (model.training()) {
+    check(masks_ || !detector->with_masks(), "detection",
+          "the model learns masks, but the objects have none (set the model's field mask to false)");
+    return detector->losses(images, detail::truths_of(targets, batch, images.dtype(), detector->with_masks()), sizes,
+                            &default_generator());
+  }
+  const std::vector<models::Detections> found = detector->predict(images, sizes, sizes);
+  std::vector<Tensor> boxes, scores, labels, masks;
+  std::vector<int64_t> counts;
+  for (const models::Detections& d : found) {
+    boxes.push_back(d.boxes), scores.push_back(d.scores), labels.push_back(d.labels);
+    if (d.masks.defined()) masks.push_back(d.masks);
+    counts.push_back(d.boxes.size(0));
+  }
+  Named all{{"boxes", cat(boxes, 0)},
+            {"scores", cat(scores, 0)},
+            {"labels", cat(labels, 0)},
+            {"counts", from_vector(counts, {batch}, Device{})}};
+  if (!masks.empty() && masks_) all.emplace_back("masks", cat(masks, 0));
+  return all;
+}
+
+ATLAS_INLINE Named Detection::loss(const Named& outputs, const data::Targets&) const { return outputs; }
+
+ATLAS_INLINE std::unique_ptr<Meter> Detection::meter(bool training) const {
+  return std::make_unique<DetectionMeter>(classes_, training, masks_);
+}
+
+ATLAS_INLINE Report Detection::report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const {
+  const auto* meter = dynamic_cast<const DetectionMeter*>(&test);
+  check(meter != nullptr, "detection", "reports are made of what a meter of detection has found in a test");
+  const CocoResult boxes = meter->result(CocoShape::box);
+  const auto percent = [](double v) { return v < 0 ? std::string("     -") : fmt::format("{:6.1f}", 100 * v); };
+  Report report;
+  report.tables = fmt::format("\n{:<24} {:>6} {:>6} {:>8}\n", "class", "AP", "AP50", "objects");
+  for (size_t k = 0; k < boxes.categories.size(); ++k) {
+    const int64_t category = boxes.categories[k];
+    const auto objects = std::count_if(meter->truths().begin(), meter->truths().end(),
+                                       [&](const CocoObject& o) { return o.category == category; });
+    report.tables += fmt::format("{:<24} {} {} {:>8}\n", classes_[static_cast<size_t>(category)],
+                                 percent(boxes.category_ap(static_cast<int64_t>(k))),
+                                 percent(boxes.category_ap(static_cast<int64_t>(k), 0)), objects);
+  }
+  report.tables += "\nboxes\n" + boxes.text();
+  report.summary = fmt::format("AP {:.1f} %, AP50 {:.1f} %", 100 * std::max(boxes.numbers[0], 0.0),
+                               100 * std::max(boxes.numbers[1], 0.0));
+  if (meter->with_masks()) {
+    const CocoResult masks = meter->result(CocoShape::mask);
+    report.tables += "\nmasks\n" + masks.text();
+    report.summary += fmt::format("; masks AP {:.1f} %, AP50 {:.1f} %", 100 * std::max(masks.numbers[0], 0.0),
+                                  100 * std::max(masks.numbers[1], 0.0));
+  }
+  std::vector<data::Tile> tiles;
+  for (const auto& [index, size] : meter->sizes()) {
+    if (std::ssize(tiles) >= pictures_) break;
+    const data::Sample sample = set.get(index);
+    if (!sample.image.defined()) continue;
+    const double x = static_cast<double>(sample.image.size(1)) / static_cast<double>(size[1]),
+                 y = static_cast<double>(sample.image.size(0)) / static_cast<double>(size[0]);
+    std::vector<CocoObject> objects;
+    for (const CocoObject& o : meter->found()) {
+      if (o.image != index || o.score < 0.5) continue;
+      objects.push_back(o);
+      objects.back().box = {o.box[0] * x, o.box[1] * y, o.box[2] * x, o.box[3] * y};
+      if (x != 1 || y != 1) objects.back().mask = {};
+    }
+    data::Tile tile;
+    tile.image = draw_objects(sample.image, objects, classes_);
+    tiles.push_back(std::move(tile));
+  }
+  if (tiles.empty()) return report;
+  const std::string picture = options.folder + "/detections.png";
+  data::write_png(picture, data::contact_sheet(tiles, 4, options.title + ": " + report.summary));
+  report.files = {{"detections", picture}};
+  return report;
+}
+
+ATLAS_INLINE std::array<uint8_t, 3> class_color(int64_t category) {
+  // Hues a golden angle apart are far from each other, however many there are.
+  const double hue = std::fmod(0.09 + 0.6180339887498949 * static_cast<double>(category), 1.0) * 6;
+  std::array<uint8_t, 3> c{};
+  for (size_t i = 0; i < 3; ++i) {
+    const double away = std::abs(std::fmod(hue + 6 - 2 * static_cast<double>(i), 6.0) - 3);
+    const double v = std::clamp(away - 1, 0.0, 1.0);
+    c[i] = static_cast<uint8_t>(40 + 200 * v);
+  }
+  return c;
+}
+
+ATLAS_INLINE Tensor draw_objects(const Tensor& image, const std::vector<CocoObject>& objects,
+                                 const std::vector<std::string>& classes, bool scores) {
+  data::Canvas canvas(image.size(1), image.size(0));
+  canvas.paste(image, 0, 0);
+  const int64_t thick = std::max<int64_t>(1, std::max(image.size(0), image.size(1)) / 400);
+  for (auto o = objects.rbegin(); o != objects.rend(); ++o) {  // the best on top
+    const auto [r, g, b] = class_color(o->category);
+    const data::Color color{r, g, b};
+    if (o->mask.height == image.size(0) && o->mask.width == image.size(1)) {
+      const Tensor mask = data::rle_decode(o->mask);
+      for (int64_t y = 0; y < mask.size(0); ++y)
+        for (int64_t x = 0; x < mask.size(1); ++x)
+          if (mask.data<uint8_t>()[y * mask.size(1) + x] != 0) canvas.blend(x, y, color, 0.45);
+    }
+    const auto left = static_cast<int64_t>(std::lround(o->box[0])), top = static_cast<int64_t>(std::lround(o->box[1]));
+    const auto right = static_cast<int64_t>(std::lround(o->box[0] + o->box[2])),
+               bottom = static_cast<int64_t>(std::lround(o->box[1] + o->box[3]));
+    canvas.frame(left, top, right - left, bottom - top, color, thick);
+    std::string text = o->category >= 0 && o->category < std::ssize(classes) ? classes[static_cast<size_t>(o->category)]
+                                                                             : fmt::format("class {}", o->category);
+    if (scores) text += fmt::format(" {:.2f}", o->score);
+    const int64_t scale = std::max<int64_t>(1, thick), height = 7 * scale + 4;
+    const int64_t y = top - height >= 0 ? top - height : top;
+    canvas.rectangle(left, y, data::Canvas::text_width(text, scale) + 4, height, color);
+    canvas.text(left + 2, y + 2, text, data::kWhite, scale);
+  }
+  return canvas.image();
+}
+
+}  // namespace atlas::inline ATLAS_ABI::tasks
