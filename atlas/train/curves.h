@@ -49,8 +49,10 @@ inline Tensor curves(const std::vector<LogRow>& rows, const std::string& title, 
     o.title = name;
     o.x_label = "epoch";
     o.y_label = y_label;
-    return data::line_chart({{"training", epochs, std::move(training), true}, {"test", epochs, std::move(test), true}},
-                            o);
+    std::vector<data::Series> series;  // a task may have no loss of tests, and measure nothing in training
+    if (training.size() == epochs.size()) series.push_back({"training", epochs, std::move(training), true});
+    if (test.size() == epochs.size()) series.push_back({"test", epochs, std::move(test), true});
+    return data::line_chart(series, o);
   };
   return data::stack_pictures(
       {chart(title + ": loss", "cross-entropy", detail::column(rows, "train_loss"), detail::column(rows, "test_loss")),

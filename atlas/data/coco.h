@@ -1,0 +1,103 @@
+// Data sets in COCO's format: pictures, and a JSON file with their objects' boxes, classes and masks.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "atlas/data/dataset.h"
+#include "atlas/data/image.h"
+#include "atlas/data/rle.h"
+
+namespace atlas::inline ATLAS_ABI::data {
+
+/// One object of an annotation file.
+struct CocoAnnotation {
+  int64_t image = 0;            ///< position in CocoFile::images
+  int64_t category = 0;         ///< position in CocoFile::categories
+  std::array<double, 4> box{};  ///< left, top, width, height, as written
+  double area = 0;
+  bool crowd = false;
+  std::string_view segmentation{};  ///< its text in the file; empty without
+};
+
+/// What a COCO annotation file says. Masks stay text until they are wanted.
+struct CocoFile {
+  struct Image {
+    int64_t id = 0, width = 0, height = 0;
+    std::string file{};
+  };
+  struct Category {
+    int64_t id = 0;
+    std::string name{};
+  };
+  /// What was found odd, and is left out.
+  struct Counts {
+    int64_t crowds = 0;          ///< kept
+    int64_t unknown_images = 0;  ///< objects of images that are not there
+    int64_t unknown_categories = 0;
+    int64_t empty_boxes = 0;    ///< of no or negative width or height, or outside their image
+    int64_t clipped_boxes = 0;  ///< kept: beyond their image's border
+    int64_t images_without_objects = 0;
+    /// "3 boxes without area, ..." or "" when there is nothing odd
+    std::string str() const;
+  };
+  std::vector<Image> images{};            ///< by id
+  std::vector<Category> categories{};     ///< by id
+  std::vector<CocoAnnotation> objects{};  ///< by image, in the order of the file
+  std::vector<int64_t> offsets{};         ///< image i has the objects offsets[i] .. offsets[i + 1]
+  Counts counts{};
+  std::shared_ptr<const void> text{};  ///< keeps what `segmentation` points to
+};
+
+/// Reads an annotation file, of any size: only what is above stays in memory.
+/// @throws Error naming the file, the byte and the reason for what is no JSON, is cut off, or lacks images, annotations
+/// or categories; and for ids that occur twice.
+CocoFile read_coco(const std::string& path);
+/// The same from text that stays where it is.
+CocoFile parse_coco(std::string_view text, const std::string& name);
+
+/// The mask of a segmentation's text: polygons, or run lengths as text or numbers. @throws Error as read_coco(), and
+/// for runs of another size than the image.
+Rle coco_mask(std::string_view segmentation, int64_t height, int64_t width, const std::string& name);
+
+/// Images of a COCO annotation file. Targets, a row for each object: "boxes", "label", "crowd" and "area" (numbers),
+/// and where the file has segmentations "instance_masks". Boxes are cut to their image; those without area are left
+/// out.
+class CocoDataset : public Dataset {
+ public:
+  /// @param folder  of the pictures   @param with_objects_alone  leaves out images without objects (crowds do not
+  /// count)
+  CocoDataset(std::string name, CocoFile file, std::string folder, bool with_objects_alone = false);
+
+  int64_t size() const override { return std::ssize(chosen_); }
+  /// @throws Error naming the file that cannot be read, is of another size than the annotations say, or has a bad mask.
+  Sample get(int64_t index) const override;
+  /// An image with objects has no class of its own. @throws Error always.
+  int64_t label(int64_t index) const override;
+  std::string where(int64_t index) const override;
+  const CocoFile& file() const { return file_; }
+  /// COCO's id of image `index`.
+  int64_t image_id(int64_t index) const;
+
+ private:
+  CocoFile file_;
+  std::string folder_;
+  bool masks_;
+  std::vector<int64_t> chosen_;
+};
+
+/// DIR/annotations/instances_train2017.json with DIR/train2017 and the same for val (any year), or DIR/train.json and
+/// DIR/val.json with pictures in DIR/images/train, DIR/train or DIR/images. Images without objects are left out of
+/// training.
+/// @throws Error naming what was looked for, and when the halves have other categories.
+DataPair open_coco(const std::string& folder);
+
+}  // namespace atlas::inline ATLAS_ABI::data
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/data/coco-inl.h"
+#endif
