@@ -1,0 +1,229 @@
+// Finds objects on pictures, with a detector that train made or with published weights:
+//
+//   detect --checkpoint runs/cells/best.ckpt --out found photos/
+//   detect --model cascade-mask-rcnn-mambavision-t --weights t.pth --classes coco.txt street.jpg
+//   detect --checkpoint best.ckpt --coco annotations/val.json --json results.json val/
+//
+// Each picture gets a line for each object, and with --out a copy with boxes, names, scores and masks. --json writes
+// what was found in COCO's format for results; --coco takes the numbers of pictures and classes from an annotation
+// file, and compares: COCO's twelve numbers stand at the end. Pictures that cannot be read are named and passed over;
+// the exit status is 2 then, as for any other mistake.
+//
+// ctest: --list-models
+#include "atlas/models/heads/detect.h"
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <filesystem>
+#include <map>
+
+#include "atlas/autograd/node.h"
+#include "atlas/core/program.h"
+#include "atlas/core/select_device.h"
+#include "atlas/data/coco.h"
+#include "atlas/data/detect_augment.h"
+#include "atlas/data/file.h"
+#include "atlas/data/image_folder.h"
+#include "atlas/ops/boxes.h"
+#include "atlas/ops/join.h"
+#include "atlas/tasks/detection.h"
+#include "atlas/train/progress.h"
+#include "atlas/train/setup.h"
+#include "atlas/train/start.h"
+#include "atlas/train/trained_model.h"
+
+namespace {
+
+using namespace atlas;
+
+struct Settings {
+  std::string checkpoint, model, weights, model_options, classes, out, json, coco, device = "auto";
+  std::vector<std::string> paths;
+  double threshold = 0.5;
+  int64_t top = 100, longer = 0, shorter = 0;
+  bool list = false;
+};
+
+/// A detector and how pictures are made ready for it.
+struct Ready {
+  std::unique_ptr<models::Model> owner;
+  const models::Detector* model = nullptr;
+  std::vector<std::string> classes;
+  data::Normalize normalize;
+  data::ResizeShortLong resize;
+};
+
+Ready open_detector(const Settings& s) {
+  check(s.checkpoint.empty() != s.model.empty(), "detect",
+        "name a model with --checkpoint FILE, or with --model NAME --weights FILE");
+  Ready r;
+  if (!s.checkpoint.empty()) {
+    train::SavedModel saved = train::load_saved_model(s.checkpoint);
+    r.owner = std::move(saved.model);
+    r.classes = std::move(saved.classes);
+    r.normalize = train::normalization_of(saved.config);
+  } else {
+    check(!s.weights.empty(), "detect", "--model {} needs --weights FILE", s.model);
+    r.owner = models::make_any_model(s.model, {.overrides = s.model_options});
+    const std::string notes = train::load_weights(*r.owner, s.weights);
+    if (!notes.empty()) fmt::print("{}\n", notes);
+    for (int64_t i = 0; i < r.owner->num_classes(); ++i) r.classes.push_back(fmt::format("class {}", i));
+  }
+  if (!s.classes.empty()) r.classes = train::read_class_names(s.classes, r.owner->num_classes());
+  r.model = dynamic_cast<const models::Detector*>(r.owner.get());
+  check(r.model != nullptr, "detect", "the model is made for {}, and a detector is asked for", r.owner->task());
+  r.owner->eval();
+  r.owner->to(select_device(s.device));
+  r.resize.longer = s.longer > 0 ? s.longer : r.model->image_size();
+  const bool large = r.resize.longer >= 480;
+  r.resize.shorter = {s.shorter > 0 ? s.shorter : large ? (r.resize.longer * 3 + 2) / 5 : r.resize.longer};
+  return r;
+}
+
+/// What is on a picture, best first, in its own pixels.
+std::vector<tasks::CocoObject> find_objects(const Ready& r, const Tensor& picture, int64_t top) {
+  data::Rng rng(0, data::Purpose::sample, 0, 0);
+  const Tensor x = r.normalize(r.resize(picture, rng), rng);
+  const int64_t h = x.size(0), w = x.size(1), down = (32 - h % 32) % 32, right = (32 - w % 32) % 32;
+  const Tensor images = pad(x, {0, 0, 0}, {down, right, 0}).unsqueeze(0).to(r.owner->device());
+  const models::ImageSize original{picture.size(0), picture.size(1)};
+  const models::Detections found = r.model->predict(images, {{h, w}}, {original})[0];
+  const Tensor boxes = on_host(found.boxes.to(float32)), scores = on_host(found.scores.to(float32));
+  const std::vector<int64_t> labels = to_vector<int64_t>(found.labels);
+  std::vector<tasks::CocoObject> all;
+  for (int64_t i = 0; i < std::min<int64_t>(top, std::ssize(labels)); ++i) {
+    tasks::CocoObject o{.category = labels[static_cast<size_t>(i)]};
+    const float* b = boxes.data<float>() + 4 * i;
+    const auto at = [&](int k) { return static_cast<double>(b[k]); };
+    o.box = {at(0), at(1), at(2) - at(0), at(3) - at(1)};
+    o.score = static_cast<double>(scores.data<float>()[i]);
+    if (found.masks.defined())
+      o.mask = data::rle_encode(paste_masks(found.masks.slice(0, i, i + 1), found.boxes.slice(0, i, i + 1), original[0],
+                                            original[1], 0.5)[0]);
+    all.push_back(std::move(o));
+  }
+  return all;
+}
+
+/// One entry of COCO's format for results.
+std::string result_text(const tasks::CocoObject& o, int64_t image, int64_t category) {
+  std::string text =
+      fmt::format(R"({{"image_id": {}, "category_id": {}, "bbox": [{:.3f}, {:.3f}, {:.3f}, {:.3f}], "score": {:.6f})",
+                  image, category, o.box[0], o.box[1], o.box[2], o.box[3], o.score);
+  if (o.mask.height > 0) {
+    std::string counts;
+    for (const char c : data::rle_to_string(o.mask)) counts += c == '\\' ? "\\\\" : std::string(1, c);
+    text +=
+        fmt::format(R"(, "segmentation": {{"size": [{}, {}], "counts": "{}"}})", o.mask.height, o.mask.width, counts);
+  }
+  return text + "}";
+}
+
+int run(const Settings& s) {
+  const Ready r = open_detector(s);
+  data::CocoFile annotations;
+  std::map<std::string, size_t> known;  // pictures of the annotation file, by name
+  if (!s.coco.empty()) {
+    annotations = data::read_coco(s.coco);
+    check(std::ssize(annotations.categories) == r.model->num_classes(), "detect", "{} has {} categories, the model {}",
+          s.coco, annotations.categories.size(), r.model->num_classes());
+    for (size_t i = 0; i < annotations.images.size(); ++i)
+      known[std::filesystem::path(annotations.images[i].file).filename().string()] = i;
+  }
+  if (!s.out.empty()) std::filesystem::create_directories(s.out);
+  const std::vector<std::string> files = data::find_images(s.paths);
+  std::vector<tasks::CocoObject> truths, found;
+  std::string results;
+  train::Progress bar("detect", std::ssize(files), {.out = stderr, .plain_percent = 0});
+  const NoGrad off;
+  const auto start = std::chrono::steady_clock::now();
+  int64_t done = 0, number = 0;
+  for (const std::string& file : files) {
+    bar.update(++number, {.images = done});
+    bar.clear();
+    const std::string name = std::filesystem::path(file).filename().string();
+    const auto known_as = known.find(name);
+    try {
+      check(s.coco.empty() || known_as != known.end(), "detect", "{} is not in {}", file, s.coco);
+      const Tensor picture = data::read_image(file);
+      std::vector<tasks::CocoObject> objects = find_objects(r, picture, s.top);
+      fmt::print("{}\n", file);
+      std::vector<tasks::CocoObject> shown;
+      for (tasks::CocoObject& o : objects) {
+        o.image = s.coco.empty() ? number : annotations.images[known_as->second].id;
+        const auto k = static_cast<size_t>(o.category);
+        const int64_t category = s.coco.empty() ? o.category + 1 : annotations.categories[k].id;
+        results += (results.empty() ? "" : ",\n") + result_text(o, o.image, category);
+        if (o.score < s.threshold) continue;
+        shown.push_back(o);
+        fmt::print("  {:5.1f} %  {:<20} {:6.0f} {:6.0f} {:6.0f} {:6.0f}\n", 100 * o.score, r.classes[k], o.box[0],
+                   o.box[1], o.box[2], o.box[3]);
+      }
+      if (!s.out.empty())
+        data::write_png(fmt::format("{}/{}.png", s.out, std::filesystem::path(file).stem().string()),
+                        tasks::draw_objects(picture, shown, r.classes));
+      if (!s.coco.empty())
+        for (int64_t k = annotations.offsets[known_as->second]; k < annotations.offsets[known_as->second + 1]; ++k) {
+          const data::CocoAnnotation& a = annotations.objects[static_cast<size_t>(k)];
+          tasks::CocoObject t{.image = objects.empty() ? annotations.images[known_as->second].id : objects[0].image,
+                              .category = a.category,
+                              .box = a.box,
+                              .area = a.area,
+                              .crowd = a.crowd};
+          if (r.model->with_masks() && !a.segmentation.empty())
+            t.mask = data::coco_mask(a.segmentation, picture.size(0), picture.size(1), file);
+          truths.push_back(std::move(t));
+        }
+      found.insert(found.end(), objects.begin(), objects.end());
+      ++done;
+    } catch (const Error& e) {
+      fmt::print(stderr, "{}\n", e.what());
+    }
+  }
+  bar.clear();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!s.json.empty()) {
+    results = "[" + results + "]\n";
+    data::write_file(s.json, std::span(reinterpret_cast<const uint8_t*>(results.data()), results.size()));
+  }
+  if (!s.coco.empty()) {
+    fmt::print("\nboxes\n{}", tasks::coco_evaluate(truths, found, tasks::CocoShape::box).text());
+    if (r.model->with_masks())
+      fmt::print("\nmasks\n{}", tasks::coco_evaluate(truths, found, tasks::CocoShape::mask).text());
+    if (const std::string odd = annotations.counts.str(); !odd.empty()) fmt::print("{}: {}\n", s.coco, odd);
+  }
+  fmt::print("\n{} of {} pictures in {:.2f} s: {:.2f} images/s\n", done, files.size(), seconds,
+             static_cast<double>(done) / std::max(seconds, 1e-9));
+  return done == std::ssize(files) ? 0 : 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Settings s;
+  CLI::App app("Finds objects on pictures.", "detect");
+  app.option_defaults()->always_capture_default();
+  app.add_option("--checkpoint", s.checkpoint, "best.ckpt or last.ckpt of a training run");
+  app.add_option("--model", s.model, "preset whose weights are in --weights");
+  app.add_option("--weights", s.weights, "weights for --model: a PyTorch file or safetensors");
+  app.add_option("--model-options", s.model_options, "JSON object that overrides fields of the preset");
+  app.add_option("--classes", s.classes, "text file with the names of the classes, one per line");
+  app.add_option("--threshold", s.threshold, "least score of what is shown")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--top", s.top, "objects per picture, at most")->check(CLI::Range(1, 100000));
+  app.add_option("--longer", s.longer, "bound of pictures' longer sides in pixels (0 = the model's)");
+  app.add_option("--shorter", s.shorter, "bound of their shorter sides (0 = 0.6 of longer from 480 on, else longer)");
+  app.add_option("--out", s.out, "folder for pictures with what was found");
+  app.add_option("--json", s.json, "file for what was found, in COCO's format for results");
+  app.add_option("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");
+  app.add_option("--device", s.device, "where to compute: cpu, cuda, cuda:N, or auto");
+  app.add_flag("--list-models", s.list, "list what --model knows");
+  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
+  return run_program<CLI::ParseError>(app, argc, argv, [&] {
+    if (s.list) {
+      for (const std::string& name : models::preset_names("detection")) fmt::print("{}\n", name);
+      return 0;
+    }
+    if (s.paths.empty()) throw CLI::RequiredError("images");
+    return run(s);
+  });
+}
