@@ -105,18 +105,17 @@ std::vector<tasks::CocoObject> find_objects(const Ready& r, const Tensor& pictur
   return all;
 }
 
-/// One entry of COCO's format for results.
-std::string result_text(const tasks::CocoObject& o, int64_t image, int64_t category) {
-  std::string text =
-      fmt::format(R"({{"image_id": {}, "category_id": {}, "bbox": [{:.3f}, {:.3f}, {:.3f}, {:.3f}], "score": {:.6f})",
-                  image, category, o.box[0], o.box[1], o.box[2], o.box[3], o.score);
-  if (o.mask.height > 0) {
-    std::string counts;
-    for (const char c : data::rle_to_string(o.mask)) counts += c == '\\' ? "\\\\" : std::string(1, c);
-    text +=
-        fmt::format(R"(, "segmentation": {{"size": [{}, {}], "counts": "{}"}})", o.mask.height, o.mask.width, counts);
+/// The annotated objects of a picture.
+void add_truths(const data::CocoFile& file, size_t image, const Tensor& picture, bool masks,
+                std::vector<tasks::CocoObject>& truths) {
+  for (int64_t k = file.offsets[image]; k < file.offsets[image + 1]; ++k) {
+    const data::CocoAnnotation& a = file.objects[static_cast<size_t>(k)];
+    tasks::CocoObject t{.image = file.images[image].id, .category = a.category, .box = a.box};
+    t.area = a.area, t.crowd = a.crowd;
+    if (masks && !a.segmentation.empty())
+      t.mask = data::coco_mask(a.segmentation, picture.size(0), picture.size(1), file.images[image].file);
+    truths.push_back(std::move(t));
   }
-  return text + "}";
 }
 
 int run(const Settings& s) {
@@ -133,7 +132,6 @@ int run(const Settings& s) {
   if (!s.out.empty()) std::filesystem::create_directories(s.out);
   const std::vector<std::string> files = data::find_images(s.paths);
   std::vector<tasks::CocoObject> truths, found;
-  std::string results;
   train::Progress bar("detect", std::ssize(files), {.out = stderr, .plain_percent = 0});
   const NoGrad off;
   const auto start = std::chrono::steady_clock::now();
@@ -152,8 +150,6 @@ int run(const Settings& s) {
       for (tasks::CocoObject& o : objects) {
         o.image = s.coco.empty() ? number : annotations.images[known_as->second].id;
         const auto k = static_cast<size_t>(o.category);
-        const int64_t category = s.coco.empty() ? o.category + 1 : annotations.categories[k].id;
-        results += (results.empty() ? "" : ",\n") + result_text(o, o.image, category);
         if (o.score < s.threshold) continue;
         shown.push_back(o);
         fmt::print("  {:5.1f} %  {:<20} {:6.0f} {:6.0f} {:6.0f} {:6.0f}\n", 100 * o.score, r.classes[k], o.box[0],
@@ -162,18 +158,7 @@ int run(const Settings& s) {
       if (!s.out.empty())
         data::write_png(fmt::format("{}/{}.png", s.out, std::filesystem::path(file).stem().string()),
                         tasks::draw_objects(picture, shown, r.classes));
-      if (!s.coco.empty())
-        for (int64_t k = annotations.offsets[known_as->second]; k < annotations.offsets[known_as->second + 1]; ++k) {
-          const data::CocoAnnotation& a = annotations.objects[static_cast<size_t>(k)];
-          tasks::CocoObject t{.image = objects.empty() ? annotations.images[known_as->second].id : objects[0].image,
-                              .category = a.category,
-                              .box = a.box,
-                              .area = a.area,
-                              .crowd = a.crowd};
-          if (r.model->with_masks() && !a.segmentation.empty())
-            t.mask = data::coco_mask(a.segmentation, picture.size(0), picture.size(1), file);
-          truths.push_back(std::move(t));
-        }
+      if (!s.coco.empty()) add_truths(annotations, known_as->second, picture, r.model->with_masks(), truths);
       found.insert(found.end(), objects.begin(), objects.end());
       ++done;
     } catch (const Error& e) {
@@ -183,8 +168,10 @@ int run(const Settings& s) {
   bar.clear();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!s.json.empty()) {
-    results = "[" + results + "]\n";
-    data::write_file(s.json, std::span(reinterpret_cast<const uint8_t*>(results.data()), results.size()));
+    std::vector<int64_t> ids;
+    for (const auto& category : annotations.categories) ids.push_back(category.id);
+    const std::string text = tasks::coco_results(found, ids);
+    data::write_file(s.json, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
   }
   if (!s.coco.empty()) {
     fmt::print("\nboxes\n{}", tasks::coco_evaluate(truths, found, tasks::CocoShape::box).text());

@@ -224,4 +224,23 @@ ATLAS_INLINE CocoResult coco_evaluate(const std::vector<CocoObject>& truths, con
   return result;
 }
 
+ATLAS_INLINE std::string coco_results(const std::vector<CocoObject>& found, const std::vector<int64_t>& category_ids) {
+  std::string all = "[";
+  for (const CocoObject& o : found) {
+    check(category_ids.empty() || (o.category >= 0 && o.category < std::ssize(category_ids)), "coco",
+          "class {} has no id among {}", o.category, category_ids.size());
+    const int64_t category = category_ids.empty() ? o.category + 1 : category_ids[static_cast<size_t>(o.category)];
+    all += fmt::format(
+        R"({}{{"image_id": {}, "category_id": {}, "bbox": [{:.3f}, {:.3f}, {:.3f}, {:.3f}], "score": {:.6f})",
+        all.size() > 1 ? ",\n" : "", o.image, category, o.box[0], o.box[1], o.box[2], o.box[3], o.score);
+    if (o.mask.height > 0) {
+      all += fmt::format(R"(, "segmentation": {{"size": [{}, {}], "counts": ")", o.mask.height, o.mask.width);
+      for (const char c : data::rle_to_string(o.mask)) all += c == '\\' ? "\\\\" : std::string(1, c);
+      all += "\"}";
+    }
+    all += "}";
+  }
+  return all + "]\n";
+}
+
 }  // namespace atlas::inline ATLAS_ABI::tasks

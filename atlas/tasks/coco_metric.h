@@ -51,6 +51,11 @@ struct CocoResult {
 /// keep their order.
 CocoResult coco_evaluate(const std::vector<CocoObject>& truths, const std::vector<CocoObject>& found, CocoShape shape);
 
+/// What was found in COCO's format for results, as pycocotools' loadRes() reads it: a JSON array with a line for each
+/// object, with its mask where it has one.
+/// @param category_ids  of the file that it is about, by class; empty: class 0 has the id 1
+std::string coco_results(const std::vector<CocoObject>& found, const std::vector<int64_t>& category_ids = {});
+
 }  // namespace atlas::inline ATLAS_ABI::tasks
 
 #ifndef ATLAS_COMPILED_LIB
