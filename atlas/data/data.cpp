@@ -4,9 +4,8 @@
 #include "atlas/data/canvas-inl.h"
 #include "atlas/data/cifar-inl.h"
 #include "atlas/data/class_picture-inl.h"
-#include "atlas/data/dense_augment-inl.h"
-
 #include "atlas/data/coco-inl.h"
+#include "atlas/data/dense_augment-inl.h"
 #include "atlas/data/file-inl.h"
 #include "atlas/data/geometry-inl.h"
 #include "atlas/data/image-inl.h"
