@@ -13,7 +13,6 @@
 #include "atlas/models/heads/detect.h"
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <filesystem>
 #include <map>
 
@@ -105,19 +104,6 @@ std::vector<tasks::CocoObject> find_objects(const Ready& r, const Tensor& pictur
   return all;
 }
 
-/// The annotated objects of a picture.
-void add_truths(const data::CocoFile& file, size_t image, const Tensor& picture, bool masks,
-                std::vector<tasks::CocoObject>& truths) {
-  for (int64_t k = file.offsets[image]; k < file.offsets[image + 1]; ++k) {
-    const data::CocoAnnotation& a = file.objects[static_cast<size_t>(k)];
-    tasks::CocoObject t{.image = file.images[image].id, .category = a.category, .box = a.box};
-    t.area = a.area, t.crowd = a.crowd;
-    if (masks && !a.segmentation.empty())
-      t.mask = data::coco_mask(a.segmentation, picture.size(0), picture.size(1), file.images[image].file);
-    truths.push_back(std::move(t));
-  }
-}
-
 int run(const Settings& s) {
   const Ready r = open_detector(s);
   data::CocoFile annotations;
@@ -134,13 +120,11 @@ int run(const Settings& s) {
   std::vector<tasks::CocoObject> truths, found;
   train::Progress bar("detect", std::ssize(files), {.out = stderr, .plain_percent = 0});
   const NoGrad off;
-  const auto start = std::chrono::steady_clock::now();
   int64_t done = 0, number = 0;
   for (const std::string& file : files) {
     bar.update(++number, {.images = done});
     bar.clear();
-    const std::string name = std::filesystem::path(file).filename().string();
-    const auto known_as = known.find(name);
+    const auto known_as = known.find(std::filesystem::path(file).filename().string());
     try {
       check(s.coco.empty() || known_as != known.end(), "detect", "{} is not in {}", file, s.coco);
       const Tensor picture = data::read_image(file);
@@ -158,7 +142,9 @@ int run(const Settings& s) {
       if (!s.out.empty())
         data::write_png(fmt::format("{}/{}.png", s.out, std::filesystem::path(file).stem().string()),
                         tasks::draw_objects(picture, shown, r.classes));
-      if (!s.coco.empty()) add_truths(annotations, known_as->second, picture, r.model->with_masks(), truths);
+      if (!s.coco.empty())
+        for (tasks::CocoObject& t : tasks::coco_truths(annotations, known_as->second, r.model->with_masks()))
+          truths.push_back(std::move(t));
       found.insert(found.end(), objects.begin(), objects.end());
       ++done;
     } catch (const Error& e) {
@@ -166,7 +152,6 @@ int run(const Settings& s) {
     }
   }
   bar.clear();
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!s.json.empty()) {
     std::vector<int64_t> ids;
     for (const auto& category : annotations.categories) ids.push_back(category.id);
@@ -179,8 +164,7 @@ int run(const Settings& s) {
       fmt::print("\nmasks\n{}", tasks::coco_evaluate(truths, found, tasks::CocoShape::mask).text());
     if (const std::string odd = annotations.counts.str(); !odd.empty()) fmt::print("{}: {}\n", s.coco, odd);
   }
-  fmt::print("\n{} of {} pictures in {:.2f} s: {:.2f} images/s\n", done, files.size(), seconds,
-             static_cast<double>(done) / std::max(seconds, 1e-9));
+  fmt::print("\n{} of {} pictures\n", done, files.size());
   return done == std::ssize(files) ? 0 : 2;
 }
 
@@ -195,10 +179,10 @@ int main(int argc, char** argv) {
   app.add_option("--weights", s.weights, "weights for --model: a PyTorch file or safetensors");
   app.add_option("--model-options", s.model_options, "JSON object that overrides fields of the preset");
   app.add_option("--classes", s.classes, "text file with the names of the classes, one per line");
-  app.add_option("--threshold", s.threshold, "least score of what is shown")->check(CLI::Range(0.0, 1.0));
+  app.add_option("--threshold", s.threshold, "least score shown")->check(CLI::Range(0.0, 1.0));
   app.add_option("--top", s.top, "objects per picture, at most")->check(CLI::Range(1, 100000));
-  app.add_option("--longer", s.longer, "bound of pictures' longer sides in pixels (0 = the model's)");
-  app.add_option("--shorter", s.shorter, "bound of their shorter sides (0 = 0.6 of longer from 480 on, else longer)");
+  app.add_option("--longer", s.longer, "bound of longer sides in pixels (0 = the model's)");
+  app.add_option("--shorter", s.shorter, "bound of shorter sides (0 = 0.6 of longer from 480 on, else longer)");
   app.add_option("--out", s.out, "folder for pictures with what was found");
   app.add_option("--json", s.json, "file for what was found, in COCO's format for results");
   app.add_option("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");

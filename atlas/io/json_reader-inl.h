@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <array>
 #include <charconv>
 #include <cmath>
 
@@ -92,13 +93,42 @@ ATLAS_INLINE bool JsonReader::boolean() {
 }
 
 ATLAS_INLINE void JsonReader::pass_string() {
-  const size_t begin = at_++;
-  for (;; ++at_) {
-    if (at_ >= text_.size()) bad_at(begin, "a string does not end (is the file cut off?)");
-    if (text_[at_] == '"') break;
-    if (text_[at_] == '\\') ++at_;
+  const size_t begin = at_;
+  const char *const end = text_.data() + text_.size(), *p = text_.data() + at_ + 1;
+  for (;; ++p) {
+    while (p < end && *p != '"' && *p != '\\') ++p;
+    if (p < end && *p == '\\') {
+      if (++p < end) continue;
+    }
+    if (p >= end) bad_at(begin, "a string does not end (is the file cut off?)");
+    at_ = static_cast<size_t>(p + 1 - text_.data());
+    return;
   }
-  ++at_;
+}
+
+ATLAS_INLINE void JsonReader::pass_brackets(size_t begin) {
+  // Most of a large file is lists of numbers: only these five characters matter.
+  static const std::array<bool, 256> stops = [] {
+    std::array<bool, 256> all{};
+    for (const char c : {'"', '[', ']', '{', '}'}) all[static_cast<unsigned char>(c)] = true;
+    return all;
+  }();
+  const char *const end = text_.data() + text_.size(), *p = text_.data() + at_;
+  for (int64_t open = 0;;) {
+    while (p < end && !stops[static_cast<unsigned char>(*p)]) ++p;
+    if (p >= end) bad_at(begin, "what starts here does not end (is the file cut off?)");
+    if (*p == '"') {
+      at_ = static_cast<size_t>(p - text_.data());
+      pass_string();
+      p = text_.data() + at_;
+      continue;
+    }
+    const bool opens = *p == '[' || *p == '{';
+    ++p;
+    open += opens ? 1 : -1;
+    if (open == 0) break;
+  }
+  at_ = static_cast<size_t>(p - text_.data());
 }
 
 ATLAS_INLINE std::string JsonReader::string() {
@@ -173,17 +203,7 @@ ATLAS_INLINE std::string_view JsonReader::skip() {
       word("null");
       break;
     default:
-      for (int64_t open = 0;;) {
-        if (at_ >= text_.size()) bad_at(begin, "what starts here does not end (is the file cut off?)");
-        const char c = text_[at_];
-        if (c == '"') {
-          pass_string();
-          continue;
-        }
-        ++at_;
-        if (c == '{' || c == '[') ++open;
-        if ((c == '}' || c == ']') && --open == 0) break;
-      }
+      pass_brackets(begin);
   }
   return text_.substr(begin, at_ - begin);
 }

@@ -68,6 +68,7 @@ class JsonReader {
   void expect(char c);
   void word(std::string_view word);
   void pass_string();
+  void pass_brackets(size_t begin);
 
   std::string_view text_, name_;
   size_t at_ = 0;

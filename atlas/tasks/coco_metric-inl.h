@@ -224,6 +224,21 @@ ATLAS_INLINE CocoResult coco_evaluate(const std::vector<CocoObject>& truths, con
   return result;
 }
 
+ATLAS_INLINE std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image, bool masks) {
+  std::vector<CocoObject> all;
+  const data::CocoFile::Image& about = file.images[image];
+  for (int64_t k = file.offsets[image]; k < file.offsets[image + 1]; ++k) {
+    const data::CocoAnnotation& a = file.objects[static_cast<size_t>(k)];
+    CocoObject t{.image = about.id, .category = a.category, .box = a.box};
+    t.area = a.area;
+    t.crowd = a.crowd;
+    if (masks && !a.segmentation.empty())
+      t.mask = data::coco_mask(a.segmentation, about.height, about.width, about.file);
+    all.push_back(std::move(t));
+  }
+  return all;
+}
+
 ATLAS_INLINE std::string coco_results(const std::vector<CocoObject>& found, const std::vector<int64_t>& category_ids) {
   std::string all = "[";
   for (const CocoObject& o : found) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "atlas/data/coco.h"
 #include "atlas/data/rle.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
@@ -50,6 +51,10 @@ struct CocoResult {
 /// Matches what was found with what is annotated, image by image and category by category, best first. Equal scores
 /// keep their order.
 CocoResult coco_evaluate(const std::vector<CocoObject>& truths, const std::vector<CocoObject>& found, CocoShape shape);
+
+/// The annotated objects of image `image` of a file, with its id and classes by position.
+/// @param masks  whether they are drawn   @throws Error for a bad one.
+std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image, bool masks);
 
 /// What was found in COCO's format for results, as pycocotools' loadRes() reads it: a JSON array with a line for each
 /// object, with its mask where it has one.

@@ -1,0 +1,154 @@
+// COCO's annotation files: what is read, what is odd and counted, masks of every kind, files that are cut off.
+#include "atlas/data/coco.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "atlas/data/image.h"
+#include "atlas/data/open.h"
+#include "atlas/io/json_reader.h"
+#include "atlas/tensor/create.h"
+#include "tests/ops/random_input.h"
+
+using namespace atlas;
+using namespace test;
+using io::JsonReader;
+
+namespace {
+
+const std::string kFile = R"({"info": {"year": [1, {"a": "]"}]}, "annotations": [
+  {"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 2, 4, 3], "area": 12.0, "iscrowd": 0,
+   "segmentation": [[1, 2, 5, 2, 5, 5, 1, 5]]},
+  {"id": 2, "image_id": 7, "category_id": 1, "bbox": [0, 0, 10, 8], "area": 4, "iscrowd": 1,
+   "segmentation": {"size": [8, 10], "counts": [2, 4, 74]}},
+  {"id": 3, "image_id": 7, "category_id": 1, "bbox": [6, 6, 9, 9], "segmentation": []},
+  {"id": 4, "image_id": 7, "category_id": 1, "bbox": [6, 6, -2, 1]},
+  {"id": 5, "image_id": 8, "category_id": 1, "bbox": [6, 6, 2, 1]},
+  {"id": 6, "image_id": 7, "category_id": 2, "bbox": [6, 6, 2, 1]}],
+ "categories": [{"id": 3, "name": "b\u00e4r"}, {"id": 1, "name": "cat"}],
+ "images": [{"id": 9, "file_name": "empty.png", "width": 10, "height": 8},
+            {"id": 7, "file_name": "seven.png", "width": 10, "height": 8}]})";
+
+int64_t ones_in(const Tensor& m) {
+  int64_t n = 0;
+  for (int64_t i = 0; i < m.numel(); ++i) n += m.contiguous().data<uint8_t>()[i];
+  return n;
+}
+
+/// A folder with train.json, val.json and both pictures.
+struct Folder {
+  std::filesystem::path path = std::filesystem::temp_directory_path() / "atlas_coco_test";
+  explicit Folder(int64_t width = 10) {
+    std::filesystem::create_directories(path / "images");
+    for (const char* half : {"train.json", "val.json"}) std::ofstream(path / half) << kFile;
+    for (const char* name : {"empty.png", "seven.png"})
+      data::write_png((path / "images" / name).string(), zeros({8, width, 3}, uint8, Device{}));
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+};
+
+}  // namespace
+
+TEST_CASE("coco: sections in any order, ids anywhere, odd objects counted and left out") {
+  const data::CocoFile file = data::parse_coco(kFile, "f.json");
+  REQUIRE(file.images.size() == 2);
+  CHECK(file.images[0].id == 7);
+  CHECK(file.categories[0].name == "cat");
+  CHECK(file.categories[1].name == "b\xc3\xa4r");
+  REQUIRE(file.objects.size() == 3);
+  CHECK(file.offsets == std::vector<int64_t>{0, 3, 3});
+  CHECK(file.objects[0].category == 1);
+  CHECK(file.objects[0].area == 12);
+  CHECK(file.objects[1].crowd);
+  CHECK(file.objects[2].area == 81);
+  CHECK(file.counts.str() ==
+        "1 crowds, 1 objects of images that are not there (left out), 1 objects of categories that are not there (left "
+        "out), 1 boxes without area in their image (left out), 1 boxes beyond their image (clipped), 1 images without "
+        "objects");
+}
+
+TEST_CASE("coco: masks as polygons, runs and text") {
+  const auto mask = [](const char* text) { return data::rle_decode(data::coco_mask(text, 8, 10, "f")); };
+  CHECK(ones_in(mask("[[1, 2, 5, 2, 5, 5, 1, 5]]")) == 12);
+  CHECK(ones_in(mask("[[1, 2, 5, 2, 5, 5, 1, 5], [6, 6, 8, 6, 8, 8, 6, 8]]")) == 16);
+  CHECK(ones_in(mask("[]")) == 0);
+  const Tensor runs = mask(R"({"size": [8, 10], "counts": [2, 4, 74]})");
+  CHECK(ones_in(runs) == 4);
+  CHECK(runs.at<uint8_t>({2, 0}) == 1);
+  const std::string text = data::rle_to_string(data::rle_encode(runs));
+  CHECK(same_bits(mask((R"({"counts": ")" + text + R"(", "size": [8, 10]})").c_str()), runs));
+  CHECK(error_of([&] { mask(R"({"size": [8, 9], "counts": [72]})"); }) ==
+        "[coco] f: a mask's size is not that of its image, 8 x 10");
+  CHECK(error_of([&] { mask(R"({"size": [8, 10], "counts": [-2]})"); }) == "[json] f, byte 31: is no length of a run");
+}
+
+TEST_CASE("coco: a folder as a data set") {
+  const Folder folder;
+  const data::DataPair pair = data::open_data("coco:" + folder.path.string());
+  CHECK(pair.train->size() == 1);  // images without objects are for tests alone
+  CHECK(pair.test->size() == 2);
+  const data::Sample sample = pair.train->get(0);
+  data::check_targets(sample, 2);
+  CHECK(to_vector<float>(sample.targets["boxes"]) == std::vector<float>{1, 2, 5, 5, 0, 0, 10, 8, 6, 6, 10, 8});
+  CHECK(to_vector<int64_t>(sample.targets["label"]) == std::vector<int64_t>{1, 0, 0});
+  CHECK(to_vector<int64_t>(sample.targets["crowd"]) == std::vector<int64_t>{0, 1, 0});
+  CHECK(ones_in(sample.targets["instance_masks"][0]) == 12);
+  CHECK(pair.test->get(1).targets["boxes"].shape() == Shape{0, 4});
+  CHECK(error_of([&] { pair.test->label(0); }).find("has objects") != std::string::npos);
+}
+
+TEST_CASE("coco: mistakes are one line") {
+  {
+    const Folder folder(11);
+    const std::string path = folder.path.string();
+    const auto pair = data::open_data("coco:" + path);
+    CHECK(error_of([&] { pair.train->get(0); }) ==
+          "[coco] " + path + "/images/seven.png has 8 x 11 pixels, its annotations say 8 x 10");
+    std::filesystem::remove(folder.path / "val.json");
+    CHECK(error_of([&] { data::open_coco(path); }) ==
+          "[coco] " + path + " has neither annotations/instances_val*.json nor val.json");
+  }
+  CHECK(error_of([] { data::open_coco("/nowhere"); }) == "[coco] /nowhere is no folder");
+  CHECK(error_of([] { data::parse_coco("{\"images\": []}", "f"); }) ==
+        "[coco] f has no \"annotations\": it is no annotation file of COCO");
+  CHECK(error_of([] { data::parse_coco(R"({"images": [{"id": 1}]})", "f"); }) ==
+        "[json] f, byte 21: an image needs an id and a file_name");
+  const std::string twice =
+      R"({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": [], "categories": []})";
+  CHECK(error_of([&] { data::parse_coco(twice, "f"); }) == "[coco] f: image id 1 occurs twice");
+  // Cut anywhere, a file is an error, and never a crash.
+  for (size_t n = 0; n < kFile.size(); ++n)
+    CHECK(!error_of([&] { data::parse_coco(std::string_view(kFile).substr(0, n), "f"); }).empty());
+}
+
+TEST_CASE("json reader: values, escapes, what is skipped, depth") {
+  JsonReader json(R"( {"a": [1, -2.5e2, "q\"\\\n\u00e4\ud83d\ude00"], "b": {"x": [true, null]}, "c": false} )", "t");
+  std::vector<double> numbers;
+  std::string text, skipped;
+  bool last = true;
+  json.object([&](std::string_view key) {
+    if (key == "a")
+      json.array([&] {
+        if (json.peek() == JsonReader::Kind::number)
+          numbers.push_back(json.number());
+        else
+          text = json.string();
+      });
+    else if (key == "b")
+      skipped = json.skip();
+    else
+      last = json.boolean();
+  });
+  json.finish();
+  CHECK(numbers == std::vector<double>{1, -250});
+  CHECK(text == "q\"\\\n\xc3\xa4\xf0\x9f\x98\x80");
+  CHECK(skipped == R"({"x": [true, null]})");
+  CHECK(!last);
+  CHECK(error_of([] { JsonReader("1.5", "t").integer(); }) == "[json] t, byte 0: needs a whole number");
+  CHECK(error_of([] { JsonReader("\"abc", "t").string(); }) ==
+        "[json] t, byte 0: a string does not end (is the file cut off?)");
+  CHECK(error_of([] { JsonReader("\"\\x\"", "t").string(); }) == "[json] t, byte 2: no escape is written like this");
+  CHECK(error_of([] { JsonReader("[1 2]", "t").array([] {}); }) == "[json] t, byte 1: needs ','");
+}

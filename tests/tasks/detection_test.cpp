@@ -1,0 +1,175 @@
+// Detection as a task: losses by name, what a test measures, meters merged and saved, images without objects, crowds,
+// reports; COCO's results.
+#include "atlas/tasks/detection.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "atlas/autograd/backward.h"
+#include "atlas/data/loader.h"
+#include "atlas/data/scenes.h"
+#include "atlas/models/presets.h"
+#include "atlas/tasks/detection_pipeline.h"
+#include "atlas/tensor/create.h"
+#include "tests/ops/random_input.h"
+
+using namespace atlas;
+using namespace test;
+
+namespace {
+
+std::unique_ptr<models::Model> toy(const std::string& options = "") {
+  manual_seed(3);
+  return models::make_any_model("cascade-mask-rcnn-mambavision-toy", {.image_size = 64, .overrides = options});
+}
+data::Batch batch_of(const data::DatasetPtr& set, int64_t size, const tasks::Task& task) {
+  const tasks::Pipeline pipeline = tasks::detection_pipeline({.image_size = 64});
+  data::Loader loader(set, {.batch_size = size, .collate = tasks::collate_for(task, false), .pad = 32}, pipeline.test);
+  loader.start_epoch(0);
+  data::Batch batch;
+  REQUIRE(loader.next(batch));
+  return batch;
+}
+/// An image without objects.
+class Nothing : public data::Dataset {
+ public:
+  Nothing() : Dataset("nothing", {"a", "b", "c", "d"}) {}
+  int64_t size() const override { return 2; }
+  data::Sample get(int64_t) const override {
+    data::Sample s{zeros({50, 64, 3}, uint8, Device{})};
+    s.targets.set("boxes", {data::TargetKind::boxes, zeros({0, 4}, float32, Device{})});
+    s.targets.set("label", {data::TargetKind::label, zeros({0}, int64, Device{})});
+    s.targets.set("instance_masks", {data::TargetKind::instance_masks, zeros({0, 50, 64}, uint8, Device{})});
+    return s;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("detection: all losses by name, finite, and a gradient for every parameter of the heads") {
+  const auto set = std::make_shared<data::Scenes>(8, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 4, task);
+  const auto model = toy();
+  model->train();
+  const tasks::Named losses = task.loss(task.outputs(*model, batch.images, batch.targets), batch.targets);
+  std::string names;
+  for (const auto& [name, loss] : losses) {
+    names += name + " ";
+    CHECK(std::isfinite(loss.item()));
+  }
+  CHECK(names ==
+        "loss_rpn_cls loss_rpn_bbox s0.loss_cls s0.loss_bbox s0.loss_mask s1.loss_cls s1.loss_bbox s1.loss_mask "
+        "s2.loss_cls s2.loss_bbox s2.loss_mask ");
+  backward(tasks::total(losses));
+  for (const auto& [name, p] : model->named_parameters())
+    if (name.find("outnorm") == std::string::npos) CHECK_MESSAGE(p.grad().defined(), name);
+  auto meter = task.meter(true);
+  meter->add(losses, batch.targets, losses, batch.indices);
+  double sum = 0;
+  for (const char* part : {"rpn_cls", "rpn_bbox", "cls", "bbox", "mask"}) sum += meter->value(part);
+  CHECK(sum == doctest::Approx(meter->value("loss")));
+  CHECK(meter->value("loss") == doctest::Approx(tasks::total(losses).item()));
+}
+
+TEST_CASE("detection: the same seed draws the same samples") {
+  const auto set = std::make_shared<data::Scenes>(8, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 4, task);
+  const auto model = toy();
+  model->train();
+  CHECK(same_for_any_threads([&] {
+    manual_seed(5);
+    return std::vector<Tensor>{tasks::total(task.outputs(*model, batch.images, batch.targets)).detach()};
+  }));
+}
+
+TEST_CASE("detection: images without objects, boxes alone, crowds") {
+  const auto nothing = std::make_shared<Nothing>();
+  const tasks::Detection task(nothing->classes());
+  data::Batch batch = batch_of(nothing, 2, task);
+  CHECK(to_vector<int64_t>(batch.targets[tasks::kSizes]) == std::vector<int64_t>{50, 64, 50, 64});
+  for (const char* options : {"", R"({"mask": false})"}) {
+    const auto model = toy(options);
+    model->train();
+    const tasks::Named losses = task.outputs(*model, batch.images, batch.targets);
+    CHECK(losses.size() == (std::string(options).empty() ? 11 : 8));
+    for (const auto& [name, loss] : losses) CHECK_MESSAGE(std::isfinite(loss.item()), name);
+    backward(tasks::total(losses));
+    model->eval();
+    auto meter = task.meter(false);
+    const NoGrad off;
+    meter->add(task.outputs(*model, batch.images, batch.targets), batch.targets, {}, batch.indices);
+    CHECK(meter->value("AP") == 0);
+    CHECK(std::isnan(meter->find("mask_AP")) == !std::string(options).empty());
+  }
+  // Objects that are all crowds are learned from as if there were none.
+  const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::objects);
+  batch = batch_of(set, 2, task);
+  const data::Target boxes = batch.targets.at("boxes");
+  batch.targets.set("crowd",
+                    {data::TargetKind::number, ones({boxes.value.size(0)}, int64, Device{}), 0, boxes.offsets});
+  const auto model = toy();
+  model->train();
+  const tasks::Named losses = task.outputs(*model, batch.images, batch.targets);
+  CHECK(tasks::at(losses, "loss_rpn_bbox").item() == 0);
+  CHECK(tasks::at(losses, "s0.loss_bbox").item() == 0);
+}
+
+TEST_CASE("detection: perfect answers have AP 1; meters are merged, saved and loaded") {
+  const auto set = std::make_shared<data::Scenes>(6, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 6, task);
+  const data::Target& boxes = batch.targets.at("boxes");
+  std::vector<int64_t> counts;
+  for (size_t i = 0; i + 1 < boxes.offsets.size(); ++i) counts.push_back(boxes.offsets[i + 1] - boxes.offsets[i]);
+  const tasks::Named found{{"boxes", boxes.value},
+                           {"scores", full({boxes.value.size(0)}, 0.9, float32, Device{})},
+                           {"labels", batch.targets["label"]},
+                           {"counts", from_vector(counts, {6}, Device{})}};
+  auto one = task.meter(false);
+  one->add(found, batch.targets, {}, batch.indices);
+  CHECK(one->value("AP") == doctest::Approx(1));
+  CHECK(one->images() == 6);
+  auto two = task.meter(false);
+  two->load_state(one->state());
+  CHECK(two->value("AP") == one->value("AP"));
+  auto other = task.meter(false);
+  other->merge(*two);
+  CHECK(other->images() == 6);
+  CHECK(other->value("AP75") == one->value("AP75"));
+  CHECK(error_of([&] { one->merge(*task.meter(true)); }).find("can be merged") != std::string::npos);
+
+  const auto folder = std::filesystem::temp_directory_path() / "atlas_detection_test";
+  std::filesystem::create_directories(folder);
+  const tasks::Report report = task.report(*set, *one, {folder.string(), "toy"});
+  CHECK(report.summary == "AP 100.0 %, AP50 100.0 %");
+  CHECK(std::filesystem::exists(report.files.at(0).second));
+  CHECK(report.tables.find("circle") != std::string::npos);
+  std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("detection: errors") {
+  const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::pixels);
+  CHECK(error_of([&] {
+          tasks::make_detection(*set, {.image_size = 64});
+        }).starts_with("[detection] needs objects (the targets 'boxes' and 'label'), but scenes has: mask"));
+  CHECK(error_of([] { tasks::Detection task({}); }) == "[detection] needs at least one class");
+}
+
+TEST_CASE("coco results: a line for each object, with the file's ids, masks escaped") {
+  tasks::CocoObject o{.image = 7, .category = 1, .box = {1, 2, 3, 4}};
+  o.score = 0.5;
+  CHECK(tasks::coco_results({o}, {3, 90}) ==
+        "[{\"image_id\": 7, \"category_id\": 90, \"bbox\": [1.000, 2.000, 3.000, 4.000], \"score\": 0.500000}]\n");
+  o.mask = {1, 12, {12}};
+  CHECK(tasks::coco_results({o}).find(R"("segmentation": {"size": [1, 12], "counts": "<"})") != std::string::npos);
+  o.mask = {1, 1 << 20, {1 << 20}};
+  const std::string text = data::rle_to_string(o.mask);
+  std::string escaped;
+  for (const char c : text) escaped += c == '\\' ? std::string("\\\\") : std::string(1, c);
+  CHECK(tasks::coco_results({o}).find(escaped) != std::string::npos);
+  CHECK(error_of([&] { tasks::coco_results({o}, {3}); }) == "[coco] class 1 has no id among 1");
+}
