@@ -75,10 +75,10 @@ class CocoDataset : public Dataset {
 
   int64_t size() const override { return std::ssize(chosen_); }
   /// @throws Error naming the file that cannot be read, is of another size than the annotations say, or has a bad mask.
-  Sample get(int64_t index) const override;
+  ATLAS_INLINE Sample get(int64_t index) const override;
   /// An image with objects has no class of its own. @throws Error always.
-  int64_t label(int64_t index) const override;
-  std::string where(int64_t index) const override;
+  ATLAS_INLINE int64_t label(int64_t index) const override;
+  ATLAS_INLINE std::string where(int64_t index) const override;
   const CocoFile& file() const { return file_; }
   /// COCO's id of image `index`.
   int64_t image_id(int64_t index) const;

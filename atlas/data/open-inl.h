@@ -3,6 +3,7 @@
 
 #include "atlas/core/whole_number.h"
 #include "atlas/data/cifar.h"
+#include "atlas/data/coco.h"
 #include "atlas/data/mask_folder.h"
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"
@@ -48,6 +49,14 @@ inline DataPair open_mask_folder(const std::string& where, const FolderOptions& 
 inline DataPair open_ade20k_folder(const std::string& where, const FolderOptions& options) {
   return open_ade20k(needed_folder("ade20k", where), options);
 }
+inline DataPair open_coco_folder(const std::string& where, const FolderOptions&) {
+  return open_coco(needed_folder("coco", where));
+}
+inline DataPair open_objects(const std::string& where, const FolderOptions&) {
+  const int64_t side = where.empty() ? 96 : whole_number(where, "objects:SIZE");
+  return {std::make_shared<Scenes>(1000, side, SceneTruth::objects, 4, 0),
+          std::make_shared<Scenes>(200, side, SceneTruth::objects, 4, 1)};
+}
 inline DataPair open_scenes(const std::string& where, const FolderOptions&) {
   const int64_t side = where.empty() ? 64 : whole_number(where, "scenes:SIZE");
   return {std::make_shared<Scenes>(1000, side, SceneTruth::pixels, 4, 0),
@@ -68,6 +77,8 @@ inline std::vector<Source>& sources() {
       {"shapes[:SIZE]", open_shapes, gray(0.5f, 0.25f)},
       {"ade20k:FOLDER", open_ade20k_folder},
       {"masks:FOLDER", open_mask_folder},
+      {"coco:FOLDER", open_coco_folder},
+      {"objects[:SIZE]", open_objects, gray(0.5f, 0.25f)},
       {"scenes[:SIZE]", open_scenes, gray(0.5f, 0.25f)},
   };
   return all;

@@ -29,13 +29,13 @@ class DetectionMeter : public Meter {
  public:
   DetectionMeter(std::vector<std::string> classes, bool training, bool masks);
 
-  void add(const Named& outputs, const data::Targets& targets, const Named& losses,
-           const std::vector<int64_t>& indices) override;
-  void merge(const Meter& other) override;
-  std::vector<Value> values() const override;
+  ATLAS_INLINE void add(const Named& outputs, const data::Targets& targets, const Named& losses,
+                        const std::vector<int64_t>& indices) override;
+  ATLAS_INLINE void merge(const Meter& other) override;
+  ATLAS_INLINE std::vector<Value> values() const override;
   int64_t images() const override { return seen_; }
-  StateDict state() const override;
-  void load_state(const StateDict& state) override;
+  ATLAS_INLINE StateDict state() const override;
+  ATLAS_INLINE void load_state(const StateDict& state) override;
 
   /// COCO's numbers so far.
   CocoResult result(CocoShape shape) const;
@@ -67,18 +67,18 @@ class Detection : public Task {
   explicit Detection(std::vector<std::string> classes, bool masks = true, int64_t pictures = 12);
 
   /// Sets the target kSizes.
-  void arrange(data::Batch& batch) const override;
+  ATLAS_INLINE void arrange(data::Batch& batch) const override;
   /// In training the parts of the loss. In tests what was found, the objects of all images joined: "boxes" [n, 4] in
   /// pixels of the model's input, "scores" [n], "labels" int64 [n], "counts" int64 [B], and "masks" [n, S, S] where the
   /// model gives them.
-  Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
-  Named loss(const Named& outputs, const data::Targets& targets) const override;
+  ATLAS_INLINE Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
+  ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
   /// None: what was found has no loss.
   Named test_loss(const Named&, const data::Targets&) const override { return {}; }
-  std::unique_ptr<Meter> meter(bool training) const override;
+  ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
   Goal goal() const override { return {"AP", "AP", "AP (%)", true, true}; }
   /// detections.png; COCO's numbers and AP by class.
-  Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
+  ATLAS_INLINE Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
 
  private:
   std::vector<std::string> classes_;
