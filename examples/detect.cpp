@@ -10,7 +10,6 @@
 // the exit status is 2 then, as for any other mistake.
 //
 // ctest: --list-models
-#include "atlas/models/heads/detect.h"
 
 #include <CLI/CLI.hpp>
 #include <filesystem>

@@ -64,8 +64,8 @@ TEST_CASE("detection: all losses by name, finite, and a gradient for every param
         "loss_rpn_cls loss_rpn_bbox s0.loss_cls s0.loss_bbox s0.loss_mask s1.loss_cls s1.loss_bbox s1.loss_mask "
         "s2.loss_cls s2.loss_bbox s2.loss_mask ");
   backward(tasks::total(losses));
-  for (const auto& [name, p] : model->named_parameters())
-    if (name.find("outnorm") == std::string::npos) CHECK_MESSAGE(p.grad().defined(), name);
+  for (const auto& p : model->named_parameters())
+    if (p.first.find("outnorm") == std::string::npos) CHECK_MESSAGE(p.second.grad().defined(), p.first);
   auto meter = task.meter(true);
   meter->add(losses, batch.targets, losses, batch.indices);
   double sum = 0;
@@ -96,7 +96,7 @@ TEST_CASE("detection: images without objects, boxes alone, crowds") {
     model->train();
     const tasks::Named losses = task.outputs(*model, batch.images, batch.targets);
     CHECK(losses.size() == (std::string(options).empty() ? 11 : 8));
-    for (const auto& [name, loss] : losses) CHECK_MESSAGE(std::isfinite(loss.item()), name);
+    for (const auto& loss : losses) CHECK_MESSAGE(std::isfinite(loss.second.item()), loss.first);
     backward(tasks::total(losses));
     model->eval();
     auto meter = task.meter(false);
