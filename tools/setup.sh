@@ -9,7 +9,8 @@ Usage: tools/setup.sh [--optional] [--check]
 Installs with apt the compiler, CMake, the libraries of third_party/README.md and the Fashion-MNIST data set.
 Does nothing when everything is there. Uses sudo only when not run as root.
 
-  --optional   also: ccache, ninja, doxygen, clang-format, clang (for tools/fuzz.sh, tools/test.sh --clang) and Google Benchmark
+  --optional   also: ccache, ninja, doxygen, clang-format, clang (for tools/fuzz.sh, tools/test.sh --clang), Google
+               Benchmark and Open MPI (several processes)
   --check      install nothing; say what is missing and exit with 1 if anything is
 TEXT
 }
@@ -71,6 +72,8 @@ if [ $optional = yes ]; then
   need_command clang++ clang
   need_command clang-format clang-format
   need_file libbenchmark-dev include/benchmark/benchmark.h
+  need_command mpicxx libopenmpi-dev
+  need_command mpirun openmpi-bin
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

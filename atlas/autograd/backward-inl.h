@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <queue>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
+#include "atlas/autograd/after_backward.h"
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/node.h"
 
@@ -54,6 +56,54 @@ class GradientSource {
   const std::function<Tensor(size_t)>* before_;
 };
 
+/// Work for the end of a pass, and how many passes run inside each other.
+struct PassState {
+  int depth = 0;
+  std::vector<std::function<void()>> at_end;
+};
+inline PassState& pass_state() {
+  thread_local PassState state;
+  return state;
+}
+
+ATLAS_INLINE void after_backward(std::function<void()> what) { pass_state().at_end.push_back(std::move(what)); }
+
+/// One pass. The outermost does what waits for its end.
+class Pass {
+ public:
+  Pass() { ++pass_state().depth; }
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+  ~Pass() {
+    if (--pass_state().depth == 0) pass_state().at_end.clear();
+  }
+  void end() {
+    if (pass_state().depth > 1) return;
+    for (const auto& what : std::exchange(pass_state().at_end, {})) what();
+  }
+};
+
+/// How many recorded uses each leaf with hooks has below `roots`. Leaves are the oldest nodes, so the queue has them
+/// last; counting lets hooks run as soon as a gradient is complete, while older ops still compute.
+inline std::unordered_map<Node*, int64_t> uses_of_hooked(const std::vector<Tensor>& roots) {
+  std::unordered_map<Node*, int64_t> uses;
+  std::unordered_set<Node*> seen;
+  std::vector<Node*> stack;
+  for (const Tensor& root : roots)
+    if (Node* node = node_of(root).get(); node != nullptr && seen.insert(node).second) stack.push_back(node);
+  while (!stack.empty()) {
+    Node* const node = stack.back();
+    stack.pop_back();
+    for (const Node::Input& in : node->inputs) {
+      if (!in.node) continue;
+      const auto leaf = in.node->leaf.lock();
+      if (leaf && !leaf->hooks.empty()) ++uses[in.node.get()];
+      if (seen.insert(in.node.get()).second) stack.push_back(in.node.get());
+    }
+  }
+  return uses;
+}
+
 struct Captures {
   std::unordered_map<Node*, std::vector<size_t>> wanted;  // node -> positions in results
   std::vector<Tensor> results;
@@ -64,9 +114,11 @@ struct Captures {
 inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Tensor>& seeds, Captures* captures,
                          bool keep_graph) {
   NoGrad off;
+  Pass pass;
   struct Pending {
     std::shared_ptr<Node> node;
     Tensor grad;
+    bool early = false;  // a leaf with hooks that has its gradient already
   };
   std::unordered_map<Node*, Pending> pending;
   const auto older = [](const Node* a, const Node* b) { return a->id < b->id; };
@@ -80,11 +132,23 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
     accumulate(it->second.grad, std::move(g));
   };
   for (size_t i = 0; i < roots.size(); ++i) give(node_of(roots[i]), seeds[i]);
+  std::unordered_map<Node*, int64_t> uses;
+  if (captures == nullptr) uses = uses_of_hooked(roots);
+  const auto used = [&](Node* leaf) {
+    const auto it = uses.find(leaf);
+    if (it == uses.end() || --it->second > 0) return;
+    const auto entry = pending.find(leaf);
+    const auto tensor = leaf->leaf.lock();
+    if (entry == pending.end() || !tensor) return;
+    entry->second.early = true;
+    accumulate_leaf(Tensor(tensor), std::exchange(entry->second.grad, {}));
+  };
 
   while (!queue.empty()) {
     // Every consumer of a node is younger than the node, so its gradient is complete when it comes up.
     auto entry = pending.extract(queue.top());
     queue.pop();
+    if (entry.mapped().early) continue;
     const std::shared_ptr<Node> node = std::move(entry.mapped().node);
     Tensor grad = std::move(entry.mapped().grad);
     if (captures != nullptr) {
@@ -125,7 +189,10 @@ inline void run_backward(const std::vector<Tensor>& roots, const std::vector<Ten
             in.shape);
       give(in.node, std::move(grads[i]));
     }
+    for (size_t i = 0; !uses.empty() && i < node->inputs.size(); ++i)
+      if (node->inputs[i].node) used(node->inputs[i].node.get());
   }
+  pass.end();
 }
 
 inline Tensor ones_for(const Tensor& t) {

@@ -26,7 +26,8 @@ declare -A may_include=(
   [io]="core tensor autograd ops nn optim data"
   [models]="core tensor autograd ops nn io"
   [tasks]="core tensor autograd ops nn data models"
-  [train]="core tensor autograd ops nn optim data io models tasks"
+  [dist]="core tensor autograd ops nn"
+  [train]="core tensor autograd ops nn optim data io models tasks dist"
 )
 
 # Third-party headers and the only files that may name them.
@@ -42,6 +43,7 @@ allow_only JSON 'nlohmann/' '^atlas/(io|train)/.*(-inl\.h|\.cpp)$|^(tests|tools|
 allow_only stb '(stb/)?stb_' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
 allow_only libjpeg '(jpeglib|jerror)\.h' '^atlas/data/.*-inl\.h$|^tests/'
 allow_only zlib 'zlib\.h' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
+allow_only MPI 'mpi\.h' '^atlas/dist/mpi\.cpp$'
 allow_only CLI11 'CLI/' '^(examples|tools)/'
 allow_only doctest 'doctest/' '^tests/'
 

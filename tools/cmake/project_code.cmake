@@ -60,6 +60,12 @@ function(atlas_add_static_library target export_name)
     target_compile_definitions(${target} PRIVATE ATLAS_WITH_LIBJPEG=1)
     target_link_libraries(${target} PRIVATE JPEG::JPEG)
   endif()
+  if(ATLAS_WITH_MPI)
+    # One file sees MPI; the others compile as they do without it.
+    set_source_files_properties(atlas/dist/mpi.cpp PROPERTIES
+      COMPILE_DEFINITIONS ATLAS_WITH_MPI=1 INCLUDE_DIRECTORIES "${MPI_CXX_INCLUDE_DIRS}")
+    target_link_libraries(${target} PRIVATE $<LINK_ONLY:MPI::MPI_CXX>)
+  endif()
 endfunction()
 
 # A program of this repository, linked with the compiled library (atlas::cuda when that is built).

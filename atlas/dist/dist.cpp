@@ -1,0 +1,4 @@
+// Compiled mode: groups of processes, data parallelism.
+#include "atlas/dist/data_parallel-inl.h"
+#include "atlas/dist/group-inl.h"
+#include "atlas/dist/reducer-inl.h"

@@ -1,0 +1,138 @@
+// Group: the processes that train together. One process alone, or those that mpirun (or srun) started, with CPU tensors
+// over MPI.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atlas/tensor/tensor.h"
+
+namespace atlas::inline ATLAS_ABI::dist {
+
+/// How all_reduce() joins the values of several processes.
+enum class Reduce : uint8_t { sum, max, min };
+
+namespace detail {
+
+/// An operation that runs while the caller does something else.
+class Running {
+ public:
+  virtual ~Running() = default;
+  virtual bool test() = 0;  ///< gives it time; true once it is complete
+  virtual void wait() = 0;
+};
+
+/// What carries the operations: a process alone, or MPI. Sizes and types were checked by Group.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual void all_reduce(void* data, int64_t count, DType dtype, Reduce how) = 0;
+  virtual std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) = 0;
+  virtual void reduce_scatter(const void* from, void* to, int64_t count, DType dtype) = 0;
+  virtual void all_gather(const void* from, void* to, int64_t bytes) = 0;
+  virtual void broadcast(void* data, int64_t bytes, int root) = 0;
+  virtual void barrier() = 0;
+
+  int rank = 0, size = 1, local_rank = 0, local_size = 1;
+};
+
+/// Keeps the memory of a tensor until the process ends.
+void keep_for_good(const Tensor& x);
+
+/// The transport between the processes that MPI started; null when this process was started alone.
+std::shared_ptr<Transport> mpi_transport();
+
+}  // namespace detail
+
+/// An all_reduce on its way. Its tensor must not be touched before wait() has returned.
+class PendingReduce {
+ public:
+  PendingReduce() = default;
+  PendingReduce(Tensor tensor, std::unique_ptr<detail::Running> running)
+      : tensor_(std::move(tensor)), running_(std::move(running)) {}
+  PendingReduce(PendingReduce&&) noexcept = default;
+  PendingReduce& operator=(PendingReduce&&) noexcept = default;
+  /// One that nobody waits for (an error is on its way) leaves its memory to MPI.
+  ~PendingReduce() {
+    if (running_ != nullptr) detail::keep_for_good(tensor_);
+  }
+  /// Gives it time to proceed (MPI works while it is called). @return true once it is complete
+  bool test() { return running_ == nullptr || running_->test(); }
+  /// Returns when the tensor holds the sum. @throws Failure as Group's operations.
+  void wait() {
+    if (running_ != nullptr) running_->wait();
+    running_.reset();
+  }
+
+ private:
+  Tensor tensor_;  // keeps the memory
+  std::unique_ptr<detail::Running> running_;
+};
+
+/// The processes that work together, seen from one of them.
+///
+///     const dist::Group group = dist::Group::world();
+///     group.all_reduce(loss_sum);                       // the same number on every rank
+///
+/// An operation is called by all ranks, in the same order, with tensors of one shape and dtype. Tensors are float32,
+/// float64 or int64, contiguous and on the CPU. Sums have the same bits on every rank.
+///
+/// A rank that ends with an error ends all. So does one that lets the others wait for a minute
+/// (`ATLAS_DIST_TIMEOUT`: seconds); the message names it. One thread of a process uses groups.
+class Group {
+ public:
+  /// This process alone: every operation returns at once.
+  Group();
+  /// All processes that mpirun or srun started; this one alone where nobody did.
+  /// @throws Error when several were started and this build has no MPI: names the package to install.
+  static Group world();
+
+  int rank() const { return transport_->rank; }              ///< of this process, in [0, size)
+  int size() const { return transport_->size; }              ///< processes
+  int local_rank() const { return transport_->local_rank; }  ///< among the processes on this machine
+  int local_size() const { return transport_->local_size; }  ///< processes on this machine
+  bool first() const { return rank() == 0; }                 ///< the one that writes and prints
+
+  /// x becomes the sum (largest, smallest) of every rank's x, element by element.
+  /// @throws Error for a tensor that cannot be sent; Failure, with rank and operation, when MPI reports an error.
+  void all_reduce(Tensor x, Reduce how = Reduce::sum) const;
+  /// The same sum, computed while the caller goes on.
+  PendingReduce start_all_reduce(Tensor x) const;
+  /// This rank's part of the sum over ranks.   x: [size n, ...] -> [n, ...]: rows rank n to (rank + 1) n
+  /// @throws Error also for a first axis that size does not divide.
+  Tensor reduce_scatter(const Tensor& x) const;
+  /// Every rank's x below each other.   x: [n, ...] -> [size n, ...]
+  Tensor all_gather(const Tensor& x) const;
+  /// Every rank's text.
+  std::vector<std::string> all_gather(const std::string& text) const;
+  /// x becomes that of rank `root`. Takes every dtype. @throws Error also for a root that is not in [0, size).
+  void broadcast(Tensor x, int root = 0) const;
+  /// text becomes that of rank `root`.
+  void broadcast(std::string& text, int root = 0) const;
+  /// Returns when all ranks have called it.
+  void barrier() const;
+
+ private:
+  explicit Group(std::shared_ptr<detail::Transport> transport) : transport_(std::move(transport)) {}
+  void check_tensor(const Tensor& x, const char* op) const;
+  void check_root(int root) const;
+  std::shared_ptr<detail::Transport> transport_;
+};
+
+/// A setting by name, as text.
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
+/// Checks that all ranks have the same settings, in the same order.
+/// @param what  they are of, for the message: "the model"
+/// @throws Error on every rank, naming the lowest rank that differs from rank 0, the first field in which it does, and
+///         both values.
+void check_agree(const Group& group, const std::string& what, const Settings& settings);
+
+}  // namespace atlas::inline ATLAS_ABI::dist
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/dist/group-inl.h"
+#endif

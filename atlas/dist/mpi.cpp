@@ -1,0 +1,279 @@
+// The transport over MPI: the only file that includes mpi.h. Without MPI (CMake: ATLAS_WITH_MPI) a process is alone.
+//
+// Every wait is a loop of MPI_Test with a deadline, so that a rank that hangs ends all, and so that processes that
+// share a core leave it to those that compute.
+#include "atlas/dist/group.h"
+
+#ifdef ATLAS_COMPILED_LIB
+
+#if ATLAS_WITH_MPI
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
+#include <fmt/core.h>
+#include <mpi.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "atlas/core/failure.h"
+#endif
+
+namespace atlas::inline ATLAS_ABI::dist::detail {
+
+int64_t launched_processes();  // group-inl.h
+
+#if ATLAS_WITH_MPI
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// Seconds that a rank may let the others wait.
+double timeout() {
+  if (const char* text = std::getenv("ATLAS_DIST_TIMEOUT")) {
+    char* end = nullptr;
+    const double seconds = std::strtod(text, &end);
+    check(end != text && *end == '\0' && seconds > 0, "dist", "ATLAS_DIST_TIMEOUT needs a number of seconds, got '{}'",
+          text);
+    return seconds;
+  }
+  return 60;
+}
+
+MPI_Datatype type_of(DType dtype) { return dtype == float32 ? MPI_FLOAT : dtype == float64 ? MPI_DOUBLE : MPI_INT64_T; }
+
+MPI_Op operation(Reduce how) { return how == Reduce::sum ? MPI_SUM : how == Reduce::max ? MPI_MAX : MPI_MIN; }
+
+class Mpi;
+
+/// An MPI request.
+class Request final : public Running {
+ public:
+  explicit Request(Mpi& mpi) : mpi_(mpi) {}
+  Request(const Request&) = delete;
+  Request& operator=(const Request&) = delete;
+  bool test() override;
+  void wait() override;
+  MPI_Request request = MPI_REQUEST_NULL;
+  int64_t number = 0;
+  const char* op = "all_reduce";
+
+ private:
+  Mpi& mpi_;
+};
+
+class Mpi final : public Transport {
+ public:
+  Mpi() : timeout_(timeout()) {
+    int had_before = 0, given = 0;
+    MPI_Initialized(&had_before);
+    if (had_before == 0) MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &given);
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+    MPI_Comm_dup(MPI_COMM_WORLD, &notices_);
+    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(comm_, &rank);
+    MPI_Comm_size(comm_, &size);
+    MPI_Comm local;
+    MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &local);
+    MPI_Comm_rank(local, &local_rank);
+    MPI_Comm_size(local, &local_size);
+    MPI_Comm_free(&local);
+    heard_.assign(static_cast<size_t>(size), -1);
+  }
+
+  void all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
+    // Reduced in one place and sent from there: MPI promises equal bits for no other way.
+    run("all_reduce", [&](MPI_Request* r) {
+      return rank == 0 ? MPI_Ireduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(how), 0, comm_, r)
+                       : MPI_Ireduce(data, nullptr, int_of(count), type_of(dtype), operation(how), 0, comm_, r);
+    });
+    run("all_reduce", [&](MPI_Request* r) { return MPI_Ibcast(data, int_of(count), type_of(dtype), 0, comm_, r); });
+  }
+
+  std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
+    auto running = std::make_unique<Request>(*this);
+    running->number = ++count_;
+    check_code(MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), MPI_SUM, comm_, &running->request),
+               "all_reduce");
+    return running;
+  }
+
+  void reduce_scatter(const void* from, void* to, int64_t count, DType dtype) override {
+    run("reduce_scatter", [&](MPI_Request* r) {
+      return MPI_Ireduce_scatter_block(from, to, int_of(count), type_of(dtype), MPI_SUM, comm_, r);
+    });
+  }
+
+  void all_gather(const void* from, void* to, int64_t bytes) override {
+    run("all_gather", [&](MPI_Request* r) {
+      return MPI_Iallgather(from, int_of(bytes), MPI_BYTE, to, int_of(bytes), MPI_BYTE, comm_, r);
+    });
+  }
+
+  void broadcast(void* data, int64_t bytes, int root) override {
+    constexpr int64_t kPiece = int64_t{1} << 30;
+    for (int64_t at = 0; at < bytes; at += kPiece)
+      run("broadcast", [&](MPI_Request* r) {
+        return MPI_Ibcast(static_cast<char*>(data) + at, int_of(std::min(kPiece, bytes - at)), MPI_BYTE, root, comm_,
+                          r);
+      });
+  }
+
+  void barrier() override {
+    run("barrier", [&](MPI_Request* r) { return MPI_Ibarrier(comm_, r); });
+  }
+
+  bool complete(MPI_Request& request, const char* op) {
+    int done = 0;
+    check_code(MPI_Test(&request, &done, MPI_STATUS_IGNORE), op);
+    return done != 0;
+  }
+
+  /// Returns when the request is complete; ends all processes when that takes too long.
+  void wait(MPI_Request& request, int64_t number, const char* op) {
+    const Clock::time_point start = Clock::now();
+    bool said = false;
+    for (int64_t turn = 0; !complete(request, op); ++turn) {
+      if (turn < 1000) {
+        sched_yield();
+        continue;
+      }
+      usleep(50);
+      const double waited = seconds_since(start);
+      if (!said && waited > std::min(5.0, timeout_ / 4)) {
+        say_that_waiting(number);
+        said = true;
+      }
+      if (waited > timeout_) give_up(number, op);
+    }
+  }
+
+ private:
+  template <class F>
+  void run(const char* op, const F& start) {
+    MPI_Request request = MPI_REQUEST_NULL;
+    const int64_t number = ++count_;
+    check_code(start(&request), op);
+    wait(request, number, op);
+  }
+
+  int int_of(int64_t n) const {
+    check(n <= std::numeric_limits<int>::max(), "dist", "rank {} of {}: {} are too much for one message", rank, size,
+          n);
+    return static_cast<int>(n);
+  }
+
+  void check_code(int code, const char* op) const {
+    if (code == MPI_SUCCESS) return;
+    char text[MPI_MAX_ERROR_STRING] = {};
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    throw Failure(fmt::format("[{}] rank {} of {}: {}", op, rank, size, text));
+  }
+
+  /// Tells the others in which operation this rank waits, so that the one they all wait for can be named.
+  void say_that_waiting(int64_t number) {
+    waiting_in_ = number;
+    for (int other = 0; other < size; ++other) {
+      if (other == rank) continue;
+      MPI_Request sent = MPI_REQUEST_NULL;
+      MPI_Isend(&waiting_in_, 1, MPI_INT64_T, other, 0, notices_, &sent);
+      MPI_Request_free(&sent);
+    }
+  }
+
+  /// Ends all processes, with one line that names those nobody heard of.
+  [[noreturn]] void give_up(int64_t number, const char* op) {
+    for (;;) {
+      int there = 0;
+      MPI_Status status;
+      MPI_Iprobe(MPI_ANY_SOURCE, 0, notices_, &there, &status);
+      if (there == 0) break;
+      int64_t at = 0;
+      MPI_Recv(&at, 1, MPI_INT64_T, status.MPI_SOURCE, 0, notices_, MPI_STATUS_IGNORE);
+      heard_[static_cast<size_t>(status.MPI_SOURCE)] = at;
+    }
+    std::string missing;
+    for (int other = 0; other < size; ++other)
+      if (other != rank && heard_[static_cast<size_t>(other)] < number)
+        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", other);
+    std::fprintf(stderr,
+                 "[%s] rank %d of %d waited %g s for rank %s: all processes are ended (ATLAS_DIST_TIMEOUT sets the "
+                 "seconds)\n",
+                 op, rank, size, timeout_, missing.empty() ? "(all wait: do they call the same?)" : missing.c_str());
+    std::fflush(nullptr);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    std::_Exit(1);
+  }
+
+  double timeout_;
+  MPI_Comm comm_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
+  int64_t count_ = 0, waiting_in_ = 0;
+  std::vector<int64_t> heard_;  // of each rank: the last operation it said it waits in
+};
+
+bool Request::test() { return request == MPI_REQUEST_NULL || mpi_.complete(request, op); }
+void Request::wait() {
+  if (request != MPI_REQUEST_NULL) mpi_.wait(request, number, op);
+}
+
+/// The end of the process: the others must not wait for one that failed.
+void finish(int status) {
+  int over = 0;
+  MPI_Finalized(&over);
+  if (over != 0) return;
+  if (status != 0) {
+    std::fflush(nullptr);
+    MPI_Abort(MPI_COMM_WORLD, status);
+  }
+  MPI_Finalize();
+}
+
+bool launched() {
+  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
+    if (std::getenv(variable) != nullptr) return true;
+  return launched_processes() > 1;
+}
+
+}  // namespace
+
+std::shared_ptr<Transport> mpi_transport() {
+  // Lives as long as the process.
+  static std::shared_ptr<Transport>* const world = [] {
+    auto* made = new std::shared_ptr<Transport>();
+    if (!launched()) return made;
+    *made = std::make_shared<Mpi>();
+#ifdef __GLIBC__
+    on_exit([](int status, void*) { finish(status); }, nullptr);
+#else
+    std::atexit([] { finish(0); });
+#endif
+    return made;
+  }();
+  return *world;
+}
+
+#else
+
+std::shared_ptr<Transport> mpi_transport() {
+  check(launched_processes() <= 1, "dist",
+        "started as one of {} processes, but this build has no MPI: apt install libopenmpi-dev openmpi-bin, then run "
+        "cmake and build again",
+        launched_processes());
+  return nullptr;
+}
+
+#endif
+
+}  // namespace atlas::inline ATLAS_ABI::dist::detail
+
+#endif

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The tests of this folder with several processes, and what happens when one of them fails, dies or hangs.
+source "$(dirname "${BASH_SOURCE[0]}")/../frame/common.sh"
+
+[ "${ATLAS_WITH_MPI:-OFF}" = ON ] && command -v mpirun >/dev/null || exit 77
+quietly bash "$ATLAS_SOURCE_DIR/tools/dist_check.sh" 4
+
+root=()
+[ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
+# ends_by WHAT EXPECTED: rank 1 of 3 goes wrong as the hidden test case WHAT says; all must end, soon.
+ends_by() {
+  local started=$SECONDS
+  if ATLAS_NUM_THREADS=1 ATLAS_DIST_TIMEOUT=3 timeout 50 mpirun "${root[@]}" --oversubscribe --bind-to none -n 3 \
+    "$ATLAS_BIN_DIR/test_dist" --no-skip --test-case="$1" >"$scratch/log" 2>&1; then
+    fail "$1: ended with success"
+  fi
+  [ $((SECONDS - started)) -lt 30 ] || fail "$1: took $((SECONDS - started)) s"
+  grep -qE "$2" "$scratch/log" || { cat "$scratch/log" >&2; fail "$1: the output lacks '$2'"; }
+}
+ends_by 'hidden: rank 1 hangs' 'waited 3 s for rank 1:'
+ends_by 'hidden: rank 1 dies' 'rank 1 .*signal 9'
+ends_by 'hidden: rank 1 fails' 'this rank fails'
