@@ -84,9 +84,16 @@ refuse 2 "end the name in .png" attention_maps "${ckpt[@]}" --out x.jpg $picture
 refuse 2 "profile" classify "${ckpt[@]}" --profile no/where.json $picture
 refuse 2 "fewer than one of each" image_folders none --data shapes:32 --classes 0,1,2,3 --train 3
 refuse 2 "named twice" image_folders none --data shapes:32 --classes 1,1,2
+refuse 2 "did you mean shear-x" show_augmentation $picture --op sheer-x --out none
+refuse 2 "11 is out of range" show_augmentation $picture --op rotate --magnitude 11 --out none
+refuse 2 "character 9, 'x3'" show_augmentation $picture --rand-augment rand-m9-x3 --out none
 [ ! -e none ] || complain "something was written"
 "$bin/image_folders" made --data shapes:16 --classes 0,3 --train 010 --test 4 >out 2>err || complain "image_folders"
 [ "$(find made/train -name '*.png' | wc -l)" -eq 10 ] || complain "--train 010 is not ten"
+"$bin/show_augmentation" $picture $picture --recipe atlas --image-size 64 --rand-augment rand-m9-mstd0.5-inc1 \
+  --out sheet.png >out 2>err && [ -s sheet.png ] || complain "show_augmentation"
+"$bin/show_augmentation" $picture --op rotate --magnitude 9 --sign -1 --out one.png >out 2>err || complain "--op"
+grep -q "rotate with argument -27" out || complain "--sign -1"
 "$bin/classify" "${ckpt[@]}" --profile trace.json $picture >out 2>err && [ -s trace.json ] || complain "classify --profile"
 
 # Two runs in one folder: the second one is refused, and the lock ends with its holder.
