@@ -122,13 +122,38 @@ ATLAS_INLINE void ClassificationMeter::load_state(const StateDict& state) {
   for (size_t i = 0; i < indices_.size(); ++i) confusion_.add(labels_[i], predictions_[i]);
 }
 
-ATLAS_INLINE Classification::Classification(std::vector<std::string> classes, const data::MixOptions& mix)
-    : classes_(std::move(classes)), mix_(mix, static_cast<int64_t>(classes_.size())) {
+ATLAS_INLINE Classification::Classification(std::vector<std::string> classes, const data::MixOptions& mix,
+                                            const MesaOptions& mesa)
+    : classes_(std::move(classes)), mix_(mix, static_cast<int64_t>(classes_.size())), mesa_(mesa) {
   check(!classes_.empty(), "classification", "needs at least one class");
+  check(mesa.weight >= 0 && mesa.start >= 0 && mesa.scale >= 0 && mesa.temperature > 0, "classification",
+        "MESA needs weight, start and scale >= 0 and a temperature > 0, got {}, {}, {} and {}", mesa.weight, mesa.start,
+        mesa.scale, mesa.temperature);
+}
+
+ATLAS_INLINE void Classification::prepare(const Module& model, const Tensor& images, data::Targets& targets,
+                                          const Moment& now) const {
+  if (mesa_.weight == 0 || !(std::floor(now.epoch) > mesa_.start * now.epochs)) return;
+  check(static_cast<bool>(now.on_average), "classification", "MESA needs a moving average of the weights (ema > 0)");
+  now.on_average([&] {
+    const NoGrad off;
+    const Tensor logits = at(outputs(model, images, targets), "logits");
+    targets.set(kAverageProbability, {data::TargetKind::soft_label, softmax(logits * (1 / mesa_.temperature), 1)});
+  });
 }
 
 ATLAS_INLINE Named Classification::loss(const Named& outputs, const data::Targets& targets) const {
-  return {{"cross_entropy", cross_entropy(at(outputs, "logits"), detail::class_target(targets))}};
+  const Tensor& logits = at(outputs, "logits");
+  Named parts = {{"cross_entropy", cross_entropy(logits, detail::class_target(targets))}};
+  if (const data::Target* average = targets.find(kAverageProbability)) {
+    // KL(p || q) = H(p, q) - H(p); where p underflowed to 0, p log p is 0.
+    const Tensor& p = average->value;
+    const double rows = static_cast<double>(p.size(0));
+    const Tensor minus_entropy = sum(p * log(clamp(p, 1e-37, 1.0))) * (1 / rows);
+    const Tensor divergence = cross_entropy(logits * (1 / mesa_.temperature), p) + minus_entropy;
+    parts.emplace_back("mesa", divergence * (mesa_.weight * mesa_.scale));
+  }
+  return parts;
 }
 
 ATLAS_INLINE std::unique_ptr<Meter> Classification::meter(bool training) const {

@@ -49,16 +49,37 @@ class ClassificationMeter : public Meter {
   std::vector<int64_t> indices_, labels_, predictions_;
 };
 
+/// Distillation from the moving average of the weights, "MESA" (Du et al., "Sharpness-aware training for free", NeurIPS
+/// 2022, equation 6, with the constants of MambaVision's authors).
+struct MesaOptions {
+  double weight = 0;       ///< w; 0: off
+  double start = 0.25;     ///< from the first epoch e, counted from 0, with e / epochs above this
+  double scale = 50;       ///< s
+  double temperature = 3;  ///< T
+};
+
+/// Name of the target that Classification::prepare() adds: softmax(z_average / T), [B, classes].
+inline constexpr const char* kAverageProbability = "average_probability";
+
 /// One class for each image: cross-entropy with the target "label", int64 [B], or "soft_label", float32 [B, classes],
 /// which mixing and smoothing make of it.
 ///
 /// -Σ_c t_c log softmax(logits)_c, the mean over the batch. Better is the higher "accuracy".
+///
+/// With MESA, another part "mesa": w s KL(softmax(z_average / T) || softmax(z / T)), summed over classes, the mean over
+/// the batch; z_average is what the moving average of the weights makes of the same mixed images, in evaluation mode
+/// and without a gradient.
 class Classification : public Task {
  public:
   /// @param classes  names of the classes
   /// @throws Error for options out of range, or no class.
-  explicit Classification(std::vector<std::string> classes, const data::MixOptions& mix = {});
+  explicit Classification(std::vector<std::string> classes, const data::MixOptions& mix = {},
+                          const MesaOptions& mesa = {});
 
+  /// With MESA, in the epochs that have it: what the moving average makes of the images.
+  /// @throws Error when no moving average is kept.
+  ATLAS_INLINE void prepare(const Module& model, const Tensor& images, data::Targets& targets,
+                            const Moment& now) const override;
   void collate(data::Batch& batch, data::Rng& rng) const override { mix_(batch, rng); }
   ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
   ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
@@ -70,6 +91,7 @@ class Classification : public Task {
   int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }
   std::vector<std::string> classes_;
   data::Mix mix_;
+  MesaOptions mesa_;
 };
 
 /// A picture of test images with what they are and what the model says: every second one a mistake, as far as there are

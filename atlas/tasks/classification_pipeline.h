@@ -78,7 +78,8 @@ inline std::unique_ptr<Task> make_classification(const data::Dataset& set, const
   }
   const Augmentation& a = s.augmentation;
   return std::make_unique<Classification>(
-      set.classes(), data::MixOptions{a.mixup, a.cutmix, a.mix_prob, a.mix_switch, a.label_smoothing});
+      set.classes(), data::MixOptions{a.mixup, a.cutmix, a.mix_prob, a.mix_switch, a.label_smoothing},
+      MesaOptions{.weight = a.mesa, .start = a.mesa_start});
 }
 
 }  // namespace atlas::inline ATLAS_ABI::tasks

@@ -34,7 +34,9 @@ struct Augmentation {
   double mix_prob = 1;
   double mix_switch = 0.5;
   double label_smoothing = 0;
-  double eval_crop = 1;  ///< test images are resized to image_size / eval_crop and center-cropped
+  double mesa = 0;           ///< weight of the distillation from the moving average (tasks/classification.h)
+  double mesa_start = 0.25;  ///< share of the epochs before it begins
+  double eval_crop = 1;      ///< test images are resized to image_size / eval_crop and center-cropped
 };
 
 /// What a task is made from, besides a data set.

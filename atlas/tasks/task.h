@@ -89,7 +89,8 @@ struct Moment {
   double epoch = 0;   ///< epochs behind, as a fraction: 2.5 in the middle of the third
   double epochs = 0;  ///< of the whole training
   int64_t step = 0;   ///< updates behind
-  /// Calls its argument while the model holds the moving average of its weights. Empty when none is kept.
+  /// Calls its argument while the model holds the moving average of its weights, in evaluation mode.
+  /// @throws Error when none is kept. Empty where no Trainer is.
   std::function<void(const std::function<void()>&)> on_average{};
 };
 

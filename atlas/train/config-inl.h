@@ -160,6 +160,10 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   one_of(c.optimization.schedule, "schedule", {"cosine", "polynomial", "multistep", "constant"});
   one_of(c.compute.precision, "precision", {"float32", "bf16"});
   one_of(c.augmentation.crop, "crop", {"pad", "random-resized", "none"});
+  need(c.augmentation.mesa == 0 || c.optimization.ema > 0, "mesa", c.augmentation.mesa,
+       "it distills from the moving average of the weights: ema must be above 0");
+  need(c.augmentation.mesa_start <= 1, "mesa_start", c.augmentation.mesa_start, "in [0, 1]");
+  need(c.optimization.ema_ramp <= 1, "ema_ramp", c.optimization.ema_ramp, "0 or 1");
   one_of(c.augmentation.interpolation, "interpolation", {"bicubic", "bilinear", "random"});
   if (!c.augmentation.rand_augment.empty()) data::RandAugmentPolicy::parse(c.augmentation.rand_augment);
   need(c.compute.threads <= 4096, "threads", c.compute.threads, "at most 4096");

@@ -69,6 +69,7 @@ struct OptimizationSettings {
   double power = 1;
 
   double ema = 0;
+  int64_t ema_ramp = 1;
 };
 
 /// How the program computes.
@@ -167,9 +168,14 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("mix_prob", c.augmentation.mix_prob, "probability that a batch is mixed, when mixup or cutmix is on");
   visit("mix_switch", c.augmentation.mix_switch, "probability of cutmix when both are on");
   visit("label_smoothing", c.augmentation.label_smoothing, "share of the target spread over all classes, in [0, 1)");
+  visit("mesa", c.augmentation.mesa,
+        "weight of the distillation from the moving average of the weights (MESA), which needs ema (0 = off)");
+  visit("mesa_start", c.augmentation.mesa_start, "share of the epochs that are trained without mesa, in [0, 1]");
   visit("drop_path", c.model.drop_path, "largest drop-path rate of the model");
   visit("ema", c.optimization.ema,
         "decay of the moving average of the weights, which is then what is evaluated (0 = off)");
+  visit("ema_ramp", c.optimization.ema_ramp,
+        "0: the decay is ema from the first update; 1: that of update t is min(ema, (1 + t) / (10 + t))");
   visit("eval_crop", c.augmentation.eval_crop,
         "test images are resized to image_size / eval_crop and center-cropped, in (0, 1]");
 

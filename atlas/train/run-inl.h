@@ -113,7 +113,7 @@ class Run {
                            .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps."};
     trainer_ = std::make_unique<Trainer>(*model_, *task_, *optimizer_, std::move(options));
     if (!o_.profile.empty()) watch<Profiler>(o_.profile);
-    if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = true});
+    if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = o.ema_ramp == 1});
     watch<ProgressBars>();
   }
 

@@ -57,7 +57,11 @@ class GradientStep {
         .images = batch.images, .targets = batch.targets, .indices = batch.indices, .generator = default_generator()};
     if (o_.accumulate > 1)  // the feed uses its memory again
       for (auto& [name, target] : r.targets) target.value = target.value.clone();
-    task_.prepare(model_, r.images, r.targets, o_.now ? o_.now() : tasks::Moment{});
+    {
+      std::optional<Autocast> mixed;
+      if (o_.bf16) mixed.emplace();
+      task_.prepare(model_, r.images, r.targets, o_.now ? o_.now() : tasks::Moment{});
+    }
     if (!o_.graph) {
       compute(r);
       return r;
@@ -99,8 +103,11 @@ class GradientStep {
   }
   /// A graph is of one shape: batches of objects, whose number varies, are done op by op.
   bool fits_graph(const StepResult& r) const {
-    for (const auto& [name, target] : r.targets)
-      if (!target.offsets.empty() || (graph_ && recorded_.targets[name].shape() != target.value.shape())) return false;
+    for (const auto& [name, target] : r.targets) {
+      if (!target.offsets.empty()) return false;
+      const data::Target* recorded = graph_ ? recorded_.targets.find(name) : nullptr;  // a task may add one later
+      if (graph_ && (recorded == nullptr || recorded->value.shape() != target.value.shape())) return false;
+    }
     return !graph_ || recorded_.images.shape() == r.images.shape();
   }
   void record(const StepResult& like) {
