@@ -4,14 +4,14 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/quickstart.sh [--task classify|segment] [--model atlas|mambavision] [TRAIN OPTION]...
+Usage: tools/quickstart.sh [--task classify|segment|detect] [--model atlas|mambavision] [TRAIN OPTION]...
 
 Installs what is missing (tools/setup.sh), builds the example programs and trains a small model on Fashion-MNIST:
 60,000 photographs of ten kinds of clothes. Takes some minutes on two cores. At the end it prints the accuracy on the
 10,000 test images and the paths of two pictures: the training curves, and test images with what the model says.
 
-  --task NAME    classify (default), or segment: a class for every pixel of drawn scenes, in two minutes; shows photographs
-                 beside truth, prediction and mistakes
+  --task NAME    classify (default); segment: a class for every pixel of drawn scenes, in two minutes; shows pictures beside
+                 truth, prediction and mistakes; or detect: boxes and masks of drawn objects, in two minutes (MambaVision)
   --model NAME   atlas (default) or mambavision
   --device NAME  cpu, cuda, cuda:N or auto (default): with cuda, the programs are built for GPUs (needs nvcc)
   -h, --help     this text
@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --model) [ $# -gt 1 ] || fail "--model needs a name: atlas or mambavision"; shift; model=$1 ;;
     --model=*) model=${1#--model=} ;;
-    --task) [ $# -gt 1 ] || fail "--task needs a name: classify or segment"; shift; task=$1 ;;
+    --task) [ $# -gt 1 ] || fail "--task needs a name: classify, segment or detect"; shift; task=$1 ;;
     --task=*) task=${1#--task=} ;;
     --out) [ $# -gt 1 ] || fail "--out needs a folder"; shift; out=$1 ;;
     --out=*) out=${1#--out=} ;;
@@ -53,7 +53,8 @@ esac
 case $task in
   classify) what=(--recipe toy --model "$model-toy") programs=(train) ;;
   segment) what=(--recipe segmentation-toy --model "upernet-$model-toy") programs=(train segment) ;;
-  *) fail "--task is classify or segment, got '$task'" ;;
+  detect) what=(--recipe detection-toy) model=mambavision programs=(train detect) ;;
+  *) fail "--task is classify, segment or detect, got '$task'" ;;
 esac
 
 tree=build/release
@@ -87,5 +88,9 @@ echo "== training (built in $((SECONDS - started)) s)"
 if [ "$task" = segment ]; then
   echo "== segmenting the pictures of the report"
   "$tree/bin/segment" --checkpoint "$out/best.ckpt" --image-size native --out "$out/segmented" "$out/predictions.png"
+fi
+if [ "$task" = detect ]; then
+  echo "== detecting objects in the picture of the report"
+  "$tree/bin/detect" --checkpoint "$out/best.ckpt" --out "$out/detected" "$out/detections.png"
 fi
 echo "== done in $((SECONDS - started)) s"

@@ -29,6 +29,9 @@ ATLAS_INLINE std::vector<Recipe> built_in_recipes() {
          "model": "upernet-mambavision-toy", "data": "scenes:64", "image_size": 64, "epochs": 22, "batch_size": 8,
          "lr": 4e-3, "warmup_epochs": 1, "weight_decay": 0.01, "flip": 0.5,
          "task_options": "{\"ratio_low\": 0.8, \"ratio_high\": 1.25, \"distortion\": false}"})"},
+      {"detection-toy", "the quick start of detection: drawn objects, a minute or two on two cores", R"({
+         "model": "cascade-mask-rcnn-mambavision-toy", "data": "objects", "image_size": 96, "epochs": 3,
+         "batch_size": 8, "lr": 2e-3})"},
   };
 }
 
