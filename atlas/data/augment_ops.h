@@ -1,5 +1,6 @@
 // The fifteen operations of RandAugment, each with one number that says how much: five move pixels, ten change colors.
 // Results are Pillow's, up to one gray level in few pixels.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <array>
