@@ -3,6 +3,8 @@
 //   train --out runs/first                                    the toy Atlas on Fashion-MNIST
 //   train --recipe toy --model mambavision-toy --out runs/mv  the toy MambaVision
 //   train --model atlas-tiny --model.depths 2,2,2 --out runs/deeper   fields of its configuration; --help lists them
+//   train --recipe mambavision-t --explain                    every number of a recipe, and its source
+//   train --recipe fine-tune --data folder:photos --dry-run   updates, memory and time, before a long run
 //   train --recipe atlas --data folder:photos --out runs/atlas-b
 //   train --out runs/first --resume                           goes on where a run stopped
 //   train --out runs/first --eval-only                        tests the best checkpoint of a run
@@ -20,13 +22,14 @@
 int main(int argc, char** argv) {
   namespace train = atlas::train;
   std::string recipe, file;
-  bool eval_only = false;
+  bool eval_only = false, explain = false;
   const auto own = [&](CLI::App& app) {
     std::string names;
     for (const std::string& n : train::recipe_names()) names += (names.empty() ? "" : ", ") + n;
     app.add_flag("--eval-only", eval_only, "test the best checkpoint in --out and write its pictures")
         ->group(train::kRunGroup);
     app.add_option("--recipe", recipe, "settings to start from: " + names)->group(train::kRunGroup);
+    app.add_flag("--explain", explain, "print every setting with its source, and stop")->group(train::kRunGroup);
     app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")
         ->group(train::kRunGroup);
   };
@@ -34,6 +37,7 @@ int main(int argc, char** argv) {
   const auto choose = [&](const train::TrainConfig& given, bool has_model, train::TrainConfig& config,
                           train::RunOptions& run) {
     run.eval_only = eval_only;
+    if (explain) run.explain = recipe.empty() ? "toy" : recipe;
     if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model.name : "");
     // A run that was killed before it wrote anything is resumed from the beginning.
     const bool stored = (run.eval_only || run.resume) && train::merge_stored_settings(config, run.out);

@@ -1,6 +1,7 @@
 // Bodies of config.h that need the JSON parser.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -9,6 +10,7 @@
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
 #include "atlas/train/config.h"
+#include "atlas/train/group_rules.h"
 #include "atlas/train/recipes-inl.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -49,6 +51,26 @@ ATLAS_INLINE void apply_recipe(TrainConfig& c, const std::string& name, const st
   std::string known;
   for (size_t i = 0; i < names.size(); ++i) known += (i == 0 ? "" : i + 1 < names.size() ? ", " : " and ") + names[i];
   fail("recipe", "'{}' is no recipe; there are {}", name, known);
+}
+
+ATLAS_INLINE std::string explain(const TrainConfig& config, const std::string& recipe) {
+  TrainConfig its;
+  apply_recipe(its, recipe, "");
+  const auto found =
+      std::find_if(recipes().begin(), recipes().end(), [&](const Recipe& r) { return r.name == recipe; });
+  const auto named = nlohmann::json::parse(found->settings), theirs = nlohmann::json::parse(to_json(its)),
+             now = nlohmann::json::parse(to_json(config));
+  std::string text = fmt::format("recipe {}: {}\n\n", recipe, found->source);
+  for_each_setting(config, [&](const char* key, const auto&, const char*) {
+    const std::string source = now[key] != theirs[key] ? fmt::format("given; the recipe has {}", theirs[key].dump())
+                               : named.contains(key)   ? found->source
+                                                       : std::string("default of this program");
+    text += fmt::format("{:<18} {:<28} {}\n", key, now[key].dump(), source);
+  });
+  const auto& o = config.optimization;
+  text += fmt::format("\nimages per update  {} ({} x {})\n", o.batch_size * o.accumulate, o.batch_size, o.accumulate);
+  if (!found->differences.empty()) text += "\ndifferences from what was published:\n" + found->differences + "\n";
+  return text;
 }
 
 ATLAS_INLINE std::string to_json(const TrainConfig& config) {
@@ -164,6 +186,7 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
        "it distills from the moving average of the weights: ema must be above 0");
   need(c.augmentation.mesa_start <= 1, "mesa_start", c.augmentation.mesa_start, "in [0, 1]");
   need(c.optimization.ema_ramp <= 1, "ema_ramp", c.optimization.ema_ramp, "0 or 1");
+  parse_group_rules(c.optimization.group);
   one_of(c.augmentation.interpolation, "interpolation", {"bicubic", "bilinear", "random"});
   if (!c.augmentation.rand_augment.empty()) data::RandAugmentPolicy::parse(c.augmentation.rand_augment);
   need(c.compute.threads <= 4096, "threads", c.compute.threads, "at most 4096");

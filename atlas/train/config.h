@@ -51,6 +51,7 @@ struct OptimizationSettings {
   std::string optimizer = "adamw";
   double lr = 3e-3;
   double backbone_lr_scale = 1;
+  std::string group;
   double momentum = 0.9;
   double beta1 = 0.9;
   double beta2 = 0.999;
@@ -120,6 +121,9 @@ void for_each_setting(Config& c, Visitor&& visit) {
       "paths of modules such as levels.2.blocks.0");
   visit("backbone_lr_scale", c.optimization.backbone_lr_scale,
         "the learning rate of all but the head is lr times this");
+  visit("group", c.optimization.group,
+        "learning rate and weight decay of parameters by path: 'PATTERN: lr x NUMBER, decay NUMBER', with * for any "
+        "letters and backbone.* for all but the head; several, or with semicolons; later ones win");
   visit("normalization", c.data.normalization,
         "normalize pixels as for this data set, e.g. that of the weights: fashion-mnist, mnist, cifar, shapes or "
         "imagenet (empty = as for data)");
@@ -192,8 +196,9 @@ void for_each_setting(Config& c, Visitor&& visit) {
 /// A recipe: settings by name, and where they were published.
 struct Recipe {
   std::string name;
-  std::string source;    ///< a paper, or what it is for; one line
-  std::string settings;  ///< a JSON object; what it leaves out has its default
+  std::string source;            ///< a paper, or what it is for; one line
+  std::string settings;          ///< a JSON object; what it leaves out has its default
+  std::string differences = {};  ///< from what was published, one a line
 };
 
 namespace detail {
@@ -211,6 +216,11 @@ std::vector<std::string> recipe_names();
 /// @param model  where it is not empty, in the place of the recipe's own model
 /// @throws Error for another name.
 void apply_recipe(TrainConfig& c, const std::string& name, const std::string& model);
+
+/// Every setting with its value and where that comes from: the recipe's source, a default, or what was given beside it;
+/// then how the recipe differs from what was published.
+/// @throws Error for another recipe's name.
+std::string explain(const TrainConfig& config, const std::string& recipe);
 
 /// The settings as JSON text. An inverse of merge_json().
 std::string to_json(const TrainConfig& config);

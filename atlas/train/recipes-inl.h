@@ -5,20 +5,72 @@
 
 namespace atlas::inline ATLAS_ABI::train::detail {
 
+inline constexpr const char* kAtlasSource = "Agrawal et al., arXiv 2503.12355";
+inline constexpr const char* kMambaVisionSource = "Hatamizadeh & Kautz, arXiv 2407.08083, and its authors' settings";
+
+/// Atlas-B on ImageNet-100 at 1024 px: 8 GPUs, 32 images each, 8 batches to an update.
+inline Recipe atlas_recipe(const char* name) {
+  return {
+      name, kAtlasSource, R"({
+      "model": "atlas-b", "image_size": 1024, "normalization": "imagenet", "epochs": 320, "warmup_epochs": 30,
+      "warmup_lr": 0, "min_lr": 1e-6, "schedule": "cosine", "optimizer": "adamw", "lr": 5e-4, "beta1": 0.9,
+      "beta2": 0.999, "weight_decay": 0.24, "clip_norm": 0, "batch_size": 32, "accumulate": 64,
+      "crop": "random-resized", "interpolation": "bicubic", "flip": 0.5, "rand_augment": "rand-m9-mstd0.5-inc1",
+      "erase": 0.25, "mixup": 0.8, "cutmix": 1, "mix_prob": 1, "mix_switch": 0.5, "label_smoothing": 0.1,
+      "drop_path": 0.3, "eval_crop": 1})",
+      "the authors' 8 GPUs are accumulation here: 32 x 8 GPUs x 8 batches = 32 x 64, batch norms see 32 images\n"
+      "precision is float32 unless --precision bf16 is given, which needs a GPU; the authors' is bf16\n"
+      "test images keep their proportions (shorter side to 1024, center crop); the authors squash them to 1024 x 1024"};
+}
+
+/// One size of MambaVision on ImageNet-1K: 32 GPUs, 128 images each.
+/// @param own  what differs from size to size, JSON fields
+/// @param note  another difference, or empty
+inline Recipe mambavision_recipe(const char* name, const std::string& own, const std::string& note = {}) {
+  return {
+      name, kMambaVisionSource, "{" + own + R"(,
+      "normalization": "imagenet", "epochs": 310, "warmup_lr": 1e-6, "cooldown_epochs": 10, "min_lr": 5e-6,
+      "schedule": "cosine", "batch_size": 128, "accumulate": 32, "optimizer": "lamb", "lr": 5e-3, "beta1": 0.9,
+      "beta2": 0.999, "eps": 1e-8, "clip_norm": 5, "ema": 0.9998, "ema_ramp": 0, "mesa_start": 0.25,
+      "crop": "random-resized", "min_crop_scale": 0.08, "interpolation": "random", "flip": 0.5,
+      "rand_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "erase": 0.25, "mixup": 0.8, "cutmix": 1,
+      "mix_switch": 0.5, "label_smoothing": 0.1, "seed": 31})",
+      "the authors' 32 GPUs are accumulation here: one process makes 32 batches of 128 to an update of 4096 images\n"
+      "random numbers are this program's: the same seed draws others than the authors' does\n"
+      "running statistics of batch norms are those of one process; the authors average them over GPUs after epochs" +
+          (note.empty() ? "" : "\n" + note)};
+}
+
 ATLAS_INLINE std::vector<Recipe> built_in_recipes() {
+  const char* t = R"("model": "mambavision-t", "image_size": 224, "warmup_epochs": 20, "weight_decay": 0.05,
+      "drop_path": 0.2, "mesa": 0.5, "eval_crop": 1)";
+  const char* l3 = R"("model": "mambavision-l3-512", "image_size": 512, "warmup_epochs": 20, "weight_decay": 0.12,
+      "drop_path": 0.5, "mesa": 6, "eval_crop": 1)";
   return {
       {"toy", "the quick start: small images on a laptop", "{}"},
-      // Without RandAugment, for which color jitter stands in.
-      {"atlas", "Agrawal et al., arXiv 2503.12355", R"({
-         "model": "atlas-b", "image_size": 1024, "epochs": 320, "warmup_epochs": 30, "batch_size": 32, "accumulate": 8,
-         "lr": 5e-4, "weight_decay": 0.24, "drop_path": 0.3, "clip_norm": 0, "crop": "random-resized", "erase": 0.25,
-         "mixup": 0.8, "cutmix": 1, "label_smoothing": 0.1, "color_jitter": 0.4})"},
-      // Without RandAugment and without MESA's distillation term.
-      {"mambavision", "Hatamizadeh & Kautz, arXiv 2407.08083", R"({
-         "model": "mambavision-t", "image_size": 224, "epochs": 310, "warmup_epochs": 20, "warmup_lr": 1e-6,
-         "cooldown_epochs": 10, "min_lr": 5e-6, "batch_size": 128, "accumulate": 32, "optimizer": "lamb", "lr": 5e-3,
-         "weight_decay": 0.05, "clip_norm": 5, "ema": 0.9998, "drop_path": 0.2, "crop": "random-resized",
-         "erase": 0.25, "mixup": 0.8, "cutmix": 1, "label_smoothing": 0.1, "color_jitter": 0.4})"},
+      atlas_recipe("atlas"),
+      atlas_recipe("atlas-b-1024"),
+      mambavision_recipe("mambavision", t),
+      mambavision_recipe("mambavision-t", t),
+      mambavision_recipe("mambavision-t2", R"("model": "mambavision-t2", "image_size": 224, "warmup_epochs": 20,
+          "weight_decay": 0.05, "drop_path": 0.2, "mesa": 0.75, "eval_crop": 0.98)"),
+      mambavision_recipe("mambavision-s", R"("model": "mambavision-s", "image_size": 224, "warmup_epochs": 20,
+          "weight_decay": 0.05, "drop_path": 0.2, "mesa": 1, "eval_crop": 0.93)"),
+      mambavision_recipe("mambavision-b", R"("model": "mambavision-b", "image_size": 224, "warmup_epochs": 35,
+          "weight_decay": 0.075, "drop_path": 0.3, "mesa": 1, "eval_crop": 1)"),
+      mambavision_recipe("mambavision-l", R"("model": "mambavision-l", "image_size": 224, "warmup_epochs": 20,
+          "weight_decay": 0.12, "drop_path": 0.3, "mesa": 6, "eval_crop": 1)"),
+      mambavision_recipe("mambavision-l2", R"("model": "mambavision-l2", "image_size": 224, "warmup_epochs": 20,
+          "weight_decay": 0.12, "drop_path": 0.3, "mesa": 6, "eval_crop": 1)"),
+      mambavision_recipe("mambavision-l3", l3,
+                         "published for L3 are its size, 512 px and drop path 0.5; weight decay and mesa are those of "
+                         "L2; the authors train it on ImageNet-21K first"),
+      {"fine-tune", "this program's own choice; no paper has it", R"({
+         "model": "mambavision-t", "image_size": 224, "normalization": "imagenet", "epochs": 20, "warmup_epochs": 1,
+         "batch_size": 64, "optimizer": "adamw", "lr": 5e-4, "group": "backbone.*: lr x 0.1", "clip_norm": 1,
+         "crop": "random-resized", "min_crop_scale": 0.4, "interpolation": "bicubic", "flip": 0.5, "erase": 0.1,
+         "rand_augment": "rand-m5-mstd0.5-inc1", "label_smoothing": 0.1, "drop_path": 0.1, "eval_crop": 1})",
+       "name the weights to start from with --weights, and their model with --model"},
       // 160,000 updates with 20,210 images; the authors compute in 16 bits.
       {"segmentation", "Hatamizadeh & Kautz, arXiv 2407.08083: UPerNet on ADE20K", R"({
          "model": "upernet-mambavision-t", "data": "ade20k:ADEChallengeData2016", "image_size": 512, "epochs": 127,

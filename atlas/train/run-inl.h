@@ -13,6 +13,7 @@
 #include "atlas/core/rng.h"
 #include "atlas/core/select_device.h"
 #include "atlas/tensor/print.h"
+#include "atlas/train/dry_run.h"
 #include "atlas/train/interrupt.h"
 #include "atlas/train/observers.h"
 #include "atlas/train/run.h"
@@ -50,7 +51,7 @@ class Run {
     make_trainer();
     if (o_.eval_only)
       loaded_ = load_best();
-    else
+    else if (!o_.dry_run)
       prepare_folder_and_resume();
     print_header();
     const std::string& from = c_.model.weights.empty() ? c_.model.backbone_weights : c_.model.weights;
@@ -58,6 +59,7 @@ class Run {
   }
 
   int operator()() {
+    if (o_.dry_run) return dry_run();
     if (o_.eval_only) {
       finish(*trainer_->evaluate(*test_loader_), "checkpoint " + loaded_);
       return 0;
@@ -204,6 +206,41 @@ class Run {
     std::fflush(stdout);
   }
 
+  /// What the run comes to, from its settings and a few steps.
+  int dry_run() {
+    const OptimizationSettings& o = c_.optimization;
+    const int64_t update = o.batch_size * o.accumulate, per_epoch = sets_.train->size() / update;
+    say("schedule     {} updates in an epoch, {} in all; {} images an update, {} in all\n", per_epoch,
+        per_epoch * o.epochs, update, per_epoch * o.epochs * update);
+    std::filesystem::create_directories(o_.out);
+    data::write_png(path("schedule.png"), schedule_picture(schedule_, per_epoch, o.epochs));
+    say("             drawn in {}\n", path("schedule.png"));
+    const StepCost cost = measure_steps(*model_, *task_, *optimizer_, sets_.train, pipeline_of(c_).train,
+                                        train_loader_options_of_run(), o.batch_size, c_.compute.precision == "bf16");
+    say("memory       about {} for a step of {} images ({} for each)\n", bytes_text(cost.bytes), o.batch_size,
+        bytes_text(cost.bytes_per_image));
+    const int64_t limit = device_.is_cuda() ? 0 : memory_limit();
+    if (limit > 0 && cost.bytes > limit) {
+      const int64_t fits = fitting_batch(o.batch_size, cost.bytes, cost.bytes_per_image, limit, update);
+      say("             which is more than the {} there are; {}\n", bytes_text(limit),
+          fits > 0 ? fmt::format("--batch-size {} --accumulate {} would fit", fits, update / fits)
+                   : std::string("not even one image fits"));
+    }
+    const double images = static_cast<double>(per_epoch * update);
+    say("time         about {} an epoch, {} in all, without tests ({:.3g} images/s in steps of {})\n",
+        StepCost::duration(images * cost.seconds_per_image),
+        StepCost::duration(images * cost.seconds_per_image * static_cast<double>(o.epochs)), 1 / cost.seconds_per_image,
+        cost.images);
+    std::fflush(stdout);
+    return 0;
+  }
+  data::LoaderOptions train_loader_options_of_run() const {
+    data::LoaderOptions options = train_loader_options(c_);
+    options.collate = tasks::collate_for(*task_, true);
+    options.pad = pipeline_of(c_).train_pad;
+    return options;
+  }
+
   int stop_early() const {
     say("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", trainer_->step(),
         path("last.ckpt"), o_.out);
@@ -239,6 +276,11 @@ class Run {
 }  // namespace detail
 
 ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) {
+  if (!options.explain.empty()) {
+    validate(config);
+    say("{}", explain(config, options.explain));
+    return 0;
+  }
   return detail::Run(config, options)();
 }
 

@@ -13,6 +13,8 @@ namespace atlas::inline ATLAS_ABI::train {
 struct RunOptions {
   std::string out = "runs/latest";  ///< folder of the run
   bool resume = false;              ///< continue from the last checkpoint in `out`
+  bool dry_run = false;             ///< say what the run comes to, draw its schedule into `out`, and stop
+  std::string explain{};            ///< a recipe: say every setting and its source, and stop
   bool eval_only = false;           ///< test the best checkpoint in `out`, without training
   std::string device = "auto";      ///< where to compute, as for select_device()
   std::string augment = "auto";     ///< where pixels are cropped, mirrored, normalized, erased and mixed: host, device,

@@ -31,6 +31,7 @@ void add_settings(App& app, TrainConfig& config) {
     using Policy = std::decay_t<decltype(option->get_multi_option_policy())>;
     if constexpr (std::is_same_v<std::decay_t<decltype(field)>, std::vector<double>>)
       option->multi_option_policy(Policy::TakeAll);
+    if (name == "group") option->multi_option_policy(Policy::Join);  // a rule a line
   });
 }
 
@@ -46,6 +47,7 @@ void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
   };
   add("--out", run.out, "folder for checkpoints, logs and pictures");
   add("--resume", run.resume, "go on from the last checkpoint in --out, with the settings stored there");
+  add("--dry-run", run.dry_run, "say what the run comes to (updates, memory, time), draw its schedule, and stop");
   add("--device", run.device, "where to compute: cpu, cuda, cuda:N, or auto, the first GPU that is there");
   add("--augment", run.augment,
       "where images are cropped, mirrored, normalized, erased and mixed: host, device, or auto (on a GPU)");

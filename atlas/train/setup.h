@@ -16,6 +16,7 @@
 #include "atlas/optim/sgd.h"
 #include "atlas/tasks/registry.h"
 #include "atlas/train/config.h"
+#include "atlas/train/group_rules.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
@@ -105,7 +106,7 @@ inline std::vector<ParameterGroup> decay_groups_of(const OptimizationSettings& o
 }
 
 /// Parameters by what they share: those that decay (see no_decay), all but the head learn backbone_lr_scale times as
-/// fast, and what is frozen is left out.
+/// fast, what `group` says, and what is frozen is left out.
 inline std::vector<ParameterGroup> parameter_groups(const TrainConfig& c, const models::Model& model) {
   const OptimizationSettings& o = c.optimization;
   const std::vector<std::string> heads = model.heads();
@@ -115,12 +116,12 @@ inline std::vector<ParameterGroup> parameter_groups(const TrainConfig& c, const 
     (o.backbone_lr_scale != 1 && !is_in_head(name, heads) ? backbone : head).emplace_back(name, value);
   }
   std::vector<ParameterGroup> groups = decay_groups_of(o, head);
-  if (backbone.empty()) return groups;
-  for (ParameterGroup& group : decay_groups_of(o, backbone)) {
-    group.lr_scale = o.backbone_lr_scale;
-    groups.push_back(std::move(group));
-  }
-  return groups;
+  if (!backbone.empty())
+    for (ParameterGroup& group : decay_groups_of(o, backbone)) {
+      group.lr_scale = o.backbone_lr_scale;
+      groups.push_back(std::move(group));
+    }
+  return apply_group_rules(std::move(groups), parse_group_rules(o.group), heads);
 }
 
 /// The optimizer that a configuration names, over the parameters of a model.

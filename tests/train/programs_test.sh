@@ -92,6 +92,12 @@ refuse 2 "character 9, 'x3'" show_augmentation $picture --rand-augment rand-m9-x
 [ "$(find made/train -name '*.png' | wc -l)" -eq 10 ] || complain "--train 010 is not ten"
 "$bin/show_augmentation" $picture $picture --recipe atlas --image-size 64 --rand-augment rand-m9-mstd0.5-inc1 \
   --out sheet.png >out 2>err && [ -s sheet.png ] || complain "show_augmentation"
+"$bin/train" --recipe mambavision-b --explain >out 2>err || complain "--explain"
+grep -q "^weight_decay  *0.075 .*2407.08083" out || complain "--explain names no source"
+"$bin/train" "${small[@]}" --dry-run --out dry >out 2>err && [ -s dry/schedule.png ] && [ ! -e dry/last.ckpt ] ||
+  complain "--dry-run"
+grep -q "^memory  *about .* MiB for a step of" out || complain "--dry-run says nothing of memory"
+refuse 2 "fits 'neck.*'" train "${small[@]}" --group 'neck.*: lr x 2' --out none
 "$bin/show_augmentation" $picture --op rotate --magnitude 9 --sign -1 --out one.png >out 2>err || complain "--op"
 grep -q "rotate with argument -27" out || complain "--sign -1"
 "$bin/classify" "${ckpt[@]}" --profile trace.json $picture >out 2>err && [ -s trace.json ] || complain "classify --profile"

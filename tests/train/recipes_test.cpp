@@ -1,0 +1,129 @@
+// Recipes by name with their published numbers, parameter groups by pattern, and what a run comes to.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "atlas/models/presets.h"
+#include "atlas/nn/linear.h"
+#include "atlas/tensor/create.h"
+#include "atlas/train/dry_run.h"
+#include "atlas/train/setup.h"
+#include "tests/compare.h"
+
+using namespace atlas;
+using namespace atlas::train;
+using test::message_of;
+
+TEST_CASE("every recipe can be trained, and says what it differs in") {
+  const std::vector<std::string> presets = models::preset_names();
+  for (const Recipe& recipe : recipes()) {
+    CAPTURE(recipe.name);
+    TrainConfig c;
+    apply_recipe(c, recipe.name, "");
+    CHECK_NOTHROW(validate(c));
+    CHECK_NOTHROW(make_schedule(c));
+    CHECK(std::find(presets.begin(), presets.end(), c.model.name) != presets.end());
+    CHECK(!recipe.source.empty());
+  }
+}
+
+TEST_CASE("sizes of MambaVision have the published numbers") {
+  struct Row {
+    const char* name;
+    double decay, warmup, drop, mesa, crop;
+  };
+  for (const Row& row : {Row{"t", 0.05, 20, 0.2, 0.5, 1},
+                         {"t2", 0.05, 20, 0.2, 0.75, 0.98},
+                         {"s", 0.05, 20, 0.2, 1, 0.93},
+                         {"b", 0.075, 35, 0.3, 1, 1},
+                         {"l", 0.12, 20, 0.3, 6, 1},
+                         {"l2", 0.12, 20, 0.3, 6, 1}}) {
+    TrainConfig c;
+    apply_recipe(c, std::string("mambavision-") + row.name, "");
+    CAPTURE(row.name);
+    CHECK(c.model.name == std::string("mambavision-") + row.name);
+    CHECK(c.optimization.weight_decay == row.decay);
+    CHECK(c.optimization.warmup_epochs == row.warmup);
+    CHECK(c.model.drop_path == row.drop);
+    CHECK(c.augmentation.mesa == row.mesa);
+    CHECK(c.augmentation.eval_crop == row.crop);
+    CHECK(c.optimization.batch_size * c.optimization.accumulate == 4096);
+    CHECK(c.augmentation.rand_augment == "rand-m9-mstd0.5-inc1");
+    CHECK(c.optimization.ema_ramp == 0);
+  }
+}
+
+TEST_CASE("explain names the source of every number") {
+  TrainConfig c;
+  apply_recipe(c, "mambavision-b", "");
+  c.optimization.epochs = 12;
+  const std::string text = explain(c, "mambavision-b");
+  int64_t settings = 0;
+  for_each_setting(c, [&](const char* key, const auto&, const char*) {
+    ++settings;
+    CHECK_MESSAGE(text.find(std::string("\n") + key + " ") != text.npos, key);
+  });
+  CHECK(settings > 50);
+  const auto line = [&](const std::string& key) {
+    const size_t at = text.find("\n" + key + " ") + 1;
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  CHECK(line("epochs").find("given; the recipe has 310") != std::string::npos);
+  CHECK(line("weight_decay").find("arXiv 2407.08083") != std::string::npos);
+  CHECK(line("gamma").find("default of this program") != std::string::npos);
+  CHECK(text.find("images per update  4096 (128 x 32)") != std::string::npos);
+  CHECK(text.find("differences from what was published:") != std::string::npos);
+}
+
+TEST_CASE("groups by pattern") {
+  CHECK(fits_pattern("levels.*.weight", "levels.0.blocks.1.weight"));
+  CHECK(!fits_pattern("levels.*.weight", "levels.0.bias"));
+  CHECK(fits_pattern("*", ""));
+  CHECK(fits_pattern("a*b*c", "axbxbc"));
+  CHECK(!fits_pattern("a*b", "ab.c"));
+  const auto rules = parse_group_rules("backbone.*: lr x 0.1, decay 0; head.bias : lr 3\n stem*: decay 0.5");
+  REQUIRE(rules.size() == 3);
+  CHECK(rules[0].pattern == "backbone.*");
+  CHECK(*rules[0].lr_scale == 0.1);
+  CHECK(*rules[0].decay == 0);
+  CHECK(rules[1].pattern == "head.bias");
+  CHECK(*rules[1].lr_scale == 3);
+  CHECK(!rules[1].decay);
+
+  const auto groups = [&](const std::vector<GroupRule>& by) {
+    const NamedTensors all = {{"stem.weight", zeros({2, 2})},
+                              {"levels.0.weight", zeros({2, 2})},
+                              {"levels.0.bias", zeros({2})},
+                              {"head.weight", zeros({2, 2})},
+                              {"head.bias", zeros({2})}};
+    return apply_group_rules(decay_groups(all, 0.05), by, {"head"});
+  };
+  double seen = 0;
+  for (const ParameterGroup& g : groups(rules))
+    for (const Parameter& p : g.parameters) {
+      CAPTURE(p.name);
+      ++seen;
+      CHECK(g.lr_scale == (p.name == "head.weight" ? 1 : p.name == "head.bias" ? 3 : 0.1));
+      CHECK(g.weight_decay == (p.name == "head.weight" ? 0.05 : p.name == "stem.weight" ? 0.5 : 0));
+    }
+  CHECK(seen == 5);
+  CHECK(message_of([&] {
+          groups(parse_group_rules("neck.*: lr x 2"));
+        }).starts_with("[group] no parameter that is trained fits 'neck.*'"));
+  CHECK(message_of([] { parse_group_rules("levels lr x 2"); }).starts_with("[group] 'levels lr x 2' needs a pattern"));
+  CHECK(message_of([] { parse_group_rules("a: lr x fast"); }) ==
+        "[group] 'lr x fast' in 'a: lr x fast' is neither 'lr x NUMBER' nor 'decay NUMBER'");
+  CHECK(message_of([] { parse_group_rules("a: rate 2"); }).find("'rate 2' in 'a: rate 2'") != std::string::npos);
+  CHECK(message_of([] { parse_group_rules("a:"); }).find("is neither") != std::string::npos);
+}
+
+TEST_CASE("a batch that fits divides the images of an update") {
+  CHECK(fitting_batch(128, 1300, 10, 1300, 4096) == 128);
+  CHECK(fitting_batch(128, 1300, 10, 700, 4096) == 64);
+  CHECK(fitting_batch(128, 1300, 10, 50, 4096) == 2);
+  CHECK(fitting_batch(128, 1300, 10, 10, 4096) == 0);
+  CHECK(StepCost::duration(30) == "30 s");
+  CHECK(StepCost::duration(7200) == "2.0 h");
+  const Tensor chart = schedule_picture({.peak = 1e-3, .epochs = 3, .warmup = 1}, 10, 3);
+  CHECK(chart.size(2) == 3);
+}
