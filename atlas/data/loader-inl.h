@@ -59,13 +59,17 @@ struct Loader::State {
 
   Batch make(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number, int64_t first_image) const {
     const NoGrad guard;
-    const int64_t begin = first_image + (number - first_image / options.batch_size) * options.batch_size;
-    const int64_t end = std::min(begin + options.batch_size, std::ssize(all));
+    const int64_t together = options.batch_size * options.ranks;  // images of all processes
+    const int64_t first_of_all = first_image + (number - first_image / together) * together;
+    const int64_t end_of_all = std::min(first_of_all + together, std::ssize(all));
+    const int64_t begin = std::min(first_of_all + options.rank * options.batch_size, end_of_all);
+    const int64_t end = std::min(begin + options.batch_size, end_of_all);
     Batch batch;
-    batch.end = end;
+    batch.end = end_of_all;
     batch.epoch = epoch_number;
     batch.number = number;
     batch.rest = options.on_device;
+    if (begin == end) return batch;  // the others have all of the last one
     std::vector<ImageAugment> plans;
     BatchBuilder builder({end - begin, options.on_device ? uint8 : float32, options.pad, options.pinned});
     std::string first_place;
@@ -102,7 +106,7 @@ struct Loader::State {
   void collate(Batch& batch) const {
     if (!options.collate) return;
     const Targets before = batch.targets;
-    Rng rng(options.seed, Purpose::mix, batch.epoch, batch.number);
+    Rng rng(options.seed, Purpose::mix, batch.epoch, batch.number * options.ranks + options.rank);
     options.collate(batch, rng);
     if (!options.pinned) return;
     for (auto& [key, target] : batch.targets) {
@@ -160,14 +164,16 @@ ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform
   check(options.pad >= 0 && options.pad <= 65536, "loader", "pad must lie in 0..65536, got {}", options.pad);
   check(options.pad == 0 || !options.on_device, "loader",
         "images of different sizes (pad = {}) are augmented on the host: leave on_device out", options.pad);
-  const int64_t size = dataset->size();
+  check(options.ranks >= 1 && options.rank >= 0 && options.rank < options.ranks, "loader",
+        "rank must lie in [0, ranks), got rank {} of {}", options.rank, options.ranks);
+  const int64_t size = dataset->size(), together = options.batch_size * options.ranks;
   check(size > 0, "loader", "{} has no images", dataset->name());
-  check(!options.drop_last || size >= options.batch_size, "loader",
+  check(!options.drop_last || size >= together, "loader",
         "{} has {} images, fewer than one batch of {}: drop_last would leave nothing (smaller batch_size?)",
-        dataset->name(), size, options.batch_size);
+        dataset->name(), size, together);
   State& s = *state_;
-  s.batches = options.drop_last ? size / options.batch_size : (size - 1) / options.batch_size + 1;
-  s.images = options.drop_last ? s.batches * options.batch_size : size;
+  s.batches = options.drop_last ? size / together : (size - 1) / together + 1;
+  s.images = options.drop_last ? s.batches * together : size;
   s.next_job = s.next_out = s.end_number = s.batches;  // nothing to hand out before start_epoch
   s.dataset = std::move(dataset);
   s.options = options;
@@ -185,7 +191,7 @@ ATLAS_INLINE const LoaderOptions& Loader::options() const { return state_->optio
 ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image) {
   State& s = *state_;
   check(epoch >= 0, "loader", "epoch must be >= 0, got {}", epoch);
-  const int64_t size = s.dataset->size(), batch = s.options.batch_size;
+  const int64_t size = s.dataset->size(), batch = s.options.batch_size * s.options.ranks;
   check(first_image >= 0 && first_image <= size, "loader", "an epoch has {} images, cannot start at number {}", size,
         first_image);
   std::vector<int64_t> order;

@@ -19,7 +19,11 @@ namespace atlas::inline ATLAS_ABI::data {
 using Collate = std::function<void(Batch& batch, Rng& rng)>;
 
 struct LoaderOptions {
-  int64_t batch_size = 32;
+  int64_t batch_size = 32;  ///< of this process
+  /// Processes that share the batches: batch b of all of them together is images b batch_size ranks to
+  /// (b + 1) batch_size ranks of the order, and the rank-th takes its batch_size of them. Where the last one is not
+  /// full some get fewer, or none: training with several wants drop_last.
+  int rank = 0, ranks = 1;
   bool shuffle = false;    ///< a new order each epoch, from (seed, epoch)
   bool drop_last = false;  ///< leave out a last batch that is not full
   int workers = 0;         ///< threads; 0 = read inside next()
@@ -39,9 +43,10 @@ struct LoaderOptions {
 /// Hands out the batches of an epoch.
 ///
 /// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an
-/// epoch was started at (the order of the images does not even depend on the batch size). Images that a data set skips
-/// are left out of their batch; a batch that loses all is passed over. One thread may call start_epoch and next. Errors
-/// of worker threads, which name the image's file, come out of next().
+/// epoch was started at (the order of the images does not even depend on the batch size, nor on how many processes
+/// share it: two with batches of 32 see the images that one sees in batches of 64). Images that a data set skips are
+/// left out of their batch; a batch that loses all is passed over. One thread may call start_epoch and next. Errors of
+/// worker threads, which name the image's file, come out of next().
 ///
 ///     Loader loader(train, {.batch_size = 64, .shuffle = true, .workers = 2}, transform);
 ///     loader.start_epoch(epoch);
@@ -59,7 +64,7 @@ class Loader {
 
   /// Batches of an epoch.
   int64_t batches() const;
-  /// Images of an epoch (what drop_last leaves out is not counted).
+  /// Images of an epoch, of all processes together (what drop_last leaves out is not counted).
   int64_t images() const;
   /// Begins epoch `epoch` at image `first_image` of its order, dropping what is left of another. At a multiple of the
   /// batch size the batches are those of the whole epoch.

@@ -28,6 +28,8 @@ struct DataParallelOptions {
 ///     loss.backward();      // the loss is a mean over this rank's part of the batch
 ///     optimizer.step();     // the same step on every rank
 ///
+/// \snippet examples/06_many_processes.cpp parallel
+///
 /// The mean of the ranks' gradients is the gradient of the whole batch where all parts have the same size. Batch norm
 /// has the statistics of each rank's own part.
 class DataParallel {

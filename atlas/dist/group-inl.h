@@ -42,7 +42,6 @@ ATLAS_INLINE void keep_for_good(const Tensor& x) {
   kept->push_back(x);
 }
 
-/// How many processes the launcher (mpirun, mpiexec, srun) says it started; 1 without one.
 ATLAS_INLINE int64_t launched_processes() {
   for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
     if (const char* text = std::getenv(variable)) return std::strtoll(text, nullptr, 10);

@@ -39,6 +39,9 @@ class Transport {
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
 };
 
+/// How many processes the launcher (mpirun, mpiexec, srun) says it started; 1 without one.
+int64_t launched_processes();
+
 /// Keeps the memory of a tensor until the process ends.
 void keep_for_good(const Tensor& x);
 

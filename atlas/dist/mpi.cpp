@@ -27,8 +27,6 @@
 
 namespace atlas::inline ATLAS_ABI::dist::detail {
 
-int64_t launched_processes();  // group-inl.h
-
 #if ATLAS_WITH_MPI
 
 namespace {

@@ -12,6 +12,7 @@
 #include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
 #include "atlas/core/select_device.h"
+#include "atlas/dist/group.h"
 #include "atlas/tensor/print.h"
 #include "atlas/train/dry_run.h"
 #include "atlas/train/interrupt.h"
@@ -74,6 +75,10 @@ class Run {
   std::string title() const { return c_.model.name + " on " + c_.data.name; }
 
   void check_options() {
+    check(dist::detail::launched_processes() <= 1, "train",
+          "{} processes were started, but train works with one (a loop of your own can have several: "
+          "examples/06_many_processes.cpp)",
+          dist::detail::launched_processes());
     device_ = select_device(o_.device);
     check(c_.compute.precision == "float32" || device_.is_cuda(), "precision",
           "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");

@@ -64,6 +64,9 @@ ATLAS_INLINE bool Trainer::stopped() {
 
 ATLAS_INLINE void Trainer::begin(data::Loader& training) {
   const data::LoaderOptions& loader = training.options();
+  check(loader.ranks == 1, "trainer",
+        "trains with one process, but the loader shares its batches with {} (see examples/06_many_processes.cpp)",
+        loader.ranks);
   per_update_ = loader.batch_size * o_.accumulate;
   updates_per_epoch_ = training.dataset().size() / loader.batch_size / o_.accumulate;
   check(updates_per_epoch_ > 0, "trainer", "{} has {} images, fewer than an update of {} batches of {}",

@@ -259,3 +259,69 @@ TEST_CASE("options out of range are refused") {
   CHECK(message_of([&] { loader.start_epoch(0, 11); }) == "[loader] an epoch has 10 images, cannot start at number 11");
   CHECK(message_of([&] { loader.start_epoch(-1); }) == "[loader] epoch must be >= 0, got -1");
 }
+
+TEST_CASE("processes share the batches: together they have what one has") {
+  for (const int workers : {0, 2})
+    for (const int ranks : {1, 2, 3, 4})
+      for (const bool drop_last : {false, true})
+        for (const int64_t first : {0, 24, 30}) {
+          CAPTURE(ranks);
+          CAPTURE(first);
+          const auto set = std::make_shared<Shapes>(50, 16);
+          LoaderOptions one{.batch_size = 12, .shuffle = true, .drop_last = drop_last, .seed = 7};
+          Loader alone(set, one, augmentation());
+          alone.start_epoch(1, first);
+          std::vector<std::unique_ptr<Loader>> shares;
+          for (int rank = 0; rank < ranks; ++rank) {
+            LoaderOptions share = one;
+            share.batch_size = 12 / ranks;
+            share.rank = rank;
+            share.ranks = ranks;
+            share.workers = workers;
+            shares.push_back(std::make_unique<Loader>(set, share, augmentation()));
+            CHECK(shares.back()->batches() == alone.batches());
+            CHECK(shares.back()->images() == alone.images());
+            shares.back()->start_epoch(1, first);
+          }
+          std::vector<std::vector<Batch>> parts(shares.size());
+          for (size_t rank = 0; rank < shares.size(); ++rank)
+            for (Batch b; shares[rank]->next(b);) parts[rank].push_back(b);
+          for (Batch whole; alone.next(whole);) {
+            std::vector<int64_t> together;
+            for (auto& part : parts) {
+              if (part.empty() || part.front().number != whole.number) continue;  // it has none of the last batch
+              const Batch b = part.front();
+              part.erase(part.begin());
+              CHECK(b.end == whole.end);
+              const auto at = static_cast<int64_t>(together.size());
+              CHECK(test::same_bits(b.images, whole.images.slice(0, at, at + b.images.size(0))));
+              together.insert(together.end(), b.indices.begin(), b.indices.end());
+            }
+            CHECK(together == whole.indices);
+          }
+          for (const auto& part : parts) CHECK(part.empty());
+        }
+}
+
+TEST_CASE("collate draws other numbers on every rank and in every batch") {
+  std::vector<double> drawn;
+  for (const int rank : {0, 1}) {
+    LoaderOptions options = options_with(0);
+    options.rank = rank;
+    options.ranks = 2;
+    options.collate = [&](Batch&, Rng& rng) { drawn.push_back(rng.uniform()); };
+    epoch_of(options, 0);
+  }
+  REQUIRE(drawn.size() == 7);  // 50 images: three batches of 2 x 8, and one of 2 images that rank 0 has alone
+  std::sort(drawn.begin(), drawn.end());
+  CHECK(std::adjacent_find(drawn.begin(), drawn.end()) == drawn.end());
+}
+
+TEST_CASE("a rank that is none of the ranks is refused") {
+  const auto set = std::make_shared<Shapes>(50, 16);
+  CHECK(message_of([&] { Loader(set, {.rank = 2, .ranks = 2}); }) ==
+        "[loader] rank must lie in [0, ranks), got rank 2 of 2");
+  CHECK(message_of([&] {
+          Loader(set, {.batch_size = 26, .rank = 0, .ranks = 2, .drop_last = true});
+        }).find("has 50 images, fewer than one batch of 52") != std::string::npos);
+}

@@ -20,3 +20,19 @@ ends_by() {
 ends_by 'hidden: rank 1 hangs' 'waited 3 s for rank 1:'
 ends_by 'hidden: rank 1 dies' 'rank 1 .*signal 9'
 ends_by 'hidden: rank 1 fails' 'this rank fails'
+
+# The example gives the same numbers whatever the number of processes.
+example() { # example N
+  ATLAS_NUM_THREADS=1 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" "$ATLAS_BIN_DIR/06_many_processes" |
+    grep '^epoch' >"$scratch/$1"
+}
+example 1
+example 3
+[ "$(wc -l <"$scratch/1")" = 6 ] || fail "the example printed $(cat "$scratch/1")"
+quietly diff "$scratch/1" "$scratch/3"
+
+# train does not start several trainings of one process each.
+if mpirun "${root[@]}" --oversubscribe -n 2 "$ATLAS_BIN_DIR/train" --out "$scratch/run" >"$scratch/log" 2>&1; then
+  fail "train took two processes"
+fi
+grep -q '2 processes were started, but train works with one' "$scratch/log" || fail "train said: $(cat "$scratch/log")"
