@@ -28,6 +28,7 @@
 #include "atlas/dist/data_parallel.h"
 #include "atlas/dist/group.h"
 #include "atlas/dist/reducer.h"
+#include "atlas/dist/sync_batch_norm.h"
 #include "atlas/models/atlas_config.h"
 #include "atlas/models/atlas_net.h"
 #include "atlas/models/atlas_pyramid.h"

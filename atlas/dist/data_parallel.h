@@ -31,7 +31,7 @@ struct DataParallelOptions {
 /// \snippet examples/06_many_processes.cpp parallel
 ///
 /// The mean of the ranks' gradients is the gradient of the whole batch where all parts have the same size. Batch norm
-/// has the statistics of each rank's own part.
+/// has the statistics of each rank's own part, or those of the whole batch under SyncBatchNorm.
 class DataParallel {
  public:
   /// Makes the model the same on all ranks. Parameters that are frozen now are left alone later as well.

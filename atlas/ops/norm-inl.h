@@ -6,6 +6,7 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/norm.h"
+#include "atlas/ops/norm_group.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/unary.h"
 #include "atlas/tensor/memory.h"
@@ -41,6 +42,54 @@ struct Affine {
             given[1] ? detail::copy_as(db, dtype[1]) : Tensor()};
   }
 };
+
+ATLAS_INLINE std::shared_ptr<const SumOverGroup>& batch_norm_group() {
+  thread_local std::shared_ptr<const SumOverGroup> group;
+  return group;
+}
+
+/// Row `i` of [rows, C], in float64.
+inline Tensor row_of(const Tensor& t, int64_t i) {
+  const int64_t channels = t.shape().back();
+  return raw_view(t, {channels}, {1}, t.offset() + i * channels).to(float64);
+}
+
+/// Makes mean [2,C] and var [C] of `count` rows those of the rows of the whole group.
+/// @return how many rows those are
+inline double join_statistics(Tensor& mean, Tensor& var, double count, const SumOverGroup& sum) {
+  const NoGrad off;
+  const int64_t channels = var.numel();
+  const Tensor own = row_of(mean, 0) + row_of(mean, 1);
+  Tensor sums = empty({channels + 1}, float64, var.device());  // of the values, and the rows
+  sums.slice(0, 0, channels).copy_(own * count);
+  sums.slice(0, channels, channels + 1).fill_(count);
+  sum(sums);
+  const double all = sums.select(0, channels).item();
+  const Tensor joined = sums.slice(0, 0, channels) * (1 / all);
+  Tensor squares = (var.to(float64) + square(own - joined)) * count;  // around the mean of all
+  sum(squares);
+  var = copy_as(squares * (1 / all), var.dtype());
+  raw_view(mean, {channels}, {1}, mean.offset()).copy_(joined);
+  raw_view(mean, {channels}, {1}, mean.offset() + channels).copy_(joined - row_of(mean, 0));
+  return all;
+}
+
+/// dx was weight rstd dz: takes what the statistics of the group's `count` rows add to it.
+///     dx -= weight rstd (<dz> + xhat <dz xhat>)      with dbias = sum dz, dweight = sum dz xhat of this process
+inline void join_gradients(Tensor& dx, const Tensor& x, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+                           const Tensor& dweight, const Tensor& dbias, double count, const SumOverGroup& sum) {
+  const NoGrad off;
+  const int64_t channels = rstd.numel();
+  Tensor sums = empty({2, channels}, float64, x.device());
+  sums.select(0, 0).copy_(dbias);
+  sums.select(0, 1).copy_(dweight);
+  sum(sums);
+  const Tensor scale = weight.to(float64) * rstd.to(float64) * (1 / count);
+  const Tensor constant = (scale * sums.select(0, 0)).to(x.dtype());
+  const Tensor slope = (scale * sums.select(0, 1) * rstd.to(float64)).to(x.dtype());  // of x - mean
+  const Tensor centered = x - row_of(mean, 0).to(x.dtype()) - row_of(mean, 1).to(x.dtype());
+  dx = dx - centered * slope - constant;
+}
 
 ATLAS_INLINE void check_input(const Tensor& x, const char* op) {
   check(x.dim() >= 1, op, "x needs at least one axis (channels last), got {}", describe(x));
@@ -93,16 +142,18 @@ ATLAS_INLINE Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tens
   const int64_t channels = x.shape().back(), count = channels == 0 ? 0 : x.numel() / channels;
 
   const bool batch_statistics = (training || !has_running) && count > 0;
+  const auto group = training ? detail::batch_norm_group() : nullptr;
+  double n = static_cast<double>(count);  // rows of the statistics
   if (batch_statistics) {
-    check(count > 1, "batch_norm",
+    check(count > 1 || group != nullptr, "batch_norm",
           "expected more than 1 value per channel when training, got {} (use a larger batch or image, or eval())",
           describe(x));
     mean = empty({2, channels}, statistics, x.device());  // and what its type loses of it
     var = empty({channels}, statistics, x.device());
     kernels::batch_norm_statistics(rows, mean, var);
+    if (group) n = detail::join_statistics(mean, var, n, *group);
     if (training && has_running && !is_recomputing()) {
       const NoGrad off;
-      const double n = static_cast<double>(count);
       Tensor(running_mean)
           .mul_(1 - momentum)
           .add_(detail::copy_as(raw_view(mean, {channels}, {1}, 0), running_mean.dtype()), momentum);
@@ -123,13 +174,14 @@ ATLAS_INLINE Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tens
       sb(b, "batch_norm");
   y = record("batch_norm", y, {x, weight, bias},
              [sx, sm, sr, sw, sb, affine = std::array{weight.defined(), bias.defined()},
-              dtype = std::array{w.dtype(), bias.defined() ? bias.dtype() : w.dtype()}, batch_statistics,
-              activation](const Tensor& dy) {
+              dtype = std::array{w.dtype(), bias.defined() ? bias.dtype() : w.dtype()}, batch_statistics, activation,
+              group, n](const Tensor& dy) {
                // dx = weight rstd (dz - <dz> - xhat <dz xhat>), without the means when the statistics are constants;
                // dweight = sum dz xhat, dbias = sum dz, with dz = dy behind the activation. Overwrites.
                Tensor dx = empty_like(sx()), dw = empty_like(sw()), db = empty_like(sw());
-               kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(), batch_statistics,
-                                            dx, dw, db);
+               kernels::batch_norm_backward(sx(), sm(), sr(), sw(), sb(), activation, dy.contiguous(),
+                                            batch_statistics && !group, dx, dw, db);
+               if (group) detail::join_gradients(dx, sx(), sm(), sr(), sw(), dw, db, n, *group);
                return detail::Affine::grads(dx, dw, db, dtype, affine);
              });
   return recomputable(y, sx, [sx, sm, sr, sw, sb, activation] {
