@@ -62,9 +62,11 @@ ATLAS_INLINE std::vector<Recipe> built_in_recipes() {
           "weight_decay": 0.12, "drop_path": 0.3, "mesa": 6, "eval_crop": 1)"),
       mambavision_recipe("mambavision-l2", R"("model": "mambavision-l2", "image_size": 224, "warmup_epochs": 20,
           "weight_decay": 0.12, "drop_path": 0.3, "mesa": 6, "eval_crop": 1)"),
-      mambavision_recipe("mambavision-l3", l3,
-                         "published for L3 are its size, 512 px and drop path 0.5; weight decay and mesa are those of "
-                         "L2; the authors train it on ImageNet-21K first"),
+      mambavision_recipe(
+          "mambavision-l3", l3,
+          "published for L3 are its size, 512 px and drop path 0.5: what is named as the source of weight_decay, mesa "
+          "and eval_crop is not, they are those of "
+          "L2; the authors train it on ImageNet-21K first"),
       {"fine-tune", "this program's own choice; no paper has it", R"({
          "model": "mambavision-t", "image_size": 224, "normalization": "imagenet", "epochs": 20, "warmup_epochs": 1,
          "batch_size": 64, "optimizer": "adamw", "lr": 5e-4, "group": "backbone.*: lr x 0.1", "clip_norm": 1,
