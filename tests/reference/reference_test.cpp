@@ -65,7 +65,7 @@ TEST_CASE("reference: matrix products and what is fused with them") {
                scale = random({33}, 5);
   for (const Activation f :
        {Activation::none, Activation::relu, Activation::gelu, Activation::gelu_tanh, Activation::silu}) {
-    const Fused fused{.activation = f, .residual = r, .scale = scale};
+    const FusedProduct fused{.activation = f, .residual = r, .scale = scale};
     const Tensor fast = linear(x, w, b, fused);
     const PlainKernels on;
     CHECK(difference(fast, linear(x, w, b, fused)) < 1e-12);

@@ -183,8 +183,10 @@ TEST_CASE("runs of earlier versions: positions in batches, positions as one tens
       {"one tensor, with sums", {{"epoch_position", place}, {"epoch_sums", sums}}},
       {"batches", {{"epoch_so_far", batches}}}};
   train::add_entries(versions[0].second, "meter", meter);
-  for (auto& [what, extra] : versions) {
-    CAPTURE(std::string(what));
+  for (auto& version : versions) {
+    const std::string what = version.first;
+    StateDict& extra = version.second;
+    CAPTURE(what);
     io::Checkpoint old = saved;
     old.extra = extra;
     train::add_entries(old.extra, "diary", train::entries_of(saved.extra, "diary"));
