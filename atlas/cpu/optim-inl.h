@@ -15,7 +15,7 @@ namespace detail {
 // A piece of 16k elements of four operands fits in the second-level cache; the pieces, and with them the order of every
 // partial sum, depend on the size of the tensor alone.
 inline constexpr int64_t kGrain = 16384;
-inline constexpr int64_t kBlock = 256;
+inline constexpr int64_t kUpdateBlock = 256;
 
 /// Σ x² of n elements: sixteen running sums, so that the additions do not wait for one another.
 template <class T>
@@ -107,7 +107,7 @@ ATLAS_INLINE void adam_update(ParameterUpdate& u, const AdamStep& s) {
 ATLAS_INLINE void lamb_update(ParameterUpdate& u, const AdamStep& s) {
   visit_float(u.p, "LAMB", [&](auto tag) {
     using T = decltype(tag);
-    using detail::kBlock, detail::kGrain;
+    using detail::kUpdateBlock, detail::kGrain;
     const AdamCoefficients<T> c(s, u.lr, u.weight_decay, u.step);
     const int64_t n = u.p.numel();
     T* w = u.p.data<T>();
@@ -120,9 +120,9 @@ ATLAS_INLINE void lamb_update(ParameterUpdate& u, const AdamStep& s) {
     double* sums = workspace<double>(2 * std::max<int64_t>(pieces, 1));
     parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
       double ww = 0, dd = 0;
-      for (int64_t at = begin; at < end; at += kBlock) {
-        const int64_t k = std::min(kBlock, end - at);
-        T d[kBlock];
+      for (int64_t at = begin; at < end; at += kUpdateBlock) {
+        const int64_t k = std::min(kUpdateBlock, end - at);
+        T d[kUpdateBlock];
         detail::lamb_moments_row(k, w + at, gr + at, mm + at, vv + at, d, c);
         ww += detail::squares(w + at, k);
         dd += detail::squares(d, k);
