@@ -25,13 +25,13 @@
 #include "atlas/ops/boxes.h"
 #include "atlas/ops/join.h"
 #include "atlas/tasks/detection.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
 #include "atlas/train/trained_model.h"
 
 namespace {
-
 using namespace atlas;
 
 struct Settings {
@@ -70,6 +70,7 @@ Ready open_detector(const Settings& s) {
   if (!s.classes.empty()) r.classes = train::read_class_names(s.classes, r.owner->num_classes());
   r.model = dynamic_cast<const models::Detector*>(r.owner.get());
   check(r.model != nullptr, "detect", "the model is made for {}, and a detector is asked for", r.owner->task());
+  train::require_finite_weights(*r.owner);
   r.owner->eval();
   r.owner->to(select_device(s.device));
   r.resize.longer = s.longer > 0 ? s.longer : r.model->image_size();
@@ -179,9 +180,9 @@ int main(int argc, char** argv) {
   app.add_option("--model-options", s.model_options, "JSON object that overrides fields of the preset");
   app.add_option("--classes", s.classes, "text file with the names of the classes, one per line");
   app.add_option("--threshold", s.threshold, "least score shown")->check(CLI::Range(0.0, 1.0));
-  app.add_option("--top", s.top, "objects per picture, at most")->check(CLI::Range(1, 100000));
-  app.add_option("--longer", s.longer, "bound of longer sides in pixels (0 = the model's)");
-  app.add_option("--shorter", s.shorter, "bound of shorter sides (0 = 0.6 of longer from 480 on, else longer)");
+  add_field(app, "--top", s.top, "objects per picture, at most")->check(CLI::Range(1, 100000));
+  add_field(app, "--longer", s.longer, "bound of longer sides (0 = the model's)")->check(CLI::Range(0, 16384));
+  add_field(app, "--shorter", s.shorter, "of shorter ones (0 = 0.6 of it from 480 on)")->check(CLI::Range(0, 16384));
   app.add_option("--out", s.out, "folder for pictures with what was found");
   app.add_option("--json", s.json, "file for what was found, in COCO's format for results");
   app.add_option("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");
@@ -189,11 +190,9 @@ int main(int argc, char** argv) {
   app.add_flag("--list-models", s.list, "list what --model knows");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
   return run_program<CLI::ParseError>(app, argc, argv, [&] {
-    if (s.list) {
-      for (const std::string& name : models::preset_names("detection")) fmt::print("{}\n", name);
-      return 0;
-    }
-    if (s.paths.empty()) throw CLI::RequiredError("images");
-    return run(s);
+    if (s.paths.empty() && !s.list) throw CLI::RequiredError("images");
+    if (!s.list) return run(s);
+    for (const std::string& name : models::preset_names("detection")) fmt::print("{}\n", name);
+    return 0;
   });
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -67,6 +68,7 @@ inline int status_after_flush(const char* name, int status) {
 template <class Body>
 int run_program(const char* name, const Body& body) {
   open_standard_descriptors();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit of `ulimit -f` is an error of writing, not the end
   int status = 1;
   try {
     status = body();

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "atlas/data/coco.h"
+#include "atlas/data/text.h"
 #include "atlas/io/json_reader.h"
 #include "atlas/io/mapped_file.h"
 #include "atlas/tensor/create.h"
@@ -137,6 +138,7 @@ inline void sort_objects(CocoFile& file, const std::string& name) {
 template <class F>
 CocoFile parse_coco_text(std::string_view text, const std::string& name, const F& done) {
   CocoFile file;
+  text = without_mark(text);
   io::JsonReader json(text, name);
   bool images = false, objects = false, categories = false;
   json.object([&](std::string_view key) {

@@ -125,8 +125,11 @@ ATLAS_INLINE Tensor grid_anchors(int64_t height, int64_t width, double stride, d
                                  const std::vector<double>& ratios) {
   check(height >= 0 && width >= 0 && stride > 0 && scale > 0, "grid_anchors",
         "needs a map, a positive stride and a positive scale, got {} x {}, {}, {}", height, width, stride, scale);
-  Tensor all = empty({height * width * std::ssize(ratios), 4}, float64, Device{});
-  double* p = all.numel() > 0 ? all.data<double>() : nullptr;
+  // The shape checks that the sizes make sense together.
+  Tensor all = empty({height, width, std::ssize(ratios), 4}, float64, Device{});
+  const int64_t count = all.numel() / 4;
+  if (count == 0) return all.reshape({0, 4});
+  double* p = all.data<double>();
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x)
       for (const double ratio : ratios) {
@@ -134,7 +137,7 @@ ATLAS_INLINE Tensor grid_anchors(int64_t height, int64_t width, double stride, d
         const double cx = static_cast<double>(x) * stride, cy = static_cast<double>(y) * stride;
         for (const double v : {cx - w, cy - h, cx + w, cy + h}) *p++ = v;
       }
-  return all;
+  return all.reshape({count, 4});
 }
 
 ATLAS_INLINE Tensor nms(const Tensor& boxes, const Tensor& scores, double threshold, const Tensor& groups) {

@@ -112,9 +112,15 @@ ATLAS_INLINE Tensor logsumexp(const Tensor& x, const Shape& axes, bool keepdim) 
       y = add(log(detail::raw_sum(exp(sub(x, detail::expand_reduced(top, x.shape(), mask))), mask, shape)), top);
     }
   }
-  return record(op, y, {x}, [mask, sx = Saved(x, op), sy = Saved(y, op)](const Tensor& dy) {
+  return record(op, y, {x}, [op, mask, sx = Saved(x, op), sy = Saved(y, op)](const Tensor& dy) {
     const Shape& full_shape = sx().shape();
-    const Tensor share = exp(sub(sx(), detail::expand_reduced(sy(), full_shape, mask)));
+    // Softmax: x - y would carry y's rounding, which is that of the offset; the largest x is subtracted exactly.
+    if (full_shape.numel() == 0) return Grads{zeros_like(sx())};
+    const Tensor largest = detail::raw_extreme(functors::Maximum{}, op, sx(), mask, sy().shape());
+    const Tensor top = where(isfinite(largest), largest, zeros_like(largest));
+    const Tensor part = exp(sub(sx(), detail::expand_reduced(top, full_shape, mask)));
+    const Tensor all = detail::raw_sum(part, mask, sy().shape());
+    const Tensor share = div(part, detail::expand_reduced(all, full_shape, mask));
     return Grads{mul(share, detail::expand_reduced(dy, full_shape, mask))};
   });
 }

@@ -38,6 +38,18 @@ inline void require_finite(Module& model, const Tensor& images, const Tensor& re
       first_that_is_not_finite(model, images, false)));
 }
 
+/// Refuses weights that are NaN or infinite: a detector drops boxes that are not finite, and would find nothing.
+/// @throws Failure naming the first parameter or buffer that is not finite.
+inline void require_finite_weights(const Module& model) {
+  const auto look = [](const auto& entries) {
+    for (const auto& [name, t] : entries)
+      if (!all_finite(t))
+        throw Failure(fmt::format("[model] weight '{}' is not finite (NaN or infinite). Is the file damaged?", name));
+  };
+  look(model.named_parameters());
+  look(model.named_buffers());
+}
+
 /// The parameter nearest to the loss whose gradient is not finite.
 inline std::string nearest_bad_gradient(const Module& model) {
   std::string name = "?";

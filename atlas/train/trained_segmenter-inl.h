@@ -51,7 +51,9 @@ ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image, int64_t crop,
     require_finite(*model, x, on_host(logits));
     return on_host(models::class_map(logits, {{x.size(1), x.size(2)}, {image.size(0), image.size(1)}})).select(0, 0);
   }
-  return on_host(model->predict(x, image.size(0), image.size(1), crop, stride)).select(0, 0);
+  const Tensor logits = model->slide(x, crop, stride);
+  require_finite(*model, x, on_host(logits));
+  return on_host(models::class_map(logits, {{image.size(0), image.size(1)}})).select(0, 0);
 }
 
 ATLAS_INLINE TrainedSegmenter open_segmenter(const ModelSource& source) {

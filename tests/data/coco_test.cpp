@@ -53,6 +53,7 @@ struct Folder {
 
 TEST_CASE("coco: sections in any order, ids anywhere, odd objects counted and left out") {
   const data::CocoFile file = data::parse_coco(kFile, "f.json");
+  CHECK(data::parse_coco("\xef\xbb\xbf" + std::string(kFile), "marked.json").images.size() == 2);
   REQUIRE(file.images.size() == 2);
   CHECK(file.images[0].id == 7);
   CHECK(file.categories[0].name == "cat");

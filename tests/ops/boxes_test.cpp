@@ -61,6 +61,9 @@ TEST_CASE("boxes: golden IoU, GIoU with its gradient, coder, anchors") {
     CHECK(difference(q.grad(), golden.at("giou.grad.b")) < tolerance);
   }
   CHECK(difference(grid_anchors(3, 4, 8, 8, {0.5, 1, 2}), golden.at("anchors_h3_w4_stride8_scale8")) < 1e-6);
+  CHECK(grid_anchors(5, 0, 8, 8, {1}).shape() == Shape{0, 4});
+  CHECK_THROWS_AS(grid_anchors(int64_t{1} << 62, 4, 16, 8, {1}), Error);
+  CHECK_THROWS_AS(grid_anchors(int64_t{1} << 32, int64_t{1} << 32, 16, 8, {1}), Error);
 }
 
 TEST_CASE("boxes: finite differences; decode undoes encode") {

@@ -67,6 +67,15 @@ TEST_CASE("precision: an offset of all inputs costs float32 no digits") {
   }
 }
 
+TEST_CASE("precision: an offset costs the gradient of logsumexp no digits") {
+  for (const int axis : {0, 1}) {
+    const Tensor x = around(1e5, {40, 50}, 1).set_requires_grad();
+    const Tensor wide = x.detach().to(float64).set_requires_grad();
+    const Tensor dx = grad({sum(logsumexp(x, {axis}))}, {x})[0];
+    CHECK(difference(dx, grad({sum(logsumexp(wide, {axis}))}, {wide})[0]) < 1e-6);
+  }
+}
+
 TEST_CASE("precision: what all of dy has in common costs the gradient of a softmax no digits") {
   for (const int axis : {0, 1}) {
     Tensor x = random({40, 50}, 1, float32).set_requires_grad();
