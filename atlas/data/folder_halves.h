@@ -39,6 +39,33 @@ inline bool resembles_half(const std::string& name) {
   return is_train_half(word) || is_test_half(word) || word == "holdout" || word == "heldout" || word == "hold";
 }
 
+/// The words of a name, in small letters: "seg_train", "trainA" and "01-trainset" have "train" among them.
+inline std::vector<std::string> words_of_name(const std::string& name) {
+  std::vector<std::string> words(1);
+  const auto is = [](char c, char from, char to) { return c >= from && c <= to; };
+  for (size_t i = 0; i < name.size(); ++i) {
+    const bool large = is(name[i], 'A', 'Z'), begins = large && i > 0 && is(name[i - 1], 'a', 'z');
+    if (!(large || is(name[i], 'a', 'z')) || begins) words.emplace_back();
+    if (large || is(name[i], 'a', 'z')) words.back() += static_cast<char>(large ? name[i] - 'A' + 'a' : name[i]);
+  }
+  for (std::string& word : words)
+    for (const std::string_view end : {"sets", "set", "s"})
+      if (word.size() > end.size() && word.ends_with(end)) {
+        word.resize(word.size() - end.size());
+        break;
+      }
+  return words;
+}
+/// What a name says of a half, loosely: 1 training, 2 test, 0 nothing. Classes may be called "bullet_train", so it
+/// counts only where all folders have such names.
+inline int loosely_a_half(const std::string& name) {
+  for (const std::string& word : words_of_name(name)) {
+    if (is_train_half(word) || word == "trn") return 1;
+    if (is_test_half(word) || word == "tst") return 2;
+  }
+  return 0;
+}
+
 inline std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& n : names) text += (text.empty() ? "" : ", ") + n;
@@ -83,6 +110,10 @@ inline std::optional<FolderHalves> find_halves(const std::string& path) {
   check(look_alike_with_pictures == 0 || look_alike_with_pictures < with_pictures, op,
         "{}: {} look{} like halves of a data set, not like classes; {}", path, detail::joined(look_alike),
         look_alike.size() == 1 ? "s" : "", wanted);
+  std::array<size_t, 3> kinds{};
+  for (const std::string& name : folders) ++kinds[static_cast<size_t>(detail::loosely_a_half(name))];
+  check(kinds[0] > 0 || kinds[1] == 0 || kinds[2] == 0, op,
+        "{}: {} look like halves of a data set, not like classes; {}", path, detail::joined(folders), wanted);
   for (const std::string& name : folders) {
     const fs::path folder = fs::path(path) / name;
     bool train = false, other = false;

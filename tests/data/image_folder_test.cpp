@@ -162,6 +162,12 @@ TEST_CASE("halves are recognized by all their names, and what only looks like th
   CHECK(refused({"cat/train/1.bmp", "cat/val/1.bmp", "dog/train/1.bmp", "dog/val/1.bmp"}));
   CHECK(error({"train/a/1.bmp", "val/a/1.bmp", "valid/a/1.bmp"}).find("which of val, valid") != std::string::npos);
   CHECK(error({"train/1.bmp", "valid/1.bmp"}).find("no images (expected a subfolder") != std::string::npos);
+  CHECK(refused({"seg_train/a/1.bmp", "seg_train/b/1.bmp", "seg_test/a/1.bmp", "seg_test/b/1.bmp"}));
+  CHECK(refused({"trainA/1.bmp", "trainA/2.bmp", "testA/1.bmp", "testA/2.bmp"}));
+  CHECK(refused({"trainset/a/1.bmp", "testset/a/1.bmp"}));
+  CHECK(refused({"01-trn/a/1.bmp", "02-TST/a/1.bmp"}));
+  CHECK(error({"bullet_train/1.bmp", "bullet_train/2.bmp", "test_tube/1.bmp", "test_tube/2.bmp", "bus/1.bmp",
+               "bus/2.bmp"}) == "no error");
   // A class may be called train, and validation comes before the test half.
   CHECK(error({"train/1.bmp", "train/2.bmp", "bus/1.bmp", "bus/2.bmp"}) == "no error");
   const Scratch scratch;
