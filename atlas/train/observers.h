@@ -14,6 +14,7 @@
 #include "atlas/train/log.h"
 #include "atlas/train/observer.h"
 #include "atlas/train/progress.h"
+#include "atlas/train/run_folder.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -75,6 +76,23 @@ class Checkpoints : public Observer {
   }
   std::string folder_, model_, config_;
   int64_t every_;
+};
+
+/// Writes the settings of a run that goes on, once they have served for an update: settings that fail leave what was
+/// there, so that the run can go on with those.
+class SettingsFile : public Observer {
+ public:
+  SettingsFile(std::string file, std::string text) : file_(std::move(file)), text_(std::move(text)) {}
+  void on_step(Trainer&) override { write(); }
+  void on_stop(Trainer&) override { write(); }
+  void on_epoch_end(Trainer&, const EpochResult&) override { write(); }
+
+ private:
+  void write() {
+    if (!text_.empty()) write_text(file_, text_);
+    text_.clear();
+  }
+  std::string file_, text_;
 };
 
 /// Writes a row of log.csv and log.jsonl for every epoch: its columns are what the task's meters measure.

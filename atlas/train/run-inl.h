@@ -136,7 +136,10 @@ class Run {
       resume(path("last.ckpt"));
     else if (o_.resume)
       say("no checkpoint in {} yet: starting from the beginning\n", o_.out);
-    write_text(path("config.json"), to_json(c_));
+    if (has_last)
+      watch<SettingsFile>(path("config.json"), to_json(c_));
+    else
+      write_text(path("config.json"), to_json(c_));
     const EpochLog& log = watch<EpochLog>(o_.out, trainer_->epoch() > 0 ? trainer_->epoch() : -1);
     nlohmann::json config = nlohmann::json::parse(to_json(c_));
     config["classes"] = sets_.train->classes();

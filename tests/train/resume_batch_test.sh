@@ -55,4 +55,13 @@ grep -q "after 2 epochs" "$work/log" || fail "the number of epochs"
 status=0
 "$train" --out "$out" --resume --epochs 1 >"$work/log" 2>&1 || status=$?
 [ $status -eq 2 ] && grep -q "2 epochs behind it" "$work/log" || fail "--resume --epochs 1 of a run of 2"
+
+# Settings that fail at the first update leave those of the run: the plain resume goes on with them.
+small=(--data shapes:16 --image-size 16 --model mambavision-toy --limit-train 16 --limit-test 8)
+"$train" "${small[@]}" --batch-size 8 --epochs 1 --out "$work/small" >"$work/log" 2>&1 || fail "a small run"
+status=0
+"$train" --resume --out "$work/small" --epochs 2 --batch-size 1 >"$work/log" 2>&1 || status=$?
+[ $status -eq 2 ] && grep -q "more than 1 value per channel" "$work/log" || fail "--batch-size 1: status $status"
+grep -q '"batch_size": 8' "$work/small/config.json" || fail "settings that failed were written down"
+"$train" --resume --out "$work/small" --epochs 2 >"$work/log" 2>&1 || fail "a resume after settings that failed"
 echo ok
