@@ -36,6 +36,7 @@
 #include "atlas/models/fields.h"
 #include "atlas/models/heads/cascade.h"
 #include "atlas/models/heads/classify.h"
+#include "atlas/models/heads/configured.h"
 #include "atlas/models/heads/detect.h"
 #include "atlas/models/heads/detect_config.h"
 #include "atlas/models/heads/pyramid.h"

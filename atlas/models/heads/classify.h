@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/models/fields.h"
+#include "atlas/models/heads/configured.h"
 #include "atlas/models/model.h"
 
 namespace atlas::inline ATLAS_ABI::models {
@@ -53,37 +53,30 @@ class Classifier : public Model {
 /// Both are built from one configuration, B::Config, which has its fields listed (models/fields.h), kFamily and kTitle,
 /// num_classes and image_size(). H::kLinear is the path of the layer that makes logits.
 template <class B, class H>
-class ClassifierOf : public Classifier {
+class ClassifierOf : public Configured<Classifier, typename B::Config> {
+  using Made = Configured<Classifier, typename B::Config>;
+
  public:
-  using Config = typename B::Config;
+  using typename Made::Config;
   static constexpr const char* kHeadName = H::kLinear;
 
   /// @throws Error for a configuration that does not fit together.
-  explicit ClassifierOf(const Config& config = {}) : config_(checked(config)), backbone_(config_), head_(config_) {
-    register_part(backbone_);
+  explicit ClassifierOf(const Config& config = {}) : Made(config), backbone_(config_), head_(config_) {
+    this->register_part(backbone_);
     if constexpr (requires { H::kName; })
-      register_module(H::kName, head_);
+      this->register_module(H::kName, head_);
     else
-      register_part(head_);
+      this->register_part(head_);
   }
 
   B& backbone() override { return backbone_; }
   const B& backbone() const override { return backbone_; }
   const H& head() const override { return head_; }
   std::string head_name() const override { return kHeadName; }
-  std::string family() const override { return std::string(Config::kFamily); }
-  std::string config_json() const override { return config_to_json(config_); }
-  int64_t num_classes() const override { return config_.num_classes; }
-  int64_t image_size() const override { return config_.image_size(); }
-  const Config& config() const { return config_; }
 
  private:
-  static const Config& checked(const Config& c) {
-    validate(c);
-    return c;
-  }
+  using Made::config_;
 
-  Config config_;
   B backbone_;
   H head_;
 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "atlas/models/heads/cascade.h"
+#include "atlas/models/heads/configured.h"
 #include "atlas/models/heads/rpn.h"
 #include "atlas/models/model.h"
 #include "atlas/ops/join.h"
@@ -42,19 +43,22 @@ class Detector : public Model {
 
 /// Cascade Mask R-CNN over the pyramid of a backbone B.
 template <class B>
-class CascadeMaskRCNN : public Detector {
+class CascadeMaskRCNN : public Configured<Detector, CascadeConfig<typename B::Config>> {
+  using Made = Configured<Detector, CascadeConfig<typename B::Config>>;
+
  public:
-  using Config = CascadeConfig<typename B::Config>;
+  using typename Made::Config;
   static constexpr const char* kHeadName = "roi_head.bbox_head.0.fc_cls";
 
   /// @throws Error for a configuration that does not fit together.
   explicit CascadeMaskRCNN(const Config& config = {})
-      : config_(checked(config)),
+      : Made(config),
         backbone_(config_.backbone),
         neck_(four(backbone_.channels()), config_.channels),
         rpn_head_(config_),
         roi_head_(config_) {
-    register_modules({{"backbone", backbone_}, {"neck", neck_}, {"rpn_head", rpn_head_}, {"roi_head", roi_head_}});
+    this->register_modules(
+        {{"backbone", backbone_}, {"neck", neck_}, {"rpn_head", rpn_head_}, {"roi_head", roi_head_}});
   }
 
   LossParts losses(const Tensor& images, const std::vector<ObjectTruth>& truths, const std::vector<ImageSize>& sizes,
@@ -83,23 +87,10 @@ class CascadeMaskRCNN : public Detector {
 
   Pyramid<B>& backbone() override { return backbone_; }
   const Pyramid<B>& backbone() const override { return backbone_; }
-  std::vector<std::pair<std::string, std::string>> parts() const override {
-    auto all = backbone_.parts();
-    for (auto& [name, path] : all) path = "backbone." + path;
-    return all;
-  }
+  std::vector<std::pair<std::string, std::string>> parts() const override { return this->parts_below_backbone(); }
   std::vector<std::string> heads() const override { return {"roi_head"}; }
-  std::string family() const override { return std::string(Config::kFamily); }
-  std::string config_json() const override { return config_to_json(config_); }
-  int64_t num_classes() const override { return config_.num_classes; }
-  int64_t image_size() const override { return config_.image_size(); }
-  const Config& config() const { return config_; }
 
  private:
-  static const Config& checked(const Config& c) {
-    validate(c);
-    return c;
-  }
   static std::vector<int64_t> four(const std::vector<int64_t>& channels) {
     check(channels.size() == 4, Config::kTitle, "needs a backbone of four maps, got {}", channels.size());
     return channels;
@@ -119,7 +110,8 @@ class CascadeMaskRCNN : public Detector {
     }
   }
 
-  Config config_;
+  using Made::config_;
+
   Pyramid<B> backbone_;
   FPN neck_;
   RPNHead rpn_head_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "atlas/models/fields.h"
+#include "atlas/models/heads/configured.h"
 #include "atlas/models/heads/pyramid.h"
 #include "atlas/models/model.h"
 #include "atlas/nn/activation.h"
@@ -213,22 +214,25 @@ void validate(const UPerNetConfig<B>& c) {
 
 /// UPerNet over the pyramid of a backbone B.
 template <class B>
-class UPerNet : public Segmenter {
+class UPerNet : public Configured<Segmenter, UPerNetConfig<typename B::Config>> {
+  using Made = Configured<Segmenter, UPerNetConfig<typename B::Config>>;
+
  public:
-  using Config = UPerNetConfig<typename B::Config>;
+  using typename Made::Config;
   static constexpr const char* kHeadName = "decode_head.conv_seg";
 
   /// @throws Error for a configuration that does not fit together.
   explicit UPerNet(const Config& config = {})
-      : config_(checked(config)),
+      : Made(config),
         backbone_(config_.backbone),
         decode_head_(backbone_.channels(), config_.channels, config_.num_classes, config_.pools, config_.dropout),
         auxiliary_head_(backbone_.channels(), config_.aux_channels, config_.num_classes, aux_index(), config_.dropout) {
-    register_modules({{"backbone", backbone_}, {"decode_head", decode_head_}, {"auxiliary_head", auxiliary_head_}});
+    this->register_modules(
+        {{"backbone", backbone_}, {"decode_head", decode_head_}, {"auxiliary_head", auxiliary_head_}});
   }
 
   Tensor forward(const Tensor& images) const override { return decode_head_.run(backbone_.maps(images)); }
-  Logits logits(const Tensor& images) const override {
+  Segmenter::Logits logits(const Tensor& images) const override {
     const std::vector<Tensor> maps = backbone_.maps(images);
     return {decode_head_.run(maps), auxiliary_head_.run(maps)};
   }
@@ -236,25 +240,12 @@ class UPerNet : public Segmenter {
 
   Pyramid<B>& backbone() override { return backbone_; }
   const Pyramid<B>& backbone() const override { return backbone_; }
-  std::vector<std::pair<std::string, std::string>> parts() const override {
-    auto all = backbone_.parts();
-    for (auto& [name, path] : all) path = "backbone." + path;
-    return all;
-  }
+  std::vector<std::pair<std::string, std::string>> parts() const override { return this->parts_below_backbone(); }
   const UPerHead& decode_head() const { return decode_head_; }
   const FCNHead& auxiliary_head() const { return auxiliary_head_; }
   std::vector<std::string> heads() const override { return {"decode_head", "auxiliary_head"}; }
-  std::string family() const override { return std::string(Config::kFamily); }
-  std::string config_json() const override { return config_to_json(config_); }
-  int64_t num_classes() const override { return config_.num_classes; }
-  int64_t image_size() const override { return config_.image_size(); }
-  const Config& config() const { return config_; }
 
  private:
-  static const Config& checked(const Config& c) {
-    validate(c);
-    return c;
-  }
   int64_t aux_index() const {
     const int64_t maps = std::ssize(backbone_.channels());
     check(config_.aux_index < maps, Config::kTitle, "aux_index {} is no map of the backbone, which has {}",
@@ -262,7 +253,8 @@ class UPerNet : public Segmenter {
     return config_.aux_index;
   }
 
-  Config config_;
+  using Made::config_;
+
   Pyramid<B> backbone_;
   UPerHead decode_head_;
   FCNHead auxiliary_head_;
