@@ -23,6 +23,9 @@ std::string message_of(const F& f) {
   return "no error";
 }
 
+/// True when the text has this part.
+inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
 /// A contiguous copy on the CPU, where tests read elements.
 inline atlas::Tensor on_cpu(const atlas::Tensor& t) {
   atlas::Tensor y = atlas::empty(t.shape(), t.dtype(), atlas::Device{});

@@ -10,21 +10,13 @@
 
 #include "atlas/data/png_chunks-inl.h"
 #include "atlas/tensor/create.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::data;
+using test::message_of;
 
 namespace {
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 
 Tensor numbers(int64_t height, int64_t width, int64_t below) {
   Tensor t = empty({height, width}, uint8);

@@ -12,23 +12,15 @@
 #include "atlas/data/open.h"
 #include "atlas/data/scenes.h"
 #include "atlas/tensor/create.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::data;
+using test::has;
+using test::message_of;
 namespace fs = std::filesystem;
 
 namespace {
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// A folder that goes when the test ends.
 struct Folder {

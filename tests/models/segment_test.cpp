@@ -7,19 +7,12 @@
 #include "atlas/nn/init.h"
 #include "atlas/ops/order.h"
 #include "atlas/tensor/create.h"
+#include "tests/compare.h"
 
 using namespace atlas;
+using test::message_of;
 
 namespace {
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
 bool same(const Tensor& a, const Tensor& b) {
   const auto x = to_vector<int64_t>(a), y = to_vector<int64_t>(b);
   return a.shape() == b.shape() && x == y;

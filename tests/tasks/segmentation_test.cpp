@@ -14,22 +14,14 @@
 #include "atlas/ops/reduce.h"
 #include "atlas/tasks/registry.h"
 #include "atlas/tensor/create.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::tasks;
+using test::has;
+using test::message_of;
 
 namespace {
-
-template <class F>
-std::string message_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
-}
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Tensor labels_of(const std::vector<int64_t>& values, int64_t height, int64_t width) {
   Tensor t = empty({std::ssize(values) / (height * width), height, width}, uint8, Device{});
