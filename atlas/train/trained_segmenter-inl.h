@@ -46,14 +46,9 @@ ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image, int64_t crop,
   const NoGrad off;
   data::Rng rng(0, data::Purpose::sample, 0, 0);
   const Tensor x = data::to_float(transform(image, rng)).unsqueeze(0).to(device);
-  if (crop == 0) {
-    const Tensor logits = (*model)(x);
-    require_finite(*model, x, on_host(logits));
-    return on_host(models::class_map(logits, {{x.size(1), x.size(2)}, {image.size(0), image.size(1)}})).select(0, 0);
-  }
-  const Tensor logits = model->slide(x, crop, stride);
+  const Tensor logits = crop == 0 ? (*model)(x) : model->slide(x, crop, stride);
   require_finite(*model, x, on_host(logits));
-  return on_host(models::class_map(logits, {{image.size(0), image.size(1)}})).select(0, 0);
+  return on_host(models::class_map(logits, {{x.size(1), x.size(2)}, {image.size(0), image.size(1)}})).select(0, 0);
 }
 
 ATLAS_INLINE TrainedSegmenter open_segmenter(const ModelSource& source) {
