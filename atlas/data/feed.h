@@ -37,11 +37,11 @@ class Feed {
   ~Feed() { drain(); }
 
   /// As Loader::start_epoch().
-  void start_epoch(int64_t epoch, int64_t first_image = 0) {
+  void start_epoch(int64_t epoch, int64_t first_image = 0, bool whole = false) {
     drain();
     coming_.reset();
     ended_ = false;
-    loader_.start_epoch(epoch, first_image);
+    loader_.start_epoch(epoch, first_image, whole);
   }
   /// The next batch, its tensors on the device; false when the epoch has ended. @throws Error as Loader::next().
   bool next(Batch& batch) {

@@ -188,7 +188,7 @@ ATLAS_INLINE int64_t Loader::images() const { return state_->images; }
 ATLAS_INLINE const Dataset& Loader::dataset() const { return *state_->dataset; }
 ATLAS_INLINE const LoaderOptions& Loader::options() const { return state_->options; }
 
-ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image) {
+ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image, bool whole) {
   State& s = *state_;
   check(epoch >= 0, "loader", "epoch must be >= 0, got {}", epoch);
   const int64_t size = s.dataset->size(), batch = s.options.batch_size * s.options.ranks;
@@ -206,7 +206,7 @@ ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image) {
     s.epoch = epoch;
     s.first = first_image;
     s.next_job = s.next_out = first_image / batch;
-    s.end_number = s.next_out + (size - first_image + (s.options.drop_last ? 0 : batch - 1)) / batch;
+    s.end_number = s.next_out + (size - first_image + (s.options.drop_last && !whole ? 0 : batch - 1)) / batch;
     s.done.clear();
     ++s.generation;
   }

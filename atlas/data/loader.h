@@ -68,8 +68,9 @@ class Loader {
   int64_t images() const;
   /// Begins epoch `epoch` at image `first_image` of its order, dropping what is left of another. At a multiple of the
   /// batch size the batches are those of the whole epoch.
+  /// @param whole  to the last image of the order, whatever drop_last says
   /// @throws Error when first_image is outside [0, size of the set].
-  void start_epoch(int64_t epoch, int64_t first_image = 0);
+  void start_epoch(int64_t epoch, int64_t first_image = 0, bool whole = false);
   /// The next batch of the epoch; false when it has ended. @throws Error naming the file that failed.
   bool next(Batch& batch);
 

@@ -38,7 +38,7 @@ ATLAS_INLINE StepCost measure_steps(Module& model, const tasks::Task& task, Opti
     auto begin = std::chrono::steady_clock::now();
     data::Batch next;
     for (int i = 0; i < 3 && feed.next(next); ++i) {
-      const double loss = step(next).loss.item();  // waits for the device
+      const double loss = step(next, 1).loss.item();  // waits for the device
       check(std::isfinite(loss), "dry-run", "the loss of step {} is not finite", i + 1);
       optimizer.set_lr(0);
       optimizer.step();

@@ -46,6 +46,7 @@ ATLAS_INLINE void RunState::save(StateDict& to) const {
   to["epoch_position.images"] = detail::whole_number(position.images);
   to["epoch_position.of"] = detail::whole_number(position.of);
   to["epoch_position.seed"] = detail::whole_number(position.seed);
+  to["epoch_position.per_update"] = detail::whole_number(position.per_update);
   add_entries(to, "meter", meter);
 }
 
@@ -58,6 +59,7 @@ ATLAS_INLINE RunState RunState::load(const StateDict& from, const std::string& f
   };
   RunState s;
   s.position = {number("epoch_position.images"), number("epoch_position.of"), number("epoch_position.seed")};
+  if (from.contains("epoch_position.per_update")) s.position.per_update = number("epoch_position.per_update");
   const EpochPosition& p = s.position;
   check(p.images >= 0 && (p.of < 0 || p.images <= p.of), "checkpoint", "{} is {} images into an epoch of {}", file,
         p.images, p.of);
@@ -86,6 +88,7 @@ ATLAS_INLINE void upgrade(io::Checkpoint& saved, const std::string& file, int64_
     s.position = {static_cast<int64_t>(old.data<double>()[0]) * batch_size};
     sums = old.slice(0, 1, 4);
   }
+  s.position.per_update = batch_size;
   if (sums.defined())
     for (int64_t i = 0; i < 3; ++i)
       s.meter[std::array{"loss_sum", "right", "images"}[static_cast<size_t>(i)]] =

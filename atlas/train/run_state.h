@@ -16,6 +16,9 @@ struct EpochPosition {
   int64_t images = 0;  ///< of the epoch's order that are behind
   int64_t of = -1;     ///< images of the set; -1: not known, taken for unchanged
   int64_t seed = -1;   ///< of the order
+  /// Images of an update when the epoch began; 0: not known, taken for unchanged. What makes such an update is not left
+  /// out at the end of an epoch that goes on with larger ones.
+  int64_t per_update = 0;
 
   /// True when an epoch of `now_of` images and seed `now_seed` has the order that this is a place in.
   bool fits(int64_t now_of, int64_t now_seed) const {
@@ -31,7 +34,7 @@ inline constexpr int64_t kStateVersion = 2;
 /// | name | |
 /// |---|---|
 /// | state.version | kStateVersion |
-/// | epoch_position.images, .of, .seed | EpochPosition |
+/// | epoch_position.images, .of, .seed, .per_update | EpochPosition |
 /// | meter.* | state of the task's meter, of the images before the position |
 struct RunState {
   EpochPosition position;

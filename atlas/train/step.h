@@ -52,7 +52,8 @@ class GradientStep {
   GradientStep(const Module& model, const tasks::Task& task, Optimizer& optimizer, StepOptions options)
       : model_(model), task_(task), optimizer_(optimizer), o_(std::move(options)) {}
 
-  StepResult operator()(const data::Batch& batch) {
+  /// @param share  of the batch in its update: what its loss is multiplied by
+  StepResult operator()(const data::Batch& batch, double share) {
     StepResult r{
         .images = batch.images, .targets = batch.targets, .indices = batch.indices, .generator = default_generator()};
     if (o_.accumulate > 1)  // the feed uses its memory again
@@ -63,13 +64,13 @@ class GradientStep {
       task_.prepare(model_, r.images, r.targets, o_.now ? o_.now() : tasks::Moment{});
     }
     if (!o_.graph) {
-      compute(r);
+      compute(r, share);
       return r;
     }
     if (r.images.size(0) != o_.batch_size || before_graph_ > 0 || !fits_graph(r)) {
       --before_graph_;
       optimizer_.zero_grad();
-      compute(r);
+      compute(r, share);
       graph_.reset();  // gradients are elsewhere now
       return r;
     }
@@ -87,7 +88,7 @@ class GradientStep {
   }
 
  private:
-  void compute(StepResult& r) {
+  void compute(StepResult& r, double share) {
     {
       std::optional<Autocast> mixed;
       if (o_.bf16) mixed.emplace();
@@ -96,7 +97,7 @@ class GradientStep {
       r.loss = tasks::total(r.losses);
     }
     if (o_.on_loss && !o_.device.is_cuda()) o_.on_loss(r);
-    backward(r.loss, full({}, 1.0 / static_cast<double>(o_.accumulate), r.loss.dtype(), r.loss.device()));
+    backward(r.loss, full({}, share, r.loss.dtype(), r.loss.device()));
     for (auto& [name, output] : r.outputs) output = output.detach();
     for (auto& [name, loss] : r.losses) loss = loss.detach();
     r.loss = r.loss.detach();
@@ -116,7 +117,7 @@ class GradientStep {
     auto graph = std::make_unique<cuda::Graph>(o_.device);
     graph->capture([&] {
       optimizer_.zero_grad();
-      compute(recorded_);
+      compute(recorded_, 1);  // a graph does not add up batches
     });
     graph_ = std::move(graph);
   }

@@ -86,6 +86,7 @@ ATLAS_INLINE void Trainer::begin(data::Loader& training) {
   }
   check(position_.images <= of, "trainer", "the epoch to go on with has {} images, but {} are behind", of,
         position_.images);
+  if (position_.images == 0 || position_.per_update == 0) position_.per_update = per_update_;
   position_.of = of;
   position_.seed = seed;
   tell([&](Observer& o) { o.on_start(*this); });
@@ -94,16 +95,24 @@ ATLAS_INLINE void Trainer::begin(data::Loader& training) {
 
 /// Trains to the end of the present epoch. False when it was asked to stop.
 ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed) {
-  const int64_t first = position_.images, seen = meter_->images();
-  end_ = first + (position_.of - first) / per_update_ * per_update_;  // an update takes whole batches
-  feed.start_epoch(epoch_, first);
+  const int64_t first = position_.images, seen = meter_->images(), batch_size = training.options().batch_size;
+  // An update takes whole batches. What is left does not count, unless it is the end of an epoch that was begun with
+  // smaller updates: then it makes a last, smaller one.
+  const int64_t rest = (position_.of - first) % per_update_, smaller = position_.of - rest;
+  const bool whole = rest >= position_.per_update;
+  const int64_t alone = batch_size > 1 && rest % batch_size == 1 ? 1 : 0;  // batch norm takes no batch of one image
+  end_ = smaller + (whole ? rest - alone : 0);
+  feed.start_epoch(epoch_, first, whole);
   started_ = detail::seconds_now();
   tell([&](Observer& o) { o.on_epoch_start(*this); });
-  for (data::Batch batch; feed.next(batch) && batch.end <= end_;) {
-    unread_.push_back((*gradients_)(batch));
+  int64_t behind = first;
+  for (data::Batch batch; feed.next(batch) && batch.end <= end_; behind = batch.end) {
+    const auto images = static_cast<double>(std::min(batch_size, batch.end - behind));
+    unread_.push_back(
+        (*gradients_)(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller)));
     if (!model_.device().is_cuda()) read_results();
     tell([&](Observer& o) { o.on_batch(*this, batch); });
-    if ((batch.end - first) % per_update_ != 0) continue;
+    if ((batch.end - first) % per_update_ != 0 && batch.end != end_) continue;
     update(batch.end / per_update_ - 1);
     position_.images = batch.end;
     tell([&](Observer& o) { o.on_step(*this); });
@@ -138,6 +147,7 @@ ATLAS_INLINE void Trainer::end_epoch() {
   ++epoch_;
   const std::unique_ptr<tasks::Meter> trained = std::exchange(meter_, task_.meter(true));
   position_.images = 0;
+  position_.per_update = per_update_;
   const EpochResult result{epoch_, *trained, *tested_, better, images_per_second_, detail::seconds_now() - started_};
   tell([&](Observer& o) { o.on_epoch_end(*this, result); });
 }

@@ -21,12 +21,13 @@ wait $process 2>/dev/null
 grep -q "extra.epoch_position" "$work/log" || fail "no position in the checkpoint"
 cp -r "$out" "$work/saved"
 
-for size in 64 32 7 128; do
+for size in 64 32 7 128 100 200; do
   rm -rf "$out" && cp -r "$work/saved" "$out"
   "$train" --out "$out" --resume --batch-size $size --epochs 2 >"$work/log" 2>&1 || fail "--batch-size $size"
   grep -q "updates" "$out/log.csv" && [ "$(wc -l <"$out/log.csv")" -eq 3 ] || fail "--batch-size $size: log"
-  # 8 updates of 16 images, then as many as fit into the other 128 images, then an epoch.
-  wanted=$((8 + 128 / size + 256 / size))
+  # 8 updates of 16 images, then as many as fit into the other 128 images, then an epoch. What is left of the 128 makes a
+  # smaller update where updates of 16 would have seen it.
+  wanted=$((8 + 128 / size + (128 % size >= 16) + 256 / size))
   [ "$(tail -n 1 "$out/log.csv" | cut -d, -f2)" -eq $wanted ] || fail "--batch-size $size: not $wanted updates: $(tail -n 1 "$out/log.csv")"
 done
 
