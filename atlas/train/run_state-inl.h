@@ -88,7 +88,6 @@ ATLAS_INLINE void upgrade(io::Checkpoint& saved, const std::string& file, int64_
     s.position = {static_cast<int64_t>(old.data<double>()[0]) * batch_size};
     sums = old.slice(0, 1, 4);
   }
-  s.position.per_update = batch_size;
   if (sums.defined())
     for (int64_t i = 0; i < 3; ++i)
       s.meter[std::array{"loss_sum", "right", "images"}[static_cast<size_t>(i)]] =
