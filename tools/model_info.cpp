@@ -83,8 +83,8 @@ double in_linear_and_conv() {
 int64_t number(const std::string& text) {
   const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
   const int64_t n = digits ? whole_number(text, "image-size") : 0;
-  check(n >= 1 && n <= 1 << 16, "image-size", "'{}' is no number of pixels: write 384 or 640x480 (width x height)",
-        text);
+  check(n <= 1 << 16, "image-size", "'{}' is too large: at most {} pixels a side", text, 1 << 16);
+  check(n >= 1, "image-size", "'{}' is no number of pixels: write 384 or 640x480 (width x height)", text);
   return n;
 }
 

@@ -80,7 +80,7 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
     check(fs::is_directory(path), "image_folder", "{}: is a file, not a folder", path);
     std::vector<std::string> names = classes;
     std::vector<ImageFolder::File> files;
-    std::vector<std::string> left_out;
+    std::vector<std::string> left_out, unlike;  // unlike: of a class without a file that begins as a picture does
     for (const std::string& folder : detail::subfolders(path)) {
       const auto [images, others] = picture_files(fs::path(path) / folder);
       check(!images.empty() || others.empty(), "image_folder", "{}: class {} has no image that can be read: {}", path,
@@ -97,12 +97,15 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
         names.push_back(folder);
         at = std::prev(names.end());
       }
+      if (unlike.empty() && std::none_of(images.begin(), images.end(), detail::begins_like_a_picture)) unlike = images;
       for (const std::string& file : images) files.push_back({file, at - names.begin()});
     }
     check(!files.empty(), "image_folder", "{}: no images (expected a subfolder per class with {} files)", path,
           kPictureFormats);
     check(names.size() >= 2, "image_folder",
           "{}: only one class ({}); a classifier needs two or more subfolders with images", path, names[0]);
+    check(unlike.empty(), "image_folder", "{}: none of the {} files of a class begins as JPEG, PNG or BMP do: {}{}",
+          path, unlike.size(), unlike.empty() ? "" : unlike[0], unlike.size() > 1 ? ", ..." : "");
     if (!left_out.empty())
       detail::report_files(options, fmt::format("{}: {}", path, detail::left_out_text(left_out, path)));
     int64_t loose = 0;
@@ -150,6 +153,11 @@ ATLAS_INLINE DataPair open_folder(const std::string& path, const FolderOptions& 
     fail("open_folder", "{}: {} ({})", path, error.code().message(), error.path1().string());
   }
   if (halves) {
+    std::string beside;
+    for (const std::string& name : detail::subfolders(path))
+      if (detail::loosely_a_half(name) == 0) beside += (beside.empty() ? "" : ", ") + name;
+    if (!beside.empty())
+      detail::report_files(options, fmt::format("{}: beside the halves, left out: {}", path, beside));
     const auto train = image_folder(halves->train, options);
     return {train, image_folder(halves->test, options, train->classes())};
   }

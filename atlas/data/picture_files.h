@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -87,6 +88,17 @@ inline std::vector<std::string> subfolders(const std::filesystem::path& folder) 
     if (entry.is_directory() && !is_hidden(entry.path())) names.push_back(entry.path().filename().string());
   std::sort(names.begin(), names.end());
   return names;
+}
+
+/// True when a file's first bytes are those of JPEG, PNG or BMP, whatever its name says.
+inline bool begins_like_a_picture(const std::string& path) {
+  std::array<unsigned char, 4> first{};
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
+  if (file == nullptr || std::fread(first.data(), 1, first.size(), file.get()) != first.size()) return false;
+  const auto is = [&](std::initializer_list<unsigned char> bytes) {
+    return std::equal(bytes.begin(), bytes.end(), first.begin());
+  };
+  return is({0xFF, 0xD8, 0xFF}) || is({0x89, 'P', 'N', 'G'}) || is({'B', 'M'});
 }
 
 /// "3 files are left out, which are no .jpg, ...: a.webp, b.tif and c.gif" (the first names, by their last parts).

@@ -176,6 +176,27 @@ TEST_CASE("halves are recognized by all their names, and what only looks like th
   CHECK(open_folder(scratch.path()).test->where(0) == scratch / "val/a/1.bmp");
 }
 
+TEST_CASE("a class whose files are no pictures inside is an error, folders beside the halves are named") {
+  const Scratch scratch;
+  for (const char* name : {"cat/1.bmp", "cat/2.bmp"}) scratch.write(name, picture(1));
+  for (const char* name : {"dog/1.jpg", "dog/2.jpg"}) scratch.write(name, {'R', 'I', 'F', 'F', 'W', 'E', 'B', 'P'});
+  const std::string text = message_of([&] { image_folder(scratch.path()); });
+  CHECK(text.find("none of the 2 files of a class begins") != std::string::npos);
+  CHECK(text.find("dog/1.jpg") != std::string::npos);
+  scratch.write("dog/3.jpg", picture(2));  // one is enough; the others are reported one by one
+  CHECK(image_folder(scratch.path())->size() == 5);
+
+  const Scratch divided;
+  for (const char* name : {"train/a/1.bmp", "train/b/1.bmp", "valid/a/1.bmp", "valid/b/1.bmp", "extra/1.bmp"})
+    divided.write(name, picture(1));
+  std::vector<std::string> reports;
+  FolderOptions options;
+  options.report = [&](const std::string& message) { reports.push_back(message); };
+  CHECK(open_folder(divided.path(), options).train->size() == 2);
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0] == divided.path() + ": beside the halves, left out: extra");
+}
+
 TEST_CASE("files of other formats do not vanish") {
   const Scratch scratch;
   std::vector<std::string> reports;
