@@ -95,9 +95,11 @@ ATLAS_INLINE void read_image_size(const std::string& text, data::EvaluationSetti
   s.height = x == text.npos ? s.width : number(all.substr(x + 1));
 }
 
-ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
+namespace detail {
+
+/// True for a checkpoint of a run, false for a preset with weights. @throws Error for anything between.
+inline bool is_own(const ModelSource& source) {
   constexpr const char* op = "model";
-  const Device device = select_device(source.device);
   const bool own = !source.checkpoint.empty();
   check(own != !source.model.empty(), op, "{}",
         own ? "--checkpoint says which model it is: leave --model out"
@@ -105,6 +107,15 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   check(own || !source.weights.empty(), op, "--model {} needs --weights FILE", source.model);
   check(!own || (source.weights.empty() && source.model_options.empty() && source.fields.empty() && !source.ema), op,
         "--weights, --model-options and --ema go with --model, not with --checkpoint");
+  return own;
+}
+
+}  // namespace detail
+
+ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
+  constexpr const char* op = "model";
+  const Device device = select_device(source.device);
+  const bool own = detail::is_own(source);
   check(source.crop == 0 || (source.crop >= data::kLeastCrop && source.crop <= 1), op,
         "--crop must lie in [{}, 1] (the picture is resized to image-size / crop), got {}", data::kLeastCrop,
         source.crop);

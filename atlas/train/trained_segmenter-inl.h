@@ -53,13 +53,7 @@ ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image, int64_t crop,
 
 ATLAS_INLINE TrainedSegmenter open_segmenter(const ModelSource& source) {
   constexpr const char* op = "model";
-  const bool own = !source.checkpoint.empty();
-  check(own != !source.model.empty(), op, "{}",
-        own ? "--checkpoint says which model it is: leave --model out"
-            : "name a model with --checkpoint FILE, or with --model NAME --weights FILE");
-  check(own || !source.weights.empty(), op, "--model {} needs --weights FILE", source.model);
-  check(!own || (source.weights.empty() && source.model_options.empty() && source.fields.empty() && !source.ema), op,
-        "--weights, --model-options and --ema go with --model, not with --checkpoint");
+  const bool own = detail::is_own(source);
   check(source.crop == 0, op, "--crop is for classifiers: the whole picture is looked at here (--slide cuts it up)");
   if (!source.precision.empty()) set_inference_precision(parse_precision(source.precision));
   TrainedSegmenter t;
