@@ -46,6 +46,12 @@ grep -qE 'empty.png|text.jpg|cut.bmp' "$work/err" || problem "--strict should na
 mkdir -p "$work/broken/a" "$work/broken/b"
 for i in $(seq 12); do echo x | tee "$work/broken/a/$i.png" >"$work/broken/b/$i.jpg"; done
 run 2 --data "folder:$work/broken" --out "$work/none"
+grep -q 'none of the 12 files of a class begins as JPEG, PNG or BMP do' "$work/err" || problem "no picture inside"
+rm -r "$work/broken" && mkdir -p "$work/broken/a" "$work/broken/b"
+for i in $(seq 12); do # they begin well, and end too soon
+  head -c 100 "$work/pictures/light/1.bmp" | tee "$work/broken/a/$i.bmp" >"$work/broken/b/$i.bmp"
+done
+run 2 --data "folder:$work/broken" --out "$work/none"
 grep -q 'none of the 20 training images .* could be read' "$work/err" || problem "nothing readable"
 
 # No room for checkpoints is found before training.
