@@ -12,7 +12,7 @@ Installs what is missing (tools/setup.sh), builds the example programs and train
 
   --task NAME    classify (default); segment: a class for every pixel of drawn scenes, in two minutes; shows pictures beside
                  truth, prediction and mistakes; or detect: boxes and masks of drawn objects, in two minutes (MambaVision)
-  --model NAME   atlas (default) or mambavision
+  --model NAME   atlas or mambavision; the default is atlas to classify, mambavision to segment and detect
   --device NAME  cpu, cuda, cuda:N or auto (default): with cuda, the programs are built for GPUs (needs nvcc)
   -h, --help     this text
 
@@ -25,7 +25,7 @@ fail() {
   exit 2
 }
 
-model=atlas
+model=
 task=classify
 extra=()
 out=
@@ -45,6 +45,10 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+if [ -z "$model" ]; then
+  [ "$task" = classify ] && model=atlas || model=mambavision
+fi
+[ "$task-$model" != detect-atlas ] || fail "--task detect has no model over atlas: leave --model out"
 case $model in
   atlas | mambavision) ;;
   *) fail "--model is atlas or mambavision, got '$model'" ;;
@@ -53,7 +57,7 @@ esac
 case $task in
   classify) what=(--recipe toy --model "$model-toy") programs=(train) ;;
   segment) what=(--recipe segmentation-toy --model "upernet-$model-toy") programs=(train segment) ;;
-  detect) what=(--recipe detection-toy) model=mambavision programs=(train detect) ;;
+  detect) what=(--recipe detection-toy) programs=(train detect) ;;
   *) fail "--task is classify, segment or detect, got '$task'" ;;
 esac
 
