@@ -5,10 +5,13 @@ set -euo pipefail
 usage() {
   cat <<'TEXT'
 Usage: tools/dist_check.sh [N]...
+       tools/dist_check.sh --kills K
 
 Runs the tests of tests/dist with 1, 2, 3 and N processes, over MPI (Open MPI's mpirun; more processes than cores are
 fine). The release preset has to be built before: cmake --build build/release --target test_dist
 
+  --kills K    instead: K times, a rank of a training with two processes is killed at a random moment and the run goes
+               on; all must end soon, and the checkpoint become that of a run that was left alone. Needs the target train
   -h, --help   this text
 
 ATLAS_BIN_DIR in the environment names the folder of the test program (default: build/release/bin).
@@ -16,9 +19,20 @@ TEXT
 }
 
 counts=(1 2 3)
-for argument in "$@"; do
+kills=0
+while [ $# -gt 0 ]; do
+  argument=$1
+  shift
   case $argument in
     -h | --help) usage; exit 0 ;;
+    --kills)
+      if ! [[ ${1:-} =~ ^[1-9][0-9]*$ ]]; then
+        echo "dist_check: --kills needs a number, got '${1:-}' (see --help)" >&2
+        exit 2
+      fi
+      kills=$1
+      shift
+      ;;
     *)
       if ! [[ $argument =~ ^[1-9][0-9]*$ ]]; then
         echo "dist_check: needs numbers of processes, got '$argument' (see --help)" >&2
@@ -42,8 +56,43 @@ fi
 
 root=()
 [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
-export ATLAS_NUM_THREADS=1
+# kill_ranks: kills $kills ranks of a training, one after the other, and compares its end with that of one left alone.
+kill_ranks() {
+  local train=${program%/*}/train scratch done=0 round=0 worst=0
+  scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' EXIT
+  local settings=(--data shapes:32 --model atlas-toy --limit-train 512 --limit-test 64 --batch-size 8 --accumulate 2
+    --epochs 4 --lr 1e-3 --ema 0.9 --mixup 0.2 --drop-path 0.2 --checkpoint-steps 1 --seed 3)
+  mpirun "${root[@]}" --oversubscribe -n 2 "$train" "${settings[@]}" --out "$scratch/alone" >"$scratch/log" 2>&1 ||
+    { cat "$scratch/log" >&2; return 1; }
+  while [ $done -lt "$kills" ]; do
+    round=$((round + 1))
+    timeout 300 mpirun "${root[@]}" --oversubscribe -n 2 "$train" "${settings[@]}" --out "$scratch/killed" --resume \
+      >"$scratch/log" 2>&1 &
+    local job=$! victim=$((RANDOM % 2)) started process rank
+    sleep "$((1 + RANDOM % 2)).$((RANDOM % 10))"
+    for process in $(pgrep -f -- "--out $scratch/killed" || true); do
+      [[ $(readlink "/proc/$process/exe") == */train ]] || continue
+      rank=$(tr '\0' '\n' <"/proc/$process/environ" | sed -n 's/^OMPI_COMM_WORLD_RANK=//p') || continue
+      if [ "$rank" = $victim ] && kill -9 "$process" 2>/dev/null; then done=$((done + 1)); fi
+    done
+    started=$(date +%s)
+    wait $job && { rm -rf "$scratch/killed"; continue; } # it was through: from the beginning
+    started=$(($(date +%s) - started))
+    [ $started -le $worst ] || worst=$started
+    [ $started -lt 60 ] || { echo "dist_check: took $started s to end" >&2; return 1; }
+  done
+  mpirun "${root[@]}" --oversubscribe -n 2 "$train" "${settings[@]}" --out "$scratch/killed" --resume \
+    >"$scratch/log" 2>&1 || { cat "$scratch/log" >&2; return 1; }
+  cmp "$scratch/alone/last.ckpt" "$scratch/killed/last.ckpt" || return 1
+  echo "$done kills in $round runs: all ended within $worst s, and the checkpoint is that of a run left alone"
+}
 export ATLAS_DIST_TIMEOUT=${ATLAS_DIST_TIMEOUT:-30}
+if [ "$kills" -gt 0 ]; then
+  kill_ranks
+  exit
+fi
+export ATLAS_NUM_THREADS=1
 failed=0
 for n in $(printf '%s\n' "${counts[@]}" | sort -nu); do
   echo "== $n processes"

@@ -38,8 +38,13 @@ inline void open_standard_descriptors() {
 
 namespace detail {
 
+/// Where several processes run the same program: asked before one speaks, with whether that is an error.
+inline bool (*may_speak)(bool error) = nullptr;
+
 /// One line on stderr.
-inline void say_error(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }
+inline void say_error(const std::string& text) {
+  if (may_speak == nullptr || may_speak(true)) std::fprintf(stderr, "%s\n", text.c_str());
+}
 
 /// The exit status after everything printed has reached its destination, or has not.
 inline int status_after_flush(const char* name, int status) {
@@ -98,6 +103,7 @@ int run_program(App& app, int argc, char** argv, const Body& body) {
       app.parse(argc, argv);
       return static_cast<int>(body());
     } catch (const ParseError& e) {
+      if (e.get_exit_code() == 0 && detail::may_speak != nullptr && !detail::may_speak(false)) return 0;
       if (e.get_exit_code() == 0) return static_cast<int>(app.exit(e));
       detail::say_error(fmt::format("{}: {} (see {} --help)", name, e.what(), name));
       return 2;

@@ -23,6 +23,8 @@ struct Batch {
   BatchAugment plan{};                          ///< and for all
   std::shared_ptr<const DeviceAugment> rest{};  ///< the device's part
   std::vector<int64_t> indices;                 ///< position of each image in the data set
+  std::vector<int64_t> places{};                ///< of each image, in the batch of all processes together
+  int64_t of = 0;                               ///< images that were meant to be in that, of all processes together
   int64_t epoch = 0;
   int64_t number = 0;  ///< of this batch in its epoch; batch `number + 1` comes next
   int64_t end = 0;     ///< images of the epoch's order that are behind after this batch: a place to start from again

@@ -14,7 +14,8 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// Batches of a loader on a device. On the CPU it is the loader.
+/// Batches of a loader on a device. On the CPU it is the loader. Batches without images (of
+/// several processes: see LoaderOptions::ranks) come without.
 ///
 /// Where the loader leaves a part of the pipeline to the device, the feed does it (LoaderOptions::on_device).
 ///
@@ -49,7 +50,7 @@ class Feed {
       if (device_.is_cuda()) return next_on_device(batch);
     }
     if (!loader_.next(batch)) return false;
-    finish(batch);
+    if (batch.images.defined()) finish(batch);
     return true;
   }
 
@@ -75,6 +76,10 @@ class Feed {
     Slot& s = slots_[*out_];
     s.there->hold(cuda::Queue::compute);
     batch = s.host;
+    if (!s.host.images.defined()) {  // the other processes have its images
+      if (!ended_) send();
+      return true;
+    }
     batch.images = view(s.images, s.host.images);
     for (auto& [key, target] : batch.targets) target.value = view(s.targets[key], target.value);
     batch.plans = s.host.plans.defined() ? view(s.plans, s.host.plans) : Tensor();
@@ -99,7 +104,7 @@ class Feed {
     s.there->wait();  // long ago, mostly: the host memory of the former batch may go
     s.used->hold(cuda::Queue::upload);
     s.host = std::move(host);
-    copy(s.images, s.host.images);
+    if (s.host.images.defined()) copy(s.images, s.host.images);
     for (const auto& [key, target] : s.host.targets) copy(s.targets[key], target.value);
     if (s.host.plans.defined()) copy(s.plans, s.host.plans);
     s.there->record(cuda::Queue::upload);

@@ -17,6 +17,18 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
+ATLAS_INLINE std::vector<int64_t> places_of_rank(int64_t images, int64_t rank, int64_t ranks) {
+  std::vector<int64_t> places;
+  if (images % ranks != 0) {
+    for (int64_t i = images * rank / ranks; i < images * (rank + 1) / ranks; ++i) places.push_back(i);
+    return places;
+  }
+  const int64_t each = images / ranks, front = each / 2, back = each - front;
+  for (int64_t i = 0; i < front; ++i) places.push_back(rank * front + i);
+  for (int64_t i = 0; i < back; ++i) places.push_back(images - (rank + 1) * back + i);
+  return places;
+}
+
 struct Loader::State {
   using Order = std::shared_ptr<const std::vector<int64_t>>;
   struct Result {
@@ -62,19 +74,19 @@ struct Loader::State {
     const int64_t together = options.batch_size * options.ranks;  // images of all processes
     const int64_t first_of_all = first_image + (number - first_image / together) * together;
     const int64_t end_of_all = std::min(first_of_all + together, std::ssize(all));
-    const int64_t begin = std::min(first_of_all + options.rank * options.batch_size, end_of_all);
-    const int64_t end = std::min(begin + options.batch_size, end_of_all);
     Batch batch;
     batch.end = end_of_all;
     batch.epoch = epoch_number;
     batch.number = number;
+    batch.of = end_of_all - first_of_all;
     batch.rest = options.on_device;
-    if (begin == end) return batch;  // the others have all of the last one
+    const std::vector<int64_t> mine = places_of_rank(batch.of, options.rank, options.ranks);
+    if (mine.empty()) return batch;  // the others have all of the last one
     std::vector<ImageAugment> plans;
-    BatchBuilder builder({end - begin, options.on_device ? uint8 : float32, options.pad, options.pinned});
+    BatchBuilder builder({std::ssize(mine), options.on_device ? uint8 : float32, options.pad, options.pinned});
     std::string first_place;
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t index = all[static_cast<size_t>(i)];
+    for (const int64_t place : mine) {
+      const int64_t index = all[static_cast<size_t>(first_of_all + place)];
       try {
         ImageAugment plan;
         Sample sample = prepare(index, epoch_number, plan);
@@ -83,6 +95,7 @@ struct Loader::State {
         builder.add(std::move(sample), first_place);
         plans.push_back(plan);
         batch.indices.push_back(index);
+        batch.places.push_back(place);
       } catch (const std::exception& error) {
         // Whatever failed, the reader wants to know on which file.
         const std::string what = error.what(), where = dataset->where(index);
@@ -106,7 +119,7 @@ struct Loader::State {
   void collate(Batch& batch) const {
     if (!options.collate) return;
     const Targets before = batch.targets;
-    Rng rng(options.seed, Purpose::mix, batch.epoch, batch.number * options.ranks + options.rank);
+    Rng rng(options.seed, Purpose::mix, batch.epoch, batch.number);
     options.collate(batch, rng);
     if (!options.pinned) return;
     for (auto& [key, target] : batch.targets) {
@@ -238,7 +251,7 @@ ATLAS_INLINE bool Loader::next(Batch& batch) {
       }
     }
     if (result.error) std::rethrow_exception(result.error);
-    if (!result.batch.images.defined()) continue;  // every image of it was skipped
+    if (!result.batch.images.defined() && s.options.ranks == 1) continue;  // every image of it was skipped
     batch = std::move(result.batch);
     return true;
   }

@@ -15,14 +15,20 @@
 namespace atlas::inline ATLAS_ABI::data {
 
 /// What a task does to a batch once its samples are joined, on the thread that made it; random numbers belong to the
-/// batch. New targets may lie anywhere on the host.
+/// batch of all processes, which draw the same. New targets may lie anywhere on the host.
 using Collate = std::function<void(Batch& batch, Rng& rng)>;
+
+/// Which images of a batch of `images` one of `ranks` processes takes, in ascending order. Where all get equally many
+/// and an even number, image i and its mirror image images-1-i go to the same process, as image and mirror image
+/// (mixing joins the two): mixed by several processes, a batch is the same as by one.
+std::vector<int64_t> places_of_rank(int64_t images, int64_t rank, int64_t ranks);
 
 struct LoaderOptions {
   int64_t batch_size = 32;  ///< of this process
   /// Processes that share the batches: batch b of all of them together is images b batch_size ranks to
-  /// (b + 1) batch_size ranks of the order, and the rank-th takes its batch_size of them. Where the last one is not
-  /// full some get fewer, or none: training with several wants drop_last.
+  /// (b + 1) batch_size ranks of the order, and the rank-th takes places_of_rank() of them. Where the last one is not
+  /// full some get fewer, or none. A rank that has no image of a batch is handed it without images, so that all see the
+  /// same number of batches.
   int rank = 0, ranks = 1;
   bool shuffle = false;    ///< a new order each epoch, from (seed, epoch)
   bool drop_last = false;  ///< leave out a last batch that is not full
@@ -45,8 +51,8 @@ struct LoaderOptions {
 /// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an
 /// epoch was started at (the order of the images does not even depend on the batch size, nor on how many processes
 /// share it: two with batches of 32 see the images that one sees in batches of 64). Images that a data set skips are
-/// left out of their batch; a batch that loses all is passed over. One thread may call start_epoch and next. Errors of
-/// worker threads, which name the image's file, come out of next().
+/// left out of their batch; a batch that loses all is passed over (by one process alone). One thread may call
+/// start_epoch and next. Errors of worker threads, which name the image's file, come out of next().
 ///
 ///     Loader loader(train, {.batch_size = 64, .shuffle = true, .workers = 2}, transform);
 ///     loader.start_epoch(epoch);

@@ -12,7 +12,8 @@ namespace atlas::inline ATLAS_ABI::dist {
 namespace detail {
 
 /// The parameters that train, of a model made the same on all ranks.
-ATLAS_INLINE std::vector<std::pair<std::string, Tensor>> make_equal(Module& model, const Group& group, Start start) {
+ATLAS_INLINE std::vector<std::pair<std::string, Tensor>> make_equal(Module& model, const Group& group,
+                                                                    const DataParallelOptions& options) {
   Settings shapes, values;
   for (const StateEntry& e : model.state_entries()) {
     check(!e.tensor.device().is_cuda(), "data_parallel", "'{}' is {}: processes share models on the CPU", e.name,
@@ -25,8 +26,9 @@ ATLAS_INLINE std::vector<std::pair<std::string, Tensor>> make_equal(Module& mode
   std::vector<std::pair<std::string, Tensor>> trained;
   for (const StateEntry& e : model.state_entries()) {
     Tensor t = e.tensor;
-    if (start == Start::compare) {
-      values.emplace_back(e.name, fmt::format("{:016x} (hash of its values)", hash_of(t)));
+    if (options.start == Start::compare) {
+      if (options.compare_buffers || t.requires_grad() || !is_floating(t.dtype()))
+        values.emplace_back(e.name, fmt::format("{:016x} (hash of its values)", hash_of(t)));
     } else if (group.size() > 1) {
       Tensor whole = copy_of(t);
       group.broadcast(whole);
@@ -55,19 +57,28 @@ ATLAS_INLINE uint64_t hash_of(const Tensor& x) {
 }
 
 ATLAS_INLINE DataParallel::DataParallel(Module& model, const Group& group, DataParallelOptions options)
-    : model_(model), group_(group), reducer_(detail::make_equal(model, group, options.start), group, options.buckets) {}
+    : model_(model), group_(group), reducer_(detail::make_equal(model, group, options), group, options.buckets) {}
 
-ATLAS_INLINE void DataParallel::average_buffers() {
-  if (group_.size() == 1) return;
+ATLAS_INLINE void average(const Group& group, const std::vector<Tensor>& tensors) {
+  if (group.size() == 1) return;
   const NoGrad off;
-  for (const auto& [name, buffer] : model_.named_buffers()) {
-    if (!is_floating(buffer.dtype())) continue;
-    Tensor t = buffer, mean = copy_of(t);
-    group_.all_reduce(mean);
-    scale_elements(mean, 1.0 / group_.size());
+  for (Tensor t : tensors) {
+    if (t.dtype() != float32 && t.dtype() != float64) continue;
+    Tensor mean = copy_of(t), largest = copy_of(t), smallest = copy_of(t);
+    group.all_reduce(largest, Reduce::max);
+    group.all_reduce(smallest, Reduce::min);
+    if (hash_of(largest) == hash_of(smallest)) continue;
+    group.all_reduce(mean);
+    scale_elements(mean, 1.0 / group.size());
     copy_elements(t, mean);
     t.bump_version();
   }
+}
+
+ATLAS_INLINE void DataParallel::average_buffers() {
+  std::vector<Tensor> buffers;
+  for (const auto& [name, buffer] : model_.named_buffers()) buffers.push_back(buffer);
+  average(group_, buffers);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::dist

@@ -18,6 +18,7 @@ enum class Start : uint8_t {
 
 struct DataParallelOptions {
   Start start = Start::broadcast;
+  bool compare_buffers = true;  ///< with Start::compare; false where ranks go on with running statistics of their own
   ReducerOptions buckets{};
 };
 
@@ -43,7 +44,7 @@ class DataParallel {
   /// Adds up gradients of several batches: the passes under it are not reduced, the next one reduces the sum.
   GradientReducer::NoReduction accumulate() { return GradientReducer::NoReduction(reducer_); }
   /// Makes floating buffers (running statistics of batch norm) their means over the ranks, such as at the end of an
-  /// epoch.
+  /// epoch. What is equal already stays, to the bit.
   void average_buffers();
 
   const Group& group() const { return group_; }
@@ -56,6 +57,10 @@ class DataParallel {
   Group group_;
   GradientReducer reducer_;
 };
+
+/// Makes tensors their means over the ranks. What is equal already stays, to the bit.
+/// @param tensors  float32 or float64, on the CPU; others are left alone
+void average(const Group& group, const std::vector<Tensor>& tensors);
 
 /// 64 bits that tell the dtype, shape and values of a tensor on the CPU from others (FNV-1a).
 uint64_t hash_of(const Tensor& x);

@@ -169,6 +169,13 @@ ATLAS_INLINE void Group::broadcast(std::string& text, int root) const {
   transport_->broadcast(text.data(), length, root);
 }
 
+ATLAS_INLINE bool Group::any(bool here) const {
+  if (size() == 1) return here;
+  int64_t flag = here ? 1 : 0;
+  transport_->all_reduce(&flag, 1, int64, Reduce::max);
+  return flag != 0;
+}
+
 ATLAS_INLINE void Group::barrier() const { transport_->barrier(); }
 
 ATLAS_INLINE void check_agree(const Group& group, const std::string& what, const Settings& settings) {

@@ -37,6 +37,7 @@ class Transport {
   virtual void barrier() = 0;
 
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
+  double waited = 0;  // seconds
 };
 
 /// How many processes the launcher (mpirun, mpiexec, srun) says it started; 1 without one.
@@ -98,6 +99,8 @@ class Group {
   int local_rank() const { return transport_->local_rank; }  ///< among the processes on this machine
   int local_size() const { return transport_->local_size; }  ///< processes on this machine
   bool first() const { return rank() == 0; }                 ///< the one that writes and prints
+  /// Seconds that this process has spent in operations so far, mostly waiting for others.
+  double waited() const { return transport_->waited; }
 
   /// x becomes the sum (largest, smallest) of every rank's x, element by element.
   /// @throws Error for a tensor that cannot be sent; Failure, with rank and operation, when MPI reports an error.
@@ -115,6 +118,8 @@ class Group {
   void broadcast(Tensor x, int root = 0) const;
   /// text becomes that of rank `root`.
   void broadcast(std::string& text, int root = 0) const;
+  /// True when any rank says so.
+  bool any(bool here) const;
   /// Returns when all ranks have called it.
   void barrier() const;
 

@@ -76,8 +76,10 @@ class Mpi final : public Transport {
     MPI_Initialized(&had_before);
     if (had_before == 0) MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &given);
     MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
+    MPI_Comm_dup(MPI_COMM_WORLD, &background_);
     MPI_Comm_dup(MPI_COMM_WORLD, &notices_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(background_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(comm_, &rank);
     MPI_Comm_size(comm_, &size);
     MPI_Comm local;
@@ -100,8 +102,9 @@ class Mpi final : public Transport {
   std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
     auto running = std::make_unique<Request>(*this);
     running->number = ++count_;
-    check_code(MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), MPI_SUM, comm_, &running->request),
-               "all_reduce");
+    check_code(
+        MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), MPI_SUM, background_, &running->request),
+        "all_reduce");
     return running;
   }
 
@@ -139,6 +142,11 @@ class Mpi final : public Transport {
   /// Returns when the request is complete; ends all processes when that takes too long.
   void wait(MPI_Request& request, int64_t number, const char* op) {
     const Clock::time_point start = Clock::now();
+    struct Count {
+      double& waited;
+      Clock::time_point from;
+      ~Count() { waited += seconds_since(from); }
+    } const count{waited, start};
     bool said = false;
     for (int64_t turn = 0; !complete(request, op); ++turn) {
       if (turn < 1000) {
@@ -146,12 +154,12 @@ class Mpi final : public Transport {
         continue;
       }
       usleep(50);
-      const double waited = seconds_since(start);
-      if (!said && waited > std::min(5.0, timeout_ / 4)) {
+      const double since = seconds_since(start);
+      if (!said && since > std::min(5.0, timeout_ / 4)) {
         say_that_waiting(number);
         said = true;
       }
-      if (waited > timeout_) give_up(number, op);
+      if (since > timeout_) give_up(number, op);
     }
   }
 
@@ -214,7 +222,9 @@ class Mpi final : public Transport {
   }
 
   double timeout_;
-  MPI_Comm comm_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
+  // What runs in the background has a communicator of its own: its order among the other operations may then differ
+  // from rank to rank, as it does where ranks compute different things.
+  MPI_Comm comm_ = MPI_COMM_NULL, background_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
   int64_t count_ = 0, waiting_in_ = 0;
   std::vector<int64_t> heard_;  // of each rank: the last operation it said it waits in
 };

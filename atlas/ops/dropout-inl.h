@@ -5,9 +5,12 @@
 #include "atlas/core/rng.h"
 #include "atlas/kernels/dropout.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/batch_share.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/dropout.h"
+#include "atlas/ops/join.h"
 #include "atlas/ops/softmax.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -22,7 +25,7 @@ Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator&
   if (!training || p == 0) return x;
   const Tensor in = x.contiguous();
   Tensor y = empty_like(in);
-  const uint64_t seed = g.seed, stream = g.next();
+  const uint64_t seed = seed_of_process(g), stream = g.next();
   kernel(in, p, seed, stream, y);
   return record(op, y, {x}, [=](const Tensor& dy) {
     // y = mask x / (1 - p), so dx = mask dy / (1 - p) with the same mask. Overwrites.
@@ -31,6 +34,22 @@ Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator&
     kernel(in_dy, p, seed, stream, dx);
     return Grads{dx};
   });
+}
+
+/// What drop_path() multiplies the rows of a part of a batch with: 0 or 1 / (1 - p), of shape [rows, 1, ...], as they
+/// are for the whole batch. An image may have several rows, one after the other.
+inline Tensor drop_path_mask(const Tensor& x, double p, const BatchShare& share, Generator& g) {
+  const NoGrad off;
+  const int64_t images = std::ssize(share.places), each = x.size(0) / images;
+  const Tensor all = ones({share.of * each, 1}, x.dtype(), x.device());
+  Tensor mask = empty_like(all), rows = empty({images * each}, int64, Device{});
+  kernels::drop_path(all, p, g.seed, g.next(), mask);
+  for (int64_t i = 0; i < images; ++i)
+    for (int64_t j = 0; j < each; ++j)
+      rows.data<int64_t>()[i * each + j] = share.places[static_cast<size_t>(i)] * each + j;
+  Shape shape = x.shape();
+  for (int axis = 1; axis < x.dim(); ++axis) shape[axis] = 1;
+  return index_select(mask, 0, rows.to(x.device())).reshape(shape);
 }
 
 }  // namespace detail
@@ -44,6 +63,10 @@ ATLAS_INLINE Tensor dropout(const Tensor& x, double p, bool training, Generator&
 
 ATLAS_INLINE Tensor drop_path(const Tensor& x, double p, bool training, Generator& g) {
   check(x.dim() >= 1, "drop_path", "x needs at least one axis (the samples), got {}", describe(x));
+  const BatchShare* const share = detail::batch_share();
+  if (training && p > 0 && p <= 1 && share != nullptr && !share->places.empty() &&
+      x.size(0) % std::ssize(share->places) == 0 && is_floating(x.dtype()))
+    return x * detail::drop_path_mask(x, p, *share, g);
   return detail::drop("drop_path", x, p, training, g,
                       [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
                         kernels::drop_path(in, q, seed, stream, out);

@@ -71,6 +71,7 @@ struct OptimizationSettings {
 
   double ema = 0;
   int64_t ema_ramp = 1;
+  bool sync_batch_norm = false;
 };
 
 /// How the program computes.
@@ -129,10 +130,10 @@ void for_each_setting(Config& c, Visitor&& visit) {
         "imagenet (empty = as for data)");
 
   visit("epochs", c.optimization.epochs, "passes over the training images");
-  visit("batch_size", c.optimization.batch_size, "images per forward pass");
+  visit("batch_size", c.optimization.batch_size, "images per forward pass of each process");
   visit("eval_batch_size", c.optimization.eval_batch_size, "images per forward pass in evaluation (0 = batch_size)");
   visit("accumulate", c.optimization.accumulate,
-        "forward passes per optimizer update; the effective batch is batch_size times this");
+        "forward passes per optimizer update; the effective batch is batch_size times this times the processes");
 
   visit("optimizer", c.optimization.optimizer, "adamw, adam, sgd (Nesterov) or lamb");
   visit("lr", c.optimization.lr, "peak learning rate");
@@ -180,6 +181,8 @@ void for_each_setting(Config& c, Visitor&& visit) {
         "decay of the moving average of the weights, which is then what is evaluated (0 = off)");
   visit("ema_ramp", c.optimization.ema_ramp,
         "0: the decay is ema from the first update; 1: that of update t is min(ema, (1 + t) / (10 + t))");
+  visit("sync_batch_norm", c.optimization.sync_batch_norm,
+        "several processes: batch norms have the statistics of all; else each its own, averaged after every epoch");
   visit("eval_crop", c.augmentation.eval_crop,
         "test images are resized to image_size / eval_crop and center-cropped, in (0, 1]");
 

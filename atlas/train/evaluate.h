@@ -28,6 +28,7 @@ std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, d
   data::Feed feed(loader, model.device());
   feed.start_epoch(0);
   for (data::Batch batch; !stop() && feed.next(batch);) {
+    if (!batch.images.defined()) continue;  // other processes have its images
     // The batch is small after the model: the numbers are made on the host, which waits once for all of them.
     tasks::Named outputs = task.outputs(model, batch.images, batch.targets);
     for (auto& [name, output] : outputs) {

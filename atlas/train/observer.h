@@ -22,6 +22,8 @@ struct EpochResult {
   bool best = false;             ///< the test is better than those of all epochs before
   double images_per_second = 0;  ///< of its training
   double seconds = 0;            ///< its test included
+  double fastest_step = 0;       ///< seconds of an update of its training, without waiting, of the fastest rank
+  double slowest_step = 0;       ///< and of the slowest
 };
 
 /// Watches a Trainer. Every function is called for the observers in the order in which they were added, on the thread
@@ -49,6 +51,9 @@ class Observer {
   virtual StateDict state() const { return {}; }
   /// Takes over what state() gave. @throws Error naming the file that it comes from when it does not fit.
   virtual void load_state(const StateDict& /*state*/, const std::string& /*file*/) {}
+
+  /// Running statistics that it keeps beside the model's. Several processes average them as those.
+  virtual NamedTensors buffers() const { return {}; }
 
   /// What somebody should know whose training failed; a sentence.
   virtual std::string advice() const { return {}; }

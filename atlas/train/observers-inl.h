@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "atlas/core/storage.h"
@@ -21,16 +22,24 @@ ATLAS_INLINE void EpochLog::on_epoch_end(Trainer& t, const EpochResult& result) 
   for (const tasks::Value& v : result.test.values()) row.emplace_back("test_" + v.name, v.value);
   row.emplace_back("images_per_second", result.images_per_second);
   row.emplace_back("seconds", result.seconds);
+  // With several processes; a run that goes on with another number of them keeps its columns.
+  const char* const slowest = "slowest_step_seconds";
+  const auto is_slowest = [&](const auto& cell) { return cell.first == slowest; };
+  if (log_.rows().empty() ? t.ranks() > 1 : std::ranges::any_of(log_.rows().back(), is_slowest)) {
+    row.emplace_back("fastest_step_seconds", result.fastest_step);
+    row.emplace_back(slowest, result.slowest_step);
+  }
   row.emplace_back("peak_memory_mib", static_cast<double>(memory_stats(t.model().device()).peak) / (1 << 20));
   log_.write(row);
 }
 
-ATLAS_INLINE ProgressInfo ProgressBars::info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before) const {
+ATLAS_INLINE ProgressInfo ProgressBars::info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before,
+                                             int64_t ranks) const {
   return {.loss = meter.find("loss"),
           .measure = meter.find(goal.value),
           .measure_name = goal.label.empty() ? goal.value : goal.label,
           .share = goal.share,
-          .images = meter.images() - before};
+          .images = (meter.images() - before) * ranks};
 }
 
 ATLAS_INLINE std::string ProgressBars::label(const Trainer& t, const char* word) const {
@@ -44,7 +53,7 @@ ATLAS_INLINE void ProgressBars::on_epoch_start(Trainer& t) {
 }
 
 ATLAS_INLINE void ProgressBars::on_batch(Trainer& t, const data::Batch& batch) {
-  bar_->update(batch.end, info(t.meter(), t.task().goal(), seen_));
+  bar_->update(batch.end, info(t.meter(), t.task().goal(), seen_, t.ranks()));
 }
 
 ATLAS_INLINE void ProgressBars::on_test_start(Trainer& t, int64_t batches) {
@@ -56,7 +65,7 @@ ATLAS_INLINE void ProgressBars::on_test_start(Trainer& t, int64_t batches) {
 }
 
 ATLAS_INLINE void ProgressBars::on_test_batch(Trainer& t, int64_t done, const tasks::Meter& so_far) {
-  bar_->update(done_ = done, info(so_far, t.task().goal(), 0));
+  bar_->update(done_ = done, info(so_far, t.task().goal(), 0, t.ranks()));
 }
 
 ATLAS_INLINE void ProgressBars::on_test_end(Trainer&) {

@@ -23,7 +23,7 @@ namespace atlas::inline ATLAS_ABI::train {
 class MovingAverage : public Observer {
  public:
   /// @throws Error for a decay outside [0, 1).
-  MovingAverage(Module& model, const EmaOptions& options) : ema_(model, options) {}
+  MovingAverage(Module& model, const EmaOptions& options) : model_(model), ema_(model, options) {}
   void on_step(Trainer&) override { ema_.update(); }
   void on_test_start(Trainer&, int64_t) override { swapped_.emplace(ema_.swap()); }
   void on_test_end(Trainer&) override { swapped_.reset(); }
@@ -40,14 +40,22 @@ class MovingAverage : public Observer {
     body();
     return true;
   }
+  NamedTensors buffers() const override {
+    const StateDict all = ema_.state_dict();
+    NamedTensors found;
+    for (const auto& [name, buffer] : model_.named_buffers()) found.emplace_back(name, all.at(name));
+    return found;
+  }
   const Ema& average() const { return ema_; }
 
  private:
+  Module& model_;
   Ema ema_;
   std::optional<Ema::Swapped> swapped_;
 };
 
 /// Writes last.ckpt and best.ckpt into a folder: after every epoch, every so many updates, and when training stops.
+/// Every rank of several has one, and the first one writes.
 class Checkpoints : public Observer {
  public:
   /// @param model   name of the model, for messages and for building it again
@@ -72,7 +80,8 @@ class Checkpoints : public Observer {
     io::Checkpoint now = t.checkpoint();
     now.model_name = model_;
     now.config_json = config_;
-    io::save_checkpoint(file, now);
+    if (t.group().first()) io::save_checkpoint(file, now);
+    t.group().barrier();  // nobody goes on before it is written; where it cannot be, the first rank ends all
   }
   std::string folder_, model_, config_;
   int64_t every_;
@@ -135,7 +144,7 @@ class ProgressBars : public Observer {
   void on_stop(Trainer&) override { bar_.reset(); }
 
  private:
-  ProgressInfo info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before) const;
+  ProgressInfo info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before, int64_t ranks) const;
   std::string label(const Trainer& t, const char* word) const;
   ProgressOptions o_;
   std::unique_ptr<Progress> bar_;

@@ -14,11 +14,12 @@ inline Recipe atlas_recipe(const char* name) {
       name, kAtlasSource, R"({
       "model": "atlas-b", "image_size": 1024, "normalization": "imagenet", "epochs": 320, "warmup_epochs": 30,
       "warmup_lr": 0, "min_lr": 1e-6, "schedule": "cosine", "optimizer": "adamw", "lr": 5e-4, "beta1": 0.9,
-      "beta2": 0.999, "weight_decay": 0.24, "clip_norm": 0, "batch_size": 32, "accumulate": 64,
+      "beta2": 0.999, "weight_decay": 0.24, "clip_norm": 0, "batch_size": 32, "accumulate": 64, "sync_batch_norm": true,
       "crop": "random-resized", "interpolation": "bicubic", "flip": 0.5, "rand_augment": "rand-m9-mstd0.5-inc1",
       "erase": 0.25, "mixup": 0.8, "cutmix": 1, "mix_prob": 1, "mix_switch": 0.5, "label_smoothing": 0.1,
       "drop_path": 0.3, "eval_crop": 1})",
-      "the authors' 8 GPUs are accumulation here: 32 x 8 GPUs x 8 batches = 32 x 64, batch norms see 32 images\n"
+      "the authors' 8 GPUs are accumulation here: 32 x 8 GPUs x 8 batches = 32 x 64, batch norms see 32 images; with 8 "
+      "processes --accumulate 8 is theirs\n"
       "precision is float32 unless --precision bf16 is given, which needs a GPU; the authors' is bf16\n"
       "test images keep their proportions (shorter side to 1024, center crop); the authors squash them to 1024 x 1024"};
 }
@@ -37,7 +38,8 @@ inline Recipe mambavision_recipe(const char* name, const std::string& own, const
       "mix_switch": 0.5, "label_smoothing": 0.1, "seed": 31})",
       "the authors' 32 GPUs are accumulation here: one process makes 32 batches of 128 to an update of 4096 images\n"
       "random numbers are this program's: the same seed draws others than the authors' does\n"
-      "running statistics of batch norms are those of one process; the authors average them over GPUs after epochs" +
+      "running statistics of batch norms are averaged over processes after epochs, as the authors do over GPUs; one "
+      "process has its own" +
           (note.empty() ? "" : "\n" + note)};
 }
 
@@ -85,6 +87,7 @@ ATLAS_INLINE std::vector<Recipe> built_in_recipes() {
          "task_options": "{\"ratio_low\": 0.8, \"ratio_high\": 1.25, \"distortion\": false}"})"},
       {"detection-toy", "the quick start of detection: drawn objects, a minute or two on two cores", R"({
          "model": "cascade-mask-rcnn-mambavision-toy", "data": "objects", "image_size": 96, "epochs": 3,
+         "sync_batch_norm": true,
          "batch_size": 8, "lr": 2e-3})"},
   };
 }

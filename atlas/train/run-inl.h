@@ -3,8 +3,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -13,8 +15,10 @@
 #include "atlas/core/rng.h"
 #include "atlas/core/select_device.h"
 #include "atlas/dist/group.h"
+#include "atlas/dist/placement.h"
 #include "atlas/tensor/print.h"
 #include "atlas/train/dry_run.h"
+#include "atlas/train/group_state.h"
 #include "atlas/train/interrupt.h"
 #include "atlas/train/observers.h"
 #include "atlas/train/run.h"
@@ -32,11 +36,19 @@ namespace detail {
 class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
-      : c_((train::validate(config), config)), o_(options), schedule_(make_schedule(c_)) {
+      : c_((train::validate(config), config)), o_(options), group_(dist::Group::world()), schedule_(make_schedule(c_)) {
     check_options();
-    if (c_.compute.threads > 0) set_num_threads(static_cast<int>(c_.compute.threads));
+    place();
+    check_same_program(group_);
+    check_same_settings();
+    if (!o_.eval_only && !o_.dry_run && o_.resume && std::filesystem::exists(path("last.ckpt"))) {
+      saved_ = io::load_checkpoint(path("last.ckpt"));
+      keep_update();
+    }
     manual_seed(static_cast<uint64_t>(c_.compute.seed));
-    sets_ = open_data(c_);
+    sets_ = open_data(c_, group_.size());
+    check_same_data(group_, *sets_.train, "training");
+    check_same_data(group_, *sets_.test, "test");
     model_ = make_model(c_, sets_.train->num_classes());
     task_ = make_task(c_, *sets_.train);
     const bool fresh = !o_.eval_only && !std::filesystem::exists(path("last.ckpt"));
@@ -75,11 +87,13 @@ class Run {
   std::string title() const { return c_.model.name + " on " + c_.data.name; }
 
   void check_options() {
-    check(dist::detail::launched_processes() <= 1, "train",
-          "{} processes were started, but train works with one (a loop of your own can have several: "
-          "examples/06_many_processes.cpp)",
-          dist::detail::launched_processes());
+    check(o_.processes >= 0, "processes", "needs a number >= 0, got {}", o_.processes);
+    check(o_.processes == 0 || o_.processes == group_.size(), "processes",
+          "{} were asked for, but {} started (mpirun -n {} train ...)", o_.processes,
+          group_.size() == 1 ? "1 was" : std::to_string(group_.size()) + " were", o_.processes);
     device_ = select_device(o_.device);
+    check(!device_.is_cuda() || group_.size() == 1, "device",
+          "{} processes were started on {}: several train on CPUs so far (--device cpu)", group_.size(), device_.str());
     check(c_.compute.precision == "float32" || device_.is_cuda(), "precision",
           "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
     check(o_.augment == "auto" || o_.augment == "host" || o_.augment == "device", "augment",
@@ -93,9 +107,59 @@ class Run {
           device_.str());
   }
 
+  /// Cores and threads of this process.
+  void place() const {
+    int threads = static_cast<int>(c_.compute.threads);
+    if (const char* wanted = std::getenv("ATLAS_NUM_THREADS"); threads == 0 && wanted != nullptr && group_.size() > 1)
+      threads = std::max(0, std::atoi(wanted));
+    threads = dist::place_process(group_, threads);
+    if (threads > 0) set_num_threads(threads);
+  }
+
+  /// All ranks were started alike, and see the same run. How many threads each has is its own business.
+  void check_same_settings() const {
+    if (group_.size() == 1) return;
+    dist::Settings settings;
+    const nlohmann::json all = nlohmann::json::parse(to_json(c_));
+    for (const auto& [key, value] : all.items())
+      if (key != "threads" && key != "workers") settings.emplace_back(key, value.dump());
+    settings.emplace_back("--resume", o_.resume ? "on" : "off");
+    settings.emplace_back("--eval-only", o_.eval_only ? "on" : "off");
+    settings.emplace_back("--dry-run", o_.dry_run ? "on" : "off");
+    settings.emplace_back("device", device_.is_cuda() ? "cuda" : "cpu");
+    for (const char* file : {"last.ckpt", "best.ckpt"})
+      settings.emplace_back(path(file), std::filesystem::exists(path(file)) ? "there" : "missing");
+    dist::check_agree(group_, "the start", settings);
+  }
+
+  /// With another number of processes than before, batches are accumulated so that updates have as many images.
+  void keep_update() {
+    const auto it = saved_->extra.find("state.processes");
+    const int64_t before = it == saved_->extra.end() ? 1 : it->second.item<int64_t>(), now = group_.size();
+    TrainConfig then;
+    merge_settings(then, *saved_, path("last.ckpt"));
+    OptimizationSettings& o = c_.optimization;
+    if (before == now || o.accumulate != then.optimization.accumulate) return;
+    const int64_t batch = then.optimization.batch_size, images = batch * then.optimization.accumulate * before;
+    check(images % (o.batch_size * now) == 0, "resume",
+          "{} has updates of {} images (batch_size {} x accumulate {} x {} processes), which {} x batch_size {} do not "
+          "divide: choose another --batch-size or number of processes",
+          path("last.ckpt"), images, batch, then.optimization.accumulate, before, now, o.batch_size);
+    o.accumulate = images / (o.batch_size * now);
+    say("{} {} before, {} now: --accumulate {} keeps updates at {} images\n", before,
+        before == 1 ? "process" : "processes", now, o.accumulate, images);
+  }
+
+  template <class... Args>
+  void say(fmt::format_string<Args...> text, Args&&... args) const {
+    if (group_.first()) train::say(text, std::forward<Args>(args)...);
+  }
+
   void make_loaders() {
     data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
     training.pinned = testing.pinned = device_.is_cuda();
+    training.rank = testing.rank = group_.rank();
+    training.ranks = testing.ranks = group_.size();
     training.collate = tasks::collate_for(*task_, true);
     testing.collate = tasks::collate_for(*task_, false);
     tasks::Pipeline pipeline = pipeline_of(c_);
@@ -117,11 +181,13 @@ class Run {
                            .bf16 = c_.compute.precision == "bf16",
                            .cuda_graph = o_.cuda_graph,
                            .stop = [this] { return interrupt_.requested(); },
-                           .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps."};
+                           .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
+                           .group = group_,
+                           .sync_batch_norm = o.sync_batch_norm};
     trainer_ = std::make_unique<Trainer>(*model_, *task_, *optimizer_, std::move(options));
-    if (!o_.profile.empty()) watch<Profiler>(o_.profile);
+    if (!o_.profile.empty() && group_.first()) watch<Profiler>(o_.profile);
     if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = o.ema_ramp == 1});
-    watch<ProgressBars>();
+    if (group_.first()) watch<ProgressBars>();
   }
 
   /// The folder, what an earlier part of the run left there, and the observers that write to it.
@@ -129,26 +195,31 @@ class Run {
     const bool has_last = std::filesystem::exists(path("last.ckpt"));
     check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out",
           o_.out);
-    prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.optimization.ema > 0 ? 4 : 3));
-    lock_ = std::make_unique<RunLock>(o_.out);
+    if (group_.first()) {
+      prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.optimization.ema > 0 ? 4 : 3));
+      lock_ = std::make_unique<RunLock>(o_.out);
+    }
     // Nothing is written before the checkpoint is found to fit.
     if (has_last)
       resume(path("last.ckpt"));
     else if (o_.resume)
       say("no checkpoint in {} yet: starting from the beginning\n", o_.out);
-    if (has_last)
-      watch<SettingsFile>(path("config.json"), to_json(c_));
-    else
-      write_text(path("config.json"), to_json(c_));
-    const EpochLog& log = watch<EpochLog>(o_.out, trainer_->epoch() > 0 ? trainer_->epoch() : -1);
+    const EpochLog* log = nullptr;
+    if (group_.first()) {
+      if (has_last)
+        watch<SettingsFile>(path("config.json"), to_json(c_));
+      else
+        write_text(path("config.json"), to_json(c_));
+      log = &watch<EpochLog>(o_.out, trainer_->epoch() > 0 ? trainer_->epoch() : -1);
+    }
     nlohmann::json config = nlohmann::json::parse(to_json(c_));
     config["classes"] = sets_.train->classes();
     watch<Checkpoints>(o_.out, c_.model.name, config.dump(), c_.compute.checkpoint_steps);
-    watch<Curves>(path("curves.png"), title(), log.log());
+    if (log != nullptr) watch<Curves>(path("curves.png"), title(), log->log());
   }
 
   void resume(const std::string& file) {
-    io::Checkpoint saved = io::load_checkpoint(file);
+    io::Checkpoint saved = *std::exchange(saved_, std::nullopt);
     check_classes(saved, file);
     TrainConfig before;
     merge_settings(before, saved, file);
@@ -191,7 +262,9 @@ class Run {
     if (!o_.eval_only) {
       say("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", o.epochs,
           train_loader_->batches() / o.accumulate, o.batch_size,
-          o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "", o.optimizer, o.lr, o_.out);
+          (o.accumulate > 1 ? fmt::format(" x {}", o.accumulate) : "") +
+              (group_.size() > 1 ? fmt::format(" x {} processes", group_.size()) : ""),
+          o.optimizer, o.lr, o_.out);
       if (!loaded_.empty())
         say("resuming from {}: epoch {}, update {}\n", loaded_, trainer_->epoch() + 1, trainer_->step());
     }
@@ -200,10 +273,11 @@ class Run {
 
   /// Tables on the screen, pictures and other files of the task.
   void finish(const tasks::Meter& test, const std::string& when) {
+    const int64_t skipped = skipped_of(*sets_.train) + skipped_of(*sets_.test);
+    if (!group_.first()) return;
     const tasks::Goal goal = task_->goal();
     const tasks::Report report = task_->report(*sets_.test, test, {o_.out, title()});
     say("{}", report.tables);
-    const int64_t skipped = sets_.train->skipped() + sets_.test->skipped();
     if (skipped > 0) say("{} unreadable images were skipped\n", skipped);
     say("{}, {}", report.summary, when);
     if (const double best = trainer_->best(); !std::isnan(best))
@@ -214,14 +288,26 @@ class Run {
     std::fflush(stdout);
   }
 
+  /// Images that any rank met and could not read.
+  int64_t skipped_of(const data::Dataset& set) const {
+    if (group_.size() == 1 || !group_.any(set.skipped() > 0)) return set.skipped();
+    const Tensor met = zeros({set.size()}, int64, Device{});
+    for (int64_t i = 0; i < set.size(); ++i) met.data<int64_t>()[i] = set.was_skipped(i) ? 1 : 0;
+    group_.all_reduce(met, dist::Reduce::max);
+    return std::count(met.data<int64_t>(), met.data<int64_t>() + set.size(), 1);
+  }
+
   /// What the run comes to, from its settings and a few steps.
   int dry_run() {
     const OptimizationSettings& o = c_.optimization;
-    const int64_t update = o.batch_size * o.accumulate, per_epoch = sets_.train->size() / update;
+    const int64_t own = o.batch_size * o.accumulate, update = own * group_.size();
+    const int64_t per_epoch = sets_.train->size() / update;
     say("schedule     {} updates in an epoch, {} in all; {} images an update, {} in all\n", per_epoch,
         per_epoch * o.epochs, update, per_epoch * o.epochs * update);
-    std::filesystem::create_directories(o_.out);
-    data::write_png(path("schedule.png"), schedule_picture(schedule_, per_epoch, o.epochs));
+    if (group_.first()) {
+      std::filesystem::create_directories(o_.out);
+      data::write_png(path("schedule.png"), schedule_picture(schedule_, per_epoch, o.epochs));
+    }
     say("             drawn in {}\n", path("schedule.png"));
     const StepCost cost = measure_steps(*model_, *task_, *optimizer_, sets_.train, pipeline_of(c_).train,
                                         train_loader_options_of_run(), o.batch_size, c_.compute.precision == "bf16");
@@ -229,16 +315,16 @@ class Run {
         bytes_text(cost.bytes_per_image));
     const int64_t limit = device_.is_cuda() ? 0 : memory_limit();
     if (limit > 0 && cost.bytes > limit) {
-      const int64_t fits = fitting_batch(o.batch_size, cost.bytes, cost.bytes_per_image, limit, update);
+      const int64_t fits = fitting_batch(o.batch_size, cost.bytes, cost.bytes_per_image, limit, own);
       say("             which is more than the {} there are; {}\n", bytes_text(limit),
-          fits > 0 ? fmt::format("--batch-size {} --accumulate {} would fit", fits, update / fits)
+          fits > 0 ? fmt::format("--batch-size {} --accumulate {} would fit", fits, own / fits)
                    : std::string("not even one image fits"));
     }
-    const double images = static_cast<double>(per_epoch * update);
-    say("time         about {} an epoch, {} in all, without tests ({:.3g} images/s in steps of {})\n",
+    const double images = static_cast<double>(per_epoch * own);  // of each process
+    say("time         about {} an epoch, {} in all, without tests ({:.3g} images/s in steps of {}{})\n",
         StepCost::duration(images * cost.seconds_per_image),
         StepCost::duration(images * cost.seconds_per_image * static_cast<double>(o.epochs)), 1 / cost.seconds_per_image,
-        cost.images);
+        cost.images, group_.size() > 1 ? " of each process" : "");
     std::fflush(stdout);
     return 0;
   }
@@ -267,6 +353,7 @@ class Run {
 
   TrainConfig c_;
   RunOptions o_;
+  dist::Group group_;
   Device device_;
   Schedule schedule_;
   InterruptGuard interrupt_;
@@ -278,7 +365,8 @@ class Run {
   std::vector<std::unique_ptr<Observer>> observers_;
   std::unique_ptr<Trainer> trainer_;
   std::unique_ptr<RunLock> lock_;
-  std::string loaded_;  // the checkpoint this run goes on from, or tests
+  std::optional<io::Checkpoint> saved_;  // the state that this run goes on from, until it is taken over
+  std::string loaded_;                   // the checkpoint this run goes on from, or tests
 };
 
 }  // namespace detail
@@ -286,7 +374,7 @@ class Run {
 ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) {
   if (!options.explain.empty()) {
     validate(config);
-    say("{}", explain(config, options.explain));
+    if (dist::Group::world().first()) say("{}", explain(config, options.explain));
     return 0;
   }
   return detail::Run(config, options)();

@@ -20,6 +20,7 @@ struct RunOptions {
   std::string augment = "auto";     ///< where pixels are cropped, mirrored, normalized, erased and mixed: host, device,
                                     ///< or auto: on the device when that is a GPU
   bool cuda_graph = false;          ///< forward and backward of a step are captured once and replayed (CUDA only)
+  int64_t processes = 0;            ///< that have to be there; 0: as many as were started
   std::string profile{};            ///< when not empty: profile_program() with this file for the trace
 };
 
@@ -36,6 +37,10 @@ struct RunOptions {
 /// One run at a time works in a folder. A run that is resumed in the middle of an epoch goes on at the next image of
 /// its order, whatever the batch size is now. With other data or another seed the order is another: the epoch begins
 /// anew.
+///
+/// Several processes that mpirun (or srun) started train together (dist::Group::world()): rank 0 writes and prints. A
+/// run that goes on with another number of them accumulates more or fewer batches, so that an update has as many images
+/// as before.
 ///
 /// Ctrl-C (SIGTERM, SIGHUP) finishes the update, saves and returns. A run that is resumed, after Ctrl-C or a kill at
 /// any moment, ends with bit-identical weights to an uninterrupted one.

@@ -47,6 +47,7 @@ ATLAS_INLINE void RunState::save(StateDict& to) const {
   to["epoch_position.of"] = detail::whole_number(position.of);
   to["epoch_position.seed"] = detail::whole_number(position.seed);
   to["epoch_position.per_update"] = detail::whole_number(position.per_update);
+  if (processes > 1) to["state.processes"] = detail::whole_number(processes);
   add_entries(to, "meter", meter);
 }
 
@@ -60,6 +61,8 @@ ATLAS_INLINE RunState RunState::load(const StateDict& from, const std::string& f
   RunState s;
   s.position = {number("epoch_position.images"), number("epoch_position.of"), number("epoch_position.seed")};
   if (from.contains("epoch_position.per_update")) s.position.per_update = number("epoch_position.per_update");
+  if (from.contains("state.processes")) s.processes = number("state.processes");
+  check(s.processes >= 1, "checkpoint", "{} was written by {} processes", file, s.processes);
   const EpochPosition& p = s.position;
   check(p.images >= 0 && (p.of < 0 || p.images <= p.of), "checkpoint", "{} is {} images into an epoch of {}", file,
         p.images, p.of);

@@ -35,10 +35,13 @@ inline constexpr int64_t kStateVersion = 2;
 /// |---|---|
 /// | state.version | kStateVersion |
 /// | epoch_position.images, .of, .seed, .per_update | EpochPosition |
-/// | meter.* | state of the task's meter, of the images before the position |
+/// | meter.* | state of the task's meter, of the images before the position, of all processes |
+/// | state.processes | how many they are; absent: one |
+/// | rank.N.* | of several: the N-th one's meter (meter.*) and running statistics (model.*, and observers' by name) |
 struct RunState {
   EpochPosition position;
   StateDict meter;
+  int64_t processes = 1;
 
   void save(StateDict& to) const;
   /// @throws Error naming `file` when an entry is absent or does not go with the others.

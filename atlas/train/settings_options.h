@@ -11,6 +11,7 @@
 
 #include "atlas/core/program.h"
 #include "atlas/data/open.h"
+#include "atlas/dist/one_speaks.h"
 #include "atlas/models/field_options.h"
 #include "atlas/models/presets.h"
 #include "atlas/train/config.h"
@@ -53,6 +54,8 @@ void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
       "where images are cropped, mirrored, normalized, erased and mixed: host, device, or auto (on a GPU)");
   add("--cuda-graph", run.cuda_graph,
       "on CUDA devices: capture forward and backward once and replay them at every step");
+  add("--processes", run.processes,
+      "refuse to train with another number of processes than this (0: any); mpirun -n N starts N");
   add("--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end");
   add_settings(app, config);
   std::string names;
@@ -81,6 +84,7 @@ int training_program(const std::string& name, const std::string& about, int argc
     own(to);
   };
   return run_program(name.c_str(), [&] {
+    dist::one_speaks(dist::Group::world());
     TrainConfig given = config;
     App first;
     first.set_help_flag();

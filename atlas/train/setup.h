@@ -49,16 +49,18 @@ inline tasks::Pipeline pipeline_of(const TrainConfig& c) { return task_kind(c).p
 
 /// Both halves of the data that `c` names, cut to limit_train and limit_test (about equally many images of each class,
 /// where images have classes).
+/// @param processes  that share an update
 /// @throws Error when there is no such data, or too few training images for one update.
-inline data::DataPair open_data(const TrainConfig& c) {
+inline data::DataPair open_data(const TrainConfig& c, int64_t processes = 1) {
   data::FolderOptions options;
   options.strict = c.data.strict;
   data::DataPair sets = data::open_data(c.data.name, options);
   if (c.data.limit_train > 0) sets.train = data::some_of(sets.train, c.data.limit_train);
   if (c.data.limit_test > 0) sets.test = data::some_of(sets.test, c.data.limit_test);
-  check(sets.train->size() >= c.optimization.batch_size * c.optimization.accumulate, "train",
-        "{} training images are fewer than batch_size {} x accumulate {} (one update)", sets.train->size(),
-        c.optimization.batch_size, c.optimization.accumulate);
+  check(sets.train->size() >= c.optimization.batch_size * c.optimization.accumulate * processes, "train",
+        "{} training images are fewer than batch_size {} x accumulate {}{} (one update)", sets.train->size(),
+        c.optimization.batch_size, c.optimization.accumulate,
+        processes > 1 ? " x " + std::to_string(processes) + " processes" : std::string());
   return sets;
 }
 

@@ -8,9 +8,12 @@
 #include <cmath>
 #include <limits>
 
+#include "atlas/dist/sync_batch_norm.h"
+#include "atlas/ops/batch_share.h"
 #include "atlas/optim/clip.h"
 #include "atlas/train/diagnose.h"
 #include "atlas/train/evaluate.h"
+#include "atlas/train/group_state.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
@@ -64,13 +67,17 @@ ATLAS_INLINE bool Trainer::stopped() {
 
 ATLAS_INLINE void Trainer::begin(data::Loader& training) {
   const data::LoaderOptions& loader = training.options();
-  check(loader.ranks == 1, "trainer",
-        "trains with one process, but the loader shares its batches with {} (see examples/06_many_processes.cpp)",
+  check(loader.ranks == ranks() && loader.rank == o_.group.rank(), "trainer",
+        "is rank {} of {}, but the loader of training images is rank {} of {}", o_.group.rank(), ranks(), loader.rank,
         loader.ranks);
-  per_update_ = loader.batch_size * o_.accumulate;
-  updates_per_epoch_ = training.dataset().size() / loader.batch_size / o_.accumulate;
+  per_update_ = loader.batch_size * ranks() * o_.accumulate;
+  updates_per_epoch_ = training.dataset().size() / per_update_;
   check(updates_per_epoch_ > 0, "trainer", "{} has {} images, fewer than an update of {} batches of {}",
-        training.dataset().name(), training.dataset().size(), o_.accumulate, loader.batch_size);
+        training.dataset().name(), training.dataset().size(), o_.accumulate, loader.batch_size * ranks());
+  if (ranks() > 1)
+    parallel_.emplace(
+        model_, o_.group,
+        dist::DataParallelOptions{.start = dist::Start::compare, .compare_buffers = step_ == 0 || o_.sync_batch_norm});
   gradients_.emplace(model_, task_, optimizer_,
                      StepOptions{model_.device(), loader.batch_size, o_.accumulate, o_.bf16, o_.cuda_graph,
                                  [this] { return moment(); }, [this](const StepResult& r) { check_loss(r); }});
@@ -95,12 +102,16 @@ ATLAS_INLINE void Trainer::begin(data::Loader& training) {
 
 /// Trains to the end of the present epoch. False when it was asked to stop.
 ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed) {
-  const int64_t first = position_.images, seen = meter_->images(), batch_size = training.options().batch_size;
+  const int64_t first = position_.images, seen = meter_->images(), before = step_;
+  const int64_t batch_size = training.options().batch_size * ranks();
+  const double waited = o_.group.waited();
   // An update takes whole batches. What is left does not count, unless it is the end of an epoch that was begun with
   // smaller updates: then it makes a last, smaller one.
   const int64_t rest = (position_.of - first) % per_update_, smaller = position_.of - rest;
   const bool whole = rest >= position_.per_update;
-  const int64_t alone = batch_size > 1 && rest % batch_size == 1 ? 1 : 0;  // batch norm takes no batch of one image
+  // Batch norm takes no batch of one image, and nobody one of none.
+  const int64_t last_one = rest % batch_size, fewest = training.options().batch_size > 1 ? 2 * ranks() : ranks();
+  const int64_t alone = last_one < fewest ? last_one : 0;
   end_ = smaller + (whole ? rest - alone : 0);
   feed.start_epoch(epoch_, first, whole);
   started_ = detail::seconds_now();
@@ -108,21 +119,71 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   int64_t behind = first;
   for (data::Batch batch; feed.next(batch) && batch.end <= end_; behind = batch.end) {
     const auto images = static_cast<double>(std::min(batch_size, batch.end - behind));
-    unread_.push_back(
-        (*gradients_)(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller)));
-    if (!model_.device().is_cuda()) read_results();
+    const bool last = (batch.end - first) % per_update_ == 0 || batch.end == end_;
+    if (!compute(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller), last)) continue;
     tell([&](Observer& o) { o.on_batch(*this, batch); });
-    if ((batch.end - first) % per_update_ != 0 && batch.end != end_) continue;
+    if (!last) continue;
     update(batch.end / per_update_ - 1);
     position_.images = batch.end;
     tell([&](Observer& o) { o.on_step(*this); });
     if (stopping()) return false;
   }
-  check(meter_->images() > 0, "train", "none of the {} training images of {} could be read", position_.of,
+  join_epoch(meter_->images() - seen, step_ - before, o_.group.waited() - waited);
+  check(o_.group.any(meter_->images() > 0), "train", "none of the {} training images of {} could be read", position_.of,
         training.dataset().name());
-  images_per_second_ = static_cast<double>(meter_->images() - seen) / (detail::seconds_now() - started_);
   position_.images = position_.of;
   return true;
+}
+
+/// Makes the gradients of a batch, of which this rank has its part. False when it is left out because a rank has no
+/// image of it that can be read.
+/// @param last  of its update
+ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool last) {
+  if (ranks() == 1) {
+    unread_.push_back((*gradients_)(batch, share));
+  } else {
+    // Ranks may have different numbers of images; the reducer takes the mean of their gradients.
+    const int64_t mine = batch.images.defined() ? batch.images.size(0) : 0;
+    const Tensor counts = zeros({2}, int64, Device{});
+    counts.data<int64_t>()[0] = mine;
+    counts.data<int64_t>()[1] = mine == 0 ? 1 : 0;
+    o_.group.all_reduce(counts);
+    if (counts.data<int64_t>()[1] > 0) return false;
+    share *= static_cast<double>(ranks() * mine) / static_cast<double>(counts.data<int64_t>()[0]);
+    const BatchShare part{o_.group.rank(), batch.places, batch.of};
+    const BatchShareScope random(part);
+    const dist::SyncBatchNorm together(o_.sync_batch_norm ? o_.group : dist::Group());
+    if (last) {
+      unread_.push_back((*gradients_)(batch, share));
+    } else {
+      const auto keep = parallel_->accumulate();
+      unread_.push_back((*gradients_)(batch, share));
+    }
+  }
+  if (!model_.device().is_cuda()) read_results();
+  return true;
+}
+
+/// What an epoch of training was like for all ranks; running statistics become those of all.
+ATLAS_INLINE void Trainer::join_epoch(int64_t images, int64_t updates, double waited) {
+  const double seconds = detail::seconds_now() - started_;
+  Tensor mine = empty({1, 2}, float64, Device{});
+  mine.data<double>()[0] = static_cast<double>(images);
+  mine.data<double>()[1] = (seconds - waited) / static_cast<double>(std::max<int64_t>(updates, 1));
+  const Tensor all = o_.group.all_gather(mine);
+  fastest_ = std::numeric_limits<double>::infinity();
+  slowest_ = 0;
+  double seen = 0;
+  for (int64_t rank = 0; rank < ranks(); ++rank) {
+    const double* const row = all.data<double>() + 2 * rank;
+    seen += row[0];
+    fastest_ = std::min(fastest_, row[1]);
+    slowest_ = std::max(slowest_, row[1]);
+  }
+  images_per_second_ = seen / seconds;
+  std::vector<Tensor> statistics;
+  for (const auto& [name, buffer] : own_buffers()) statistics.push_back(buffer);
+  dist::average(o_.group, statistics);
 }
 
 /// One optimizer update, the `index`-th of this epoch.
@@ -130,10 +191,17 @@ ATLAS_INLINE void Trainer::update(int64_t index) {
   const double lr = lr_at(epoch_ * updates_per_epoch_ + index);
   const double norm = o_.clip_norm > 0 ? clip_grad_norm(optimizer_, o_.clip_norm) : grad_norm(optimizer_.parameters());
   read_results();  // the device has been waited for
+  if (ranks() > 1) agree(lr);
   if (!std::isfinite(norm))
-    explain("a gradient is not finite", lr,
-            fmt::format("The loss was finite; the parameter nearest to it with a bad gradient is '{}'.",
-                        nearest_bad_gradient(model_)));
+    throw TrainingStopped(
+        explanation("a gradient is not finite", lr,
+                    fmt::format("The loss was finite; the parameter nearest to it with a bad gradient is '{}'.",
+                                nearest_bad_gradient(model_))));
+  if (parallel_ && step_ == 0 && !parallel_->unused().empty()) {
+    std::string names;
+    for (const std::string& name : parallel_->unused()) names += (names.empty() ? "" : ", ") + name;
+    tell([&](Observer& o) { o.on_note(*this, "parameters that got no gradient on any process: " + names); });
+  }
   optimizer_.set_lr(lr);
   optimizer_.step();
   gradients_->forget_gradients();
@@ -145,10 +213,11 @@ ATLAS_INLINE void Trainer::end_epoch() {
   const bool better = std::isnan(best_) || goal_.better(reached, best_);
   if (better) best_ = reached;
   ++epoch_;
-  const std::unique_ptr<tasks::Meter> trained = std::exchange(meter_, task_.meter(true));
+  const std::unique_ptr<tasks::Meter> trained = merged(o_.group, task_, true, std::exchange(meter_, task_.meter(true)));
   position_.images = 0;
   position_.per_update = per_update_;
-  const EpochResult result{epoch_, *trained, *tested_, better, images_per_second_, detail::seconds_now() - started_};
+  const EpochResult result{epoch_,   *trained, *tested_, better, images_per_second_, detail::seconds_now() - started_,
+                           fastest_, slowest_};
   tell([&](Observer& o) { o.on_epoch_end(*this, result); });
 }
 
@@ -170,8 +239,9 @@ ATLAS_INLINE std::unique_ptr<tasks::Meter> Trainer::evaluate(data::Loader& test)
         [&](int64_t done, const tasks::Meter& so_far) {
           tell([&](Observer& o) { o.on_test_batch(*this, done, so_far); });
         },
-        [&] { return stopping(); });
+        [&] { return ask_all(); });
   }
+  meter = merged(o_.group, task_, false, std::move(meter));
   check(meter->images() > 0 || stopping(), "train", "none of the {} test images of {} could be read",
         test.dataset().size(), test.dataset().name());
   return meter;
@@ -187,22 +257,50 @@ ATLAS_INLINE void Trainer::read_results() {
 }
 
 ATLAS_INLINE void Trainer::check_loss(const StepResult& r) {
-  const double value = r.loss.item();
-  if (std::isfinite(value)) return;
-  default_generator() = r.generator;
+  if (std::isfinite(r.loss.item())) return;
+  if (ranks() > 1) {  // all have to know: agree() says it
+    if (!bad_) bad_ = StepResult{.images = r.images, .loss = r.loss.detach(), .generator = r.generator};
+    return;
+  }
   const int64_t all = std::max<int64_t>(o_.epochs * updates_per_epoch_, 1);
-  explain(fmt::format("the loss became {}", std::isnan(value) ? "NaN" : "infinite"), lr_at(std::min(step_, all - 1)),
-          fmt::format("The first output that is not finite is that of {}.",
-                      first_that_is_not_finite(model_, r.images, o_.bf16)));
+  throw TrainingStopped(explain_loss(r, lr_at(std::min(step_, all - 1))));
 }
 
-ATLAS_INLINE void Trainer::explain(const std::string& what, double lr, const std::string& where) const {
+ATLAS_INLINE std::string Trainer::explain_loss(const StepResult& r, double lr) {
+  default_generator() = r.generator;
+  return explanation(
+      fmt::format("the loss{} became {}", ranks() > 1 ? fmt::format(" of rank {}", o_.group.rank()) : std::string(),
+                  std::isnan(r.loss.item()) ? "NaN" : "infinite"),
+      lr,
+      fmt::format("The first output that is not finite is that of {}.",
+                  first_that_is_not_finite(model_, r.images, o_.bf16)));
+}
+
+/// After an update of several ranks: what one of them found or was asked for goes for all.
+ATLAS_INLINE void Trainer::agree(double lr) {
+  const Tensor flags = zeros({2}, int64, Device{});
+  flags.data<int64_t>()[0] = bad_ ? 1 : 0;
+  flags.data<int64_t>()[1] = o_.stop && o_.stop() ? 1 : 0;
+  o_.group.all_reduce(flags, dist::Reduce::max);
+  stop_ = stop_ || flags.data<int64_t>()[1] != 0;
+  if (flags.data<int64_t>()[0] == 0) return;
+  for (const std::string& text : o_.group.all_gather(bad_ ? explain_loss(*bad_, lr) : std::string()))
+    if (!text.empty()) throw TrainingStopped(text);
+}
+
+/// Whether any rank is asked to stop; all ask at the same time.
+ATLAS_INLINE bool Trainer::ask_all() {
+  if (ranks() == 1) return stopping();
+  return stop_ = o_.group.any(stop_ || (o_.stop && o_.stop()));
+}
+
+ATLAS_INLINE std::string Trainer::explanation(const std::string& what, double lr, const std::string& where) const {
   std::string advice;
   for (const Observer* o : observers_)
     if (const std::string more = o->advice(); !more.empty()) advice += " " + more;
   if (!o_.advice.empty()) advice += " " + o_.advice;
-  throw TrainingStopped(fmt::format("[train] {} at update {} (epoch {}, learning rate {:.3g}).{} {}", what, step_ + 1,
-                                    epoch_ + 1, lr, advice, where));
+  return fmt::format("[train] {} at update {} (epoch {}, learning rate {:.3g}).{} {}", what, step_ + 1, epoch_ + 1, lr,
+                     advice, where);
 }
 
 ATLAS_INLINE double Trainer::lr_at(int64_t update) const {
@@ -223,45 +321,6 @@ ATLAS_INLINE tasks::Moment Trainer::moment() {
               if (o->on_average(body)) return;
             fail("trainer", "the task needs a moving average of the weights, and none is kept (ema = 0)");
           }};
-}
-
-ATLAS_INLINE io::Checkpoint Trainer::checkpoint() const {
-  io::Checkpoint now;
-  now.model = model_.state_dict();
-  now.optimizer = optimizer_.state_dict();
-  now.generator = default_generator();
-  now.epoch = epoch_;
-  now.step = step_;
-  now.best_metric = best_;
-  RunState{position_, meter_->state()}.save(now.extra);
-  for (const Observer* o : observers_) {
-    if (o->name() == "ema")
-      now.ema = o->state();  // which has a place of its own in the file
-    else if (!o->name().empty())
-      add_entries(now.extra, o->name(), o->state());
-  }
-  return now;
-}
-
-ATLAS_INLINE void Trainer::resume(const io::Checkpoint& saved, const std::string& file) {
-  const RunState state = RunState::load(saved.extra, file);
-  optimizer_.load_state_dict(saved.optimizer);
-  for (Observer* o : observers_) {
-    if (o->name() == "ema")
-      o->load_state(saved.ema, file);
-    else if (!o->name().empty())
-      o->load_state(entries_of(saved.extra, o->name()), file);
-  }
-  check(saved.epoch <= o_.epochs, "epochs",
-        "{} has {} epochs behind it, more than the {} asked for (epochs counts from the beginning of the run)", file,
-        saved.epoch, o_.epochs);
-  meter_ = task_.meter(true);
-  if (state.position.images > 0) meter_->load_state(state.meter);
-  default_generator() = saved.generator;
-  position_ = state.position;
-  epoch_ = saved.epoch;
-  step_ = saved.step;
-  best_ = saved.best_metric;
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

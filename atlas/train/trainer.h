@@ -11,6 +11,7 @@
 #include "atlas/core/failure.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/loader.h"
+#include "atlas/dist/data_parallel.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/optim/optimizer.h"
 #include "atlas/optim/schedule.h"
@@ -30,6 +31,8 @@ struct TrainerOptions {
   bool cuda_graph = false;                ///< capture forward and backward once, and replay them
   std::function<bool()> stop = {};        ///< asked after every update and in tests; true: stop
   std::string advice = {};                ///< a sentence for messages of TrainingStopped
+  dist::Group group = {};                 ///< the processes that train together
+  bool sync_batch_norm = false;  ///< of several: statistics of all ranks; else each its own, averaged after epochs
 };
 
 /// Training stopped because of the numbers (a loss or gradient that is not finite), not because of wrong input.
@@ -49,6 +52,10 @@ class TrainingStopped : public Failure {
 ///
 /// Batches go to the device of the model. Each epoch ends with a test; what is best is said by the task's goal. What
 /// should be written or shown is up to observers.
+///
+/// With several processes every rank has a trainer, and loaders that share batches with the others. Gradients, meters
+/// and decisions are those of all: what one process does with the whole batch. A stop that one rank is asked for, or a
+/// loss that is not finite on one, ends all alike.
 ///
 /// A training that is saved with checkpoint() and goes on with resume() ends with bit-identical weights to one that
 /// went through, at whatever update it was saved.
@@ -75,10 +82,11 @@ class Trainer {
   std::unique_ptr<tasks::Meter> evaluate(data::Loader& test);
 
   /// All that training goes on from: weights, optimizer, random numbers, counters, meter, states of observers.
-  /// model_name and config_json are left to who writes it. Tensors share memory with the model's.
+  /// model_name and config_json are left to who writes it. Tensors share memory with the model's. All ranks call it.
   io::Checkpoint checkpoint() const;
   /// Goes on from there, in fit(). Observers have to be added before. The weights are loaded by the caller
-  /// (io::restore_model()), old versions brought up to date by upgrade().
+  /// (io::restore_model()), old versions brought up to date by upgrade(). With as many processes as before it is
+  /// bit-identical; the state of others is joined.
   /// @throws Error naming `file` when something does not fit.
   void resume(const io::Checkpoint& saved, const std::string& file);
 
@@ -88,10 +96,13 @@ class Trainer {
   const TrainerOptions& options() const { return o_; }
   int64_t epoch() const { return epoch_; }  ///< epochs behind
   int64_t step() const { return step_; }    ///< updates behind
+  const dist::Group& group() const { return o_.group; }
   /// How far the present epoch is.
   const EpochPosition& position() const { return position_; }
   int64_t epoch_end() const { return end_; }             ///< images of the present epoch that will be used
   const tasks::Meter& meter() const { return *meter_; }  ///< of the present epoch's training batches
+  /// Processes that train together.
+  int64_t ranks() const { return o_.group.size(); }
   /// The best value of the task's goal in the tests so far; NaN before the first.
   double best() const { return best_; }
   /// The last test, or null.
@@ -102,17 +113,25 @@ class Trainer {
   void tell(const F& what) {
     for (Observer* o : observers_) what(*o);
   }
-  bool stopping() const { return o_.stop && o_.stop(); }
+  bool stopping() const { return ranks() > 1 ? stop_ : o_.stop && o_.stop(); }
+  bool ask_all();
   bool stopped();
   void begin(data::Loader& training);
   bool train_epoch(data::Loader& training, data::Feed& feed);
+  bool compute(const data::Batch& batch, double share, bool last);
   void update(int64_t index);
+  void agree(double lr);
+  void join_epoch(int64_t images, int64_t updates, double waited);
+  NamedTensors own_buffers() const;
+  StateDict own_state() const;
+  void take_buffers(const StateDict& extra, int64_t first, int64_t end);
   void end_epoch();
   void read_results();
   void check_loss(const StepResult& result);
+  std::string explain_loss(const StepResult& result, double lr);
+  std::string explanation(const std::string& what, double lr, const std::string& where) const;
   tasks::Moment moment();
   double lr_at(int64_t update) const;
-  [[noreturn]] void explain(const std::string& what, double lr, const std::string& where) const;
 
   Module& model_;
   const tasks::Task& task_;
@@ -121,16 +140,20 @@ class Trainer {
   tasks::Goal goal_;
   std::vector<Observer*> observers_;
   std::optional<GradientStep> gradients_;
-  std::vector<StepResult> unread_;       // results that were not read from the device yet
-  std::unique_ptr<tasks::Meter> meter_;  // of the present epoch
+  std::optional<dist::DataParallel> parallel_;  // of several processes
+  std::optional<StepResult> bad_;               // a batch of this rank whose loss is not finite
+  bool stop_ = false;                           // all ranks were asked to stop
+  std::vector<StepResult> unread_;              // results that were not read from the device yet
+  std::unique_ptr<tasks::Meter> meter_;         // of the present epoch
   std::unique_ptr<tasks::Meter> tested_;
   int64_t epoch_ = 0, step_ = 0, updates_per_epoch_ = 0, end_ = 0, per_update_ = 0;
   EpochPosition position_;
-  double best_, images_per_second_ = 0, started_ = 0;
+  double best_, images_per_second_ = 0, started_ = 0, fastest_ = 0, slowest_ = 0;
 };
 
 }  // namespace atlas::inline ATLAS_ABI::train
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/train/trainer-inl.h"
+#include "atlas/train/trainer_state-inl.h"
 #endif

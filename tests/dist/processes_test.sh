@@ -30,9 +30,3 @@ example 1
 example 3
 [ "$(wc -l <"$scratch/1")" = 6 ] || fail "the example printed $(cat "$scratch/1")"
 quietly diff "$scratch/1" "$scratch/3"
-
-# train does not start several trainings of one process each.
-if mpirun "${root[@]}" --oversubscribe -n 2 "$ATLAS_BIN_DIR/train" --out "$scratch/run" >"$scratch/log" 2>&1; then
-  fail "train took two processes"
-fi
-grep -q '2 processes were started, but train works with one' "$scratch/log" || fail "train said: $(cat "$scratch/log")"

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# train under mpirun: one run of several processes, kills, resuming with other numbers of them, and what is refused.
+# ctest-timeout: 900
+source "$(dirname "${BASH_SOURCE[0]}")/../frame/common.sh"
+
+[ "${ATLAS_WITH_MPI:-OFF}" = ON ] && command -v mpirun >/dev/null || exit 77
+train=$ATLAS_BIN_DIR/train
+root=()
+[ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
+export ATLAS_DIST_TIMEOUT=20
+mpi() { timeout 120 mpirun "${root[@]}" --oversubscribe "$@"; }
+settings=(--data shapes:32 --model atlas-toy --limit-train 192 --limit-test 50 --batch-size 8 --accumulate 2 --epochs 2
+  --lr 1e-3 --ema 0.9 --mixup 0.2 --erase 0.2 --drop-path 0.2 --checkpoint-steps 2 --workers 1 --seed 3)
+
+# No further option; rank 0 alone speaks and writes.
+mpi -n 2 "$train" "${settings[@]}" --out "$scratch/alone" >"$scratch/log" 2>&1 ||
+  { cat "$scratch/log"; fail "train with two processes"; }
+[ "$(grep -c ' M parameters' "$scratch/log")" = 1 ] || { cat "$scratch/log"; fail "not one header"; }
+grep -q '2 epochs of 6 updates, batch 8 x 2 x 2 processes' "$scratch/log" || { cat "$scratch/log"; fail "the header"; }
+head -1 "$scratch/alone/log.csv" | grep -q 'fastest_step_seconds,slowest_step_seconds' || fail "no step times in the log"
+
+# Rank 1, rank 0 or all are killed; the run goes on to the same checkpoint, byte for byte.
+kills=0
+for who in 1 0 all; do
+  mpi -n 2 "$train" "${settings[@]}" --out "$scratch/killed" --resume >"$scratch/killed.log" 2>&1 &
+  job=$!
+  for _ in $(seq 400); do
+    [ -e "$scratch/killed/last.ckpt" ] && break
+    sleep 0.02
+  done
+  sleep "0.$((RANDOM % 5))"
+  started=$SECONDS
+  for process in $(pgrep -f -- "--out $scratch/killed --resume" || true); do
+    [ "$(readlink "/proc/$process/exe")" = "$train" ] || continue
+    rank=$(tr '\0' '\n' <"/proc/$process/environ" | sed -n 's/^OMPI_COMM_WORLD_RANK=//p') || continue
+    if [ "$who" = all ] || [ "$who" = "$rank" ]; then kill -9 "$process" && kills=$((kills + 1)); fi
+  done
+  wait $job || true
+  [ $((SECONDS - started)) -lt 60 ] || fail "killing $who: took $((SECONDS - started)) s to end"
+done
+[ $kills -ge 1 ] || fail "nothing was killed: the test proves nothing"
+mpi -n 2 "$train" "${settings[@]}" --out "$scratch/killed" --resume >"$scratch/log" 2>&1 ||
+  { cat "$scratch/log"; fail "resuming after kills"; }
+cmp "$scratch/alone/last.ckpt" "$scratch/killed/last.ckpt" || fail "killed $kills times and resumed: another checkpoint"
+
+# One process is asked to stop: all do, with a checkpoint. Then another number of processes goes on.
+mpi -n 2 "$train" "${settings[@]}" --out "$scratch/stopped" >"$scratch/stopped.log" 2>&1 &
+job=$!
+for _ in $(seq 400); do
+  [ -e "$scratch/stopped/last.ckpt" ] && break
+  sleep 0.02
+done
+for process in $(pgrep -f -- "--out $scratch/stopped" || true); do
+  tr '\0' '\n' <"/proc/$process/environ" | grep -q '^OMPI_COMM_WORLD_RANK=1' && kill -TERM "$process"
+done
+status=0
+wait $job || status=$?
+[ $status -eq 130 ] || { cat "$scratch/stopped.log"; fail "status $status after a signal to rank 1"; }
+[ "$(grep -c 'go on with' "$scratch/stopped.log")" = 1 ] || { cat "$scratch/stopped.log"; fail "what it said"; }
+"$train" --out "$scratch/stopped" --resume >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "going on with one process"; }
+grep -q '2 processes before, 1 now: --accumulate 4 keeps updates at 32 images' "$scratch/log" ||
+  { cat "$scratch/log"; fail "accumulation was not changed"; }
+[ "$(wc -l <"$scratch/stopped/log.csv")" = 3 ] || fail "the log of a run with two numbers of processes"
+
+# refused STATUS TEXT ARGS...: one line of ours, with TEXT in it.
+refused() {
+  local status=0
+  "${@:2}" >"$scratch/log" 2>&1 || status=$?
+  [ $status -ne 0 ] || fail "${*:2}: ended with success"
+  local lines
+  lines=$(grep -cE '\[[a-z_-]+\] |^(rank [0-9]+: )?train: ' "$scratch/log") || true
+  [ "$lines" = 1 ] || { cat "$scratch/log"; fail "${*:2}: $lines lines, not one"; }
+  grep -qE -- "$1" "$scratch/log" || { cat "$scratch/log"; fail "${*:2}: lacks '$1'"; }
+}
+out() { echo "$scratch/out-$RANDOM"; }
+cp -r "$scratch/killed" "$scratch/copy"
+refused 'has updates of 32 images .batch_size 8 x accumulate 2 x 2 processes., which 3 x batch_size 8 do not divide' \
+  mpi -n 3 "$train" --out "$scratch/copy" --resume --epochs 3
+o=$(out)
+refused "the start of rank 1 is another than that of rank 0: 'lr' is 0.02, but 0.01 on rank 0" \
+  mpi -n 1 "$train" "${settings[@]}" --lr 0.01 --out "$o" : -n 1 "$train" "${settings[@]}" --lr 0.02 --out "$o"
+refused '3 were asked for, but 2 were started' mpi -n 2 "$train" "${settings[@]}" --processes 3 --out "$(out)"
+refused '3 were asked for, but 1 was started' "$train" "${settings[@]}" --processes 3 --out "$(out)"
+refused '192 training images are fewer than batch_size 64 x accumulate 2 x 2 processes' \
+  mpi -n 2 "$train" "${settings[@]}" --batch-size 64 --out "$(out)"
+refused 'no-such-option' mpi -n 2 "$train" --no-such-option
+refused 'no-such-folder' mpi -n 2 "$train" --data folder:/no-such-folder --out "$(out)"
+
+# Other programs, data and weights.
+cp "$train" "$scratch/other" && echo >>"$scratch/other"
+refused "the program of rank 1 is another than that of rank 0: 'executable'" \
+  mpi -n 1 "$train" "${settings[@]}" --out "$o" : -n 1 "$scratch/other" "${settings[@]}" --out "$o"
+
+# A disk that is full in the middle of the run, for rank 0.
+if command -v prlimit >/dev/null; then
+  mpi -n 2 "$train" "${settings[@]}" --epochs 50 --out "$scratch/full" >"$scratch/full.log" 2>&1 &
+  job=$!
+  for _ in $(seq 400); do
+    [ -e "$scratch/full/last.ckpt" ] && break
+    sleep 0.02
+  done
+  cp "$scratch/full/last.ckpt" "$scratch/before.ckpt"
+  for process in $(pgrep -f -- "--out $scratch/full" || true); do
+    [ "$(readlink "/proc/$process/exe")" = "$train" ] || continue
+    prlimit --pid "$process" --fsize=20000
+  done
+  started=$SECONDS status=0
+  wait $job || status=$?
+  [ $status -ne 0 ] && [ $((SECONDS - started)) -lt 60 ] || fail "a full disk: status $status after $((SECONDS - started)) s"
+  grep -q 'last.ckpt.*File too large' "$scratch/full.log" || { cat "$scratch/full.log"; fail "a full disk was not named"; }
+  "$train" --out "$scratch/full" --eval-only >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "its checkpoint is damaged"; }
+fi
+echo "ok ($kills kills)"
