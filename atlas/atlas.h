@@ -123,6 +123,7 @@
 #include "atlas/data/select.h"
 #include "atlas/data/shapes.h"
 #include "atlas/data/transform.h"
+#include "atlas/data/voc.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/io/pytorch.h"
 #include "atlas/io/safetensors.h"

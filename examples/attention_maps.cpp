@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   });
   atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
   app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
-  app.add_option("--out", s.out, "PNG file to write");
+  atlas::add_output(app, "--out", s.out, "PNG file to write");
   atlas::add_field(app, "--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")
       ->check(CLI::Range(-1, 4096));
   atlas::add_field(app, "--block", s.show.block,

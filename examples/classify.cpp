@@ -13,7 +13,6 @@
 // ctest: --list-models
 #include <CLI/CLI.hpp>
 #include <chrono>
-#include <iostream>
 #include <mutex>
 
 #include "atlas/autograd/node.h"
@@ -65,7 +64,7 @@ int run(const Settings& s) {
   };
   const auto print_unread = [&] {
     const std::lock_guard lock(mutex);
-    std::cerr << std::exchange(unread, "") << std::flush;
+    fmt::print(stderr, "{}", std::exchange(unread, ""));
   };
   const auto set = std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, files, options);
   data::Feed feed(set, {.batch_size = batch_size, .workers = 1}, trained.transform, trained.device);
@@ -96,7 +95,7 @@ int run(const Settings& s) {
         fmt::print("  {:6.2f} %  {:<20}  {}\n", 100 * p, std::string(static_cast<size_t>(p * 20 + 0.5), '#'),
                    trained.classes[static_cast<size_t>(index)]);
     }
-    std::fflush(stdout);
+    atlas::flush_standard_output();
   }
   bar.clear();
   print_unread();
@@ -121,7 +120,7 @@ int main(int argc, char** argv) {
   app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
   atlas::add_field(app, "--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
   atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
-  app.add_option("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  atlas::add_output(app, "--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
   atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
@@ -131,6 +130,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (s.paths.empty()) throw CLI::RequiredError("images");
+    if (s.json) atlas::check_standard_output_is_free("--json");
     if (!s.profile.empty()) atlas::profile_program(s.profile);
     return run(s);
   });

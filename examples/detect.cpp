@@ -25,7 +25,6 @@
 #include "atlas/ops/boxes.h"
 #include "atlas/ops/join.h"
 #include "atlas/tasks/detection.h"
-#include "atlas/train/diagnose.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
@@ -62,7 +61,8 @@ Ready open_detector(const Settings& s) {
     r.normalize = train::normalization_of(saved.config);
   } else {
     check(!s.weights.empty(), "detect", "--model {} needs --weights FILE", s.model);
-    r.owner = models::make_any_model(s.model, {.overrides = s.model_options});
+    r.owner = models::make_any_model(
+        s.model, {.num_classes = train::classes_for(s.model, s.weights), .overrides = s.model_options});
     const std::string notes = train::load_weights(*r.owner, s.weights);
     if (!notes.empty()) fmt::print("{}\n", notes);
     for (int64_t i = 0; i < r.owner->num_classes(); ++i) r.classes.push_back(fmt::format("class {}", i));
@@ -70,7 +70,6 @@ Ready open_detector(const Settings& s) {
   if (!s.classes.empty()) r.classes = train::read_class_names(s.classes, r.owner->num_classes());
   r.model = dynamic_cast<const models::Detector*>(r.owner.get());
   check(r.model != nullptr, "detect", "the model is made for {}, and a detector is asked for", r.owner->task());
-  train::require_finite_weights(*r.owner);
   r.owner->eval();
   r.owner->to(select_device(s.device));
   r.resize.longer = s.longer > 0 ? s.longer : r.model->image_size();
@@ -184,7 +183,7 @@ int main(int argc, char** argv) {
   add_field(app, "--longer", s.longer, "bound of longer sides (0 = the model's)")->check(CLI::Range(0, 16384));
   add_field(app, "--shorter", s.shorter, "of shorter ones (0 = 0.6 of it from 480 on)")->check(CLI::Range(0, 16384));
   app.add_option("--out", s.out, "folder for pictures with what was found");
-  app.add_option("--json", s.json, "file for what was found, in COCO's format for results");
+  add_output(app, "--json", s.json, "file for what was found, in COCO's format for results");
   app.add_option("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");
   app.add_option("--device", s.device, "where to compute: cpu, cuda, cuda:N, or auto");
   app.add_flag("--list-models", s.list, "list what --model knows");

@@ -69,7 +69,12 @@ int main(int argc, char** argv) {
   // The model sets the defaults of much else.
   const auto choose = [&](const train::TrainConfig& given, bool, train::TrainConfig& config,
                           const train::RunOptions& run) {
-    if (run.resume && train::merge_stored_settings(config, run.out)) return;  // it goes on as it began
+    if (run.resume && train::merge_stored_settings(config, run.out)) {  // it goes on as it began
+      atlas::check(checkpoint.empty() || checkpoint == config.model.weights, "finetune",
+                   "the run in {} goes on from its own weights, not from {}: leave --checkpoint out", run.out,
+                   checkpoint);
+      return;
+    }
     if (!checkpoint.empty()) {
       atlas::check(given.model.name.empty() && given.model.weights.empty(), "finetune",
                    "--checkpoint says which model it is and holds its weights: leave --model and --weights out");

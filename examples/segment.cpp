@@ -15,7 +15,6 @@
 #include <filesystem>
 #include <set>
 
-#include "atlas/core/output_file.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/program.h"
@@ -123,7 +122,7 @@ int run(const Settings& s) {
                    std::string(static_cast<size_t>(areas[k].share * 20 + 0.5), '#'),
                    trained.classes[static_cast<size_t>(areas[k].index)]);
     }
-    std::fflush(stdout);
+    atlas::flush_standard_output();
   }
   bar.clear();
   atlas::train::write_text(s.out + "/areas.jsonl", lines);
@@ -155,7 +154,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, 16384));
   atlas::add_field(app, "--cover", s.cover, "of the colors over the photograph, in [0, 1]")
       ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  atlas::add_output(app, "--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
   atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   app.add_flag("--json", s.json, "the lines of areas.jsonl on stdout, everything else on stderr");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
@@ -165,6 +164,7 @@ int main(int argc, char** argv) {
       return 0;
     }
     if (s.paths.empty()) throw CLI::RequiredError("images");
+    if (s.json) atlas::check_standard_output_is_free("--json");
     if (!s.profile.empty()) atlas::profile_program(s.profile);
     return run(s);
   });

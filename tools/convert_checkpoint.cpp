@@ -16,6 +16,7 @@
 #include "atlas/models/presets.h"
 #include "atlas/nn/init.h"
 #include "atlas/ops/cast.h"
+#include "atlas/train/start.h"
 
 namespace {
 
@@ -79,11 +80,8 @@ void convert(atlas::StateDict& tensors, atlas::DType dtype) {
 /// Names as the model has them; what it has no place for is said and left out.
 void fit(atlas::StateDict& tensors, const std::string& preset, const std::string& in) {
   const atlas::SkipInit only_names;
-  const std::string head = atlas::models::head_name_of(preset) + ".weight";
-  int64_t classes = 0;
-  for (const auto& [name, t] : tensors)
-    if (atlas::io::without_prefixes(name) == head) classes = t.dim() == 2 ? t.size(0) : 0;
-  const auto model = atlas::models::make_model(preset, {.num_classes = classes});
+  const int64_t classes = atlas::train::classes_for(preset, tensors);
+  const auto model = atlas::models::make_any_model(preset, {.num_classes = classes});
   const auto own = model->state_dict();
   atlas::io::FittedWeights fitted;
   try {
@@ -113,7 +111,7 @@ int main(int argc, char** argv) {
       "int64.",
       "convert_checkpoint");
   app.add_option("in", in, "PyTorch checkpoint (.pth, .pt, .pth.tar, .ckpt) or safetensors file")->required();
-  app.add_option("out", out, "safetensors file to write (replaced when it exists)");
+  atlas::add_output(app, "out", out, "safetensors file to write (replaced when it exists)");
   app.add_option("--dtype", dtype, "type of the floating tensors in OUT")
       ->check(CLI::IsMember({"keep", "float32", "float64", "float16", "bfloat16"}))
       ->capture_default_str();
@@ -122,7 +120,8 @@ int main(int argc, char** argv) {
                  "take the dictionary of this name; default: state_dict, model, model_state_dict or the top level")
       ->excludes("--ema");
   app.add_option("--model", model,
-                 "preset (classify --list-models lists them): give the tensors its names, leave out all others");
+                 "preset (classify, segment and detect --list-models list them): give the tensors its names, leave out "
+                 "all others");
   app.add_flag("--list", show, "print names, shapes, types and statistics (of the finite elements)");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     atlas::check(show || !out.empty(), "convert", "name the file to write, or use --list");

@@ -219,7 +219,7 @@ bool run_file(const std::filesystem::path& path, const Settings& settings, Place
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   fmt::print("{} {:<32} {}, {:.1f} s\n", good ? "pass" : "FAIL", name, text, seconds);
-  std::fflush(stdout);
+  flush_standard_output();
   empty_cache();  // the next file has other shapes
   return good;
 }
@@ -278,8 +278,9 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"fast", "reference"}))
       ->capture_default_str();
   app.add_option("--filter", settings.filter, "only files with this text in their name");
-  app.add_option("--tolerance", settings.tolerance, "one tolerance for all comparisons instead of each kind's own")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--tolerance", settings.tolerance,
+                 "one tolerance for all comparisons, in (0, 1]; default: each kind's own")
+      ->check(CLI::Range(1e-30, 1.0));
   app.add_flag("--list", settings.list, "print the files and their kinds without running them");
   return run_program<CLI::ParseError>(app, argc, argv, [&] { return run(settings); });
 }

@@ -17,6 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kMostImages = 1'000'000'000;
+
 /// Writes `most` images of the chosen classes (0 = all), about equally many of each, and says how many those were.
 int64_t write_half(const atlas::data::Dataset& set, const fs::path& out, const std::vector<int64_t>& classes,
                    int64_t most) {
@@ -51,7 +53,7 @@ int main(int argc, char** argv) {
   app.add_option("--data", data, "fashion-mnist[:DIR], mnist:DIR or cifar10:DIR");
   atlas::add_field(app, "--classes", classes, "classes to write, by number");
   atlas::add_field(app, "--train", train, "training images in all, equally many of each class (0 = all)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, kMostImages));
   atlas::add_field(app, "--test", test, "test images (0 = all)")->check(CLI::NonNegativeNumber);
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     const atlas::data::DataPair sets = atlas::data::open_data(data);

@@ -101,10 +101,10 @@ int main(int argc, char** argv) {
   app.add_option("--model-options", options, "JSON object that overrides fields of the preset");
   models::add_model_fields(app, argc, argv, "", fields);
   app.add_option("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
-  atlas::add_field(app, "--classes", classes, "number of classes (0 = the preset's)")->check(CLI::NonNegativeNumber);
+  atlas::add_field(app, "--classes", classes, "number of classes (0 = the preset's)")->check(CLI::Range(0, 1 << 20));
   atlas::add_field(app, "--batch", batch, "images")->check(CLI::Range(1, 1 << 16));
   atlas::add_field(app, "--depth", depth, "levels of modules to show, 0 shows the totals only")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0, 1000));
   app.add_flag("--json", json, "print JSON instead of a table");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     const size_t x = size.find('x');

@@ -192,7 +192,7 @@ int main(int argc, char** argv) {
     using Policy = CLI::MultiOptionPolicy;
     app.add_option("images", o.images, "pictures")->required()->multi_option_policy(Policy::TakeAll);
     app.add_option("--recipe", o.recipe, "settings to start from");
-    app.add_option("--out", o.out, "PNG file to write")->required();
+    atlas::add_output(app, "--out", o.out, "PNG file to write")->required();
     atlas::add_field(app, "--columns", o.columns, "pictures side by side: one as it is, the others as in training")
         ->check(CLI::Range(2, 32));
     app.add_option("--mask", o.masks, "pictures whose red channel is the class of each pixel, one for each picture")

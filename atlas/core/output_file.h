@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "atlas/core/error.h"
+#include "atlas/core/standard_output.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -130,7 +131,8 @@ class OutputFile {
     if (!target_.starts_with(own)) return -1;
     int number = -1;
     std::from_chars(target_.data() + own.size(), target_.data() + target_.size(), number);
-    return number;
+    const int reserved = detail::StandardOutput::get().reserved;
+    return number == STDOUT_FILENO && reserved >= 0 ? reserved : number;
   }
   void publish(bool sync) {
     if (!replaces()) return;
@@ -158,6 +160,7 @@ class OutputFile {
   }
   [[noreturn]] void give_up(int error) {
     abandon();
+    if (error == EPIPE) throw ReaderGone(fmt::format("[{}] cannot write {}: {}", op_, path_, std::strerror(error)));
     fail(op_, "cannot write {}: {}", path_, std::strerror(error));
   }
 

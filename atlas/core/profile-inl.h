@@ -259,6 +259,8 @@ ATLAS_INLINE void detail::profile_at_exit(const std::string& trace) {
     try {
       write_profile_trace(path);
       std::fprintf(stderr, "trace: %s (open it in chrome://tracing or ui.perfetto.dev)\n", path.c_str());
+    } catch (const ReaderGone&) {
+      std::_Exit(1);
     } catch (const std::exception& e) {
       // Too late for an exit status of main().
       std::fprintf(stderr, "%s\n", e.what());

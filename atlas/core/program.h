@@ -14,14 +14,15 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <iostream>
 #include <new>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <type_traits>
 #include <vector>
 
 #include "atlas/core/failure.h"
+#include "atlas/core/standard_output.h"
 #include "atlas/core/whole_number.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -48,17 +49,14 @@ inline void say_error(const std::string& text) {
 
 /// The exit status after everything printed has reached its destination, or has not.
 inline int status_after_flush(const char* name, int status) {
-  std::cout.flush();
-  errno = 0;
-  bool lost = std::fflush(stdout) != 0;
-  int reason = lost ? errno : 0;
+  flush_standard_output();
+  int reason = StandardOutput::get().error;
   // Some file systems report a full disk only when a descriptor is closed.
-  if (const int copy = ::dup(STDOUT_FILENO); !lost && copy >= 0 && ::close(copy) != 0) lost = true, reason = errno;
-  if (!lost && std::ferror(stdout) == 0 && std::cout.good()) return status;
+  if (const int copy = ::dup(STDOUT_FILENO); copy >= 0 && ::close(copy) != 0 && reason == 0) reason = errno;
+  if (reason == 0) return status;
   // Whoever reads may stop when it has enough (`| head`): that is no failure to speak of.
   if (reason != EPIPE)
-    say_error(fmt::format("{}: cannot write to the standard output: {}", name,
-                          reason != 0 ? std::strerror(reason) : "writing failed"));
+    say_error(fmt::format("{}: cannot write to the standard output: {}", name, std::strerror(reason)));
   return status == 0 ? 1 : status;
 }
 
@@ -67,7 +65,8 @@ inline int status_after_flush(const char* name, int status) {
 /// Runs a program: the body of main().
 ///
 /// Errors become one line on stderr. A body that raises Error ends with 2 (what was asked for is wrong), Failure or
-/// another exception with 1 (the work failed), and so does one whose output could not be written.
+/// another exception with 1 (the work failed), and so does one whose output could not be written; without a word where
+/// whoever read it has gone (`| head`), also where the signal that says so is ignored (`trap '' PIPE`).
 /// @param name  of the program, for messages
 /// @param body  returns the exit status
 template <class Body>
@@ -77,6 +76,8 @@ int run_program(const char* name, const Body& body) {
   int status = 1;
   try {
     status = body();
+  } catch (const ReaderGone&) {
+    // quiet
   } catch (const Failure& e) {
     detail::say_error(e.what());
   } catch (const Error& e) {
@@ -84,9 +85,13 @@ int run_program(const char* name, const Body& body) {
     status = 2;
   } catch (const std::bad_alloc&) {
     detail::say_error(std::string(name) + ": out of memory");
+  } catch (const std::system_error& e) {
+    if (std::ferror(stdout) != 0)
+      detail::note_output_error(e.code().value());  // of fmt::print(), and said below
+    else
+      detail::say_error(std::string(name) + ": " + e.what());
   } catch (const std::exception& e) {
-    // Said below when it is about the standard output.
-    if (std::ferror(stdout) == 0) detail::say_error(std::string(name) + ": " + e.what());
+    detail::say_error(std::string(name) + ": " + e.what());
   }
   return detail::status_after_flush(name, status);
 }
@@ -104,7 +109,12 @@ int run_program(App& app, int argc, char** argv, const Body& body) {
       return static_cast<int>(body());
     } catch (const ParseError& e) {
       if (e.get_exit_code() == 0 && detail::may_speak != nullptr && !detail::may_speak(false)) return 0;
-      if (e.get_exit_code() == 0) return static_cast<int>(app.exit(e));
+      if (e.get_exit_code() == 0) {  // --help
+        std::ostringstream text;
+        app.exit(e, text, text);
+        fmt::print("{}", text.str());
+        return 0;
+      }
       detail::say_error(fmt::format("{}: {} (see {} --help)", name, e.what(), name));
       return 2;
     }
@@ -130,6 +140,16 @@ auto* add_field(App& app, const std::string& name, Field& field, const std::stri
     if constexpr (std::is_same_v<Field, std::vector<double>>) option->delimiter(',');
     return option;
   }
+}
+
+/// Adds the option that names a file to be written. Where that is the standard output (/dev/stdout), nothing else is
+/// printed there: everything that the program says goes to stderr.
+/// @param app  a CLI::App   @return the CLI::Option, for checks
+template <class App>
+auto* add_output(App& app, const std::string& name, std::string& field, const std::string& help) {
+  auto* option = app.add_option(name, field, help);
+  option->each([name](const std::string& path) { reserve_standard_output(path, name); });
+  return option;
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -109,7 +109,13 @@ ATLAS_INLINE Target BatchBuilder::joined(const std::string& key, int64_t height,
   } else {
     sizes.insert(sizes.begin(), count_);
   }
-  if (planes && all.fixed) {  // each as it was in its file
+  if (all.kind == TargetKind::instance_masks && all.fixed) {  // the largest file's size
+    height = width = 0;
+    for (const Targets& t : targets_) {
+      height = std::max(height, t[key].size(1));
+      width = std::max(width, t[key].size(2));
+    }
+  } else if (planes && all.fixed) {  // each as it was in its file
     height = all.value.size(0), width = all.value.size(1);
     for (const Targets& t : targets_)
       check(t[key].shape() == all.value.shape(), "loader",

@@ -3,8 +3,10 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 
 #include "atlas/data/cifar.h"
 #include "atlas/data/file.h"
@@ -43,17 +45,29 @@ inline void unpack_cifar(std::span<const uint8_t> bytes, const std::string& name
   }
 }
 
-/// Where the binary version lies: in `folder` or in the folder that the archive makes. `folder` when it is nowhere.
+/// Where the binary version lies: in `folder` or in the folder that the archive makes.
 /// @param test  name of the test file without .bin, which is what the Python version calls it
-inline std::string cifar_folder(const std::string& folder, const std::string& test, const std::string& op) {
-  std::string found = folder_with(folder, {test + ".bin"}, op);
-  if (!found.empty()) return found;
+/// @param files  of both halves   @param needed  those of them that will be read
+/// @throws Error naming all files that are missing, when one that is needed is.
+inline std::string cifar_folder(const std::string& folder, const std::string& test,
+                                const std::vector<std::string>& files, const std::vector<std::string>& needed,
+                                const std::string& op) {
+  const std::string found = folder_with(folder, files, op);
+  const auto is_there = [&](const std::string& file) {
+    std::error_code ignored;
+    return !found.empty() && std::filesystem::exists(std::filesystem::path(found) / file, ignored);
+  };
+  if (std::all_of(needed.begin(), needed.end(), is_there)) return found;
   const std::string python = folder_with(folder, {"batches.meta", "meta"}, op);
   check(python.empty() || !std::filesystem::exists(std::filesystem::path(python) / test), op,
         "{} holds the Python version of the data set; the binary version is needed (its archive ends in "
         "-binary.tar.gz and holds {}.bin)",
         python, test);
-  return folder;
+  std::vector<std::string> missing;
+  std::copy_if(files.begin(), files.end(), std::back_inserter(missing), [&](const auto& f) { return !is_there(f); });
+  fail_missing(op, found.empty() ? folder : found, missing,
+               op == "cifar10" ? "cifar-10-binary.tar.gz makes cifar-10-batches-bin with them"
+                               : "cifar-100-binary.tar.gz makes cifar-100-binary with them");
 }
 
 inline std::shared_ptr<const TensorDataset> cifar_files(const std::string& name, const std::string& folder,
@@ -85,17 +99,18 @@ ATLAS_INLINE CifarRecords parse_cifar(std::span<const uint8_t> bytes, const std:
 }
 
 ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar10(const std::string& given, bool train) {
-  const std::string folder = detail::cifar_folder(given, "test_batch", "cifar10");
-  std::vector<std::string> files = {"test_batch.bin"};
-  if (train)
-    files = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
+  const std::vector<std::string> all = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+                                        "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"};
+  const std::vector<std::string> files(train ? all.begin() : all.end() - 1, train ? all.end() - 1 : all.end());
+  const std::string folder = detail::cifar_folder(given, "test_batch", all, files, "cifar10");
   return detail::cifar_files(
       train ? "cifar10 train" : "cifar10 test", folder, files,
       {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"});
 }
 
 ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& given, bool train) {
-  const std::string folder = detail::cifar_folder(given, "test", "cifar100");
+  const std::vector<std::string> files = {train ? "train.bin" : "test.bin"};
+  const std::string folder = detail::cifar_folder(given, "test", {"train.bin", "test.bin"}, files, "cifar100");
   std::vector<std::string> classes;
   const std::string list = (std::filesystem::path(folder) / "fine_label_names.txt").string();
   std::error_code ignored;
@@ -106,8 +121,7 @@ ATLAS_INLINE std::shared_ptr<const TensorDataset> cifar100(const std::string& gi
   } else {
     for (int i = 0; i < 100; ++i) classes.push_back(fmt::format("class {}", i));
   }
-  return detail::cifar_files(train ? "cifar100 train" : "cifar100 test", folder, {train ? "train.bin" : "test.bin"},
-                             std::move(classes));
+  return detail::cifar_files(train ? "cifar100 train" : "cifar100 test", folder, files, std::move(classes));
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -24,3 +24,4 @@
 #include "atlas/data/sample-inl.h"
 #include "atlas/data/scenes-inl.h"
 #include "atlas/data/transform-inl.h"
+#include "atlas/data/voc-inl.h"

@@ -36,6 +36,9 @@ class Dataset {
     return count;
   }
 
+  /// What was found odd in the files and how that was dealt with, in one line; "" where nothing was.
+  virtual std::string remarks() const { return ""; }
+
   /// Names of the classes; labels are positions in it.
   const std::vector<std::string>& classes() const { return classes_; }
   int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }

@@ -103,4 +103,18 @@ ATLAS_INLINE Tensor PhotometricDistortion::operator()(const Tensor& image, Rng& 
   return y;
 }
 
+ATLAS_INLINE void KeepTruth::apply(Sample& sample, Rng&) const {
+  bool boxes = false;
+  for (auto& [key, target] : sample.targets) {
+    boxes = boxes || target.kind == TargetKind::boxes;
+    if (target.has_places()) target.fixed = true;
+  }
+  if (!boxes || !sample.image.defined()) return;
+  for (const auto& [name, axis] : {std::pair{kOriginalHeight, 0}, {kOriginalWidth, 1}}) {
+    Tensor size = empty({}, int64, Device{});
+    *size.data<int64_t>() = sample.image.size(axis);
+    sample.targets.set(name, {TargetKind::number, size});
+  }
+}
+
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -81,13 +81,10 @@ struct PadTo {
   Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
-/// From here on masks stay as they are, whatever becomes of the image (Target::fixed): tests measure at the size of the
-/// file.
+/// From here on masks, boxes and objects' masks stay as they are, whatever becomes of the image (Target::fixed): tests
+/// measure at the size of the file. Beside boxes it stands in kOriginalHeight and kOriginalWidth.
 struct KeepTruth {
-  void apply(Sample& sample, Rng&) const {
-    for (auto& [key, target] : sample.targets)
-      if (target.kind == TargetKind::mask) target.fixed = true;
-  }
+  ATLAS_INLINE void apply(Sample& sample, Rng&) const;
   Tensor operator()(const Tensor& image, Rng&) const { return image; }
 };
 

@@ -37,4 +37,16 @@ inline std::string folder_with(const std::string& folder, const std::vector<std:
   return "";
 }
 
+/// Ends the search for the files of a data set: names all that are missing, and where they were looked for.
+/// @param hint  what else they may be called, and what brings them
+[[noreturn]] inline void fail_missing(const std::string& op, const std::string& folder,
+                                      const std::vector<std::string>& missing, const std::string& hint) {
+  std::error_code ignored;
+  check(std::filesystem::is_directory(folder, ignored), op, "there is no folder {} ({})", folder, hint);
+  std::string names;
+  for (size_t i = 0; i < missing.size(); ++i)
+    names += (i == 0 ? "" : i + 1 == missing.size() ? " and " : ", ") + missing[i];
+  fail(op, "{} lacks {} (looked for in it and in folders below it, at most three deep; {})", folder, names, hint);
+}
+
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -163,7 +163,8 @@ ATLAS_INLINE Tensor Geometry::boxes(const Tensor& boxes, int64_t height, int64_t
 ATLAS_INLINE void Geometry::apply(Targets& targets, int64_t height, int64_t width) const {
   if (moves_.empty()) return;
   for (auto& [key, t] : targets) {
-    if (t.kind == TargetKind::mask && !t.fixed) t.value = mask(t.value, t.outside);
+    if (!t.has_places()) continue;
+    if (t.kind == TargetKind::mask) t.value = mask(t.value, t.outside);
     if (t.kind == TargetKind::instance_masks) t.value = mask(t.value, 0);
     if (t.kind == TargetKind::boxes) t.value = boxes(t.value, height, width);
   }

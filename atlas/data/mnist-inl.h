@@ -87,10 +87,18 @@ inline std::shared_ptr<const TensorDataset> idx_dataset(const std::string& name,
       std::error_code ignored;
       if (!place.empty() && std::filesystem::exists(path, ignored)) return path.string();
     }
-    fail(name, "{} has neither {} nor {}.gz{}", folder, file, file, package);
+    return std::string();
   };
   const std::string half = train ? "train" : "t10k";
   const std::string image_file = find(half + "-images-idx3-ubyte"), label_file = find(half + "-labels-idx1-ubyte");
+  if (image_file.empty() || label_file.empty()) {
+    std::vector<std::string> missing;
+    for (const char* file :
+         {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"})
+      if (find(file).empty()) missing.emplace_back(file);
+    fail_missing(name, folder, missing,
+                 fmt::format("also as train-images.idx3-ubyte, with a dot, and packed, with .gz{}", package));
+  }
   const Tensor images = read_idx(image_file), labels = read_idx(label_file);
   check(images.dim() == 3, name, "{}: has {} axes, expected 3 (images, rows, columns)", image_file, images.dim());
   check(labels.dim() == 1, name, "{}: has {} axes, expected 1 (labels)", label_file, labels.dim());
@@ -155,7 +163,7 @@ ATLAS_INLINE std::shared_ptr<const TensorDataset> fashion_mnist(bool train, cons
   return detail::idx_dataset(
       "fashion-mnist", folder, train,
       {"T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"},
-      " (on Debian: apt install dataset-fashion-mnist; or give the folder as fashion-mnist:FOLDER)");
+      "; on Debian: apt install dataset-fashion-mnist; or give the folder as fashion-mnist:FOLDER");
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

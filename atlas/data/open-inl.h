@@ -9,6 +9,7 @@
 #include "atlas/data/open.h"
 #include "atlas/data/scenes.h"
 #include "atlas/data/shapes.h"
+#include "atlas/data/voc.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
@@ -52,6 +53,9 @@ inline DataPair open_ade20k_folder(const std::string& where, const FolderOptions
 inline DataPair open_coco_folder(const std::string& where, const FolderOptions&) {
   return open_coco(needed_folder("coco", where));
 }
+inline DataPair open_voc_folder(const std::string& where, const FolderOptions&) {
+  return open_voc(needed_folder("voc", where));
+}
 inline DataPair open_objects(const std::string& where, const FolderOptions&) {
   const int64_t side = where.empty() ? 96 : whole_number(where, "objects:SIZE");
   return {std::make_shared<Scenes>(1000, side, SceneTruth::objects, 4, 0),
@@ -78,6 +82,7 @@ inline std::vector<Source>& sources() {
       {"ade20k:FOLDER", open_ade20k_folder},
       {"masks:FOLDER", open_mask_folder},
       {"coco:FOLDER", open_coco_folder},
+      {"voc:FOLDER", open_voc_folder},
       {"objects[:SIZE]", open_objects, gray(0.5f, 0.25f)},
       {"scenes[:SIZE]", open_scenes, gray(0.5f, 0.25f)},
   };

@@ -136,7 +136,7 @@ inline void check_target(const std::string& key, const Target& t, const Tensor& 
       need(type == float32 && dim == 2 && t.value.size(1) == 4, "float32[N,4]: left, top, right, bottom in pixels");
       break;
     case TargetKind::instance_masks:
-      need(type == uint8 && dim == 3 && t.value.size(1) == h && t.value.size(2) == w,
+      need(type == uint8 && dim == 3 && (t.fixed || (t.value.size(1) == h && t.value.size(2) == w)),
            fmt::format("uint8[N,{},{}], a mask of the image's size for each object", h, w));
       break;
   }

@@ -40,14 +40,14 @@ struct Target {
   int64_t outside = kIgnored;      ///< of masks: number of the pixels that no class counts for, and of those beyond the
                                    ///< image's border
   std::vector<int64_t> offsets{};  ///< of a batch of objects: image b has the rows offsets[b] .. offsets[b+1]
-  bool fixed = false;              ///< of masks: tells of the picture as it was in its file, whatever becomes of the
-                                   ///< image (KeepTruth)
+  bool fixed = false;              ///< of what has places: tells of the picture as it was in its file, whatever becomes
+                                   ///< of the image (KeepTruth)
 
   /// True when the value has one row for each object.
   bool has_rows() const;
   /// True when the value says something about places in the image, and so has to move with it.
   bool has_places() const {
-    return (kind == TargetKind::mask && !fixed) || kind == TargetKind::boxes || kind == TargetKind::instance_masks;
+    return !fixed && (kind == TargetKind::mask || kind == TargetKind::boxes || kind == TargetKind::instance_masks);
   }
 };
 
@@ -93,6 +93,9 @@ inline constexpr const char* kSoftLabel = "soft_label";
 
 /// Name of the target that holds the class of every pixel.
 inline constexpr const char* kMask = "mask";
+
+/// Names of the targets that KeepTruth puts beside boxes: the size of the picture that they tell of.
+inline constexpr const char *kOriginalHeight = "original_height", *kOriginalWidth = "original_width";
 
 /// An image with its class.
 Sample labeled(Tensor image, int64_t label);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "atlas/dist/reducer.h"
+#include "atlas/dist/sync_batch_norm.h"
 #include "atlas/nn/module.h"
 
 namespace atlas::inline ATLAS_ABI::dist {
@@ -32,7 +33,8 @@ struct DataParallelOptions {
 /// \snippet examples/06_many_processes.cpp parallel
 ///
 /// The mean of the ranks' gradients is the gradient of the whole batch where all parts have the same size. Batch norm
-/// has the statistics of each rank's own part, or those of the whole batch under SyncBatchNorm.
+/// has the statistics of each rank's own part, or those of the whole batch under SyncBatchNorm, and always in layers
+/// that ask for it (heads of detectors, as published), on the thread that made this object and for as long as it lives.
 class DataParallel {
  public:
   /// Makes the model the same on all ranks. Parameters that are frozen now are left alone later as well.
@@ -56,6 +58,7 @@ class DataParallel {
   Module& model_;
   Group group_;
   GradientReducer reducer_;
+  detail::OfferedStatistics offered_{group_};
 };
 
 /// Makes tensors their means over the ranks. What is equal already stays, to the bit.

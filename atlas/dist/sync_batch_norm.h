@@ -32,4 +32,24 @@ class SyncBatchNorm {
   std::shared_ptr<const atlas::detail::SumOverGroup> before_;
 };
 
+namespace detail {
+
+/// While it lives, layers that ask for it share the statistics of their batch norm with a group.
+class OfferedStatistics {
+ public:
+  explicit OfferedStatistics(const Group& group) : before_(atlas::detail::offered_norm_group()) {
+    if (group.size() > 1)
+      atlas::detail::offered_norm_group() =
+          std::make_shared<const atlas::detail::SumOverGroup>([group](Tensor& x) { group.all_reduce(x); });
+  }
+  ~OfferedStatistics() { atlas::detail::offered_norm_group() = std::move(before_); }
+  OfferedStatistics(const OfferedStatistics&) = delete;
+  OfferedStatistics& operator=(const OfferedStatistics&) = delete;
+
+ private:
+  std::shared_ptr<const atlas::detail::SumOverGroup> before_;
+};
+
+}  // namespace detail
+
 }  // namespace atlas::inline ATLAS_ABI::dist

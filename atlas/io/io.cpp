@@ -6,3 +6,4 @@
 #include "atlas/io/pytorch-inl.h"
 #include "atlas/io/safetensors-inl.h"
 #include "atlas/io/state_dict-inl.h"
+#include "atlas/io/xml_reader-inl.h"

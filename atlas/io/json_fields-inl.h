@@ -21,6 +21,7 @@ ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) :
     Value v;
     v.text = j.dump();
     v.integer = whole_number_in(j);
+    v.too_large = is_too_large(j);
     if (j.is_number()) v.number = j.get<double>();
     if (j.is_array() && std::all_of(j.begin(), j.end(), whole)) v.list = j.get<std::vector<int64_t>>();
     const auto number = [](const nlohmann::json& k) { return k.is_number(); };

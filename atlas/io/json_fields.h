@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -35,6 +36,14 @@ std::optional<int64_t> whole_number_in(const Json& j) {
   return j.template get<int64_t>();
 }
 
+/// Whether a JSON number, or one in a list, lies beyond the whole numbers of 64 bits.
+template <class Json>
+bool is_too_large(const Json& j) {
+  if (j.is_array()) return std::any_of(j.begin(), j.end(), [](const Json& one) { return is_too_large(one); });
+  return j.is_number() && !whole_number_in(j) && std::abs(j.template get<double>()) >= 0x1p63;
+}
+inline constexpr const char* kTooLarge = "too large: whole numbers lie between -2^63 and 2^63 - 1";
+
 /// The strings of a JSON list. @param what  what is read, for messages   @throws Error when it is no list of strings.
 std::vector<std::string> json_strings(const std::string& text, const std::string& what);
 
@@ -51,7 +60,7 @@ class JsonFields {
   /// Takes a field into a member. @throws Error when its value is of another kind.
   void read(const char* name, int64_t& to) {
     if (const Value* v = take(name); v != nullptr) {
-      expect(v->integer.has_value(), name, "a whole number", *v);
+      expect_whole(v->integer.has_value(), name, "a whole number", *v);
       to = *v->integer;
     }
   }
@@ -81,7 +90,7 @@ class JsonFields {
   }
   void read(const char* name, std::vector<int64_t>& to) {
     if (const Value* v = take(name); v != nullptr) {
-      expect(v->list.has_value(), name, "a list of whole numbers", *v);
+      expect_whole(v->list.has_value(), name, "a list of whole numbers", *v);
       to = *v->list;
     }
   }
@@ -94,7 +103,7 @@ class JsonFields {
   template <size_t N>
   void read(const char* name, std::array<int64_t, N>& to) {
     if (const Value* v = take(name); v != nullptr) {
-      expect(v->list.has_value() && v->list->size() == N, name, fmt::format("a list of {} whole numbers", N), *v);
+      expect_whole(v->list.has_value() && v->list->size() == N, name, fmt::format("a list of {} whole numbers", N), *v);
       std::copy(v->list->begin(), v->list->end(), to.begin());
     }
   }
@@ -125,6 +134,7 @@ class JsonFields {
     std::optional<std::vector<double>> numbers;
     std::optional<std::string> string;
     bool taken = false;
+    bool too_large = false;  // for a whole number
   };
   const Value* take(const char* name) {
     known_.emplace_back(name);
@@ -135,6 +145,11 @@ class JsonFields {
   }
   void expect(bool good, const char* name, const std::string& kind, const Value& v) const {
     check(good, "config", "'{}' of {} must be {}, got {}", name, what_, kind, v.text);
+  }
+
+  void expect_whole(bool good, const char* name, const std::string& kind, const Value& v) const {
+    check(good || !v.too_large, "config", "'{}' of {}: {} is {}", name, what_, v.text, kTooLarge);
+    expect(good, name, kind, v);
   }
 
   std::string what_;

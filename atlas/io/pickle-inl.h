@@ -48,9 +48,11 @@ struct PickleValue {
   Shape shape, strides;                      // of tensors
   int64_t offset = 0;                        // of tensors, in elements; of storages that are views of another: likewise
   bool negative = false, conjugate = false;  // of tensors: their numbers are those of the storage, negated, conjugated
+  std::string refusal;                       // of tensors that cannot be made: why, for whoever wants them by name
 
   bool is(Kind k) const { return kind == k; }
   bool is_map() const { return kind == Kind::dict || kind == Kind::object; }
+  bool is_sequence() const { return kind == Kind::list || kind == Kind::tuple; }
   /// The value of a text key, or null.
   const PickleValue* find(const std::string& key) const {
     if (!is_map()) return nullptr;

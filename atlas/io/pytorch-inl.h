@@ -181,42 +181,107 @@ struct TensorList {
   std::map<std::string, const PickleValue*> tensors;
   std::vector<std::string> skipped;
   int64_t visits = 0;
+  std::string dictionary;  // its key in the file
 };
+/// Dictionaries and lists within each other whose tensors get names.
+inline constexpr int kMaxNesting = 8;
 
-/// The tensors of a dictionary, of dictionaries in it as "outer.inner"; everything else goes to `skipped`. Names are
-/// made of texts and whole numbers. No tensor is lost to another of the same name, or to a key that makes no name.
-inline void list_tensors(const PickleValue& dict, const std::string& prefix, int depth, TensorList& list) {
+/// A key as messages show it: 'a', 1, None, ('a', 1).
+inline std::string key_text(const PickleValue& key, int depth = 0) {
+  using Kind = PickleValue::Kind;
+  switch (key.kind) {
+    case Kind::text:
+      return fmt::format("'{}'", escaped(key.text));
+    case Kind::bytes:
+      return fmt::format("b'{}'", escaped(key.text));
+    case Kind::integer:
+      return std::to_string(key.integer);
+    case Kind::real:
+      return fmt::format("{}", key.real);
+    case Kind::boolean:
+      return key.integer != 0 ? "True" : "False";
+    case Kind::none:
+      return "None";
+    case Kind::tuple: {
+      std::string all;
+      for (size_t i = 0; i < key.items.size(); ++i) {
+        if (i == 8 || depth == 3) return "(" + all + "...)";
+        all += (i > 0 ? ", " : "") + key_text(*key.items[i], depth + 1);
+      }
+      return "(" + all + (key.items.size() == 1 ? ",)" : ")");
+    }
+    default:
+      return "(an object)";
+  }
+}
+
+/// Whether a value is a tensor or holds one, down to where names end.
+inline bool holds_any(const PickleValue& v, int depth, TensorList& list) {
+  check(++list.visits <= 1'000'000, "pytorch", "{}: its dictionaries hold too many entries, or each other", list.file);
+  if (v.is(PickleValue::Kind::tensor)) return true;
+  const size_t first = v.is_map() ? 1 : 0, step = v.is_map() ? 2 : 1;
+  if (depth > kMaxNesting || !(v.is_map() || v.is_sequence() || v.is(PickleValue::Kind::set))) return false;
+  for (size_t i = first; i < v.items.size(); i += step)
+    if (holds_any(*v.items[i], depth + 1, list)) return true;
+  return false;
+}
+
+inline void list_tensors(const PickleValue& from, const std::string& prefix, int depth, TensorList& list);
+
+/// What stands under a name: a tensor, more of them ("name.inner", "name.0"), or what is skipped.
+inline void list_value(const std::string& name, const PickleValue& value, int depth, TensorList& list) {
   using Kind = PickleValue::Kind;
   constexpr const char* op = "pytorch";
+  check(is_utf8(name), op, "{}: the name '{}' is not UTF-8", list.file, escaped(name));
+  if (value.is(Kind::tensor)) {
+    check(value.refusal.empty(), op, "{}: '{}' is {}", list.file, name, value.refusal);
+    check(list.tensors.emplace(name, &value).second, op, "{}: two tensors have the name '{}'", list.file, name);
+    return;
+  }
+  const bool map = value.is_map() && !value.items.empty();
+  const bool more = map || ((value.is_sequence() || value.is(Kind::set)) && holds_any(value, depth, list));
+  if (more && depth < kMaxNesting && !value.is(Kind::set)) return list_tensors(value, name + ".", depth + 1, list);
+  check(!more || !holds_any(value, depth, list), op, "{}: tensors in '{}' have no name of their own ({})", list.file,
+        name, value.is(Kind::set) ? "they are in a set" : fmt::format("it lies {} levels deep", kMaxNesting));
+  if (list.skipped.size() < 1000) list.skipped.push_back(name);
+}
+
+/// The tensors of a dictionary, of dictionaries in it as "outer.inner", of lists as "outer.0"; everything else goes to
+/// `skipped`. Names are made of texts and whole numbers. No tensor is lost to another of the same name, or to a key
+/// that makes no name.
+inline void list_tensors(const PickleValue& from, const std::string& prefix, int depth, TensorList& list) {
+  using Kind = PickleValue::Kind;
+  constexpr const char* op = "pytorch";
+  const auto count = [&] {
+    check(++list.visits <= 1'000'000 && list.tensors.size() <= 100'000, op,
+          "{}: its dictionaries hold too many entries, or each other", list.file);
+  };
+  if (from.is_sequence()) {
+    for (size_t i = 0; i < from.items.size(); ++i) {
+      count();
+      list_value(prefix + std::to_string(i), *from.items[i], depth, list);
+    }
+    return;
+  }
   const auto named = [](const PickleValue& key) { return key.is(Kind::text) || key.is(Kind::integer); };
   const auto part = [](const PickleValue& key) { return key.is(Kind::text) ? key.text : std::to_string(key.integer); };
   std::map<std::pair<Kind, std::string>, size_t> last;  // the last assignment of a key counts
-  for (size_t i = 0; i + 1 < dict.items.size(); i += 2)
-    if (const PickleValue& key = *dict.items[i]; named(key)) last[{key.kind, part(key)}] = i;
-  for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
-    check(++list.visits <= 1'000'000 && list.tensors.size() <= 100'000, op,
-          "{}: its dictionaries hold too many entries, or each other", list.file);
-    const PickleValue &key = *dict.items[i], &value = *dict.items[i + 1];
-    const bool map = value.is_map() && depth < 4 && !value.items.empty();
+  for (size_t i = 0; i + 1 < from.items.size(); i += 2)
+    if (const PickleValue& key = *from.items[i]; named(key)) last[{key.kind, part(key)}] = i;
+  for (size_t i = 0; i + 1 < from.items.size(); i += 2) {
+    count();
+    const PickleValue &key = *from.items[i], &value = *from.items[i + 1];
     if (!named(key)) {
-      TensorList inside{list.file, {}, {}, list.visits};
-      if (map) list_tensors(value, "", depth + 1, inside);
-      check(!value.is(Kind::tensor) && inside.tensors.empty(), op,
-            "{}: a tensor in '{}' has a key that makes no name (names are made of texts and whole numbers)", list.file,
-            escaped(prefix));
-      list.visits = inside.visits;
+      check(!holds_any(value, depth, list), op,
+            "{}: a tensor in {} has the key {}, which makes no name (names are made of texts and whole numbers)",
+            list.file,
+            prefix.empty()
+                ? (list.dictionary.empty() ? "the outermost dictionary" : "'" + escaped(list.dictionary) + "'")
+                : "'" + escaped(prefix.substr(0, prefix.size() - 1)) + "'",
+            key_text(key));
       list.skipped.push_back(prefix + "(an entry without a name)");
-      continue;
-    }
-    if (last.at({key.kind, part(key)}) != i) continue;
-    const std::string name = prefix + part(key);
-    check(is_utf8(name), op, "{}: the name '{}' is not UTF-8", list.file, escaped(name));
-    if (value.is(Kind::tensor)) {
-      check(list.tensors.emplace(name, &value).second, op, "{}: two tensors have the name '{}'", list.file, name);
-    } else if (map) {
-      list_tensors(value, name + ".", depth + 1, list);
-    } else if (list.skipped.size() < 1000) {
-      list.skipped.push_back(name);
+    } else if (last.at({key.kind, part(key)}) == i) {
+      list_value(prefix + part(key), value, depth, list);
     }
   }
 }
@@ -259,6 +324,10 @@ inline std::pair<const PickleValue*, std::string> find_weights(const PickleValue
   if (const auto found = among(kPlain); found.first != nullptr) return found;
   if (holds_tensors(root)) return {root, ""};
   const auto found = among(kAveraged);
+  if (found.first == nullptr)  // {"a": [tensor, tensor]}
+    for (size_t i = 1; i < root->items.size(); i += 2)
+      for (const PickleValue* v : root->items[i]->items)
+        if (root->items[i]->is_sequence() && v->is(PickleValue::Kind::tensor)) return {root, ""};
   check(found.first != nullptr, "pytorch",
         "{} holds no dictionary of tensors (looked for state_dict, model, model_state_dict and the top level)", file);
   return found;
@@ -289,7 +358,7 @@ inline PytorchFile read_pytorch(Bytes bytes, const std::string& name, const std:
   PytorchFile file;
   const auto [dict, found_in] = find_weights(root, which, name);
   file.found_in = found_in;
-  TensorList list{name, {}, {}, 0};
+  TensorList list{name, {}, {}, 0, found_in};
   list_tensors(*dict, "", 0, list);
   check(!list.tensors.empty(), "pytorch", "{}: '{}' holds no tensors", name, found_in);
   file.tensors = make_tensors(*source, list.tensors, owner, rounded);

@@ -27,12 +27,13 @@ struct PytorchFile {
 /// the mapped file where they can (see MappedFile), and writing to them does not reach it.
 /// @param which  the key of the dictionary that holds the weights ("ema" finds any of the usual names of averaged
 ///               weights); "" looks for `state_dict`, `model`, `model_state_dict`, the top level, then averaged weights
+/// Tensors of dictionaries and lists inside it are named "outer.inner" and "outer.0".
 /// Negated and conjugated views, which PyTorch stores as what they are views of, are worked out.
 /// @param rounded  where given, tensors of uint64 with numbers beyond int64 are no error: they become float64, rounded
 ///                 (to look at, not to keep), and their names are added to this
 /// @throws Error naming the file, and the entry or byte, for damaged files, refused names, TorchScript archives,
 ///         big-endian files and files without tensors; for tensors whose keys make no name (neither text in UTF-8 nor a
-///         whole number) or the same name as another's, and for metadata of unknown meaning.
+///         whole number) or the same name as another's, and, by name, for metadata of unknown meaning.
 PytorchFile load_pytorch(const std::string& path, const std::string& which = "",
                          std::set<std::string>* rounded = nullptr);
 /// The same from memory; `name` stands for the file in messages.

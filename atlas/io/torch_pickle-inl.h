@@ -175,16 +175,23 @@ class TorchUnpickler final : public Unpickler {
   /// {"neg": true, "conj": true}: lazy views, whose storages hold the numbers before negation and conjugation.
   void metadata(Value* v, const Value* given) const {
     if (given->is(Kind::none)) return;
-    need(given->is(Kind::dict), "a tensor whose metadata is no dictionary");
+    // Other tensors of the file may be all that is wanted: this one is refused when somebody asks for it.
+    const auto refuse = [v](std::string why) {
+      if (v->refusal.empty()) v->refusal = std::move(why);
+    };
+    if (!given->is(Kind::dict)) return refuse("a tensor whose metadata is no dictionary");
     for (size_t i = 0; i + 1 < given->items.size(); i += 2) {
       const Value *key = given->items[i], *on = given->items[i + 1];
       const bool known = key->is(Kind::text) && (key->text == "neg" || key->text == "conj") && on->is(Kind::boolean);
-      need(known, "a tensor with the metadata '{}', whose meaning is unknown", escaped(key->text));
+      if (!known)
+        return refuse(fmt::format("a tensor with the metadata '{}', whose meaning is unknown", escaped(key->text)));
       (key->text == "neg" ? v->negative : v->conjugate) = on->integer != 0;
     }
     const ElementType* type = element_type(v->dtype);
-    need(!v->conjugate || type->complex, "a conjugated tensor of {}, which is no complex type", v->dtype);
-    need(!v->negative || is_floating(type->becomes), "a negated view of {} (save its clone instead)", v->dtype);
+    if (v->conjugate && !type->complex)
+      refuse(fmt::format("a conjugated tensor of {}, which is no complex type", v->dtype));
+    if (v->negative && !is_floating(type->becomes))
+      refuse(fmt::format("a negated view of {} (save its clone instead)", v->dtype));
   }
 
   /// (storage, offset, shape, strides, requires_grad, hooks, ...[dtype, ][metadata]).
@@ -200,11 +207,14 @@ class TorchUnpickler final : public Unpickler {
       v->dtype = a[6]->text;
     }
     const size_t plain = typed ? 7 : 6;  // arguments that every tensor has
-    need(a.size() <= plain + 1, "a tensor with {} arguments, of which only {} are known", a.size(), plain + 1);
+    if (a.size() > plain + 1)
+      v->refusal = fmt::format("a tensor with {} arguments, of which only {} are known", a.size(), plain + 1);
     if (a.size() > plain) metadata(v, a[plain]);
     const int64_t item = element_type(v->dtype)->size, held = element_type(a[0]->dtype)->size;
-    need(a[2]->items.size() < static_cast<size_t>(kMaxDims), "a tensor of {} axes ({} can be read)", a[2]->items.size(),
-         kMaxDims - 1);
+    if (a[2]->items.size() >= static_cast<size_t>(kMaxDims)) {
+      v->refusal = fmt::format("a tensor of {} axes ({} can be read)", a[2]->items.size(), kMaxDims - 1);
+      return v;
+    }
     int64_t last = 0, bytes = 0, numel = 1;
     bool sound = !__builtin_add_overflow(a[1]->integer, a[0]->offset, &v->offset);
     for (size_t i = 0; i < a[2]->items.size(); ++i) {

@@ -6,8 +6,10 @@
 
 #include <cmath>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
+#include "atlas/core/failure.h"
 #include "atlas/nn/module.h"
 #include "atlas/ops/cast.h"
 
@@ -24,6 +26,17 @@ inline bool all_finite(const Tensor& t) {
     for (int64_t i = 0; i < rows.numel(); ++i) sum += x[i] * T(0);
     return !std::isnan(sum);
   });
+}
+
+/// For models that would pass over numbers that are not finite, as detectors drop such boxes.
+/// @throws Failure naming the module, when its output is NaN or infinite.
+inline void require_finite_output(const Tensor& output, std::string_view module) {
+  if (!all_finite(output))
+    throw Failure(
+        fmt::format("[model] its results are not finite (NaN or infinite). The first output looked at that is not "
+                    "finite is that of "
+                    "module '{}'. Are the weights damaged?",
+                    module));
 }
 
 /// While it lives, looks at the output of every module of `root` that runs on this thread and remembers the first that

@@ -48,6 +48,11 @@ ATLAS_INLINE std::shared_ptr<const SumOverGroup>& batch_norm_group() {
   return group;
 }
 
+ATLAS_INLINE std::shared_ptr<const SumOverGroup>& offered_norm_group() {
+  thread_local std::shared_ptr<const SumOverGroup> group;
+  return group;
+}
+
 /// Row `i` of [rows, C], in float64.
 inline Tensor row_of(const Tensor& t, int64_t i) {
   const int64_t channels = t.shape().back();

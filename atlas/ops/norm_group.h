@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "atlas/tensor/tensor.h"
 
@@ -14,6 +15,24 @@ using SumOverGroup = std::function<void(Tensor&)>;
 
 /// With whom batch norm in training shares its statistics on this thread; null: with nobody.
 std::shared_ptr<const SumOverGroup>& batch_norm_group();
+
+/// Those who work together at all, on this thread (dist::DataParallel says it); null: nobody. Layers whose own batch is
+/// too small for statistics, as the heads of detectors, share theirs with them: see SharedStatistics.
+std::shared_ptr<const SumOverGroup>& offered_norm_group();
+
+/// While it lives, batch norm on this thread shares its statistics with those who work together, if there are any.
+class SharedStatistics {
+ public:
+  SharedStatistics() : before_(batch_norm_group()) {
+    if (offered_norm_group()) batch_norm_group() = offered_norm_group();
+  }
+  ~SharedStatistics() { batch_norm_group() = std::move(before_); }
+  SharedStatistics(const SharedStatistics&) = delete;
+  SharedStatistics& operator=(const SharedStatistics&) = delete;
+
+ private:
+  std::shared_ptr<const SumOverGroup> before_;
+};
 
 }  // namespace atlas::inline ATLAS_ABI::detail
 

@@ -27,9 +27,9 @@ inline double cosine_between(double from, double to, double t) {
 ///     polynomial                         min_lr + (peak - min_lr) (1 - t)^power, t from 0 to 1 until epochs - cooldown
 ///     the last `cooldown` epochs         min_lr, for each shape
 ///
-/// Epochs are fractional: lr(update, updates_per_epoch) changes at every optimizer update. The polynomial is that of
-/// published recipes of segmentation, which count in updates: the last update of the warm-up has the peak already, and
-/// the last of all has min_lr.
+/// Epochs are fractional: lr(update, updates_per_epoch) changes at every optimizer update. Polynomial and multi_step
+/// are those of published recipes of segmentation and detection, which count in updates: the last update of the warm-up
+/// has the peak already, and the last of all, of a polynomial, has min_lr.
 struct Schedule {
   enum class Shape : uint8_t { constant, cosine, multi_step, polynomial };
 
@@ -79,9 +79,10 @@ struct Schedule {
   double lr(int64_t update, int64_t updates_per_epoch) const {
     check(updates_per_epoch > 0, "schedule", "an epoch needs at least one update, got {}", updates_per_epoch);
     const auto per_epoch = static_cast<double>(updates_per_epoch), now = static_cast<double>(update);
-    if (shape != Shape::polynomial) return at(now / per_epoch);
+    if (shape != Shape::polynomial && shape != Shape::multi_step) return at(now / per_epoch);
     const double warm = std::round(warmup * per_epoch), end = std::round((epochs - cooldown) * per_epoch);
     if (now < warm) return warmup_lr + (peak - warmup_lr) * now / std::max(warm - 1, 1.0);
+    if (shape == Shape::multi_step) return at(std::max(now / per_epoch, warmup));
     return now < end ? polynomial((now - warm) / std::max(end - warm - 1, 1.0)) : min_lr;
   }
 

@@ -35,6 +35,18 @@ inline std::vector<models::ImageSize> batch_sizes(const data::Targets& targets, 
   }
   return sizes;
 }
+/// Sizes of the pictures that boxes of a test tell of: kept ones, or those of the images.
+inline std::vector<models::ImageSize> original_sizes(const data::Targets& targets,
+                                                     const std::vector<models::ImageSize>& sizes) {
+  const data::Target *height = targets.find(data::kOriginalHeight), *width = targets.find(data::kOriginalWidth);
+  if (height == nullptr || width == nullptr) return sizes;
+  const std::vector<int64_t> h = to_vector<int64_t>(height->value), w = to_vector<int64_t>(width->value);
+  check(h.size() == sizes.size() && w.size() == sizes.size(), "detection", "{} images, but {} original sizes",
+        sizes.size(), h.size());
+  std::vector<models::ImageSize> all;
+  for (size_t i = 0; i < sizes.size(); ++i) all.push_back({h[i], w[i]});
+  return all;
+}
 inline Tensor rows_between(const data::Target& t, int64_t image) {
   return t.value.slice(0, t.offsets[static_cast<size_t>(image)], t.offsets[static_cast<size_t>(image) + 1]);
 }
@@ -146,8 +158,11 @@ ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::
                                               const std::vector<int64_t>& indices) {
   const Tensor boxes = on_host(at(outputs, "boxes")).to(float32), scores = on_host(at(outputs, "scores")).to(float32);
   const std::vector<int64_t> labels = to_vector<int64_t>(at(outputs, "labels")),
-                             counts = to_vector<int64_t>(at(outputs, "counts")),
-                             sizes = to_vector<int64_t>(targets[kSizes]);
+                             counts = to_vector<int64_t>(at(outputs, "counts"));
+  const std::vector<int64_t> shown = to_vector<int64_t>(targets[kSizes]);
+  std::vector<models::ImageSize> sizes;
+  for (size_t i = 0; i < indices.size(); ++i) sizes.push_back({shown[2 * i], shown[2 * i + 1]});
+  sizes = detail::original_sizes(targets, sizes);
   const auto masks = std::find_if(outputs.begin(), outputs.end(), [](const auto& o) { return o.first == "masks"; });
   masks_ = masks_ && masks != outputs.end();
   const data::Target &truth = detail::object_target(targets, kBoxes),
@@ -155,7 +170,7 @@ ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::
   const data::Target *crowd = targets.find(kCrowd), *area = targets.find(kArea);
   int64_t row = 0;
   for (size_t i = 0; i < indices.size(); ++i) {
-    const int64_t h = sizes[2 * i], w = sizes[2 * i + 1];
+    const auto [h, w] = sizes[i];
     sizes_[indices[i]] = {h, w};
     for (int64_t k = 0; k < counts[i]; ++k, ++row) {
       CocoObject o{.image = indices[i], .category = labels[static_cast<size_t>(row)]};
@@ -269,7 +284,8 @@ ATLAS_INLINE Named Detection::outputs(const Module& model, const Tensor& images,
     return detector->losses(images, detail::truths_of(targets, batch, images.dtype(), detector->with_masks()), sizes,
                             &default_generator());
   }
-  const std::vector<models::Detections> found = detector->predict(images, sizes, sizes);
+  const std::vector<models::Detections> found =
+      detector->predict(images, sizes, detail::original_sizes(targets, sizes));
   std::vector<Tensor> boxes, scores, labels, masks;
   std::vector<int64_t> counts;
   for (const models::Detections& d : found) {

@@ -43,7 +43,8 @@ class DetectionMeter : public Meter {
   bool with_masks() const { return masks_; }
   const std::vector<CocoObject>& truths() const { return truths_; }
   const std::vector<CocoObject>& found() const { return found_; }
-  /// Height and width, as the model saw them, of the images by position in their set.
+  /// Height and width of what was measured, the pictures' own where the pipeline kept them (data::KeepTruth), else as
+  /// the model saw them; by position in the set.
   const std::map<int64_t, std::array<int64_t, 2>>& sizes() const { return sizes_; }
 
  private:
@@ -69,8 +70,8 @@ class Detection : public Task {
   /// Sets the target kSizes.
   ATLAS_INLINE void arrange(data::Batch& batch) const override;
   /// In training the parts of the loss. In tests what was found, the objects of all images joined: "boxes" [n, 4] in
-  /// pixels of the model's input, "scores" [n], "labels" int64 [n], "counts" int64 [B], and "masks" [n, S, S] where the
-  /// model gives them.
+  /// pixels of the original pictures (of the model's input, without data::KeepTruth), "scores" [n], "labels" int64 [n],
+  /// "counts" int64 [B], and "masks" [n, S, S] where the model gives them.
   ATLAS_INLINE Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
   ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
   /// None: what was found has no loss.

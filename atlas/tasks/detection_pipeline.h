@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "atlas/data/augment.h"
+#include "atlas/data/dense_augment.h"
 #include "atlas/data/detect_augment.h"
 #include "atlas/tasks/detection.h"
 #include "atlas/tasks/registry.h"
@@ -48,7 +49,8 @@ inline DetectionSettings detection_settings(const TaskSettings& s) {
 }  // namespace detail
 
 /// The published training of MambaVision's detectors: resize to one of several lengths, half of the images through a
-/// crop, flip, normalize, pad to a multiple of 32; tests resize to one.
+/// crop, flip, normalize, pad to a multiple of 32; tests resize to one
+/// and measure in pixels of the pictures as they were.
 inline Pipeline detection_pipeline(const TaskSettings& s) {
   const DetectionSettings o = detail::detection_settings(s);
   std::vector<int64_t> lengths;
@@ -65,7 +67,7 @@ inline Pipeline detection_pipeline(const TaskSettings& s) {
   if (s.augmentation.flip > 0) steps.push_back(data::RandomFlip{s.augmentation.flip});
   steps.push_back(s.normalize);
   return {.train = data::Compose{std::move(steps)},
-          .test = data::Compose{{data::ResizeShortLong{{o.shorter}, o.longer}, s.normalize}},
+          .test = data::Compose{{data::KeepTruth{}, data::ResizeShortLong{{o.shorter}, o.longer}, s.normalize}},
           .train_pad = 32,
           .test_pad = 32};
 }

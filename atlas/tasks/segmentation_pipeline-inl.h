@@ -1,8 +1,6 @@
 // Bodies of segmentation_pipeline.h.
 #pragma once
 
-#include <charconv>
-
 #include "atlas/data/augment.h"
 #include "atlas/data/dense_augment.h"
 #include "atlas/tasks/segmentation_pipeline.h"
@@ -10,21 +8,6 @@
 namespace atlas::inline ATLAS_ABI::tasks {
 
 namespace detail {
-
-/// "1,1,4" as numbers.
-inline std::vector<double> weights_of(const std::string& text) {
-  std::vector<double> all;
-  for (size_t at = 0; at < text.size();) {
-    const size_t comma = std::min(text.find(',', at), text.size());
-    double value = 0;
-    const auto [end, bad] = std::from_chars(text.data() + at, text.data() + comma, value);
-    check(bad == std::errc{} && end == text.data() + comma && value >= 0, "segmentation",
-          "class_weights are numbers of 0 or more, separated by commas, got '{}'", text);
-    all.push_back(value);
-    at = comma + 1;
-  }
-  return all;
-}
 
 inline SegmentationSettings segmentation_settings(const TaskSettings& s) {
   SegmentationSettings o = read_options<SegmentationSettings>(s);
@@ -71,11 +54,10 @@ ATLAS_INLINE std::unique_ptr<Task> make_segmentation(const data::Dataset& set, c
         "or scenes)",
         data::kMask, set.name(), targets.names());
   }
-  return std::make_unique<Segmentation>(set.classes(),
-                                        SegmentationOptions{.class_weights = detail::weights_of(o.class_weights),
-                                                            .pictures = o.pictures,
-                                                            .crop = o.slide_crop,
-                                                            .stride = o.slide_stride});
+  return std::make_unique<Segmentation>(
+      set.classes(),
+      SegmentationOptions{
+          .class_weights = o.class_weights, .pictures = o.pictures, .crop = o.slide_crop, .stride = o.slide_stride});
 }
 
 }  // namespace atlas::inline ATLAS_ABI::tasks

@@ -18,7 +18,7 @@ struct SegmentationSettings {
   double ratio_low = 0.5, ratio_high = 2;
   double most_of_a_class = 0.75;
   bool distortion = true;
-  std::string class_weights;
+  std::vector<double> class_weights;
   int64_t slide_crop = 0, slide_stride = 0;
   int64_t pictures = 8;
 
@@ -32,8 +32,8 @@ struct SegmentationSettings {
     visit("most_of_a_class", c.most_of_a_class, "share of a crop that one class may fill; 1: any",
           models::Range{.least = 0, .most = 1});
     visit("distortion", c.distortion, "random brightness, contrast, saturation and hue", models::any_value());
-    visit("class_weights", c.class_weights, "weights of the classes in the loss, separated by commas",
-          models::any_value());
+    visit("class_weights", c.class_weights, "weights of the classes in the loss, a list such as [1, 1, 4]",
+          models::at_least(0));
     visit("slide_crop", c.slide_crop, "tests: side of the pieces that images are cut into; 0: whole images",
           models::at_least(0));
     visit("slide_stride", c.slide_stride, "tests: distance of the pieces; 0: two thirds of the side",

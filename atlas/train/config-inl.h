@@ -104,7 +104,8 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
       wanted = "true or false";
       ok = it->is_boolean();
     } else if constexpr (std::is_same_v<T, int64_t>) {
-      wanted = it->is_number_integer() ? "a whole number of at most 2^63 - 1" : "a whole number";
+      check(!io::is_too_large(*it), "config", "{}: '{}': {} is {}", source, key, it->dump(), io::kTooLarge);
+      wanted = "a whole number";
       ok = io::whole_number_in(*it).has_value();
     } else if constexpr (std::is_same_v<T, double>) {
       wanted = "a number";

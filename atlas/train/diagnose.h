@@ -38,16 +38,23 @@ inline void require_finite(Module& model, const Tensor& images, const Tensor& re
       first_that_is_not_finite(model, images, false)));
 }
 
-/// Refuses weights that are NaN or infinite: a detector drops boxes that are not finite, and would find nothing.
-/// @throws Failure naming the first parameter or buffer that is not finite.
+/// Refuses weights that are NaN or infinite, wherever they are read or a model is tested: not all of them show in what
+/// a model gives (max(0, NaN) may be 0, a detector drops boxes that are not finite, argmax takes any number).
+/// @param entries  names with tensors   @throws Failure naming the module of the first tensor that is not finite.
+template <class Entries>
+void require_finite_entries(const Entries& entries) {
+  for (const auto& [name, t] : entries) {
+    if (all_finite(t.dtype() == float16 ? t.to(float32) : t)) continue;
+    const size_t dot = name.rfind('.');
+    throw Failure(fmt::format("[model] module '{}': its {} is not finite (NaN or infinite). Are the weights damaged?",
+                              dot == name.npos ? "(the model)" : name.substr(0, dot),
+                              dot == name.npos ? name : name.substr(dot + 1)));
+  }
+}
+/// The same of all parameters and buffers.
 inline void require_finite_weights(const Module& model) {
-  const auto look = [](const auto& entries) {
-    for (const auto& [name, t] : entries)
-      if (!all_finite(t))
-        throw Failure(fmt::format("[model] weight '{}' is not finite (NaN or infinite). Is the file damaged?", name));
-  };
-  look(model.named_parameters());
-  look(model.named_buffers());
+  require_finite_entries(model.named_parameters());
+  require_finite_entries(model.named_buffers());
 }
 
 /// The parameter nearest to the loss whose gradient is not finite.

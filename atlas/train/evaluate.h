@@ -18,10 +18,12 @@ namespace atlas::inline ATLAS_ABI::train {
 /// @param after  called after each batch with the number of batches behind and what they gave
 /// @param stop   asked before each batch; true ends the pass early
 /// @return what the task's meter for tests found
+/// @throws Failure naming the module, for weights and results that are NaN or infinite.
 template <class After, class Stop>
 std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, data::Loader& loader, const After& after,
                                        const Stop& stop) {
   NoGrad off;
+  require_finite_weights(model);
   const bool training = model.training();
   model.eval();
   std::unique_ptr<tasks::Meter> meter = task.meter(false);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -18,14 +19,15 @@
 #include <string_view>
 #include <utility>
 
-#include "atlas/core/config.h"
+#include "atlas/core/standard_output.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
 /// Prints. A standard output that is full or gone ends no training: run_program() says it at the end.
 template <class... Args>
 void say(fmt::format_string<Args...> text, Args&&... args) {
-  std::fputs(fmt::format(text, std::forward<Args>(args)...).c_str(), stdout);
+  const std::string line = fmt::format(text, std::forward<Args>(args)...);
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size()) atlas::detail::note_output_error(errno);
 }
 
 /// Seconds as "0:07", "12:34" or "1:02:03".
@@ -115,7 +117,7 @@ class Progress {
   /// Ends the terminal line, so that an error message starts on its own.
   ~Progress() {
     if (drawn_ && !finished_) std::fputc('\n', options_.out);
-    std::fflush(options_.out);
+    flush_stream(options_.out);
   }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -137,7 +139,7 @@ class Progress {
   void clear() {
     if (options_.style != ProgressOptions::Style::terminal || !drawn_ || finished_) return;
     std::fputs("\r\033[K", options_.out);
-    std::fflush(options_.out);
+    flush_stream(options_.out);
     drawn_ = false;
   }
   /// Shows the final state, once; `note` is added at the end of the line.
@@ -171,18 +173,21 @@ class Progress {
     std::string s = line(t, width);
     if (!note.empty()) s += "  " + std::string(note);
     write("\r" + s + "\x1b[K" + end);
-    std::fflush(options_.out);
+    flush_stream(options_.out);
     shown_ = t;
     drawn_ = true;
   }
   void print(double t, std::string_view note = "") {
     write(fmt::format("{}{}{}\n", line(t, 0), note.empty() ? "" : "  ", note));
-    std::fflush(options_.out);
+    flush_stream(options_.out);
     shown_ = t;
   }
   /// A display that cannot be written to (its terminal is gone, its disk is full) is no reason to end the work: whoever
   /// has to know asks ferror(), as run_program() does.
-  void write(const std::string& text) const { std::fputs(text.c_str(), options_.out); }
+  void write(const std::string& text) const {
+    const bool whole = std::fwrite(text.data(), 1, text.size(), options_.out) == text.size();
+    if (!whole && options_.out == stdout) atlas::detail::note_output_error(errno);
+  }
   static bool unicode() {
     for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
       const char* value = std::getenv(name);

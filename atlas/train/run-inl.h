@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
@@ -224,6 +225,13 @@ class Run {
     TrainConfig before;
     merge_settings(before, saved, file);
     upgrade(saved, file, before.optimization.batch_size);
+    for (const auto& [option, given, theirs] :
+         {std::tuple{"weights", c_.model.weights, before.model.weights},
+          std::tuple{"backbone-weights", c_.model.backbone_weights, before.model.backbone_weights}})
+      check(given == theirs, option, "the run in {} goes on from its own weights, not from {}: leave --{} out", o_.out,
+            given.empty() ? "other ones" : given, option);
+    if (!saved.ema.empty() && c_.optimization.ema == 0)
+      say("ema = 0: the moving average in {} is left behind, the weights themselves are tested from here on\n", file);
     io::restore_model(*model_, saved, file, c_.model.name);
     trainer_->resume(saved, file);
     loaded_ = file;
@@ -259,6 +267,8 @@ class Run {
         static_cast<double>(model_->parameter_count()) / 1e6, c_.data.image_size, c_.data.name, sets_.train->size(),
         sets_.test->size(), sets_.train->num_classes(),
         describe_place(device_) + (c_.compute.precision == "bf16" ? ", bf16" : ""));
+    for (const auto& set : {sets_.train, sets_.test})
+      if (const std::string remarks = set->remarks(); !remarks.empty()) say("{}: {}\n", set->name(), remarks);
     if (!o_.eval_only) {
       say("{} epochs of {} updates, batch {}{}, {} with lr {}; writing to {}\n", o.epochs,
           train_loader_->batches() / o.accumulate, o.batch_size,
@@ -268,7 +278,7 @@ class Run {
       if (!loaded_.empty())
         say("resuming from {}: epoch {}, update {}\n", loaded_, trainer_->epoch() + 1, trainer_->step());
     }
-    std::fflush(stdout);
+    flush_standard_output();
   }
 
   /// Tables on the screen, pictures and other files of the task.
@@ -285,7 +295,7 @@ class Run {
     say("\n");
     if (!o_.eval_only) say("curves       {}\n", path("curves.png"));
     for (const auto& [what, file] : report.files) say("{:<13}{}\n", what, file);
-    std::fflush(stdout);
+    flush_standard_output();
   }
 
   /// Images that any rank met and could not read.
@@ -325,7 +335,7 @@ class Run {
         StepCost::duration(images * cost.seconds_per_image),
         StepCost::duration(images * cost.seconds_per_image * static_cast<double>(o.epochs)), 1 / cost.seconds_per_image,
         cost.images, group_.size() > 1 ? " of each process" : "");
-    std::fflush(stdout);
+    flush_standard_output();
     return 0;
   }
   data::LoaderOptions train_loader_options_of_run() const {
@@ -338,7 +348,7 @@ class Run {
   int stop_early() const {
     say("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", trainer_->step(),
         path("last.ckpt"), o_.out);
-    std::fflush(stdout);
+    flush_standard_output();
     return 130;
   }
 

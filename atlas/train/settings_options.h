@@ -56,7 +56,8 @@ void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
       "on CUDA devices: capture forward and backward once and replay them at every step");
   add("--processes", run.processes,
       "refuse to train with another number of processes than this (0: any); mpirun -n N starts N");
-  add("--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  add_output(app, "--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end")
+      ->group(kRunGroup);
   add_settings(app, config);
   std::string names;
   for (const std::string& n : models::preset_names()) names += (names.empty() ? "" : ", ") + n;

@@ -8,6 +8,9 @@
 #include <iterator>
 
 #include "atlas/io/state_dict.h"
+#include "atlas/models/heads/detect.h"
+#include "atlas/models/presets.h"
+#include "atlas/train/diagnose.h"
 #include "atlas/train/start.h"
 #include "atlas/train/trained_model.h"
 
@@ -75,10 +78,13 @@ ATLAS_INLINE std::string load_weights(models::Model& model, const std::string& p
               "{} tells {} classes apart, the model {}: load it without the head, which then starts fresh "
               "(finetune without --keep-head)",
               name, t.size(0), model.num_classes());
+    require_finite_entries(fitted.tensors);
     model.load_state_dict(fitted.tensors);
     if (fitted.ignored.empty()) return head;
     return fmt::format("{}{}the model has no place for {} of the file's tensors: {}", head, head.empty() ? "" : "; ",
                        fitted.ignored.size(), detail::some_of(fitted.ignored));
+  } catch (const Failure&) {
+    throw;
   } catch (const Error& e) {
     const std::string what = e.what();
     if (what.find(path) != what.npos) throw;  // the file itself cannot be read
@@ -101,6 +107,7 @@ ATLAS_INLINE std::string load_backbone_weights(models::Model& model, const std::
     }
     check(missing.empty(), "weights", "{} of the backbone's tensors are not in it: {}", missing.size(),
           detail::some_of(missing));
+    require_finite_entries(fitted.tensors);
     backbone.load_state_dict(fitted.tensors);
     const size_t fresh = fitted.missing.size();
     return fmt::format("{} tensors of the backbone{}{}", own.size() - fresh,
@@ -108,6 +115,8 @@ ATLAS_INLINE std::string load_backbone_weights(models::Model& model, const std::
                        fitted.ignored.empty() ? ""
                                               : fmt::format("; {} of the file are left out: {}", fitted.ignored.size(),
                                                             detail::some_of(fitted.ignored)));
+  } catch (const Failure&) {
+    throw;
   } catch (const Error& e) {
     const std::string what = e.what();
     if (what.find(path) != what.npos) throw;  // the file itself cannot be read
@@ -115,11 +124,21 @@ ATLAS_INLINE std::string load_backbone_weights(models::Model& model, const std::
   }
 }
 
-ATLAS_INLINE int64_t classes_in(const std::string& path, const std::string& head, bool ema) {
-  const StateDict dict = detail::read_weights(path, ema);
+ATLAS_INLINE int64_t classes_in(const StateDict& dict, const std::string& head) {
   for (const auto& [name, t] : dict)
-    if (t.dim() == 2 && detail::is_head(io::without_prefixes(name), head)) return t.size(0);
+    if ((t.dim() == 2 || t.dim() == 4) && detail::is_head(io::without_prefixes(name), head)) return t.size(0);
   return 0;
+}
+ATLAS_INLINE int64_t classes_in(const std::string& path, const std::string& head, bool ema) {
+  return classes_in(detail::read_weights(path, ema), head);
+}
+ATLAS_INLINE int64_t classes_for(const std::string& preset, const StateDict& dict) {
+  const int64_t rows = classes_in(dict, models::head_name_of(preset));
+  // A detector's last row is the background.
+  return models::task_of(preset) == models::Detector::kTask ? std::max<int64_t>(rows - 1, 0) : rows;
+}
+ATLAS_INLINE int64_t classes_for(const std::string& preset, const std::string& path, bool ema) {
+  return classes_for(preset, detail::read_weights(path, ema));
 }
 
 ATLAS_INLINE void freeze_parts(models::Model& model, const std::string& parts) {

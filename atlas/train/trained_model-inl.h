@@ -40,6 +40,7 @@ ATLAS_INLINE SavedModel load_saved_model(const std::string& path) {
     average.load_state_dict(saved.ema);
     average.apply();
   }
+  require_finite_weights(*t.model);
   t.model->eval();
   return t;
 }
@@ -132,9 +133,8 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
         models::with_fields(source.model, detail::object_text(source.model_options), source.fields);
     {
       const SkipInit filled_below;
-      t.model = models::make_model(
-          source.model, {.num_classes = classes_in(source.weights, models::head_name_of(source.model), source.ema),
-                         .overrides = t.config.model.options});
+      t.model = models::make_model(source.model, {.num_classes = classes_for(source.model, source.weights, source.ema),
+                                                  .overrides = t.config.model.options});
     }
     t.notes = load_weights(*t.model, source.weights, {.ema = source.ema});
     t.model->eval();

@@ -33,13 +33,6 @@ inline std::unique_ptr<models::Segmenter> as_segmenter(std::unique_ptr<models::M
   return std::unique_ptr<models::Segmenter>(it);
 }
 
-/// Rows of the layer that makes logits; 0 when the file has none.
-inline int64_t pixel_classes_in(const std::string& path, bool ema) {
-  for (const auto& [name, t] : read_weights(path, ema))
-    if (name.ends_with("decode_head.conv_seg.weight")) return t.size(0);
-  return 0;
-}
-
 }  // namespace detail
 
 ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image, int64_t crop, int64_t stride) const {
@@ -75,7 +68,7 @@ ATLAS_INLINE TrainedSegmenter open_segmenter(const ModelSource& source) {
     {
       const SkipInit filled_below;
       t.model = detail::as_segmenter(
-          models::make_any_model(source.model, {.num_classes = detail::pixel_classes_in(source.weights, source.ema),
+          models::make_any_model(source.model, {.num_classes = classes_for(source.model, source.weights, source.ema),
                                                 .overrides = options}),
           source.model);
     }

@@ -49,10 +49,16 @@ TEST_CASE("an MNIST folder: gray images as RGB, labels, and what can be wrong wi
   CHECK(message_of([&] { set->get(-1); }) == "[dataset] mnist train has 3 images, asked for number -1");
 
   const std::string folder = scratch.path();
-  CHECK(message_of([&] { mnist(folder, false); }) ==
-        fmt::format("[mnist] {} has neither t10k-images-idx3-ubyte nor t10k-images-idx3-ubyte.gz", folder));
+  CHECK(
+      message_of([&] { mnist(folder, false); }) ==
+      fmt::format("[mnist] {} lacks t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (looked for in it and in folders "
+                  "below it, at most three deep; also as train-images.idx3-ubyte, with a dot, and packed, with .gz)",
+                  folder));
+  CHECK(message_of([&] { fashion_mnist(false, folder); }).find("apt install dataset-fashion-mnist") !=
+        std::string::npos);
   CHECK(message_of([] { fashion_mnist(true, "/nowhere"); }).find("apt install dataset-fashion-mnist") !=
         std::string::npos);
+  CHECK(message_of([] { mnist("/nowhere", true); }).find("[mnist] there is no folder /nowhere (") == 0);
 
   std::filesystem::remove(scratch / "train-labels-idx1-ubyte.gz");
   const std::string labels = scratch / "train-labels-idx1-ubyte";
@@ -85,7 +91,22 @@ TEST_CASE("CIFAR files: planes become pixels; wrong lengths and labels are named
   CHECK(s.image.at<uint8_t>({4, 9, 2}) == 109);
 
   CHECK(message_of([] { cifar10("/nowhere", true); }) ==
-        "[read_file] /nowhere/data_batch_1.bin: No such file or directory");
+        "[cifar10] there is no folder /nowhere (cifar-10-binary.tar.gz makes cifar-10-batches-bin with them)");
+  {  // All that is missing is named, of both halves, wherever the rest lies.
+    const Scratch part;
+    const auto missing = [&](bool hundred) {
+      return message_of([&] { hundred ? cifar100(part.path(), true) : cifar10(part.path(), true); });
+    };
+    CHECK(missing(true).find("lacks train.bin and test.bin (") != std::string::npos);
+    std::filesystem::create_directories(part / "down/cifar-10-batches-bin");
+    for (const char* file : {"data_batch_1.bin", "data_batch_2.bin", "data_batch_4.bin"})
+      part.write(fmt::format("down/cifar-10-batches-bin/{}", file), record);
+    CHECK(missing(false) ==
+          fmt::format(
+              "[cifar10] {} lacks data_batch_3.bin, data_batch_5.bin and test_batch.bin (looked for in it and in "
+              "folders below it, at most three deep; cifar-10-binary.tar.gz makes cifar-10-batches-bin with them)",
+              part / "down/cifar-10-batches-bin"));
+  }
 
   Bytes fine = joined({7}, record);
   fine[1] = 42;

@@ -4,9 +4,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/dist/data_parallel.h"
+#include "atlas/nn/linear.h"
 #include "atlas/nn/norm.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
@@ -18,6 +21,17 @@ using dist::Group;
 using dist::SyncBatchNorm;
 
 namespace {
+
+/// One value of batch norm's output, for rank `rank`'s two values rank and rank + 3.
+double normalized(const Group& group, bool asks) {
+  BatchNorm2d norm(1);
+  norm.train();
+  const auto r = static_cast<double>(group.rank());
+  const Tensor x = from_vector<double>({r, r + 3}, {2, 1, 1, 1}, Device{}).to(float32);
+  std::optional<atlas::detail::SharedStatistics> shared;
+  if (asks) shared.emplace();
+  return norm(x).detach().flatten()[0].to(float64).item();
+}
 
 /// Rank r has r + 1 images: the parts differ in size. This one's begins here.
 int64_t first_of(int rank) { return static_cast<int64_t>(rank) * (rank + 1) / 2; }
@@ -97,4 +111,20 @@ TEST_CASE("one value per rank is enough where there are several") {
   Tensor sum = copy_of(y);
   group.all_reduce(sum);
   CHECK(std::abs(sum.item()) <= 1e-5);
+}
+
+TEST_CASE("layers that ask for it share their statistics with those who work together, others do not") {
+  const Group group = Group::world();
+  const double alone = normalized(group, false);
+  CHECK(normalized(group, true) == alone);  // nobody works together yet
+  Linear net(2, 3);
+  {
+    const dist::DataParallel parallel(net, group);
+    CHECK(normalized(group, false) == alone);
+    // Values r and r + 3 of ranks 0 .. n - 1: mean (n - 1) / 2 + 1.5, variance (n^2 - 1) / 12 + 2.25.
+    const auto n = static_cast<double>(group.size()), r = static_cast<double>(group.rank());
+    const double expected = (r - (n - 1) / 2 - 1.5) / std::sqrt((n * n - 1) / 12 + 2.25 + 1e-5);
+    CHECK(normalized(group, true) == doctest::Approx(expected).epsilon(1e-5));
+  }
+  CHECK(normalized(group, true) == alone);
 }

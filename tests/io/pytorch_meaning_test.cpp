@@ -94,8 +94,14 @@ TEST_CASE("no tensor is lost to a key that makes no name, or the same as another
   const std::string bytes_key = std::string("C\x01") + "a", real_key = std::string("G?\xf8\0\0\0\0\0\0", 9);
   for (const std::string& key : {"(" + pickled("a") + pickled(1) + "t", std::string("N"), std::string("\x88"),
                                  bytes_key, real_key, "c_codecs\nencode\n(" + pickled("a") + pickled("latin1") + "tR"})
-    CHECK(error_of(dictionary({pickled("a"), key})).find("a tensor in '' has a key that makes no name") !=
-          std::string::npos);
+    CHECK(error_of(dictionary({pickled("a"), key})).find("which makes no name") != std::string::npos);
+  const auto key_error = [](const std::string& key) { return error_of(dictionary({pickled("a"), key})); };
+  const std::string where = "x.pth: a tensor in the outermost dictionary has the key ";
+  CHECK(key_error("(" + pickled("a") + pickled(1) + "t").find(where + "('a', 1), which makes no name") !=
+        std::string::npos);
+  CHECK(key_error("N").find(where + "None,") != std::string::npos);
+  CHECK(key_error(real_key).find(where + "1.5,") != std::string::npos);
+  CHECK(key_error(bytes_key).find(where + "b'a',") != std::string::npos);
   CHECK(error_of(dictionary({pickled(1), pickled("1")})).find("two tensors have the name '1'") != std::string::npos);
   // {"a": {"b": t}, "a.b": t}
   const std::string inner = "}" + pickled("b") + pickled_tensor("0", 1, 0, {1}, {1}) + "s";
@@ -109,6 +115,45 @@ TEST_CASE("no tensor is lost to a key that makes no name, or the same as another
   const io::PytorchFile file = parse(torch_zip("\x80\x02}" + w + "N" + pickled(3) + "s.", {{"0", floats({1})}}));
   CHECK(file.tensors.size() == 1);
   CHECK(file.skipped == std::vector<std::string>{"(an entry without a name)"});
+}
+
+TEST_CASE("tensors in lists and tuples are named by their places, those in sets are refused by name") {
+  const auto t = [](int32_t i) { return pickled_tensor("0", 3, i, {1}, {1}); };
+  const auto file = [&](const std::string& value, const std::string& more = "") {
+    return torch_zip("\x80\x02}" + pickled("a") + value + "s" + more + ".", {{"0", floats({0, 1, 2})}});
+  };
+  for (const std::string& both : {"](" + t(0) + t(1) + "e", "(" + t(0) + t(1) + "t"}) {
+    const io::PytorchFile read = parse(file(both));
+    REQUIRE(read.tensors.size() == 2);
+    CHECK(values(read.tensors.at("a.0")) == List{0});
+    CHECK(values(read.tensors.at("a.1")) == List{1});
+    CHECK(read.skipped.empty());
+  }
+  // A list of dictionaries, and one of no tensors beside it.
+  const io::PytorchFile deeper = parse(
+      file("](}" + pickled("w") + t(2) + "se", pickled("b") + t(0) + "s" + pickled("n") + "](" + pickled(1) + "es"));
+  CHECK(deeper.tensors.size() == 2);
+  CHECK(values(deeper.tensors.at("a.0.w")) == List{2});
+  CHECK(deeper.skipped == std::vector<std::string>{"n"});
+  CHECK(error_of(file("](" + t(0) + "e", pickled("a.0") + t(1) + "s")).find("two tensors have the name 'a.0'") !=
+        std::string::npos);
+  const std::string set = "cbuiltins\nset\n(](" + t(0) + "etR";
+  CHECK(error_of(file(set, pickled("b") + t(1) + "s")).find("tensors in 'a' have no name of their own") !=
+        std::string::npos);
+}
+
+TEST_CASE("a tensor that cannot be made is refused by its name, and only where it is wanted") {
+  const std::string negative = with_metadata(1, flag("neg"), "LongStorage");
+  const std::string good = pickled_tensor("1", 1, 0, {1}, {1});
+  const auto file = [&](const std::string& dict) {
+    return torch_zip("\x80\x02" + dict + ".", {{"0", std::string(8, '\1')}, {"1", floats({5})}});
+  };
+  const std::string inside = "}" + pickled("w") + good + "s" + pickled("steps") + negative + "s";
+  CHECK(error_of(file(inside)) == "[pytorch] x.pth: 'steps' is a negated view of int64 (save its clone instead)");
+  // {"state_dict": {"w": ...}, "optimizer": {"w": ..., "steps": ...}}
+  const io::PytorchFile read =
+      parse(file("}" + pickled("state_dict") + "}" + pickled("w") + good + "ss" + pickled("optimizer") + inside + "s"));
+  CHECK(values(read.tensors.at("w")) == List{5});
 }
 
 TEST_CASE("names are UTF-8") {

@@ -114,3 +114,36 @@ TEST_CASE("precision: where a true gradient vanishes, rounding of its terms is l
     }
   }
 }
+
+// Scores are sums of products, and an error of a score is a relative error of its probability. Where one key has all
+// the weight, gradients of q and k vanish, and the rounding of their terms is left.
+TEST_CASE("precision: saturated attention is as exact as its scores") {
+  for (const double size : {1.0, 10.0, 40.0}) {
+    CAPTURE(size);
+    const Shape s{2, 24, 2, 16};
+    const Tensor q = mul(random(s, 1, float32), size), k = mul(random(s, 2, float32), size), v = random(s, 3, float32),
+                 dy = random(s, 4, float32);
+    const auto run = [&](DType dtype) {
+      std::vector<Tensor> in;
+      for (const Tensor& t : {q, k, v}) in.push_back(t.detach().to(dtype).clone().set_requires_grad());
+      const Tensor y = attention(in[0], in[1], in[2]);
+      std::vector<Tensor> all = grad({y}, in, {dy.to(dtype)});
+      all.insert(all.begin(), y.detach());
+      return all;
+    };
+    const std::vector<Tensor> got = run(float32), expected = run(float64);
+    const auto largest = [](const Tensor& t) { return difference(t.detach(), zeros_like(t.detach())); };
+    // |q . k| / sqrt(D) is at most sqrt(D) |q| |k| by elements; sums of probabilities are 1, those over queries L.
+    const double scores = 4 * largest(q) * largest(k), unit = 4 * 0x1p-24 * (1 + scores), length = 24;
+    const double through = 16 * largest(dy) * largest(v) / 4;  // dy . v, times the scale of the scores
+    CHECK(difference(got[0], expected[0]) <= unit * largest(v));
+    CHECK(difference(got[1], expected[1]) <= unit * through * largest(k));
+    CHECK(difference(got[2], expected[2]) <= unit * through * largest(q) * length);
+    CHECK(difference(got[3], expected[3]) <= unit * largest(dy) * length);
+    if (size > 20) {  // nearly every row has one key alone: the true gradients are almost all zero
+      int64_t small = 0;
+      for (const double g : to_vector<double>(expected[1].to(float64))) small += std::abs(g) < 1e-6 ? 1 : 0;
+      CHECK(small > expected[1].numel() / 2);
+    }
+  }
+}

@@ -16,7 +16,7 @@ using namespace atlas;
 
 namespace {
 
-Tensor x, y, p, z, v, k, i, labels, a, b, image, filters, up;
+Tensor x, y, p, z, v, k, i, labels, a, b, image, filters, up, boxes, goals, scores, groups, rois;
 
 struct Row {
   const char* torch;
@@ -112,6 +112,13 @@ const Row kRows[] = {
     ROW("F.interpolate(image, (7, 9), mode=\"bilinear\")", resize(image, 7, 9, Interpolation::bilinear)),
     ROW("F.interpolate(image, (7, 9), mode=\"bilinear\", align_corners=True)", resize(image, 7, 9, Interpolation::bilinear, false, true)),
     ROW("F.max_pool2d(image, 2)", max_pool2d(image, 2)),
+    ROW("tv.box_iou(boxes, goals)", pairwise_iou(boxes, goals)),
+    ROW("torch.diagonal(tv.generalized_box_iou(boxes, goals))", generalized_iou(boxes, goals)),
+    ROW("tv.box_area(boxes)", box_area(boxes)),
+    ROW("tv.nms(boxes, scores, 0.3)", nms(boxes, scores, 0.3)),
+    ROW("tv.batched_nms(boxes, scores, groups, 0.3)", nms(boxes, scores, 0.3, groups)),
+    ROW("tv.roi_align(image, rois, 2, 0.5, 0, True)", roi_align(image, rois, 2, 0.5)),
+    ROW("tv.clip_boxes_to_image(boxes - 1, (4, 6))", decode_boxes(boxes - 1, zeros_like(boxes), {1, 1, 1, 1}, {4, 6})),
     ROW("torch.argmin(x, 1)", argmax(-x, 1)),
     ROW("torch.argsort(x, 1)", sort(x, 1).second),
     ROW("torch.std(x, 1)", sqrt(var(x, 1))),
@@ -173,19 +180,12 @@ double difference(const Tensor& got, const Tensor& want) {
 
 TEST_CASE("each row of the table is on the page and gives PyTorch's result") {
   const auto golden = io::load_safetensors(test::source_dir() + "/tests/ops/pytorch_table.safetensors").tensors;
-  const std::pair<const char*, Tensor*> inputs[] = {{"x", &x},
-                                                    {"y", &y},
-                                                    {"p", &p},
-                                                    {"z", &z},
-                                                    {"v", &v},
-                                                    {"k", &k},
-                                                    {"i", &i},
-                                                    {"a", &a},
-                                                    {"b", &b},
-                                                    {"labels", &labels},
-                                                    {"up", &up},
-                                                    {"image", &image},
-                                                    {"filters", &filters}};
+  const std::pair<const char*, Tensor*> inputs[] = {{"x", &x},           {"y", &y},           {"p", &p},
+                                                    {"z", &z},           {"v", &v},           {"k", &k},
+                                                    {"i", &i},           {"a", &a},           {"b", &b},
+                                                    {"labels", &labels}, {"up", &up},         {"boxes", &boxes},
+                                                    {"goals", &goals},   {"scores", &scores}, {"groups", &groups},
+                                                    {"rois", &rois},     {"image", &image},   {"filters", &filters}};
   for (const auto& [name, tensor] : inputs) *tensor = golden.at(name).to(default_device());
   std::map<std::string, std::string> left = page();
   CHECK(left.size() == std::size(kRows));

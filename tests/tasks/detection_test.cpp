@@ -11,6 +11,7 @@
 #include "atlas/data/loader.h"
 #include "atlas/data/scenes.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/norm_group.h"
 #include "atlas/tasks/detection_pipeline.h"
 #include "atlas/tensor/create.h"
 #include "tests/ops/random_input.h"
@@ -46,7 +47,103 @@ class Nothing : public data::Dataset {
   }
 };
 
+/// Pictures of two sizes, each with one object on a part of it, neither of which the model sees at its own size.
+class Sized : public data::Dataset {
+ public:
+  Sized() : Dataset("sized", {"a", "b", "c", "d"}) {}
+  static constexpr std::array<std::array<int64_t, 2>, 2> kSize{{{30, 40}, {20, 90}}};
+  int64_t size() const override { return 2; }
+  data::Sample get(int64_t index) const override {
+    const auto [h, w] = kSize[static_cast<size_t>(index)];
+    data::Sample s{zeros({h, w, 3}, uint8, Device{})};
+    s.targets.set("boxes", {data::TargetKind::boxes, from_vector<float>({5, 3, 17, 19}, {1, 4}, Device{})});
+    s.targets.set("label", {data::TargetKind::label, full({1}, static_cast<double>(index), int64, Device{})});
+    Tensor mask = zeros({1, h, w}, uint8, Device{});
+    for (int64_t y = 3; y < 19; ++y)
+      for (int64_t x = 5; x < 17; ++x) mask.at<uint8_t>({0, y, x}) = 1;
+    s.targets.set("instance_masks", {data::TargetKind::instance_masks, mask});
+    return s;
+  }
+};
+
 }  // namespace
+
+TEST_CASE("detection: tests measure in pixels of the pictures as they were") {
+  const auto set = std::make_shared<Sized>();
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 2, task);
+  CHECK(to_vector<int64_t>(batch.targets[tasks::kSizes]) == std::vector<int64_t>{48, 64, 14, 64});
+  CHECK(to_vector<int64_t>(batch.targets[data::kOriginalHeight]) == std::vector<int64_t>{30, 20});
+  CHECK(to_vector<int64_t>(batch.targets[data::kOriginalWidth]) == std::vector<int64_t>{40, 90});
+  CHECK(to_vector<float>(batch.targets["boxes"]) == std::vector<float>{5, 3, 17, 19, 5, 3, 17, 19});
+  CHECK(batch.targets["instance_masks"].shape() == Shape{2, 30, 90});
+  const tasks::Named found{{"boxes", batch.targets["boxes"]},
+                           {"scores", full({2}, 0.9, float32, Device{})},
+                           {"labels", batch.targets["label"]},
+                           {"counts", from_vector<int64_t>({1, 1}, {2}, Device{})},
+                           {"masks", ones({2, 28, 28}, float32, Device{})}};
+  auto meter = task.meter(false);
+  meter->add(found, batch.targets, {}, batch.indices);
+  CHECK(meter->value("AP") == doctest::Approx(1));
+  CHECK(meter->value("mask_AP") == doctest::Approx(1));
+  const auto& seen = dynamic_cast<const tasks::DetectionMeter&>(*meter);
+  CHECK(seen.sizes().at(1) == std::array<int64_t, 2>{20, 90});
+  CHECK(seen.truths()[0].area == 12 * 16);
+  CHECK(seen.found()[1].mask.width == 90);
+  CHECK(seen.found()[1].mask.area() == 12 * 16);
+  // A model's boxes come back to that size: one that fills what it sees fills the picture.
+  const auto model = toy(R"({"score_threshold": 0})");
+  model->eval();
+  const NoGrad off;
+  const tasks::Named outputs = task.outputs(*model, batch.images, batch.targets);
+  const std::vector<int64_t> counts = to_vector<int64_t>(tasks::at(outputs, "counts"));
+  const std::vector<float> boxes = to_vector<float>(tasks::at(outputs, "boxes"));
+  REQUIRE(counts[0] + counts[1] > 0);
+  for (size_t k = 0; k < boxes.size(); ++k) {
+    const auto& size = Sized::kSize[static_cast<int64_t>(k / 4) < counts[0] ? 0 : 1];
+    CHECK(boxes[k] <= static_cast<float>(size[k % 2 == 0 ? 1 : 0]) + 1e-3f);
+  }
+}
+
+TEST_CASE("detection: numbers that are not finite are an error of tests, not pictures without objects") {
+  const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 2, task);
+  for (const auto& [part, named] : {std::pair{"neck.", "'neck'"},
+                                    {"rpn_head.rpn_cls.", "'rpn_head.rpn_cls'"},
+                                    {"rpn_head.rpn_reg.", "'rpn_head.rpn_reg'"},
+                                    {"roi_head.bbox_head.1.fc_cls.", "'roi_head.bbox_head.1.fc_cls'"},
+                                    {"roi_head.bbox_head.2.fc_reg.", "'roi_head.bbox_head.2.fc_reg'"}}) {
+    CAPTURE(part);
+    const auto model = toy();
+    for (auto& [name, p] : model->named_parameters())
+      if (name.starts_with(part)) p.detach().fill_(NAN);
+    model->eval();
+    const NoGrad off;
+    CHECK(error_of([&] { task.outputs(*model, batch.images, batch.targets); }).find(named) != std::string::npos);
+  }
+}
+
+TEST_CASE("detection: box heads share the statistics of their batch norm with those who work together") {
+  const auto set = std::make_shared<data::Scenes>(4, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 4, task);
+  const auto model = toy(R"({"shared_convs": 2})");
+  model->train();
+  const auto loss = [&] {
+    manual_seed(7);
+    return tasks::total(task.outputs(*model, batch.images, batch.targets)).item();
+  };
+  const double alone = loss();
+  int sums = 0;
+  struct Back {
+    ~Back() { atlas::detail::offered_norm_group() = nullptr; }
+  } back;
+  atlas::detail::offered_norm_group() =
+      std::make_shared<const atlas::detail::SumOverGroup>([&sums](Tensor&) { ++sums; });  // a group of one
+  CHECK(loss() == doctest::Approx(alone).epsilon(1e-4));
+  CHECK(sums == 12);  // two for each norm, of two convolutions in each of three heads; none of the backbone
+}
 
 TEST_CASE("detection: all losses by name, finite, and a gradient for every parameter of the heads") {
   const auto set = std::make_shared<data::Scenes>(8, 64, data::SceneTruth::objects);

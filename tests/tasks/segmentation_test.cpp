@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/data/scenes.h"
 #include "atlas/models/presets.h"
@@ -124,6 +125,14 @@ TEST_CASE("a model in training gives both heads' losses, in tests class maps of 
   CHECK(losses[1].first == "aux.loss_ce");
   // A fresh head says nothing: the auxiliary loss is 0.4 of the other.
   CHECK(losses[1].second.item() / losses[0].second.item() == doctest::Approx(0.4).epsilon(0.05));
+  // Nothing is known of any pixel: no loss, no gradient, no NaN.
+  const data::Targets nothing = masks_of(labels_of(std::vector<int64_t>(2 * 40 * 50, 255), 40, 50));
+  const Tensor none = total(task.loss(outputs, nothing));
+  CHECK(none.item() == 0);
+  backward(none);
+  for (const auto& [name, p] : model->named_parameters())
+    if (p.grad().defined())
+      for (const double g : to_vector<double>(p.grad().to(float64))) CHECK(g == 0);
   model->eval();
   const NoGrad off;
   data::Targets larger = masks_of(labels_of(std::vector<int64_t>(2 * 80 * 99, 1), 80, 99));
@@ -139,9 +148,12 @@ TEST_CASE("a model in training gives both heads' losses, in tests class maps of 
 TEST_CASE("options, and data that has no masks") {
   const TaskKind& kind = find_task("segmentation");
   const data::Scenes pixels(2, 64, data::SceneTruth::pixels), objects(2, 64, data::SceneTruth::objects);
-  CHECK(kind.make(pixels, {.options = R"({"class_weights": "1,1,2,2,2"})"}) != nullptr);
-  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": "1,1"})"}); }), "2 weights for 5"));
-  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": "1,x"})"}); }), "class_weights are"));
+  CHECK(kind.make(pixels, {.options = R"({"class_weights": [1, 1, 2, 2, 0.5]})"}) != nullptr);
+  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": [1, 1]})"}); }), "2 weights for 5"));
+  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": "1,x"})"}); }),
+            "'class_weights' of segmentation must be a list of numbers"));
+  CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"class_weights": [1, 1, 2, -2, 2]})"}); }),
+            "class_weights"));
   CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"ratio_low": 3})"}); }), "at most ratio_high"));
   CHECK(has(message_of([&] { kind.make(objects, {}); }), "needs a class for every pixel"));
   CHECK(has(message_of([&] { kind.make(pixels, {.augmentation = {.mixup = 0.8}}); }), "are not mixed"));

@@ -27,6 +27,14 @@ grep -q '^| 256 128 128 forward | .* % | - | - |$' "$page" || fail "no product i
 [ "$(grep -n 'bench:models-on-.* end' "$page" | cut -d: -f1)" -lt "$(grep -n 'Also by hand' "$page" | cut -d: -f1)" ] ||
   fail "the section moved"
 
+# Segmentation, detection and their ops.
+for name in upernet-toy-forward upernet-toy-train cascade-toy-forward cascade-toy-train roi-align-small \
+  roi-align-small-train nms-200 coco-small; do
+  quietly run --case $name "${few[@]}"
+  grep -q "(\`$name\`) | [0-9.]* m\?s | - | - |" "$page" || fail "no row of $name"
+done
+rm -f "${TMPDIR:-/tmp}/atlas-bench-coco-20-100.json"
+
 # --quick records nothing.
 cp "$page" "$scratch/before.md"
 (cd "$scratch" && quietly run --quick --threads 1 --case conv3x3-32-32)

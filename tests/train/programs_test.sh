@@ -43,7 +43,7 @@ for command in "classify --list-models" "classify ${ckpt[*]} --json $picture" "m
   [ -x "$bin/${words[0]}" ] || continue
   status=0
   "$bin/${words[0]}" "${words[@]:1}" >/dev/full 2>err || status=$?
-  [ $status -eq 1 ] && grep -q "cannot write to the standard output" err || complain "$command >/dev/full: status $status"
+  [ $status -eq 1 ] && grep -q "cannot write to the standard output: No space left on device" err || complain "$command >/dev/full: status $status"
 done
 "$bin/model_info" --model mambavision-t --depth 9 2>err | head -n 1 >out
 [ -s err ] && complain "model_info | head is not quiet"
@@ -63,21 +63,105 @@ ln -s far/real link
 [ -L link ] && [ -s far/real ] && [ "$(stat -c %a far/real)" = 600 ] || complain "a link or a mode was lost"
 
 # Weights that are not finite.
-size=$(stat -c %s run/best.ckpt)
 # Of the file's numbers the weights come first, then the optimizer's: some of them become NaN (all bits set).
-cp run/best.ckpt nan.ckpt
-head -c 20000 /dev/zero | tr '\0' '\377' | dd of=nan.ckpt bs=4 seek=$((size / 24)) conv=notrunc 2>/dev/null
+damage() { # damage FROM TO
+  cp "$1" "$2"
+  head -c 20000 /dev/zero | tr '\0' '\377' | dd of="$2" bs=4 seek=$(($(stat -c %s "$1") / 24)) conv=notrunc 2>/dev/null
+}
+damage run/best.ckpt nan.ckpt
 for program in "classify" "classify --json" "features --out nan" "attention_maps --out nan.png"; do
   read -ra words <<<"$program"
   refuse 1 "not finite" "${words[0]}" "${words[@]:1}" --checkpoint nan.ckpt $picture
 done
 [ ! -e nan/pooled.npy ] && [ ! -e nan.png ] || complain "results that are not finite were written"
 
+# Every way to test a model or to start from one, for all tasks: a detector would just find nothing.
+few=(--limit-train 8 --limit-test 4 --batch-size 4 --epochs 1 --workers 0)
+"$bin/train" --model upernet-mambavision-toy --data scenes:64 --image-size 64 "${few[@]}" --out pixels >out 2>err ||
+  complain "train a segmenter"
+"$bin/train" --model cascade-mask-rcnn-mambavision-toy --data objects --image-size 96 "${few[@]}" --out objects >out 2>err ||
+  complain "train a detector"
+# Weights of every task under the names of its model, and back.
+for words in "pixels upernet-mambavision-toy segment" "objects cascade-mask-rcnn-mambavision-toy detect"; do
+  read -ra word <<<"$words"
+  "$bin/convert_checkpoint" "${word[0]}/best.ckpt" "${word[0]}.safetensors" --model "${word[1]}" >out 2>err &&
+    "$bin/${word[2]}" --model "${word[1]}" --weights "${word[0]}.safetensors" --out back $picture >out 2>err ||
+    complain "convert_checkpoint --model ${word[1]}"
+done
+refuse 2 "is no upernet-mambavision-toy" convert_checkpoint objects/best.ckpt none --model upernet-mambavision-toy
+for folder in run pixels objects; do
+  cp -r $folder "nan-$folder"
+  damage $folder/best.ckpt "nan-$folder/best.ckpt"
+  refuse 1 "not finite" train --out "nan-$folder" --eval-only
+  refuse 1 "not finite" train --config $folder/config.json --weights "nan-$folder/best.ckpt" --out none
+done
+refuse 1 "not finite" segment --checkpoint nan-pixels/best.ckpt --out nan-out $picture
+refuse 1 "not finite" detect --checkpoint nan-objects/best.ckpt --json nan.json $picture
+refuse 1 "not finite" finetune --checkpoint nan.ckpt --data shapes:32 --out none
+refuse 1 "not finite" train --model upernet-mambavision-toy --data scenes:64 --backbone-weights nan-objects/best.ckpt \
+  --out none
+[ ! -e nan.json ] && [ ! -e nan-out/areas.jsonl ] && [ ! -e none/last.ckpt ] || complain "results of weights that are not finite"
+
+# An output that is the standard output holds nothing else; what is said goes to stderr.
+ln -s /dev/stdout link.png
+alone() { # alone FILE PROGRAM ARGUMENT...: the standard output is FILE, byte by byte
+  local file=$1 program=$2
+  shift 2
+  "$bin/$program" "$@" 2>err | cat >out
+  cmp "$file" out && [ -s err ] || complain "$program $*: something else on the standard output"
+}
+"$bin/convert_checkpoint" run/last.ckpt whole.safetensors >out 2>err || complain convert_checkpoint
+alone whole.safetensors convert_checkpoint run/last.ckpt /dev/stdout --list
+"$bin/detect" --checkpoint objects/best.ckpt --json whole.json $picture >out 2>err || complain detect
+alone whole.json detect --checkpoint objects/best.ckpt --json /dev/stdout $picture
+alone whole.json detect --checkpoint objects/best.ckpt --json /proc/self/fd/1 $picture
+"$bin/attention_maps" "${ckpt[@]}" --out whole.png $picture >out 2>err || complain attention_maps
+alone whole.png attention_maps "${ckpt[@]}" --out link.png $picture
+"$bin/show_augmentation" $picture --op rotate --out whole.png >out 2>err || complain show_augmentation
+alone whole.png show_augmentation $picture --op rotate --out link.png
+for program in "classify ${ckpt[*]} $picture" "segment --checkpoint pixels/best.ckpt --out traced $picture" \
+  "train ${small[*]} --out traced-run"; do
+  read -ra words <<<"$program"
+  "$bin/${words[0]}" "${words[@]:1}" --profile /dev/stdout >out 2>err || complain "$program --profile /dev/stdout"
+  [ "$(head -c 1 out)" = "{" ] && [ "$(tail -n 1 out)" = "]}" ] || complain "$program mixes the trace with other things"
+done
+refuse 2 "has already" classify "${ckpt[@]}" --json --profile /dev/stdout $picture
+refuse 2 "cannot make the folder" features "${ckpt[@]}" --out /dev/stdout $picture
+"$bin/detect" --checkpoint objects/best.ckpt --json whole.json $picture >whole.json 2>err
+[ "$(head -c 1 whole.json)" = "[" ] || complain "an output that the standard output goes to as well"
+
+# Whoever read has gone, and the signal that says so is ignored: no word, and the status of work that did not arrive.
+for command in "classify --list-models" "classify ${ckpt[*]} --json $picture" "model_info --model mambavision-t" \
+  "model_info --help" "convert_checkpoint run/last.ckpt --list" "convert_checkpoint run/last.ckpt /dev/stdout" \
+  "detect --checkpoint objects/best.ckpt --json /dev/stdout $picture" "train --out run --eval-only" \
+  "segment --checkpoint pixels/best.ckpt --out traced $picture"; do
+  read -ra words <<<"$command"
+  (
+    trap '' PIPE
+    sleep 0.1
+    "$bin/${words[0]}" "${words[@]:1}" 2>err
+    echo $? >status
+  ) | true
+  [ "$(cat status)" -eq 1 ] || complain "$command into a pipe that is closed: status $(cat status)"
+  ! grep -qi "broken pipe\|cannot write\|error" err || complain "$command into a pipe that is closed is not quiet"
+done
+
 # Numbers and sizes that cannot be meant.
 refuse 2 "too large" train "${small[@]}" --epochs 99999999999999999999 --out none
 refuse 2 "too large" train "${small[@]}" --seed 9223372036854775807 --out none
 echo '{"epochs": 9223372036854775808}' >big.json
 refuse 2 "whole number" train "${small[@]}" --config big.json --out none
+echo '{"epochs": 100000000000000000000}' >big.json
+refuse 2 "too large" train "${small[@]}" --config big.json --out none
+refuse 2 "too large" train "${small[@]}" --model-options '{"dim": 100000000000000000000}' --out none
+refuse 2 "too large" train "${small[@]}" --model.dim 100000000000000000000 --out none
+refuse 2 "too large" train "${small[@]}" --model-options '{"depths": [1, 100000000000000000000]}' --out none
+refuse 2 "too large" model_info --model atlas-toy --model-options '{"dim": 100000000000000000000}'
+refuse 2 "range 0 to 1000 " model_info --model atlas-toy --depth -1
+refuse 2 "range 0 to 1048576 " model_info --model atlas-toy --classes -1
+refuse 2 "range 0 to 1000000000 " image_folders none --data shapes:32 --train -1
+refuse 2 "--tolerance" golden_check --tolerance -1
+[ "$(wc -c <err)" -lt 200 ] || complain "golden_check --tolerance -1 prints a range of hundreds of digits"
 refuse 2 "crop" classify "${ckpt[@]}" --crop 0.001 $picture
 refuse 2 "too large" classify "${ckpt[@]}" --image-size 999999999999999999999 $picture
 refuse 2 "end the name in .png" attention_maps "${ckpt[@]}" --out x.jpg $picture

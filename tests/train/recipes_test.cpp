@@ -5,6 +5,7 @@
 
 #include "atlas/models/presets.h"
 #include "atlas/nn/linear.h"
+#include "atlas/tasks/detection_pipeline.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/dry_run.h"
 #include "atlas/train/setup.h"
@@ -50,6 +51,38 @@ TEST_CASE("sizes of MambaVision have the published numbers") {
     CHECK(c.optimization.batch_size * c.optimization.accumulate == 4096);
     CHECK(c.augmentation.rand_augment == "rand-m9-mstd0.5-inc1");
     CHECK(c.optimization.ema_ramp == 0);
+  }
+}
+
+TEST_CASE("detection has the published schedule and pipeline") {
+  struct Row {
+    const char *name, *size;
+    double lr, drop;
+  };
+  for (const Row& row :
+       {Row{"detection", "t", 1e-4, 0.2}, Row{"detection-s", "s", 1e-4, 0.3}, Row{"detection-b", "b", 2e-4, 0.5}}) {
+    CAPTURE(row.name);
+    TrainConfig c;
+    apply_recipe(c, row.name, "");
+    CHECK(c.model.name == std::string("cascade-mask-rcnn-mambavision-") + row.size);
+    CHECK(c.model.drop_path == row.drop);
+    CHECK(c.optimization.batch_size * c.optimization.accumulate == 16);
+    CHECK(c.optimization.weight_decay == 0.05);
+    CHECK(c.optimization.no_decay == "norm");
+    // The rate of update i, both from 0: linear over 1,000 updates from a thousandth, a tenth from epochs 27 and 33 on.
+    const Schedule schedule = make_schedule(c);
+    constexpr int64_t kUpdates = 7329;  // 117,266 images with boxes
+    for (const int64_t i : {0, 1, 500, 998, 999, 1000, 26 * 7329, 27 * 7329, 33 * 7329, 36 * 7329 - 1}) {
+      CAPTURE(i);
+      const double warm = std::min(1.0, 1e-3 + (1 - 1e-3) * static_cast<double>(i) / 999);
+      const double steps = (i / kUpdates >= 27 ? 0.1 : 1) * (i / kUpdates >= 33 ? 0.1 : 1);
+      CHECK(schedule.lr(i, kUpdates) == doctest::Approx(row.lr * warm * steps).epsilon(1e-9));
+    }
+    const tasks::DetectionSettings s = tasks::detail::detection_settings(task_settings(c));
+    CHECK(s.longer == 1333);
+    CHECK(s.shorter == 800);
+    CHECK(s.shorter_low == 480);
+    CHECK(s.crop);
   }
 }
 

@@ -39,7 +39,8 @@ grep -q "begins anew" "$work/log" || fail "another order without a word"
 
 # What cannot be resumed changes nothing: the plain resume goes on.
 rm -rf "$out" && cp -r "$work/saved" "$out"
-for wrong in "--batch-size 300" "--ema 0.9" "--optimizer sgd" "--model mambavision-toy" "--epochs 0"; do
+for wrong in "--batch-size 300" "--ema 0.9" "--optimizer sgd" "--model mambavision-toy" "--epochs 0" \
+  "--weights $work/saved/last.ckpt" "--backbone-weights $work/saved/last.ckpt"; do
   status=0
   # shellcheck disable=SC2086
   "$train" --out "$out" --resume $wrong >"$work/log" 2>"$work/err" || status=$?
@@ -51,11 +52,20 @@ done
 status=0
 "$train" --out "$out" --resume --ema 0.9 >"$work/log" 2>&1 || status=$?
 grep -q "without a moving average" "$work/log" || fail "--ema of a run without one"
+status=0
+"$train" --out "$out" --resume --weights "$work/saved/last.ckpt" >"$work/log" 2>&1 || status=$?
+grep -q "leave --weights out" "$work/log" || fail "--weights of a run that goes on"
 "$train" --out "$out" --resume >"$work/log" 2>&1 || fail "a plain resume afterwards"
 grep -q "after 2 epochs" "$work/log" || fail "the number of epochs"
 status=0
 "$train" --out "$out" --resume --epochs 1 >"$work/log" 2>&1 || status=$?
 [ $status -eq 2 ] && grep -q "2 epochs behind it" "$work/log" || fail "--resume --epochs 1 of a run of 2"
+
+# A moving average that is given up is said.
+"$train" --data shapes:16 --image-size 16 --limit-train 32 --limit-test 8 --batch-size 16 --epochs 1 --ema 0.9 \
+  --out "$work/average" >"$work/log" 2>&1 || fail "a run with a moving average"
+"$train" --resume --out "$work/average" --epochs 2 --ema 0 >"$work/log" 2>&1 || fail "--resume --ema 0"
+grep -q "ema = 0: the moving average in $work/average/last.ckpt is left behind" "$work/log" || fail "--ema 0 is silent"
 
 # Settings that fail at the first update leave those of the run: the plain resume goes on with them.
 small=(--data shapes:16 --image-size 16 --model mambavision-toy --limit-train 16 --limit-test 8)

@@ -59,7 +59,7 @@ void run_ratio(const Case& c, const Settings& s) {
   std::unique_ptr<Peer> peer;
   Choice choice;
   double before = 0;
-  if (!s.peer.python.empty()) {
+  if (!s.peer.python.empty() && !c.works.front().starts_with("coco")) {  // PyTorch reads no annotations
     choice = choose(c, s.peer);
     if (s.choose_only) return;
     peer = start_peer(c.works.front(), choice, s.peer, &before);
@@ -213,20 +213,21 @@ int main(int argc, char** argv) {
   app.add_flag("--list", s.list, "print the cases");
   app.add_flag("--growth", s.growth, "instead of a case: time and memory over the size of the image");
   app.add_option("--growth-models", s.models, "models of the tables of growth");
-  app.add_option("--growth-sizes", s.sides, "sides in pixels (none: 256 to 2048, forward to 4096)");
+  atlas::add_field(app, "--growth-sizes", s.sides, "sides in pixels (none: 256 to 2048, forward to 4096)");
   app.add_option("--torch", s.peer.python, "a Python with PyTorch and NumPy; without it ours is timed alone");
   app.add_option("--script", s.peer.script, "the program of PyTorch's side");
   atlas::add_field(app, "--threads", s.threads, "threads of both sides (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_option("--pairs", s.measure.pairs, "pairs of runs")->check(CLI::Range(1, 10000));
+  atlas::add_field(app, "--pairs", s.measure.pairs, "pairs of runs")->check(CLI::Range(1, 10000));
   app.add_option("--seconds", s.measure.seconds, "least length of one side of a pair")->check(CLI::Range(0.0, 600.0));
-  app.add_option("--tolerance", s.measure.tolerance, "largest relative difference of the answers (0 = the case's own)");
+  app.add_option("--tolerance", s.measure.tolerance, "largest relative difference of the answers (0 = the case's own)")
+      ->check(CLI::Range(0.0, 1.0));
   app.add_option("--precision", s.peer.precision, "of forward passes, both sides: float32 or bf16")
       ->check(CLI::IsMember({"float32", "bf16"}));
   app.add_option("--record", s.record, "Markdown file whose marked section gets the result");
   app.add_option("--commit", s.commit, "what the record calls this version");
   app.add_option("--folder", s.peer.folder, "folder for PyTorch's chosen variants and compiled code");
   app.add_option("--preload", s.peer.libraries, "an allocator's library that PyTorch may be faster with");
-  app.add_option("--compile-limit", s.peer.compile_limit, "seconds that torch.compile may take");
+  atlas::add_field(app, "--compile-limit", s.peer.compile_limit, "seconds that torch.compile may take");
   app.add_flag("--choose-again", s.peer.again, "find PyTorch's fastest variant again");
   app.add_flag("--choose-only", s.choose_only, "find PyTorch's fastest variant and stop");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {

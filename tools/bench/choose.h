@@ -121,8 +121,12 @@ inline Choice choose(const Case& c, const PeerOptions& o) {
                           detail::short_name(candidate.allocator), said);
     fmt::print(stderr, "  {} {}: {}\n", candidate.variant, detail::short_name(candidate.allocator), said);
   };
-  if (c.works.front().starts_with("linear"))
-    attempt({});  // a single product: nothing to compile, no layout
+  const std::string kind = c.works.front().substr(0, c.works.front().find(' '));
+  if (kind == "linear" || kind == "roi_align" || kind == "nms")
+    attempt({});  // a single op: nothing to compile, no layout
+  else if (kind == "segment" || kind == "detect")
+    // Goals of these are against eager code; detectors do not compile as a whole.
+    for (const char* variant : {"eager/contiguous", "eager/channels_last"}) attempt({variant});
   else
     for (const char* variant :
          {"eager/contiguous", "eager/channels_last", "compile/contiguous", "compile/channels_last"})

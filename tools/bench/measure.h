@@ -12,6 +12,7 @@
 
 #include "atlas/core/storage.h"
 #include "choose.h"
+#include "dense_work.h"
 #include "machine.h"
 #include "work.h"
 
@@ -68,7 +69,8 @@ inline double relative_difference(const std::vector<double>& a, const std::vecto
 inline Result measure(const std::string& words, Peer* peer, const MeasureOptions& o, double their_before = 0) {
   Result r;
   const double before = memory_of_process("VmRSS");
-  const Work work = make_work(words);
+  Work work;
+  if (!make_dense_work(words, work)) work = make_work(words);
   r.flops = work.flops;
   const std::vector<double> ours = work.answer();
   if (peer != nullptr) {

@@ -259,7 +259,7 @@ int main(int argc, char** argv) {
   app.add_flag("--cuda-graph{yes}", graph,
                "record forward (and backward) once and replay it, on CUDA devices; =both without and with")
       ->check(CLI::IsMember({"yes", "no", "both"}));
-  app.add_option("--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
+  add_output(app, "--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
   atlas::add_field(app, "--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
   atlas::add_field(app, "--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
   app.add_option("--seconds", seconds, "least time measured")->check(CLI::Range(0.0, 3600.0));

@@ -1,8 +1,8 @@
 """PyTorch's side of the benchmark: a process that is told over a pipe what to build and when to run a step of it.
 
 tools/bench/peer.h starts it. One command a line on the standard input, one line answers each ("error TEXT" when it fails):
-    open WORK       builds "model atlas-b 1024 1 forward", "conv 192 256 forward" or "linear 4096 768 3072 forward"
-                    with the formula's numbers                                     -> ok RESIDENT_BYTES_BEFORE
+    open WORK       builds "model atlas-b 1024 1 forward", "conv 192 256 forward", "linear 4096 768 3072 forward" or
+                    what dense_work.h names, with the formula's numbers            -> ok RESIDENT_BYTES_BEFORE
     use VARIANT     eager or compile, contiguous or channels_last: "eager/contiguous"; runs it once -> ok SECONDS
     answer          the numbers of the first step that both sides must agree on     -> values V...
     step N          runs N steps                                                    -> time SECONDS
@@ -154,6 +154,159 @@ class Linear:
         return sample(self.step())
 
 
+def dense_config(name):
+    """The reference configuration that our preset of that name is (models/heads), without chance."""
+    import cascade_mask_rcnn
+    import upernet
+    family = upernet if name.startswith("upernet") else cascade_mask_rcnn
+    cfg = family.published(name.rsplit("-", 1)[1].upper())
+    cfg = replace(cfg, backbone=replace(cfg.backbone, drop_path_rate=0.0))
+    return family, replace(cfg, dropout=0.0) if family is upernet else cfg
+
+
+class Dense:
+    """A model whose loss has parts. `parts()` gives them in order."""
+
+    def prepare(self, compiled, layout):
+        self.net, self.x = self.net.to(memory_format=layout), self.x.contiguous(memory_format=layout)
+        if self.train:
+            decay = [p for p in self.net.parameters() if p.ndim > 1]
+            plain = [p for p in self.net.parameters() if p.ndim <= 1]
+            self.optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}],
+                                               lr=1e-4, fused=True)
+
+    def backward(self):
+        parts = self.parts()
+        total = sum(parts)
+        total.backward()
+        return [p.item() for p in parts] + [total.item()]
+
+    def step(self):
+        if not self.train:
+            with torch.no_grad():
+                return self.forward()
+        self.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    def warm(self):
+        if self.train:
+            self.backward()
+            self.optimizer.zero_grad()
+        else:
+            self.step()
+
+    def answer(self):
+        if not self.train:
+            with torch.no_grad():
+                return self.numbers()
+        all = self.backward()
+        all.append(sum(p.grad.double().norm().item() ** 2 for p in self.net.parameters() if p.grad is not None) ** 0.5)
+        self.optimizer.zero_grad()
+        return all
+
+
+class Segment(Dense):
+    def __init__(self, name, height, width, mode):
+        self.train, self.size = mode == "train", (int(height), int(width))
+        family, cfg = dense_config(name)
+        self.net = formula.fill(family.UPerNet(cfg)).train(self.train)
+        self.x = torch.from_numpy(formula.image(2 if self.train else 1, *self.size)).float()
+        y, x = torch.arange(self.size[0])[:, None] // 16, torch.arange(self.size[1])[None] // 16
+        self.y = ((y + x) % cfg.num_classes)[None].expand(len(self.x), -1, -1)
+
+    def forward(self):
+        return self.net.predict(self.x, self.size)
+
+    def numbers(self):
+        return sample(self.net.decode_head(self.net.backbone(self.x)).contiguous())
+
+    def parts(self):
+        losses = self.net.loss(self.x, self.y)
+        return [losses["decode.loss_ce"], losses["aux.loss_ce"]]
+
+
+class Detect(Dense):
+    def __init__(self, name, height, width, mode):
+        import torchvision.ops as tv
+        self.train, (h, w) = mode == "train", (int(height), int(width))
+        family, cfg = dense_config(name)
+        # The reference is written to be read; PyTorch's users have these two compiled.
+        family.nms = lambda boxes, scores, threshold: tv.nms(boxes, scores, threshold)
+        family.roi_align = lambda fmap, rois, bins, scale: tv.roi_align(fmap, rois, bins, scale, 0, True)
+        self.family, self.cfg, self.size = family, cfg, (h, w)
+        self.net = formula.fill(family.CascadeMaskRCNN(cfg)).train(self.train)
+        self.x = torch.from_numpy(formula.image(1, h, w)).float()
+        boxes, masks = torch.empty(8, 4), torch.zeros(8, h, w)
+        for i in range(8):
+            left, top = i * w // 10, i * h // 12
+            right, bottom = left + w // 8 + 4 * i, top + h // 6 + 8 * i
+            boxes[i] = torch.tensor([left, top, right, bottom])
+            masks[i, top:bottom, left:right] = 1
+        self.truth = family.Truth(boxes, torch.arange(8), masks)
+
+    def forward(self):
+        return self.net.predict(self.x, [self.size], [self.size])
+
+    def numbers(self):
+        logits, deltas, _ = self.net.rpn_head(self.net.neck(self.net.backbone(self.x)))
+        return [t.double().norm().item() for level in zip(logits, deltas) for t in level]
+
+    def parts(self):
+        losses = self.net.loss(self.x, [self.truth], [self.size])
+        return [v for k, v in losses.items() if k != "loss"]
+
+
+def formula_boxes(count, side):
+    at, size = tensor("at", count, 2).double(), tensor("size", count, 2).double()
+    low = (at + 1) / 2 * side * 0.7
+    return torch.cat([low, low + 8 + (size + 1) / 2 * side * 0.25], 1).float()
+
+
+class RoiAlign:
+    def __init__(self, channels, side, rois, mode):
+        import torchvision.ops as tv
+        self.align, self.train, side = tv.roi_align, mode == "train", int(side)
+        self.x = tensor("map", 1, int(channels), side, side)
+        boxes = formula_boxes(int(rois), 4.0 * side)
+        self.rois = torch.cat([torch.zeros(len(boxes), 1), boxes], 1)
+
+    def prepare(self, compiled, layout):
+        self.x.requires_grad_(self.train)
+
+    def step(self):
+        if not self.train:
+            with torch.no_grad():
+                return self.align(self.x, self.rois, 7, 0.25, 0, True)
+        y = self.align(self.x, self.rois, 7, 0.25, 0, True)
+        return torch.autograd.grad(y, self.x, y.detach())[0]
+
+    warm = step
+
+    def answer(self):
+        return [self.step().double().norm().item()] if self.train else sample(self.step())
+
+
+class Nms:
+    def __init__(self, count):
+        import torchvision.ops as tv
+        self.nms, self.boxes, self.scores = tv.nms, formula_boxes(int(count), 1000.0), tensor("score", int(count))
+
+    def prepare(self, compiled, layout):
+        pass
+
+    def step(self):
+        return self.nms(self.boxes, self.scores, 0.5)
+
+    warm = step
+
+    def answer(self):
+        return self.step().tolist()
+
+
+WORKS = {"model": Model, "conv": Conv, "linear": Linear, "segment": Segment, "detect": Detect, "roi_align": RoiAlign, "nms": Nms}
+
+
 def status(field):
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith(field))
@@ -168,7 +321,7 @@ def main():
         try:
             if command == "open":
                 before = status("VmRSS")
-                work = {"model": Model, "conv": Conv, "linear": Linear}[rest[0]](*rest[1:])
+                work = WORKS[rest[0]](*rest[1:])
                 reply = f"ok {before}"
             elif command == "use":
                 how, layout = rest[0].split("/")

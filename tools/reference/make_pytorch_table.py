@@ -1,7 +1,7 @@
 """Writes tests/ops/pytorch_table.safetensors: the inputs of the table in atlas/ops/pytorch.md, and what PyTorch gives
 for each of its rows, by the text of the row.
 
-Usage: python3 tools/reference/make_pytorch_table.py    (in the root of the repository; needs torch and numpy)
+Usage: python3 tools/reference/make_pytorch_table.py    (in the root of the repository; needs torch, torchvision and numpy)
 
 Pictures and weights of convolutions are stored channels-last, as atlas reads them; so are rows' results of four axes.
 """
@@ -11,6 +11,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
+import torchvision.ops as tv
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import tensorfile
@@ -31,6 +32,10 @@ inputs = {
     "b": torch.tensor([[True, True, False], [False, True, False]]),
     "image": rand(2, 3, 4, 5), "filters": rand(4, 3, 3, 3), "up": rand(3, 2, 3, 3),
 }
+corners = rand(2, 5, 4).abs() * 3
+corners[..., 2:] += corners[..., :2] + 0.5
+inputs |= {"boxes": corners[0], "goals": corners[1] * 0.5 + corners[0] * 0.5, "scores": rand(5), "groups": torch.tensor([0, 1, 0, 1, 0]),
+           "rois": torch.tensor([[0, 0.5, 1, 4.5, 6], [1, -1, 2, 9, 7], [1, 3, 3, 4, 5]], dtype=torch.float64)}
 
 
 def last(t):
@@ -41,6 +46,6 @@ out = {name: last(t) for name, t in inputs.items()}
 for line in open("atlas/ops/pytorch.md"):
     row = re.match(r"\| `(.*?)` \| `(.*?)` \|$", line)
     if row:
-        out["= " + row[1]] = last(eval(row[1], {"torch": torch, "F": F, **inputs}))
+        out["= " + row[1]] = last(eval(row[1], {"torch": torch, "F": F, "tv": tv, **inputs}))
 tensorfile.save("tests/ops/pytorch_table.safetensors", out)
 print(len(out) - len(inputs), "rows")

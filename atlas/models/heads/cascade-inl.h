@@ -6,6 +6,8 @@
 
 #include "atlas/models/heads/cascade.h"
 #include "atlas/models/heads/rpn-inl.h"
+#include "atlas/nn/finite_guard.h"
+#include "atlas/ops/norm_group.h"
 #include "atlas/ops/roi_align.h"
 #include "atlas/ops/select.h"
 #include "atlas/ops/softmax.h"
@@ -63,6 +65,7 @@ ATLAS_INLINE BBoxHead::BBoxHead(const CascadeSettings& s)
 }
 
 ATLAS_INLINE BBoxHead::Outputs BBoxHead::run(const Tensor& input) const {
+  const atlas::detail::SharedStatistics as_published;  // SyncBN, where processes work together
   Tensor x = input;
   for (const auto& conv : shared_convs) x = (*conv)(x);
   // Weights of the linear layer are published for channels first.
@@ -231,6 +234,9 @@ ATLAS_INLINE std::vector<Detections> CascadeRoIHead::predict(const std::vector<T
     detail::note(trace, name + "rois", rois);
     detail::note(trace, name + "scores", out.scores);
     detail::note(trace, name + "deltas", out.deltas);
+    const std::string module = "roi_head.bbox_head." + std::to_string(s);
+    require_finite_output(out.scores, module + ".fc_cls");
+    require_finite_output(out.deltas, module + ".fc_reg");
     // Logits are averaged, not probabilities.
     const Tensor part = out.scores / static_cast<double>(settings_.stages());
     total = total.defined() ? total + part : part;
@@ -258,6 +264,7 @@ ATLAS_INLINE std::vector<Detections> CascadeRoIHead::predict(const std::vector<T
   if (settings_.mask) {
     const Tensor masks = mask_probabilities(maps, detail::to_rois(kept), cat(labels, 0));
     detail::note(trace, "mask_probabilities", masks);
+    require_finite_output(masks, "roi_head.mask_head");
     const std::vector<Tensor> parts = split(masks, detail::counts_of(kept), 0);
     for (size_t i = 0; i < found.size(); ++i) found[i].masks = parts[i];
   }

@@ -9,6 +9,7 @@
 #include "atlas/models/heads/configured.h"
 #include "atlas/models/heads/rpn.h"
 #include "atlas/models/model.h"
+#include "atlas/nn/finite_guard.h"
 #include "atlas/ops/join.h"
 
 namespace atlas::inline ATLAS_ABI::models {
@@ -34,6 +35,7 @@ class Detector : public Model {
                            const std::vector<ImageSize>& sizes, Generator* generator, DetectionTrace* trace = nullptr,
                            const std::vector<Tensor>& extra = {}) const = 0;
   /// What is in the images, in pixels of the originals.
+  /// @throws Failure naming the module, where numbers on the way are NaN or infinite: such boxes would just be missing.
   virtual std::vector<Detections> predict(const Tensor& images, const std::vector<ImageSize>& sizes,
                                           const std::vector<ImageSize>& originals,
                                           DetectionTrace* trace = nullptr) const = 0;
@@ -80,6 +82,11 @@ class CascadeMaskRCNN : public Configured<Detector, CascadeConfig<typename B::Co
     const std::vector<Tensor> maps = neck_.run(backbone_.maps(images));
     const RPNHead::Outputs outputs = rpn_head_.run(maps);
     if (trace != nullptr) note(*trace, maps, outputs);
+    for (size_t i = 0; i < maps.size(); ++i) {
+      require_finite_output(maps[i], "neck");
+      require_finite_output(outputs.logits[i], "rpn_head.rpn_cls");
+      require_finite_output(outputs.deltas[i], "rpn_head.rpn_reg");
+    }
     return roi_head_.predict(maps, rpn_head_.proposals(outputs, sizes, config_.test_pre, config_.test_post, trace),
                              sizes, originals, trace);
   }
