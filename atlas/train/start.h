@@ -34,13 +34,14 @@ bool is_training_checkpoint(const std::string& path);
 
 /// How many classes weights tell apart: the rows of their head; 0 when they have none.
 /// @param head  the name of the layer, which may have any of the usual prefixes in front
-/// @param ema   as in WeightOptions
 int64_t classes_in(const StateDict& dict, const std::string& head);
 /// The same of a file.
+/// @param ema  as in WeightOptions
 int64_t classes_in(const std::string& path, const std::string& head, bool ema = false);
 /// How many classes weights for a preset tell apart, whatever it is made for: classifiers, segmenters, detectors.
 int64_t classes_for(const std::string& preset, const StateDict& dict);
 /// The same of a file.
+/// @param ema  as in WeightOptions
 int64_t classes_for(const std::string& preset, const std::string& path, bool ema = false);
 
 /// Takes parts of a model out of training.

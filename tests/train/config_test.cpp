@@ -50,7 +50,8 @@ TEST_CASE("recipes set the published values and keep the model that was asked fo
   CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""),
                        "[recipe] 'best' is no recipe; there are toy, atlas, atlas-b-1024, mambavision, mambavision-t, "
                        "mambavision-t2, mambavision-s, mambavision-b, mambavision-l, mambavision-l2, mambavision-l3, "
-                       "fine-tune, segmentation, segmentation-toy and detection-toy",
+                       "fine-tune, segmentation, segmentation-toy, detection, detection-s, detection-b and "
+                       "detection-toy",
                        Error);
 }
 
