@@ -138,6 +138,7 @@ ATLAS_INLINE int64_t classes_for(const std::string& preset, const StateDict& dic
   return models::task_of(preset) == models::Detector::kTask ? std::max<int64_t>(rows - 1, 0) : rows;
 }
 ATLAS_INLINE int64_t classes_for(const std::string& preset, const std::string& path, bool ema) {
+  models::task_of(preset);  // a wrong name is said before a file is read
   return classes_for(preset, detail::read_weights(path, ema));
 }
 

@@ -144,7 +144,7 @@ inline Work detect_work(const std::string& name, int64_t height, int64_t width, 
     const int64_t left = i * width / 10, top = i * height / 12, w = width / 8 + 4 * i, h = height / 6 + 8 * i;
     const std::array<int64_t, 4> box{left, top, left + w, top + h};
     for (int64_t k = 0; k < 4; ++k) truth.boxes.at<float>({i, k}) = static_cast<float>(box[static_cast<size_t>(k)]);
-    truth.labels.at<int64_t>({i}) = i;
+    truth.labels.at<int64_t>({i}) = i % model->num_classes();
     for (int64_t y = top; y < std::min(top + h, height); ++y)
       for (int64_t x = left; x < std::min(left + w, width); ++x) truth.masks.at<uint8_t>({i, y, x}) = 1;
   }
