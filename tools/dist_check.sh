@@ -60,7 +60,7 @@ root=()
 kill_ranks() {
   local train=${program%/*}/train scratch done=0 round=0 worst=0
   scratch=$(mktemp -d)
-  trap 'rm -rf "$scratch"' EXIT
+  trap "rm -rf '$scratch'" EXIT
   local settings=(--data shapes:32 --model atlas-toy --limit-train 512 --limit-test 64 --batch-size 8 --accumulate 2
     --epochs 4 --lr 1e-3 --ema 0.9 --mixup 0.2 --drop-path 0.2 --checkpoint-steps 1 --seed 3)
   mpirun "${root[@]}" --oversubscribe -n 2 "$train" "${settings[@]}" --out "$scratch/alone" >"$scratch/log" 2>&1 ||

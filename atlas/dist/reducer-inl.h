@@ -36,6 +36,18 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
   bool paused = false, running = false, ordered = false;
   std::vector<std::string> unused;
   ReducerCounts counts;
+  std::chrono::steady_clock::time_point since;  // something is on its way
+  size_t complete = 0;                          // buckets of this pass that have arrived
+
+  double seconds_since(std::chrono::steady_clock::time_point start) const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  /// Gives what is on its way time to proceed.
+  void proceed() {
+    if (complete == started) return;
+    while (complete < started && buckets[complete].pending.test()) ++complete;
+    if (complete == started) counts.on_way += seconds_since(since);
+  }
 
   /// Packs parameters into buckets, in this order; a bucket has one dtype.
   void arrange(const std::vector<size_t>& order) {
@@ -81,7 +93,7 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
     }
     if (!running) {
       running = true;
-      started = 0;
+      started = complete = 0;
       arrived.clear();
       const std::weak_ptr<State> weak = weak_from_this();
       atlas::detail::after_backward([weak] {
@@ -103,7 +115,8 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
       if (arrived.size() < parameters.size()) ++counts.early;
       start_next();
     }
-    for (size_t b = 0; b < started; ++b) buckets[b].pending.test();
+    proceed();
+    for (size_t b = complete; b < started; ++b) buckets[b].pending.test();
   }
 
   void start_next() {
@@ -118,6 +131,7 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
       else
         fill_elements(place.slot, 0);
     }
+    if (complete + 1 == started) since = std::chrono::steady_clock::now();
     bucket.pending = group.start_all_reduce(bucket.memory);
     ++counts.buckets;
   }
@@ -134,6 +148,7 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
       flags.data<int64_t>()[i] = places[i].again ? 2 : places[i].here ? 1 : 0;
     group.all_reduce(flags, Reduce::max);
     for (Bucket& bucket : buckets) bucket.pending.wait();
+    proceed();
     unused.clear();
     for (size_t i = 0; i < parameters.size(); ++i) {
       const int64_t flag = flags.data<int64_t>()[i];
@@ -164,7 +179,7 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
     for (Bucket& bucket : buckets) bucket.here = 0;
     running = false;
     ++counts.updates;
-    counts.waited += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    counts.waited += seconds_since(start);
   }
 
   /// From now on buckets are filled in the order in which rank 0 got its gradients, unused parameters last.

@@ -22,6 +22,9 @@ struct ReducerCounts {
   int64_t buckets = 0;  ///< reductions started, of all passes together
   int64_t early = 0;    ///< of them: started before the last gradient was there
   double waited = 0;    ///< seconds spent at the end of backward, for what was still on its way
+  double on_way = 0;    ///< seconds in which something was on its way
+  /// Share of the communication that was hidden behind backward, in [0, 1].
+  double hidden() const { return on_way > 0 && waited < on_way ? 1 - waited / on_way : 0; }
 };
 
 /// Makes gradients the means over the ranks of a group.

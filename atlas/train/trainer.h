@@ -103,6 +103,8 @@ class Trainer {
   const tasks::Meter& meter() const { return *meter_; }  ///< of the present epoch's training batches
   /// Processes that train together.
   int64_t ranks() const { return o_.group.size(); }
+  /// What its reducer of gradients did; null with one process, and before fit().
+  const dist::ReducerCounts* communication() const { return parallel_ ? &parallel_->counts() : nullptr; }
   /// The best value of the task's goal in the tests so far; NaN before the first.
   double best() const { return best_; }
   /// The last test, or null.

@@ -132,6 +132,9 @@ Result train_both(const Group& group, DType dtype, int64_t accumulate, bool reco
   }
   CHECK(parallel.counts().updates == (group.size() == 1 ? 0 : 20));
   if (group.size() > 1 && !recompute) CHECK(parallel.counts().early > 0);
+  if (group.size() > 1) CHECK(parallel.counts().on_way > 0);
+  CHECK(parallel.counts().hidden() >= 0);
+  CHECK(parallel.counts().hidden() <= 1);
   return worst;
 }
 

@@ -9,11 +9,13 @@
 
 #include "atlas/data/shapes.h"
 #include "atlas/data/transform.h"
+#include "atlas/dist/placement.h"
 #include "atlas/models/presets.h"
 #include "atlas/optim/sgd.h"
 #include "atlas/tasks/classification.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
+#include "atlas/train/group_state.h"
 #include "atlas/train/observers.h"
 #include "tests/compare.h"
 
@@ -248,4 +250,35 @@ TEST_CASE("a loader of another rank is refused") {
   CHECK(test::message_of([&] { t.trainer->fit(other, *t.tests); }) ==
         "[trainer] is rank " + std::to_string(group.rank()) + " of " + std::to_string(group.size()) +
             ", but the loader of training images is rank 0 of 1");
+}
+
+TEST_CASE("data that differs between ranks is refused, on every rank, and the difference is named") {
+  const Group group = Group::world();
+  if (group.size() == 1) return;
+  const bool last = group.rank() == group.size() - 1;
+  const std::string who =
+      "[dist] the test data of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";
+  const auto message = [&](const data::Dataset& set) {
+    return test::message_of([&] { train::check_same_data(group, set, "test"); });
+  };
+  CHECK(message(data::Shapes(20, 16)) == "no error");
+  CHECK(message(data::Shapes(last ? 21 : 20, 16)) == who + "'images' is 21, but 20 on rank 0");
+  CHECK(message(data::Shapes(20, 16, last ? 3 : 4)).find(who + "'classes' is ") == 0);
+  CHECK(message(data::Shapes(20, 16, 4, last ? 1 : 0)).find(who + "'image 0' is ") == 0);
+  CHECK(group.any(last));
+  CHECK_FALSE(group.any(false));
+}
+
+TEST_CASE("cores are divided without gaps, and as evenly as can be") {
+  for (const int64_t cores : {2, 7, 64})
+    for (const int64_t count : {1, 2, 3, 7}) {
+      if (count > cores) continue;
+      CHECK(dist::detail::first_core(cores, 0, count) == 0);
+      CHECK(dist::detail::first_core(cores, count, count) == cores);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t own = dist::detail::first_core(cores, i + 1, count) - dist::detail::first_core(cores, i, count);
+        CHECK(own >= cores / count);
+        CHECK(own <= cores / count + 1);
+      }
+    }
 }
