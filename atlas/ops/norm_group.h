@@ -20,18 +20,25 @@ std::shared_ptr<const SumOverGroup>& batch_norm_group();
 /// too small for statistics, as the heads of detectors, share theirs with them: see SharedStatistics.
 std::shared_ptr<const SumOverGroup>& offered_norm_group();
 
-/// While it lives, batch norm on this thread shares its statistics with those who work together, if there are any.
-class SharedStatistics {
+/// While it lives, one of the two above is another, unless that is null.
+class NormGroupScope {
  public:
-  SharedStatistics() : before_(batch_norm_group()) {
-    if (offered_norm_group()) batch_norm_group() = offered_norm_group();
+  NormGroupScope(std::shared_ptr<const SumOverGroup>& which, const std::shared_ptr<const SumOverGroup>& group)
+      : which_(which), before_(which) {
+    if (group) which_ = group;
   }
-  ~SharedStatistics() { batch_norm_group() = std::move(before_); }
-  SharedStatistics(const SharedStatistics&) = delete;
-  SharedStatistics& operator=(const SharedStatistics&) = delete;
+  ~NormGroupScope() { which_ = std::move(before_); }
+  NormGroupScope(const NormGroupScope&) = delete;
+  NormGroupScope& operator=(const NormGroupScope&) = delete;
 
  private:
+  std::shared_ptr<const SumOverGroup>& which_;
   std::shared_ptr<const SumOverGroup> before_;
+};
+
+/// While it lives, batch norm on this thread shares its statistics with those who work together, if there are any.
+struct SharedStatistics : NormGroupScope {
+  SharedStatistics() : NormGroupScope(batch_norm_group(), offered_norm_group()) {}
 };
 
 }  // namespace atlas::inline ATLAS_ABI::detail

@@ -111,7 +111,6 @@ ATLAS_INLINE std::vector<Recipe> built_in_recipes() {
           R"("model": "cascade-mask-rcnn-mambavision-b", "drop_path": 0.5, "lr": 2e-4, "warmup_lr": 2e-7)"),
       {"detection-toy", "the quick start of detection: drawn objects, a minute or two on two cores", R"({
          "model": "cascade-mask-rcnn-mambavision-toy", "data": "objects", "image_size": 96, "epochs": 3,
-         "sync_batch_norm": true,
          "batch_size": 8, "lr": 2e-3})"},
   };
 }
