@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -182,8 +184,12 @@ ATLAS_INLINE SafetensorsFile load_safetensors(const std::string& path, std::set<
   return detail::read_safetensors(file->bytes(), path, file, rounded);
 }
 
-ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
-                                   const std::map<std::string, std::string>& metadata) {
+namespace detail {
+
+/// Writes a file piece by piece. @param path  for messages
+inline void write_safetensors(const std::map<std::string, Tensor>& tensors,
+                              const std::map<std::string, std::string>& metadata, const std::string& path,
+                              const std::function<void(const void* from, uint64_t bytes)>& write) {
   constexpr const char* op = "safetensors";
   check(!tensors.contains("__metadata__"), op, "{}: a tensor cannot be called __metadata__", path);
   std::vector<std::pair<std::string, Tensor>> order(tensors.begin(), tensors.end());
@@ -210,15 +216,33 @@ ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::
   }
   text.append((8 - text.size() % 8) % 8, ' ');
 
-  OutputFile file(path, op);
   const uint64_t length = text.size();
-  file.write(&length, 8);
-  file.write(text.data(), length);
+  write(&length, 8);
+  write(text.data(), length);
   for (const auto& [name, t] : order) {
     const Tensor flat = on_host(t);
-    file.write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
+    write(flat.raw(), static_cast<uint64_t>(flat.numel() * item_size(flat.dtype())));
   }
-  file.finish(true);
+}
+
+}  // namespace detail
+
+ATLAS_INLINE void save_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
+                                   const std::map<std::string, std::string>& metadata) {
+  std::optional<OutputFile> file;  // opened when nothing is wrong with what it gets
+  detail::write_safetensors(tensors, metadata, path, [&](const void* from, uint64_t bytes) {
+    if (!file) file.emplace(path, "safetensors");
+    file->write(from, bytes);
+  });
+  file->finish(true);
+}
+
+ATLAS_INLINE std::string safetensors_bytes(const std::map<std::string, Tensor>& tensors) {
+  std::string bytes;
+  detail::write_safetensors(tensors, {}, "memory", [&](const void* from, uint64_t count) {
+    bytes.append(static_cast<const char*>(from), count);
+  });
+  return bytes;
 }
 
 }  // namespace atlas::inline ATLAS_ABI::io

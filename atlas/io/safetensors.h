@@ -40,6 +40,8 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, const std::s
 /// @throws Error naming the file and the system's reason (no space, no permission); the temporary file is then removed.
 void save_safetensors(const std::string& path, const std::map<std::string, Tensor>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
+/// The bytes of such a file without metadata, which parse_safetensors() reads.
+std::string safetensors_bytes(const std::map<std::string, Tensor>& tensors);
 
 }  // namespace atlas::inline ATLAS_ABI::io
 

@@ -6,64 +6,38 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <span>
+#include <utility>
 
 #include "atlas/dist/data_parallel.h"
+#include "atlas/io/safetensors.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 #include "atlas/train/group_state.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
-ATLAS_INLINE std::string pack_state(const StateDict& state) {
-  std::string bytes;
-  const auto put = [&](int64_t n) { bytes.append(reinterpret_cast<const char*>(&n), sizeof n); };
-  for (const auto& [name, value] : state) {
-    const Tensor t = on_host(value).contiguous();
-    put(static_cast<int64_t>(name.size()));
-    bytes += name;
-    put(static_cast<int64_t>(t.dtype()));
-    put(t.dim());
-    for (int axis = 0; axis < t.dim(); ++axis) put(t.shape()[axis]);
-    bytes.append(static_cast<const char*>(t.raw()), static_cast<size_t>(t.numel() * item_size(t.dtype())));
-  }
-  return bytes;
+ATLAS_INLINE std::vector<StateDict> all_gather(const dist::Group& group, const StateDict& own) {
+  std::vector<StateDict> all;
+  for (const std::string& bytes : group.all_gather(io::safetensors_bytes(own)))
+    all.push_back(io::parse_safetensors(std::as_bytes(std::span(bytes)), "the state of a rank").tensors);
+  return all;
 }
 
-ATLAS_INLINE StateDict unpack_state(const std::string& bytes) {
-  StateDict state;
-  size_t at = 0;
-  const auto take = [&] {
-    int64_t n = 0;
-    std::memcpy(&n, bytes.data() + at, sizeof n);
-    at += sizeof n;
-    return n;
-  };
-  while (at < bytes.size()) {
-    const auto length = static_cast<size_t>(take());
-    const std::string name = bytes.substr(at, length);
-    at += length;
-    const auto dtype = static_cast<DType>(take());
-    std::vector<int64_t> sizes(static_cast<size_t>(take()));
-    for (int64_t& n : sizes) n = take();
-    Tensor t = empty(Shape(sizes), dtype, Device{});
-    const auto size = static_cast<size_t>(t.numel() * item_size(dtype));
-    if (size > 0) std::memcpy(t.raw(), bytes.data() + at, size);
-    at += size;
-    state[name] = t;
+ATLAS_INLINE std::unique_ptr<tasks::Meter> joined(const tasks::Task& task, bool training,
+                                                  const std::vector<StateDict>& states) {
+  std::unique_ptr<tasks::Meter> all = task.meter(training);
+  for (const StateDict& state : states) {
+    const std::unique_ptr<tasks::Meter> part = task.meter(training);
+    part->load_state(state);
+    all->merge(*part);
   }
-  return state;
+  return all;
 }
 
 ATLAS_INLINE std::unique_ptr<tasks::Meter> merged(const dist::Group& group, const tasks::Task& task, bool training,
                                                   std::unique_ptr<tasks::Meter> own) {
-  if (group.size() == 1) return own;
-  std::unique_ptr<tasks::Meter> all = task.meter(training);
-  for (const std::string& bytes : group.all_gather(pack_state(own->state()))) {
-    const std::unique_ptr<tasks::Meter> part = task.meter(training);
-    part->load_state(unpack_state(bytes));
-    all->merge(*part);
-  }
-  return all;
+  return group.size() == 1 ? std::move(own) : joined(task, training, all_gather(group, own->state()));
 }
 
 ATLAS_INLINE void check_same_program(const dist::Group& group) {

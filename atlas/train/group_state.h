@@ -1,9 +1,10 @@
-// What the processes of a training tell each other: meters and states, as text.
+// What the processes of a training tell each other: meters and states.
 // Not in atlas.h: include it by name.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "atlas/data/dataset.h"
 #include "atlas/dist/group.h"
@@ -12,13 +13,12 @@
 
 namespace atlas::inline ATLAS_ABI::train {
 
-/// Tensors on the host, as a string of bytes.
-std::string pack_state(const StateDict& state);
-/// The inverse of pack_state().
-StateDict unpack_state(const std::string& bytes);
-
-/// What the meters of all ranks have found, in the order of the ranks; the same on every rank.
+/// The states of all ranks, on the host, in their order.
+std::vector<StateDict> all_gather(const dist::Group& group, const StateDict& own);
+/// A meter that has seen what meters with these states have seen.
 /// @param training  as for Task::meter()
+std::unique_ptr<tasks::Meter> joined(const tasks::Task& task, bool training, const std::vector<StateDict>& states);
+/// What the meters of all ranks have found, in the order of the ranks; the same on every rank.
 std::unique_ptr<tasks::Meter> merged(const dist::Group& group, const tasks::Task& task, bool training,
                                      std::unique_ptr<tasks::Meter> own);
 

@@ -18,16 +18,12 @@ ATLAS_INLINE io::Checkpoint Trainer::checkpoint() const {
   now.best_metric = best_;
   RunState now_at{position_, meter_->state(), ranks()};
   if (ranks() > 1) {
-    const std::vector<std::string> of_ranks = o_.group.all_gather(pack_state(own_state()));
-    const std::unique_ptr<tasks::Meter> all = task_.meter(true);
-    for (size_t rank = 0; rank < of_ranks.size(); ++rank) {
-      const StateDict its = unpack_state(of_ranks[rank]);
-      add_entries(now.extra, fmt::format("rank.{}", rank), its);
-      const std::unique_ptr<tasks::Meter> part = task_.meter(true);
-      part->load_state(entries_of(its, "meter"));
-      all->merge(*part);
+    std::vector<StateDict> meters;
+    for (const StateDict& its : all_gather(o_.group, own_state())) {
+      add_entries(now.extra, fmt::format("rank.{}", meters.size()), its);
+      meters.push_back(entries_of(its, "meter"));
     }
-    now_at.meter = all->state();
+    now_at.meter = joined(task_, true, meters)->state();
   }
   now_at.save(now.extra);
   for (const Observer* o : observers_) {
