@@ -9,6 +9,25 @@
 
 namespace atlas::inline ATLAS_ABI::train {
 
+namespace detail {
+
+/// Settings of a run as they are written now: those of earlier ones have class_weights as a text, "1,1,4".
+inline std::string upgraded_settings(const std::string& text) {
+  nlohmann::json settings = nlohmann::json::parse(text, nullptr, false);
+  const auto options = settings.is_object() ? settings.find("task_options") : settings.end();
+  if (options == settings.end() || !options->is_string()) return text;
+  nlohmann::json inner = nlohmann::json::parse(options->get<std::string>(), nullptr, false);
+  const auto weights = inner.is_object() ? inner.find("class_weights") : inner.end();
+  if (weights == inner.end() || !weights->is_string()) return text;
+  const nlohmann::json list = nlohmann::json::parse("[" + weights->get<std::string>() + "]", nullptr, false);
+  if (!list.is_array()) return text;
+  *weights = list;
+  *options = inner.dump();
+  return settings.dump();
+}
+
+}  // namespace detail
+
 ATLAS_INLINE std::vector<std::string> merge_settings(TrainConfig& config, const io::Checkpoint& checkpoint,
                                                      const std::string& path) {
   nlohmann::json settings = nlohmann::json::parse(checkpoint.config_json, nullptr, false);
@@ -23,14 +42,14 @@ ATLAS_INLINE std::vector<std::string> merge_settings(TrainConfig& config, const 
     }
     settings.erase(names);
   }
-  merge_json(config, settings.dump(), path);
+  merge_json(config, detail::upgraded_settings(settings.dump()), path);
   return classes;
 }
 
 ATLAS_INLINE bool merge_stored_settings(TrainConfig& config, const std::string& out) {
   namespace fs = std::filesystem;
   if (const std::string file = out + "/config.json"; fs::exists(file)) {
-    merge_json(config, data::read_text(file), file);
+    merge_json(config, detail::upgraded_settings(data::read_text(file)), file);
     return true;
   }
   for (const char* name : {"/last.ckpt", "/best.ckpt"})

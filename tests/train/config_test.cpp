@@ -3,7 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/io/checkpoint.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/train/stored_settings.h"
 
 using namespace atlas;
 using namespace atlas::train;
@@ -29,6 +31,21 @@ TEST_CASE("keys as earlier versions wrote them are read") {
   merge_json(c, R"({"normalisation": "cifar"})", "config.json");
   CHECK(c.data.normalization == "cifar");
   CHECK(to_json(c).find("normalisation") == std::string::npos);
+}
+
+TEST_CASE("class weights as earlier runs wrote them, a text, are read") {
+  io::Checkpoint saved;
+  saved.config_json = R"({"task_options": "{\"class_weights\": \"1,2.5,4\", \"pictures\": 3}"})";
+  TrainConfig c;
+  merge_settings(c, saved, "last.ckpt");
+  CHECK(c.task.options == R"({"class_weights":[1,2.5,4],"pictures":3})");
+  for (const char* same : {R"({"class_weights":[1,4]})", "", R"({"class_weights":"heavy"})"}) {  // the last is no list
+    TrainConfig as_is, read;
+    as_is.task.options = same;
+    saved.config_json = to_json(as_is);
+    merge_settings(read, saved, "last.ckpt");
+    CHECK(read.task.options == same);
+  }
 }
 
 TEST_CASE("recipes set the published values and keep the model that was asked for") {
