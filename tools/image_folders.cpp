@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
   atlas::add_field(app, "--classes", classes, "classes to write, by number");
   atlas::add_field(app, "--train", train, "training images in all, equally many of each class (0 = all)")
       ->check(CLI::Range(0, kMostImages));
-  atlas::add_field(app, "--test", test, "test images (0 = all)")->check(CLI::NonNegativeNumber);
+  atlas::add_field(app, "--test", test, "test images (0 = all)")->check(CLI::Range(0, kMostImages));
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     const atlas::data::DataPair sets = atlas::data::open_data(data);
     for (const int64_t c : classes)

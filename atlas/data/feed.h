@@ -14,8 +14,8 @@
 
 namespace atlas::inline ATLAS_ABI::data {
 
-/// Batches of a loader on a device. On the CPU it is the loader. Batches without images (of
-/// several processes: see LoaderOptions::ranks) come without.
+/// Batches of a loader on a device. On the CPU it is the loader. Batches without images, which several processes have
+/// (LoaderOptions::ranks), come without.
 ///
 /// Where the loader leaves a part of the pipeline to the device, the feed does it (LoaderOptions::on_device).
 ///

@@ -1,6 +1,7 @@
 // Data sets in Pascal VOC's layout: pictures, and an XML file for each with its objects' boxes and classes.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +24,8 @@ struct VocAnnotation {
 
 /// Reads an annotation file held in memory. Pixels in it count from 1 and both ends belong to a box; parts of objects,
 /// poses and everything else are passed over.
-/// @throws Error naming the file, and the byte or the element, for what is no XML or no annotation of VOC, is cut off,
-/// or
-///         has an object without name or box or with numbers that are none.
+/// @throws Error naming the file, and the byte or the element, for what is no annotation of VOC or no XML, what is cut
+///         off, and objects without a name or a box, or with numbers that are none.
 VocAnnotation parse_voc(std::string_view text, const std::string& name);
 
 /// DIR/Annotations/ID.xml and DIR/JPEGImages, for the ids that DIR/ImageSets/Main lists in train.txt and val.txt (or

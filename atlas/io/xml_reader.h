@@ -23,9 +23,8 @@ struct XmlEvents {
 /// Attributes, comments, instructions and a document type without declarations are passed over. A document type that
 /// declares entities is refused: a few bytes of them could ask for all memory.
 /// @param name  of the file, for messages
-/// @throws Error "[xml] NAME, byte N: what" for text that is cut off, tags that do not match, unknown entities,
-/// elements
-///         more than 32 deep, and bytes that are not UTF-8.
+/// @throws Error "[xml] NAME, byte N: what" for bytes that are not UTF-8, text that is cut off, tags that do not match,
+///         unknown entities, and elements more than 32 deep.
 void read_xml(std::string_view text, const std::string& name, const XmlEvents& events);
 
 }  // namespace atlas::inline ATLAS_ABI::io

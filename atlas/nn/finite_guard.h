@@ -34,8 +34,7 @@ inline void require_finite_output(const Tensor& output, std::string_view module)
   if (!all_finite(output))
     throw Failure(
         fmt::format("[model] its results are not finite (NaN or infinite). The first output looked at that is not "
-                    "finite is that of "
-                    "module '{}'. Are the weights damaged?",
+                    "finite is that of module '{}'. Are the weights damaged?",
                     module));
 }
 

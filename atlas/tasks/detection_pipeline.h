@@ -49,8 +49,8 @@ inline DetectionSettings detection_settings(const TaskSettings& s) {
 }  // namespace detail
 
 /// The published training of MambaVision's detectors: resize to one of several lengths, half of the images through a
-/// crop, flip, normalize, pad to a multiple of 32; tests resize to one
-/// and measure in pixels of the pictures as they were.
+/// crop, flip, normalize, pad to a multiple of 32; tests resize to one and measure in pixels of the pictures as they
+/// were.
 inline Pipeline detection_pipeline(const TaskSettings& s) {
   const DetectionSettings o = detail::detection_settings(s);
   std::vector<int64_t> lengths;

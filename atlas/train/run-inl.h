@@ -81,8 +81,7 @@ class Run {
     if (!trainer_->fit(*train_loader_, *test_loader_)) return stop_early();
     if (const dist::ReducerCounts* const c = trainer_->communication(); c != nullptr && !o_.profile.empty())
       say("gradients    {} reductions in {} updates, {} begun before backward ended; {:.3f} s on their way, {:.0f} % "
-          "of it "
-          "hidden behind backward\n",
+          "of it hidden behind backward\n",
           c->buckets, c->updates, c->early, c->on_way, 100 * c->hidden());
     finish(*trainer_->last_test(), fmt::format("after {} epochs", trainer_->epoch()));
     return 0;
