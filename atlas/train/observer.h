@@ -8,6 +8,7 @@
 
 #include "atlas/data/batch.h"
 #include "atlas/nn/state.h"
+#include "atlas/optim/optimizer.h"
 #include "atlas/tasks/task.h"
 
 namespace atlas::inline ATLAS_ABI::train {
