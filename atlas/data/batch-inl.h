@@ -60,23 +60,32 @@ ATLAS_INLINE void finish(Batch& batch) {
   batch.plans = Tensor();
 }
 
-ATLAS_INLINE void BatchBuilder::add(Sample sample, std::string_view first_place) {
-  const Shape& s = sample.image.shape();
-  if (count_ > 0) {
-    const Shape size = o_.pad > 0 ? waiting_[0].shape() : Shape{images_.size(1), images_.size(2), images_.size(3)};
-    check(o_.pad > 0 || s == size, "loader",
-          "{} after {} of {}: images of one batch need one size (add a Resize or a crop)", s.str(), size.str(),
-          first_place);
-    detail::check_alike(sample.targets, targets_[0], first_place);
+ATLAS_INLINE void BatchBuilder::put(int64_t at, Sample sample) {
+  const Shape s = sample.image.shape();
+  Part part{s, {}, std::move(sample.targets)};
+  bool has_place = false;  // another size than the first one's is an error, which finish() is asked for
+  if (o_.pad == 0) {
+    const std::lock_guard lock(mutex_);
+    if (!images_.defined()) {
+      images_ = detail::batch_memory({o_.capacity, s[0], s[1], s[2]}, o_.dtype, o_.pinned);
+      bytes_ = images_.numel() * item_size(o_.dtype);
+    }
+    has_place = images_.size(1) == s[0] && images_.size(2) == s[1] && images_.size(3) == s[2];
   }
+  if (has_place) write(at, sample.image);
   if (o_.pad > 0) {
-    waiting_.push_back(sample.image);
-  } else {
-    if (count_ == 0) images_ = detail::batch_memory({o_.capacity, s[0], s[1], s[2]}, o_.dtype, o_.pinned);
-    write(count_, sample.image);
+    part.image = sample.image;
+    bytes_ += sample.image.numel() * (item_size(sample.image.dtype()) + item_size(o_.dtype));
   }
-  targets_.push_back(std::move(sample.targets));
-  ++count_;
+  samples_[static_cast<size_t>(at)] = std::move(part);
+}
+
+ATLAS_INLINE void BatchBuilder::check_alike(int64_t at, int64_t first, std::string_view first_place) const {
+  const Part &now = *samples_[static_cast<size_t>(at)], &one = *samples_[static_cast<size_t>(first)];
+  check(o_.pad > 0 || now.size == one.size, "loader",
+        "{} after {} of {}: images of one batch need one size (add a Resize or a crop)", now.size.str(), one.size.str(),
+        first_place);
+  detail::check_alike(now.targets, one.targets, first_place);
 }
 
 ATLAS_INLINE void BatchBuilder::write(int64_t at, const Tensor& image) {
@@ -96,31 +105,31 @@ ATLAS_INLINE void BatchBuilder::write(int64_t at, const Tensor& image) {
 }
 
 ATLAS_INLINE Target BatchBuilder::joined(const std::string& key, int64_t height, int64_t width) const {
-  Target all = targets_[0].at(key);
+  Target all = samples_[0]->targets.at(key);
   const bool rows = all.has_rows(), planes = all.kind == TargetKind::mask || all.kind == TargetKind::instance_masks;
   std::vector<int64_t> sizes(all.value.shape().begin(), all.value.shape().end());
   if (rows) {
     sizes[0] = 0;
     all.offsets = {0};
-    for (const Targets& t : targets_) {
-      sizes[0] += t[key].size(0);
+    for (const auto& part : samples_) {
+      sizes[0] += part->targets[key].size(0);
       all.offsets.push_back(sizes[0]);
     }
   } else {
-    sizes.insert(sizes.begin(), count_);
+    sizes.insert(sizes.begin(), std::ssize(samples_));
   }
   if (all.kind == TargetKind::instance_masks && all.fixed) {  // the largest file's size
     height = width = 0;
-    for (const Targets& t : targets_) {
-      height = std::max(height, t[key].size(1));
-      width = std::max(width, t[key].size(2));
+    for (const auto& part : samples_) {
+      height = std::max(height, part->targets[key].size(1));
+      width = std::max(width, part->targets[key].size(2));
     }
   } else if (planes && all.fixed) {  // each as it was in its file
     height = all.value.size(0), width = all.value.size(1);
-    for (const Targets& t : targets_)
-      check(t[key].shape() == all.value.shape(), "loader",
+    for (const auto& part : samples_)
+      check(part->targets[key].shape() == all.value.shape(), "loader",
             "mask '{}' {} after {}: pictures of several sizes, whose masks stay as they are, need a batch size of 1",
-            key, describe(t[key]), describe(all.value));
+            key, describe(part->targets[key]), describe(all.value));
   }
   if (planes) {
     sizes[1] = height;
@@ -131,8 +140,8 @@ ATLAS_INLINE Target BatchBuilder::joined(const std::string& key, int64_t height,
   const int64_t outside = all.kind == TargetKind::mask ? all.outside : 0;
   if (planes) detail::fill_with(all.value, outside);
   char* to = static_cast<char*>(all.value.raw());
-  for (const Targets& t : targets_) {
-    const Tensor& v = t[key];
+  for (const auto& part : samples_) {
+    const Tensor& v = part->targets[key];
     const Tensor from = v.is_contiguous() ? v : copy_of(v);
     if (planes) {
       detail::place_planes(from, to, height, width);
@@ -147,28 +156,45 @@ ATLAS_INLINE Target BatchBuilder::joined(const std::string& key, int64_t height,
 }
 
 ATLAS_INLINE void BatchBuilder::finish(Batch& batch) {
+  // Numbers that are missing close up.
+  int64_t count = 0;
+  for (int64_t at = 0; at < o_.capacity; ++at) {
+    if (!has(at)) continue;
+    if (count < at) {
+      samples_[static_cast<size_t>(count)] = std::move(samples_[static_cast<size_t>(at)]);
+      if (o_.pad == 0) {
+        const int64_t bytes = images_.numel() / o_.capacity * item_size(o_.dtype);
+        char* all = static_cast<char*>(images_.raw());
+        std::memcpy(all + count * bytes, all + at * bytes, static_cast<size_t>(bytes));
+      }
+    }
+    ++count;
+  }
+  samples_.resize(static_cast<size_t>(count));
   if (o_.pad > 0) {
     int64_t height = 0, width = 0;
-    for (const Tensor& image : waiting_) {
-      height = std::max(height, image.size(0));
-      width = std::max(width, image.size(1));
-      batch.sizes.push_back({image.size(0), image.size(1)});
+    for (const auto& part : samples_) {
+      height = std::max(height, part->size[0]);
+      width = std::max(width, part->size[1]);
+      batch.sizes.push_back({part->size[0], part->size[1]});
     }
     height = (height + o_.pad - 1) / o_.pad * o_.pad;
     width = (width + o_.pad - 1) / o_.pad * o_.pad;
-    images_ = detail::batch_memory({count_, height, width, 3}, o_.dtype, o_.pinned);
+    images_ = detail::batch_memory({count, height, width, 3}, o_.dtype, o_.pinned);
     detail::fill_with(images_, 0);
-    for (int64_t i = 0; i < count_; ++i) write(i, waiting_[static_cast<size_t>(i)]);
-    waiting_.clear();
+    for (int64_t i = 0; i < count; ++i) {
+      write(i, samples_[static_cast<size_t>(i)]->image);
+      samples_[static_cast<size_t>(i)]->image = Tensor();
+    }
   }
-  if (count_ < images_.size(0)) {
-    const Shape s = {count_, images_.size(1), images_.size(2), images_.size(3)};
+  if (count < images_.size(0)) {
+    const Shape s = {count, images_.size(1), images_.size(2), images_.size(3)};
     images_ = raw_view(images_, s, images_.strides(), 0);
   }
   batch.images = images_;
   int64_t height = images_.size(1), width = images_.size(2);
   if (batch.rest) std::tie(height, width) = batch.rest->size_of(height, width);
-  for (const auto& [key, target] : targets_[0]) batch.targets.set(key, joined(key, height, width));
+  for (const auto& [key, target] : samples_[0]->targets) batch.targets.set(key, joined(key, height, width));
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,7 +41,8 @@ struct Batch {
 /// Does the device's part of the pipeline, where the batch is.
 void finish(Batch& batch);
 
-/// Makes one batch of samples that come one by one. Images go straight into the batch, so that they are written once.
+/// Makes one batch of samples that come in any order, from several threads. Images go straight into the batch, so that
+/// they are written once.
 class BatchBuilder {
  public:
   struct Options {
@@ -47,24 +51,34 @@ class BatchBuilder {
     int64_t pad = 0;        ///< see LoaderOptions
     bool pinned = false;
   };
-  explicit BatchBuilder(const Options& options) : o_(options) {}
+  explicit BatchBuilder(const Options& options) : o_(options), samples_(static_cast<size_t>(options.capacity)) {}
 
-  /// @param first_place  where the first sample came from, for messages
-  /// @throws Error when image or targets do not fit those of the first sample.
-  void add(Sample sample, std::string_view first_place);
-  int64_t size() const { return count_; }
-  /// Images and targets of what was added, at least one sample.
+  /// Sample number `at` of the batch, 0 <= at < capacity. Numbers may be left out; each is put once, by any thread.
+  void put(int64_t at, Sample sample);
+  /// Bytes of the images of a full batch, or 0 before the first sample.
+  int64_t image_bytes() const { return bytes_; }
+  bool has(int64_t at) const { return samples_[static_cast<size_t>(at)].has_value(); }
+  /// @param first  the first sample that there is, which came from first_place (for messages)
+  /// @throws Error when image or targets of sample `at` do not fit those of the first.
+  void check_alike(int64_t at, int64_t first, std::string_view first_place) const;
+  /// Images and targets of what was put, at least one sample and all alike, in the order of their numbers; the numbers
+  /// between them close up.
   void finish(Batch& batch);
 
  private:
-  void write(int64_t at, const Tensor& image);
+  struct Part {
+    Shape size;    // of the image
+    Tensor image;  // until the batch has a place for it
+    Targets targets;
+  };
+  void write(int64_t to, const Tensor& image);
   Target joined(const std::string& key, int64_t height, int64_t width) const;
 
   Options o_;
-  int64_t count_ = 0;
-  Tensor images_;                 // without padding: written as samples come
-  std::vector<Tensor> waiting_;   // with padding: images until the largest is known
-  std::vector<Targets> targets_;  // of each sample
+  std::mutex mutex_;                // while the first sample makes the memory of all
+  std::atomic<int64_t> bytes_ = 0;  // of that
+  Tensor images_;
+  std::vector<std::optional<Part>> samples_;  // by number
 };
 
 namespace detail {

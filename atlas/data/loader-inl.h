@@ -1,4 +1,5 @@
-// Bodies of loader.h: one job makes one whole batch; workers take jobs in order, next() hands them out in order.
+// Bodies of loader.h: workers take places of batches in order, whoever fills the last place of a batch joins it, and
+// next() hands batches out in order.
 #pragma once
 
 #include <condition_variable>
@@ -6,6 +7,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -31,10 +33,31 @@ ATLAS_INLINE std::vector<int64_t> places_of_rank(int64_t images, int64_t rank, i
 
 struct Loader::State {
   using Order = std::shared_ptr<const std::vector<int64_t>>;
-  struct Result {
-    Batch batch;
-    std::exception_ptr error;
+  /// A batch that is being made.
+  struct Job {
+    Order order;
+    int64_t first = 0;            // position in the order of the first image of all processes
+    std::vector<int64_t> places;  // which of those images are ours
+    Batch batch{};
+    std::optional<BatchBuilder> builder{};
+    std::vector<ImageAugment> plans{};         // of each place
+    std::vector<std::exception_ptr> errors{};  // of each place
+    // Guarded by State::mutex:
+    int64_t taken = 0, filled = 0;  // places
+    bool made = false;
+    std::exception_ptr error{};
+
+    int64_t size() const { return std::ssize(places); }
+    int64_t index(int64_t at) const { return (*order)[static_cast<size_t>(first + places[static_cast<size_t>(at)])]; }
+    /// Bytes of what is there and will be, or 0 before anybody knows.
+    int64_t bytes() const {
+      if (!made) return builder ? builder->image_bytes() : 0;
+      int64_t sum = batch.images.defined() ? batch.images.numel() * item_size(batch.images.dtype()) : 0;
+      for (const auto& [key, t] : batch.targets) sum += t.value.numel() * item_size(t.value.dtype());
+      return sum;
+    }
   };
+  using JobPtr = std::shared_ptr<Job>;
 
   DatasetPtr dataset;
   LoaderOptions options;
@@ -45,13 +68,13 @@ struct Loader::State {
   std::condition_variable work, ready;
   Order order;
   int64_t epoch = 0;
-  int64_t first = 0;        // image of the order at which the epoch was begun, in batch first / batch_size
-  int64_t end_number = 0;   // one behind the last batch
-  int64_t next_job = 0;     // first batch nobody works on
-  int64_t next_out = 0;     // batch that next() hands out
-  uint64_t generation = 0;  // counts start_epoch: results of an older one are dropped
+  int64_t first = 0;               // image of the order at which the epoch was begun, in batch first / batch_size
+  int64_t end_number = 0;          // one behind the last batch
+  int64_t next_job = 0;            // first batch nobody works on
+  int64_t next_out = 0;            // batch that next() hands out
+  std::map<int64_t, JobPtr> jobs;  // begun and not handed out, by number; another epoch forgets them
+  int64_t largest = 0;             // bytes of the largest batch so far
   bool stopping = false;
-  std::map<int64_t, Result> done;
   std::vector<std::thread> threads;
 
   /// One sample, ready for the batch; one without image is to be left out.
@@ -69,50 +92,80 @@ struct Loader::State {
     return sample;
   }
 
-  Batch make(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number, int64_t first_image) const {
-    const NoGrad guard;
+  /// The job of batch `number` of the epoch, nothing of it done. Needs the mutex.
+  JobPtr begin(int64_t number) const {
     const int64_t together = options.batch_size * options.ranks;  // images of all processes
-    const int64_t first_of_all = first_image + (number - first_image / together) * together;
-    const int64_t end_of_all = std::min(first_of_all + together, std::ssize(all));
-    Batch batch;
-    batch.end = end_of_all;
-    batch.epoch = epoch_number;
+    const auto job = std::make_shared<Job>();
+    job->order = order;
+    job->first = first + (number - first / together) * together;
+    Batch& batch = job->batch;
+    batch.end = std::min(job->first + together, std::ssize(*order));
+    batch.epoch = epoch;
     batch.number = number;
-    batch.of = end_of_all - first_of_all;
+    batch.of = batch.end - job->first;
     batch.rest = options.on_device;
-    const std::vector<int64_t> mine = places_of_rank(batch.of, options.rank, options.ranks);
-    if (mine.empty()) return batch;  // the others have all of the last one
-    std::vector<ImageAugment> plans;
-    BatchBuilder builder({std::ssize(mine), options.on_device ? uint8 : float32, options.pad, options.pinned});
-    std::string first_place;
-    for (const int64_t place : mine) {
-      const int64_t index = all[static_cast<size_t>(first_of_all + place)];
-      try {
-        ImageAugment plan;
-        Sample sample = prepare(index, epoch_number, plan);
-        if (!sample.image.defined()) continue;
-        if (batch.indices.empty()) first_place = dataset->where(index);
-        builder.add(std::move(sample), first_place);
-        plans.push_back(plan);
-        batch.indices.push_back(index);
-        batch.places.push_back(place);
-      } catch (const std::exception& error) {
-        // Whatever failed, the reader wants to know on which file.
-        const std::string what = error.what(), where = dataset->where(index);
-        if (what.find(where + ":") != std::string::npos) throw;
-        fail("loader", "{}: {}", where, what);
-      }
+    job->places = places_of_rank(batch.of, options.rank, options.ranks);
+    job->builder.emplace(
+        BatchBuilder::Options{job->size(), options.on_device ? uint8 : float32, options.pad, options.pinned});
+    job->plans.resize(job->places.size());
+    job->errors.resize(job->places.size());
+    return job;
+  }
+
+  /// Does f() for one image. @throws Error naming its file, whatever failed: the reader wants to know on which.
+  template <class F>
+  void naming(int64_t index, const F& f) const {
+    try {
+      f();
+    } catch (const std::exception& error) {
+      const std::string what = error.what(), where = dataset->where(index);
+      if (what.find(where + ":") != std::string::npos) throw;
+      fail("loader", "{}: {}", where, what);
     }
-    if (builder.size() == 0) return batch;
+  }
+
+  /// Reads the image of one place.
+  void fill(Job& job, int64_t at) const {
+    const NoGrad guard;
+    const auto s = static_cast<size_t>(at);
+    try {
+      naming(job.index(at), [&] {
+        Sample sample = prepare(job.index(at), job.batch.epoch, job.plans[s]);
+        if (sample.image.defined()) job.builder->put(at, std::move(sample));
+      });
+    } catch (...) {
+      job.errors[s] = std::current_exception();
+    }
+  }
+
+  /// Makes the batch of its places. @throws Error, the first one in the order of the places.
+  void join(Job& job) const {
+    const NoGrad guard;
+    Batch& batch = job.batch;
+    BatchBuilder& builder = *job.builder;
+    std::vector<ImageAugment> plans;
+    int64_t first_at = -1;
+    std::string first_place;
+    for (int64_t at = 0; at < job.size(); ++at) {
+      const auto s = static_cast<size_t>(at);
+      if (job.errors[s]) std::rethrow_exception(job.errors[s]);
+      if (!builder.has(at)) continue;
+      const int64_t index = job.index(at);
+      if (first_at < 0) first_at = at, first_place = dataset->where(index);
+      naming(index, [&] { builder.check_alike(at, first_at, first_place); });
+      plans.push_back(job.plans[s]);
+      batch.indices.push_back(index);
+      batch.places.push_back(job.places[s]);
+    }
+    if (first_at < 0) return;  // no image, or none of ours: the others have all of the last batch
     builder.finish(batch);
     if (options.on_device) {
       batch.plan = options.on_device->plan();
       batch.plans =
-          detail::batch_memory({builder.size(), static_cast<int64_t>(sizeof(ImageAugment))}, uint8, options.pinned);
+          detail::batch_memory({std::ssize(plans), static_cast<int64_t>(sizeof(ImageAugment))}, uint8, options.pinned);
       std::memcpy(batch.plans.raw(), plans.data(), plans.size() * sizeof(ImageAugment));
     }
     collate(batch);
-    return batch;
   }
 
   /// The task's part; what it made goes where the feed can take it from.
@@ -131,29 +184,60 @@ struct Loader::State {
     }
   }
 
-  Result attempt(const std::vector<int64_t>& all, int64_t epoch_number, int64_t number, int64_t first_image) const {
+  /// join(); an error is kept for next().
+  void attempt_join(Job& job) const {
     try {
-      return {make(all, epoch_number, number, first_image), nullptr};
+      join(job);
     } catch (...) {
-      return {{}, std::current_exception()};
+      job.error = std::current_exception();
+      job.batch = {};
     }
+    job.builder.reset();
+  }
+
+  /// Whether another batch may be begun. One more than the one handed out may be, whatever its size; but until the
+  /// first image of all has said how large they are, it stays at one. Needs the mutex.
+  bool has_room() const {
+    if (next_job >= end_number || next_job >= next_out + options.prefetch) return false;
+    if (jobs.empty()) return true;
+    int64_t ahead = 0, each = largest;
+    for (const auto& [number, job] : jobs) each = std::max(each, job->bytes());
+    for (const auto& [number, job] : jobs) ahead += job->made ? job->bytes() : each;
+    return each > 0 && ahead + each <= options.prefetch_bytes;
+  }
+
+  /// A job with a place that nobody has taken, begun if need be; null when there is nothing to do. Needs the mutex.
+  JobPtr open_job() {
+    for (const auto& [number, job] : jobs)
+      if (job->taken < job->size()) return job;
+    if (!has_room()) return nullptr;
+    const JobPtr job = begin(next_job);
+    jobs.emplace(next_job++, job);
+    return job;
   }
 
   void loop() {
     const SerialScope keep_off_the_pool;
     std::unique_lock lock(mutex);
     for (;;) {
-      work.wait(lock, [&] { return stopping || (next_job < end_number && next_job < next_out + options.prefetch); });
+      JobPtr job;
+      work.wait(lock, [&] { return stopping || (job = open_job()) != nullptr; });
       if (stopping) return;
-      const int64_t number = next_job++, of_epoch = epoch, from = first;
-      const uint64_t mine = generation;
-      const Order all = order;
+      const int64_t at = job->taken++;
+      if (at == 0) work.notify_all();  // it has places for the others, too
       lock.unlock();
-      Result result = attempt(*all, of_epoch, number, from);
+      if (at < job->size()) fill(*job, at);  // of a batch without places there is none
       lock.lock();
-      if (mine != generation) continue;
-      done.emplace(number, std::move(result));
-      if (number == next_out) ready.notify_one();
+      if (at < job->size()) {
+        if (++job->filled == 1) work.notify_all();  // how large it becomes is known now
+        if (job->filled < job->size()) continue;
+      }
+      lock.unlock();
+      attempt_join(*job);
+      lock.lock();
+      job->made = true;
+      largest = std::max(largest, job->bytes());
+      ready.notify_one();
     }
   }
 
@@ -187,6 +271,7 @@ ATLAS_INLINE Loader::Loader(DatasetPtr dataset, LoaderOptions options, Transform
   State& s = *state_;
   s.batches = options.drop_last ? size / together : (size - 1) / together + 1;
   s.images = options.drop_last ? s.batches * together : size;
+  check(options.prefetch_bytes >= 0, "loader", "prefetch_bytes must be at least 0, got {}", options.prefetch_bytes);
   s.next_job = s.next_out = s.end_number = s.batches;  // nothing to hand out before start_epoch
   s.dataset = std::move(dataset);
   s.options = options;
@@ -220,8 +305,7 @@ ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image, bool w
     s.first = first_image;
     s.next_job = s.next_out = first_image / batch;
     s.end_number = s.next_out + (size - first_image + (s.options.drop_last && !whole ? 0 : batch - 1)) / batch;
-    s.done.clear();
-    ++s.generation;
+    s.jobs.clear();
   }
   s.work.notify_all();
 }
@@ -229,7 +313,7 @@ ATLAS_INLINE void Loader::start_epoch(int64_t epoch, int64_t first_image, bool w
 ATLAS_INLINE bool Loader::next(Batch& batch) {
   State& s = *state_;
   for (;;) {
-    State::Result result;
+    State::JobPtr job;
     {
       std::unique_lock lock(s.mutex);
       if (s.next_out >= s.end_number) {
@@ -238,21 +322,29 @@ ATLAS_INLINE bool Loader::next(Batch& batch) {
       }
       const int64_t number = s.next_out;
       if (s.threads.empty()) {
+        job = s.begin(number);
         ++s.next_out;
-        const State::Order all = s.order;
-        lock.unlock();
-        result = s.attempt(*all, s.epoch, number, s.first);
       } else {
-        s.ready.wait(lock, [&] { return s.done.contains(number); });
-        result = std::move(s.done.extract(number).mapped());
+        s.ready.wait(lock, [&] {
+          const auto found = s.jobs.find(number);
+          return found != s.jobs.end() && found->second->made;
+        });
+        job = std::move(s.jobs.extract(number).mapped());
         ++s.next_out;
         lock.unlock();
         s.work.notify_one();
       }
     }
-    if (result.error) std::rethrow_exception(result.error);
-    if (!result.batch.images.defined() && s.options.ranks == 1) continue;  // every image of it was skipped
-    batch = std::move(result.batch);
+    if (s.threads.empty()) {
+      for (int64_t at = 0; at < job->size(); ++at) {
+        s.fill(*job, at);
+        if (job->errors[static_cast<size_t>(at)]) break;
+      }
+      s.attempt_join(*job);
+    }
+    if (job->error) std::rethrow_exception(job->error);
+    if (!job->batch.images.defined() && s.options.ranks == 1) continue;  // every image of it was skipped
+    batch = std::move(job->batch);
     return true;
   }
 }

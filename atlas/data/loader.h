@@ -34,6 +34,8 @@ struct LoaderOptions {
   bool drop_last = false;  ///< leave out a last batch that is not full
   int workers = 0;         ///< threads; 0 = read inside next()
   int prefetch = 4;        ///< batches that may be finished or in work ahead of the one handed out
+  /// Memory that those may take, in bytes: fewer are made ahead where they are larger, but always one.
+  int64_t prefetch_bytes = int64_t{2} << 30;
   uint64_t seed = 0;
   Collate collate{};  ///< such as Mix, or that of a task
   /// 0: images of a batch must have one size. n >= 1: they are padded with 0 to the right and below to the largest of
@@ -46,7 +48,7 @@ struct LoaderOptions {
   bool pinned = false;  ///< batches lie in memory that a CUDA device copies from by itself (Feed)
 };
 
-/// Hands out the batches of an epoch.
+/// Hands out the batches of an epoch. All workers fill one batch, an image each at a time, before they begin the next.
 ///
 /// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an
 /// epoch was started at (the order of the images does not even depend on the batch size, nor on how many processes

@@ -5,8 +5,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 #include <set>
 #include <stdexcept>
+#include <thread>
 
 #include "atlas/data/augment.h"
 #include "atlas/data/mix.h"
@@ -191,6 +195,66 @@ TEST_CASE("prefetch bounds the work that is ahead") {
   }
 }
 
+TEST_CASE("all workers fill one batch") {
+  // Every image waits for two others: with one worker to a batch of three, none would come.
+  std::mutex mutex;
+  std::condition_variable arrived;
+  int inside = 0;
+  const Transform together = [&](const Tensor& x, Rng&) {
+    std::unique_lock lock(mutex);
+    const int group = inside++ / 3;
+    arrived.notify_all();
+    const bool met = arrived.wait_for(lock, std::chrono::seconds(60), [&] { return inside >= 3 * (group + 1); });
+    check(met, "test", "the other workers did not come");
+    return x;
+  };
+  Loader loader(std::make_shared<Shapes>(12, 16), {.batch_size = 3, .workers = 3, .prefetch = 1}, together);
+  loader.start_epoch(0);
+  int64_t batches = 0;
+  for (Batch b; loader.next(b); ++batches) CHECK(b.indices.size() == 3);
+  CHECK(batches == 4);
+}
+
+TEST_CASE("prefetch bounds the memory that is ahead, too") {
+  constexpr int64_t kBatch = 4 * 16 * 16 * 3 * 4 + 4 * 8;  // images and labels
+  for (const int64_t bytes : {int64_t{0}, kBatch, 2 * kBatch - 1, 2 * kBatch, 3 * kBatch + 5, 100 * kBatch}) {
+    const int64_t ahead = std::clamp<int64_t>(bytes / kBatch, 1, 4);
+    std::atomic<int64_t> calls{0};
+    const Transform counted = [&calls](const Tensor& x, Rng&) {
+      ++calls;
+      return x;
+    };
+    Loader loader(std::make_shared<Shapes>(400, 16),
+                  {.batch_size = 4, .workers = 3, .prefetch = 4, .prefetch_bytes = bytes}, counted);
+    loader.start_epoch(0);
+    Batch batch;
+    for (int64_t i = 0; i < 20; ++i) {
+      REQUIRE(loader.next(batch));
+      CHECK(calls <= 4 * (i + 1 + ahead));
+    }
+    // They get as far as they may.
+    for (int wait = 0; calls < 4 * (20 + ahead) && wait < 6000; ++wait)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    CHECK(calls == 4 * (20 + ahead));
+  }
+}
+
+TEST_CASE("of several errors in a batch the first in its order comes out, whoever met it") {
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> calls{0};
+    const Transform late = [&calls](const Tensor& x, Rng&) {
+      // The first image is read last.
+      if (calls++ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      return x;
+    };
+    Loader loader(std::make_shared<Faulty>(std::vector<int64_t>{}, 2, 1, 3), {.batch_size = 4, .workers = 3}, late);
+    loader.start_epoch(0);
+    Batch batch;
+    CHECK(message_of([&] { loader.next(batch); }) ==
+          "[loader] photos/1.jpg: [loader] label 4 is outside the 4 classes");
+  }
+}
+
 TEST_CASE("images that are skipped are left out of their batch, and an empty batch is passed over") {
   for (int workers : {0, 2}) {
     Loader loader(std::make_shared<Faulty>(std::vector<int64_t>{1, 4, 5, 6, 7}), {.batch_size = 4, .workers = workers});
@@ -249,6 +313,7 @@ TEST_CASE("options out of range are refused") {
   };
   CHECK(error({.batch_size = 0}) == "[loader] batch_size must be at least 1, got 0");
   CHECK(error({.workers = -1}) == "[loader] workers must lie in 0..1024, got -1");
+  CHECK(error({.prefetch_bytes = -1}) == "[loader] prefetch_bytes must be at least 0, got -1");
   CHECK(error({.prefetch = 0}) == "[loader] prefetch must be at least 1, got 0");
   CHECK(error({}, 0) == "[loader] shapes has no images");
   CHECK(
