@@ -10,6 +10,7 @@
 #include <iterator>
 #include <optional>
 
+#include "atlas/data/class_list.h"
 #include "atlas/data/folder_halves.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/picture_files.h"
@@ -25,6 +26,17 @@ inline void report_files(const FolderOptions& options, const std::string& messag
     options.report(message);
   else
     std::fprintf(stderr, "%s\n", message.c_str());
+}
+
+/// The folders of the classes that are used among those that are there, and the list that names them; an empty one
+/// where all are used.
+inline std::pair<std::vector<std::string>, ClassList> class_folders(const std::string& path,
+                                                                    const std::vector<std::string>& there,
+                                                                    const std::string& class_list) {
+  if (class_list.empty()) return {there, {}};
+  ClassList list = read_class_list(class_list);
+  check_listed(list, path, there);
+  return {list.names, std::move(list)};
 }
 
 }  // namespace detail
@@ -81,11 +93,17 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
     std::vector<std::string> names = classes;
     std::vector<ImageFolder::File> files;
     std::vector<std::string> left_out, unlike;  // unlike: of a class without a file that begins as a picture does
-    for (const std::string& folder : detail::subfolders(path)) {
+    const std::vector<std::string> there = detail::subfolders(path);
+    const auto [folders, list] = detail::class_folders(path, there, options.class_list);
+    if (!list.names.empty()) names = list.names;
+    for (size_t i = 0; i < folders.size(); ++i) {
+      const std::string& folder = folders[i];
       const auto [images, others] = picture_files(fs::path(path) / folder);
       check(!images.empty() || others.empty(), "image_folder", "{}: class {} has no image that can be read: {}", path,
             folder, detail::left_out_text(others, fs::path(path) / folder));
       left_out.insert(left_out.end(), others.begin(), others.end());
+      check(!images.empty() || list.names.empty(), "image_folder", "{}: folder {} of {} holds no images",
+            list.names.empty() ? "" : list.where(i), folder, path);
       if (images.empty()) {
         detail::report_files(options, fmt::format("{}: folder {} holds no images: it is no class", path, folder));
         continue;
@@ -106,6 +124,9 @@ ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& 
           "{}: only one class ({}); a classifier needs two or more subfolders with images", path, names[0]);
     check(unlike.empty(), "image_folder", "{}: none of the {} files of a class begins as JPEG, PNG or BMP do: {}{}",
           path, unlike.size(), unlike.empty() ? "" : unlike[0], unlike.size() > 1 ? ", ..." : "");
+    if (const size_t unused = there.size() - folders.size(); unused > 0)
+      detail::report_files(options, fmt::format("{}: {} of {} class folders are not in {} and left out", path, unused,
+                                                there.size(), list.file));
     if (!left_out.empty())
       detail::report_files(options, fmt::format("{}: {}", path, detail::left_out_text(left_out, path)));
     int64_t loose = 0;

@@ -17,12 +17,14 @@ struct FolderOptions {
   bool strict = false;         ///< an unreadable file is an error, instead of being reported once, counted and skipped
   double test_fraction = 0.2;  ///< of each class, where the folder has no train/ and val/ (or test/) of its own
   int64_t max_pixels = kMaxImagePixels;
+  std::string class_list = {};  ///< a file (class_list.h): the class folders to use, in its order; empty: all
   /// Told about each unreadable file, once, by whichever thread meets it (one at a time), and about files of other
   /// formats that are left out; default: a line on stderr.
   std::function<void(const std::string& message)> report = {};
 };
 
-/// Images of files. Classes are the names of the subfolders, sorted; files are sorted too, so positions are stable.
+/// Images of files. Classes are the names of the subfolders, sorted or in the order of a list; files are sorted too, so
+/// positions are stable.
 class ImageFolder : public Dataset {
  public:
   struct File {
@@ -51,7 +53,8 @@ class ImageFolder : public Dataset {
 /// Names that start with a dot are left out, and so are files of other formats, which options.report hears of.
 /// @param classes the classes to use, each a subfolder or absent; empty = all subfolders
 /// @throws Error naming the folder when it is missing, has no images, only one class, a class whose files are all of
-/// other formats, or a class that is not in `classes`.
+/// other formats, or a class that is not in `classes`; with options.class_list, naming its line, for a class without a
+/// folder or without images.
 std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options = {},
                                                 const std::vector<std::string>& classes = {});
 

@@ -77,7 +77,7 @@ inline std::vector<Source>& sources() {
       {"mnist:FOLDER", open_mnist, gray(0.1307f, 0.3081f)},
       {"cifar10:FOLDER", open_cifar10, cifar},
       {"cifar100:FOLDER", open_cifar100, cifar},
-      {"folder:FOLDER", open_image_folder},
+      {"folder:FOLDER", open_image_folder, {}, true},
       {"shapes[:SIZE]", open_shapes, gray(0.5f, 0.25f)},
       {"ade20k:FOLDER", open_ade20k_folder},
       {"masks:FOLDER", open_mask_folder},
@@ -109,8 +109,13 @@ ATLAS_INLINE std::string source_usages() {
 ATLAS_INLINE DataPair open_data(const std::string& what, const FolderOptions& options) {
   const size_t colon = what.find(':');
   const std::string kind = what.substr(0, colon);
-  for (const Source& source : detail::sources())
-    if (source.name() == kind) return source.open(colon == std::string::npos ? "" : what.substr(colon + 1), options);
+  for (const Source& source : detail::sources()) {
+    if (source.name() != kind) continue;
+    check(options.class_list.empty() || source.class_list, "classes",
+          "{} cannot be applied to {}: a class list names folders, as folder:FOLDER has them", options.class_list,
+          what);
+    return source.open(colon == std::string::npos ? "" : what.substr(colon + 1), options);
+  }
   fail("data", "unknown data set {}; there are {}", what, source_usages());
 }
 

@@ -17,6 +17,7 @@ struct Source {
   /// @param options  of folders, whatever they hold
   DataPair (*open)(const std::string& where, const FolderOptions& options) = nullptr;
   Normalize normalize = {};  ///< channel means and deviations of its pixels
+  bool class_list = false;   ///< takes FolderOptions::class_list
 
   std::string name() const { return usage.substr(0, usage.find_first_of("[:")); }
 };
@@ -32,7 +33,8 @@ std::string source_usages();
 /// `shapes[:SIZE]` (drawn shapes, 2000 + 500 images of SIZE x SIZE, default 32), `scenes[:SIZE]` (several shapes with a
 /// class for every pixel, 1000 + 200 images, default 64), `ade20k:FOLDER` and `masks:FOLDER` (photographs with masks,
 /// mask_folder.h), or what was registered.
-/// @param options  of folders    @throws Error that lists these names for any other.
+/// @param options  of folders
+/// @throws Error that lists these names for any other, and for a class list where the source takes none.
 DataPair open_data(const std::string& what, const FolderOptions& options = {});
 
 /// Channel means and standard deviations of a data set named as in open_data(), of all sources whose names begin alike

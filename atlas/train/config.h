@@ -33,6 +33,7 @@ struct TaskChoice {
 /// Which images, and how they are read.
 struct DataSettings {
   std::string name = "fashion-mnist";
+  std::string class_list;
   int64_t image_size = 32;
   int64_t limit_train = 0;
   int64_t limit_test = 0;
@@ -105,6 +106,9 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("task", c.task.name, "what is learned; empty: what the model is made for");
   visit("task_options", c.task.options, "JSON object that overrides settings of the task's own");
   visit("data", c.data.name, "images to learn from, SOURCE:FOLDER; the sources stand at the end of --help");
+  visit("class_list", c.data.class_list,
+        "of folder:FOLDER: a text file with the classes to use, a folder name a line, in the order of their numbers "
+        "(empty = all folders, sorted)");
   visit("image_size", c.data.image_size, "side of the square images that the model sees, in pixels");
   visit("limit_train", c.data.limit_train, "use only this many training images, equally many of each class (0 = all)");
   visit("limit_test", c.data.limit_test, "use only this many test images, equally many of each class (0 = all)");
@@ -185,6 +189,8 @@ void for_each_setting(Config& c, Visitor&& visit) {
         "several processes: batch norms have the statistics of all; else each its own, averaged after every epoch");
   visit("eval_crop", c.augmentation.eval_crop,
         "test images are resized to image_size / eval_crop and center-cropped, in (0, 1]");
+  visit("eval_squash", c.augmentation.eval_squash,
+        "resize both sides of test images to that, which changes proportions, instead of the shorter one");
 
   visit("seed", c.compute.seed, "seed of weights, order, augmentation and dropout");
   visit("threads", c.compute.threads, "threads for computing (0 = all cores); results do not depend on it");

@@ -27,6 +27,8 @@ void add_settings(App& app, TrainConfig& config) {
     std::string names = "--" + name;
     for (const auto& [former, key] : kFormerNames)
       if (name == key) names += std::string(",--") + former;
+    // Its JSON key is another: in checkpoints, "classes" are the names themselves.
+    if (name == "class_list") names = "--classes,--class-list";
     std::replace(names.begin(), names.end(), '_', '-');
     auto* option = add_field(app, names, field, help)->group("Settings");
     using Policy = std::decay_t<decltype(option->get_multi_option_policy())>;
