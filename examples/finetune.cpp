@@ -44,6 +44,7 @@ void take_over(train::TrainConfig& c, const train::TrainConfig& before) {
   c.augmentation.crop = before.augmentation.crop;
   c.augmentation.crop_padding = before.augmentation.crop_padding;
   c.augmentation.eval_crop = before.augmentation.eval_crop;
+  c.augmentation.eval_squash = before.augmentation.eval_squash;
 }
 
 /// A published model, and the training crops and evaluation it is used to.
@@ -53,6 +54,7 @@ void take_over(train::TrainConfig& c, const std::string& model, const std::strin
   c.augmentation.crop = "random-resized";
   c.augmentation.min_crop_scale = 0.4;
   c.augmentation.eval_crop = atlas::models::published_evaluation(model).crop;
+  c.augmentation.eval_squash = atlas::models::published_evaluation(model).squash;
   c.data.normalization = "imagenet";
   c.optimization.lr = 5e-4;
 }

@@ -16,16 +16,21 @@
 
 namespace atlas::inline ATLAS_ABI::tasks {
 
-/// Test images: small ones are centered on black when training pads too, others are resized so that the shorter side is
-/// image_size / eval_crop and cut to the center.
+/// Test images: small ones are centered on black when training pads too, others are resized so that the shorter side
+/// (with `squash`: each side, which changes proportions) is image_size / eval_crop, and cut to the center.
 struct FitImage {
   int64_t size;
   double eval_crop = 1;
   bool pad = true;
+  bool squash = false;
   data::Geometry geometry(const Tensor& image, data::Rng& rng) const {
     const data::CenterCrop middle{size, size};
-    if (pad && image.size(0) <= size && image.size(1) <= size) return middle.geometry(image, rng);
+    if (pad && !squash && image.size(0) <= size && image.size(1) <= size) return middle.geometry(image, rng);
     const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
+    if (squash) {
+      const data::Geometry square = {data::Scale{side, side, Interpolation::bicubic}};
+      return square.then(middle.geometry(side, side));
+    }
     const data::Geometry shorter = data::ResizeShorter{side, Interpolation::bicubic}.geometry(image, rng);
     const auto& resized = std::get<data::Scale>(shorter.moves()[0]);
     return shorter.then(middle.geometry(resized.height, resized.width));
@@ -45,7 +50,7 @@ inline std::optional<Interpolation> training_interpolation(const Augmentation& a
 /// leaves a part of them to a device.
 inline Pipeline classification_pipeline(const TaskSettings& s) {
   const Augmentation& a = s.augmentation;
-  const FitImage fit{s.image_size, a.eval_crop, a.crop == "pad"};
+  const FitImage fit{s.image_size, a.eval_crop, a.crop == "pad", a.eval_squash};
   std::vector<data::Transform> steps;
   if (a.crop == "random-resized")
     steps.push_back(data::RandomResizedCrop{

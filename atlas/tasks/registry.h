@@ -37,6 +37,7 @@ struct Augmentation {
   double mesa = 0;           ///< weight of the distillation from the moving average (tasks/classification.h)
   double mesa_start = 0.25;  ///< share of the epochs before it begins
   double eval_crop = 1;      ///< test images are resized to image_size / eval_crop and center-cropped
+  bool eval_squash = false;  ///< both of their sides are resized to that, instead of the shorter one
 };
 
 /// What a task is made from, besides a data set.

@@ -17,11 +17,10 @@ inline Recipe atlas_recipe(const char* name) {
       "beta2": 0.999, "weight_decay": 0.24, "clip_norm": 0, "batch_size": 32, "accumulate": 64, "sync_batch_norm": true,
       "crop": "random-resized", "interpolation": "bicubic", "flip": 0.5, "rand_augment": "rand-m9-mstd0.5-inc1",
       "erase": 0.25, "mixup": 0.8, "cutmix": 1, "mix_prob": 1, "mix_switch": 0.5, "label_smoothing": 0.1,
-      "drop_path": 0.3, "eval_crop": 1})",
+      "drop_path": 0.3, "eval_crop": 1, "eval_squash": true})",
       "the authors' 8 GPUs are accumulation here: 32 x 8 GPUs x 8 batches = 32 x 64, batch norms see 32 images; with 8 "
       "processes --accumulate 8 is theirs\n"
-      "precision is float32 unless --precision bf16 is given, which needs a GPU; the authors' is bf16\n"
-      "test images keep their proportions (shorter side to 1024, center crop); the authors squash them to 1024 x 1024"};
+      "precision is float32 unless --precision bf16 is given, which needs a GPU; the authors' is bf16"};
 }
 
 /// One size of MambaVision on ImageNet-1K: 32 GPUs, 128 images each.

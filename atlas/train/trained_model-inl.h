@@ -126,6 +126,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
   if (own) {
     t = load_trained_model(source.checkpoint);
     settings.crop = t.config.augmentation.eval_crop;
+    settings.squash = t.config.augmentation.eval_squash;
     settings.normalize = normalization_of(t.config);
   } else {
     t.config.model.name = source.model;
@@ -143,6 +144,7 @@ ATLAS_INLINE TrainedModel open_model(const ModelSource& source) {
     settings.squash = published.squash;
     t.config.data.image_size = t.model->image_size();
     t.config.augmentation.eval_crop = published.crop;
+    t.config.augmentation.eval_squash = published.squash;
     t.config.data.normalization = "imagenet";
   }
   settings.height = settings.width = t.model->image_size();

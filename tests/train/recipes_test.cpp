@@ -54,6 +54,34 @@ TEST_CASE("sizes of MambaVision have the published numbers") {
   }
 }
 
+TEST_CASE("Atlas is tested on pictures squashed to a square, as its authors do; nothing of that is left to say") {
+  TrainConfig c;
+  for (const char* name : {"atlas", "atlas-b-1024"}) {
+    apply_recipe(c, name, "");
+    CHECK(c.augmentation.eval_squash);
+    CHECK(c.augmentation.eval_crop == 1);
+    CHECK(explain(c, name).find("squash them") == std::string::npos);
+    // A wide picture: both ends of it are in the middle of what the model sees.
+    Tensor wide = full({10, 40, 3}, 0, uint8);
+    for (const int64_t x : {0, 1, 2, 3, 36, 37, 38, 39})
+      for (int64_t y = 0; y < 10; ++y) wide.data<uint8_t>()[(y * 40 + x) * 3] = 255;
+    data::Rng rng(0, data::Purpose::sample, 0, 0);
+    c.data.image_size = 16;
+    data::Sample squashed{wide}, kept{wide};
+    pipeline_of(c).test.apply(squashed, rng);
+    REQUIRE(squashed.image.shape() == Shape{16, 16, 3});
+    c.augmentation.eval_squash = false;
+    pipeline_of(c).test.apply(kept, rng);
+    REQUIRE(kept.image.shape() == Shape{16, 16, 3});
+    const auto red = [](const Tensor& image, int64_t x) { return image.at<float>({8, x, 0}); };
+    CHECK(red(squashed.image, 0) > red(squashed.image, 8) + 3);  // white against black, normalized
+    CHECK(red(squashed.image, 15) > red(squashed.image, 8) + 3);
+    CHECK(std::abs(red(kept.image, 0) - red(kept.image, 8)) < 0.1);  // the ends are cut off
+  }
+  apply_recipe(c, "mambavision-t", "");
+  CHECK(!c.augmentation.eval_squash);
+}
+
 TEST_CASE("detection has the published schedule and pipeline") {
   struct Row {
     const char *name, *size;
