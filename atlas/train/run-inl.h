@@ -42,6 +42,7 @@ class Run {
     place();
     check_same_program(group_);
     check_same_settings();
+    group_.use(device_);
     if (!o_.eval_only && !o_.dry_run && o_.resume && std::filesystem::exists(path("last.ckpt"))) {
       saved_ = io::load_checkpoint(path("last.ckpt"));
       keep_update();
@@ -80,9 +81,11 @@ class Run {
     }
     if (!trainer_->fit(*train_loader_, *test_loader_)) return stop_early();
     if (const dist::ReducerCounts* const c = trainer_->communication(); c != nullptr && !o_.profile.empty())
-      say("gradients    {} reductions in {} updates, {} begun before backward ended; {:.3f} s on their way, {:.0f} % "
-          "of it hidden behind backward\n",
-          c->buckets, c->updates, c->early, c->on_way, 100 * c->hidden());
+      say("gradients    {} reductions in {} updates, {} each, {} begun before backward ended{}\n", c->buckets,
+          c->updates, bytes_text(c->bytes / std::max<int64_t>(c->updates, 1)), c->early,
+          device_.is_cuda() ? ""  // what NCCL hides is in the profile of the device
+                            : fmt::format("; {:.3f} s on their way, {:.0f} % of it hidden behind backward", c->on_way,
+                                          100 * c->hidden()));
     finish(*trainer_->last_test(), fmt::format("after {} epochs", trainer_->epoch()));
     return 0;
   }
@@ -96,9 +99,7 @@ class Run {
     check(o_.processes == 0 || o_.processes == group_.size(), "processes",
           "{} were asked for, but {} started (mpirun -n {} train ...)", o_.processes,
           group_.size() == 1 ? "1 was" : std::to_string(group_.size()) + " were", o_.processes);
-    device_ = select_device(o_.device);
-    check(!device_.is_cuda() || group_.size() == 1, "device",
-          "{} processes were started on {}: several train on CPUs so far (--device cpu)", group_.size(), device_.str());
+    device_ = dist::place_device(group_, o_.device);
     check(c_.compute.precision == "float32" || device_.is_cuda(), "precision",
           "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
     check(o_.augment == "auto" || o_.augment == "host" || o_.augment == "device", "augment",
@@ -188,7 +189,8 @@ class Run {
                            .stop = [this] { return interrupt_.requested(); },
                            .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
                            .group = group_,
-                           .sync_batch_norm = o.sync_batch_norm};
+                           .sync_batch_norm = o.sync_batch_norm,
+                           .wire = o.wire == "bf16" ? bfloat16 : float32};
     trainer_ = std::make_unique<Trainer>(*model_, *task_, *optimizer_, std::move(options));
     if (!o_.profile.empty() && group_.first()) watch<Profiler>(o_.profile);
     if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = o.ema_ramp == 1});
