@@ -1,6 +1,6 @@
 // What a host does beside a CUDA device instead of waiting for it: pinned memory, uploads on a stream of their own, and
-// marks in the queues of work; and what it does while it waits. Bodies: atlas/cuda/async.cu; this header needs no toolkit.
-// Not in atlas.h: include it by name.
+// marks in the queues of work; and what it does while it waits. Bodies: atlas/cuda/async.cu; this header needs no
+// toolkit. Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ namespace atlas::inline ATLAS_ABI::cuda {
 void* allocate_pinned(int64_t bytes);
 void deallocate_pinned(void* p, int64_t bytes);
 
-/// The queues of a device: computing (all kernels and copies, one after the other), and beside it uploads, and sums over
-/// processes.
+/// The queues of a device: computing (all kernels and copies, one after the other), and beside it uploads, and sums
+/// over processes.
 enum class Queue : uint8_t { compute, upload, reduce };
 
 /// The queue as CUDA has it, a cudaStream_t, for a library that puts work of its own there. Makes the device current.
