@@ -2,9 +2,11 @@
 #include <doctest/doctest.h>
 
 #include "atlas/atlas.h"
+#include "atlas/io/checkpoint.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/train/observers.h"
 #include "tests/compare.h"
+#include "tests/data/data_test.h"
 #include "tests/source_dir.h"
 
 using namespace atlas;
@@ -99,6 +101,66 @@ TEST_CASE("a training with it goes as in PyTorch: it begins after a quarter of t
   CHECK(largest_difference(model.head.weight.detach(), g.at("train/final_weight")) < 1e-5);
   CHECK(largest_difference(average.average().state_dict().at("head.weight"), g.at("train/final_average")) < 1e-5);
   CHECK(model.trained == 8);  // the average is asked in evaluation mode
+}
+
+TEST_CASE("stopped and resumed, before it begins, as it begins and later, it ends with the same bits") {
+  const auto g = golden();
+  const Tensor labels = g.at("train/labels");
+  const auto set = std::make_shared<data::TensorDataset>(
+      "bytes", kClasses, g.at("train/images"),
+      std::vector<int64_t>(labels.data<int64_t>(), labels.data<int64_t>() + labels.numel()));
+  const atlas_test::Scratch scratch;
+  constexpr int64_t kBatch = 2, kEpochs = 8;
+  const int64_t per_epoch = set->size() / kBatch, begins = 3 * per_epoch;  // the first epoch e with e > 8 / 4
+  REQUIRE(per_epoch >= 3);
+  struct End {
+    StateDict model, average;
+  };
+  /// Trains to the end, with a stop after `stop` updates (0: none) and everything made anew.
+  const auto trained = [&](int64_t stop, double weight) {
+    const tasks::Classification with(kClasses, {.mixup = 0.3, .label_smoothing = 0.1}, {.weight = weight});
+    const std::string file = scratch / "last.ckpt";
+    End end;
+    for (const bool first : {true, false}) {
+      if (first && stop == 0) continue;
+      FlatNet model;
+      {
+        const NoGrad off;
+        model.head.weight.copy_(g.at("train/weight"));
+        model.head.bias.fill_(0);
+      }
+      AdamW optimizer(decay_groups(model, 0.1), {.lr = 0.05});
+      data::Loader loader(set, {.batch_size = kBatch, .shuffle = true, .seed = 5, .collate = tasks::collate_for(with)},
+                          Bytes{});
+      data::Loader test_loader(set, {.batch_size = 8}, Bytes{});
+      const train::Trainer* running = nullptr;
+      train::Trainer trainer(model, with, optimizer,
+                             {.epochs = kEpochs, .stop = [&] { return first && running->step() >= stop; }});
+      running = &trainer;
+      train::MovingAverage average(model, {.decay = 0.8});
+      trainer.watch(average);
+      if (!first && stop > 0) {
+        const io::Checkpoint saved = io::load_checkpoint(file);
+        REQUIRE(saved.step == stop);
+        io::restore_model(model, saved, file, "flat");
+        trainer.resume(saved, file);
+      }
+      const bool whole = trainer.fit(loader, test_loader);
+      CHECK(whole != first);
+      if (first) io::save_checkpoint(file, trainer.checkpoint());
+      for (const auto& [name, t] : model.state_dict()) end.model[name] = t.clone();
+      for (const auto& [name, t] : average.average().state_dict()) end.average[name] = t.clone();
+    }
+    return end;
+  };
+  const End alone = trained(0, 0.5);
+  CHECK_FALSE(test::same_bits(alone.model, trained(0, 0).model));  // it is a part of the loss
+  for (const int64_t stop : {begins - 1, begins + 1, begins + 2 * per_epoch - 1}) {
+    CAPTURE(stop);
+    const End resumed = trained(stop, 0.5);
+    CHECK(test::same_bits(alone.model, resumed.model));
+    CHECK(test::same_bits(alone.average, resumed.average));
+  }
 }
 
 TEST_CASE("without a moving average, and with numbers out of range, it is refused") {
