@@ -7,6 +7,7 @@
 
 #include "atlas/core/caching.h"
 #include "atlas/core/cuda_graph.h"
+#include "atlas/core/cuda_memory.h"
 #include "atlas/cuda/device.h"
 #include "atlas/cuda/launch.cuh"
 
@@ -103,6 +104,14 @@ std::string describe_device(Device device) {
                      bytes_text(static_cast<int64_t>(p.totalGlobalMem)), p.major, p.minor);
 }
 
+DeviceBytes device_bytes(Device device) {
+  check_index(device);
+  stream(device);  // makes it the current one
+  size_t free = 0, total = 0;
+  check_status(cudaMemGetInfo(&free, &total), "device");
+  return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+}
+
 bool synchronous() {
 #ifdef NDEBUG
   static const bool on = switched_on("ATLAS_CUDA_SYNC", false);
@@ -141,7 +150,7 @@ void check_launch(Device device, const char* op) {
   const cudaStream_t s = stream(device);
   cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
   check_status(cudaStreamIsCapturing(s, &capturing), op);
-  if (capturing == cudaStreamCaptureStatusNone) wait_for(s, op);
+  if (capturing == cudaStreamCaptureStatusNone) check_status(cudaStreamSynchronize(s), op);
 }
 
 void* DeviceMemory::take(int64_t size) {
@@ -160,12 +169,11 @@ void DeviceMemory::give(void* p, int64_t) {
   cudaFree(p);  // waits for the device; at exit it may be gone, with its memory
 }
 std::string DeviceMemory::shortage() const {
-  size_t free = 0, total = 0;
-  cudaMemGetInfo(&free, &total);
+  const DeviceBytes bytes = device_bytes({DeviceType::cuda, index});
   return fmt::format(
       "cuda:{} has {} free of {} (try a smaller batch with more --accumulate, smaller images or bfloat16; nvidia-smi "
       "shows who else uses it)",
-      index, bytes_text(static_cast<int64_t>(free)), bytes_text(static_cast<int64_t>(total)));
+      index, bytes_text(bytes.free), bytes_text(bytes.total));
 }
 void DeviceMemory::mark_used(void*, int64_t, int64_t) {}
 
@@ -205,14 +213,13 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
     return;
   }
   const cudaStream_t s = stream(to_device.is_cuda() ? to_device : from_device);
-  if (!to_device.is_cuda() && waiter() != nullptr) wait_for(s, "copy");  // the copy itself may wait
   check_status(cudaMemcpyAsync(to, from, size, cudaMemcpyDefault, s), "copy");
   if (!to_device.is_cuda()) {
-    wait_for(s, "copy");
+    check_status(cudaStreamSynchronize(s), "copy");
     raise_fault(from_device);
   } else if (!from_device.is_cuda() && pinned(from)) {
     // Its owner may fill it again, or hand it back to those who do, before the copy's turn: upload() is for that.
-    wait_for(s, "copy");
+    check_status(cudaStreamSynchronize(s), "copy");
   }
 }
 
@@ -223,7 +230,7 @@ void fill_bytes(Device device, void* p, int value, int64_t bytes) {
 
 void synchronize(Device device) {
   check_not_capturing("synchronize");
-  wait_for(stream(device), "synchronize");
+  check_status(cudaStreamSynchronize(stream(device)), "synchronize");
   raise_fault(device);
 }
 

@@ -1,4 +1,4 @@
-// Bodies of group.h: checks, and the transport of a process alone. That of MPI is mpi.cpp, that of NCCL nccl.cpp.
+// Bodies of group.h: checks, and the transport of a process alone. That of MPI is mpi.cpp.
 #pragma once
 
 #include <fmt/core.h>
@@ -56,7 +56,6 @@ inline std::shared_ptr<Transport> mpi_transport() {
         launched_processes());
   return nullptr;
 }
-inline std::shared_ptr<Transport> nccl_transport(Device, Transport&) { return nullptr; }  // nobody to talk to
 #endif
 
 /// Names and values, each ended by a zero.
@@ -88,21 +87,11 @@ ATLAS_INLINE Group Group::world() {
   return mpi ? Group(std::move(mpi)) : Group();
 }
 
-ATLAS_INLINE detail::Transport& Group::carrier(Device device) const {
-  if (!device.is_cuda() || size() == 1) return *transport_;
-  if (transport_->of_device == nullptr) transport_->of_device = detail::nccl_transport(device, *transport_);
-  const Device own = transport_->of_device->device;
-  check(own == device, "dist", "rank {} of {}: a process has one device, and this one's is {}, not {}", rank(), size(),
-        own.str(), device.str());
-  return *transport_->of_device;
-}
-
-ATLAS_INLINE void Group::use(Device device) const { carrier(device); }
-
 ATLAS_INLINE void Group::check_tensor(const Tensor& x, const char* op) const {
-  check(x.defined() && (x.dtype() == float32 || x.dtype() == float64 || x.dtype() == bfloat16 || x.dtype() == int64),
-        op, "rank {} of {}: takes float32, float64, bfloat16 and int64 tensors, got {}", rank(), size(), describe(x));
-  check(x.is_contiguous(), op, "rank {} of {}: takes contiguous tensors, got {} (x.contiguous())", rank(), size(),
+  check(x.defined() && (x.dtype() == float32 || x.dtype() == float64 || x.dtype() == int64), op,
+        "rank {} of {}: takes float32, float64 and int64 tensors, got {}", rank(), size(), describe(x));
+  check(!x.device().is_cuda() && x.is_contiguous(), op,
+        "rank {} of {}: takes contiguous tensors on the CPU, got {} (x.to(Device{{}}).contiguous())", rank(), size(),
         describe(x));
   check(x.numel() <= std::numeric_limits<int>::max(), op, "rank {} of {}: takes fewer than 2^31 elements, got {}",
         rank(), size(), describe(x));
@@ -115,7 +104,7 @@ ATLAS_INLINE void Group::check_root(int root) const {
 
 ATLAS_INLINE void Group::all_reduce(Tensor x, Reduce how) const {
   check_tensor(x, "all_reduce");
-  carrier(x.device()).all_reduce(x.raw(), x.numel(), x.dtype(), how);
+  transport_->all_reduce(x.raw(), x.numel(), x.dtype(), how);
   x.bump_version();
 }
 
@@ -125,8 +114,7 @@ ATLAS_INLINE PendingReduce Group::start_all_reduce(Tensor x) const {
   void* const data = x.raw();
   const int64_t count = x.numel();
   const DType dtype = x.dtype();
-  detail::Transport& by = carrier(x.device());
-  return {std::move(x), by.start_all_reduce(data, count, dtype)};
+  return {std::move(x), transport_->start_all_reduce(data, count, dtype)};
 }
 
 ATLAS_INLINE Tensor Group::reduce_scatter(const Tensor& x) const {
@@ -136,10 +124,7 @@ ATLAS_INLINE Tensor Group::reduce_scatter(const Tensor& x) const {
   Shape shape = x.shape();
   shape[0] /= size();
   Tensor part = empty(shape, x.dtype(), x.device());
-  if (size() == 1)
-    copy_elements(part, x);
-  else
-    carrier(x.device()).reduce_scatter(x.raw(), part.raw(), part.numel(), x.dtype());
+  transport_->reduce_scatter(x.raw(), part.raw(), part.numel(), x.dtype());
   return part;
 }
 
@@ -149,10 +134,7 @@ ATLAS_INLINE Tensor Group::all_gather(const Tensor& x) const {
   Shape shape = x.shape();
   shape[0] *= size();
   Tensor all = empty(shape, x.dtype(), x.device());
-  if (size() == 1)
-    copy_elements(all, x);
-  else
-    carrier(x.device()).all_gather(x.raw(), all.raw(), x.numel() * item_size(x.dtype()));
+  transport_->all_gather(x.raw(), all.raw(), x.numel() * item_size(x.dtype()));
   return all;
 }
 
@@ -173,9 +155,9 @@ ATLAS_INLINE std::vector<std::string> Group::all_gather(const std::string& text)
 
 ATLAS_INLINE void Group::broadcast(Tensor x, int root) const {
   check_root(root);
-  check(x.defined() && x.is_contiguous(), "broadcast", "rank {} of {}: takes contiguous tensors, got {}", rank(),
-        size(), describe(x));
-  carrier(x.device()).broadcast(x.raw(), x.numel() * item_size(x.dtype()), root);
+  check(x.defined() && !x.device().is_cuda() && x.is_contiguous(), "broadcast",
+        "rank {} of {}: takes contiguous tensors on the CPU, got {}", rank(), size(), describe(x));
+  transport_->broadcast(x.raw(), x.numel() * item_size(x.dtype()), root);
   x.bump_version();
 }
 

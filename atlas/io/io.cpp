@@ -1,5 +1,6 @@
 // Compiled mode: reading and writing files.
 #include "atlas/io/checkpoint-inl.h"
+#include "atlas/io/event_file-inl.h"
 #include "atlas/io/formula-inl.h"
 #include "atlas/io/json_fields-inl.h"
 #include "atlas/io/json_reader-inl.h"

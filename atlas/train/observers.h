@@ -1,4 +1,5 @@
-// The observers of a training: the moving average of weights, checkpoints, the log, progress, curves, the profile.
+// The observers of a training: the moving average of weights, checkpoints, the log, reports of tests, progress, curves,
+// the profile. TensorBoard's files are written by that of tensorboard.h.
 // Not in atlas.h: include it by name.
 #pragma once
 
@@ -114,6 +115,24 @@ class EpochLog : public Observer {
 
  private:
   RunLog log_;
+};
+
+/// Asks the task for its report after every epoch, whose pictures and tables then are those of the last test.
+class TestReports : public Observer {
+ public:
+  /// @param set  what is tested
+  TestReports(const data::Dataset& set, std::string folder, std::string title)
+      : set_(set), options_{std::move(folder), std::move(title)} {}
+  void on_epoch_end(Trainer& t, const EpochResult& result) override {
+    report_ = t.task().report(set_, result.test, options_);
+  }
+  /// Of the last epoch; an empty one before it.
+  const tasks::Report& report() const { return report_; }
+
+ private:
+  const data::Dataset& set_;
+  tasks::ReportOptions options_;
+  tasks::Report report_;
 };
 
 /// Draws curves.png: the loss and the task's goal over the epochs.

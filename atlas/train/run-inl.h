@@ -14,7 +14,6 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
-#include "atlas/core/select_device.h"
 #include "atlas/dist/group.h"
 #include "atlas/dist/placement.h"
 #include "atlas/tensor/print.h"
@@ -23,11 +22,13 @@
 #include "atlas/train/interrupt.h"
 #include "atlas/train/observers.h"
 #include "atlas/train/run.h"
+#include "atlas/train/run_checks-inl.h"
 #include "atlas/train/run_folder.h"
 #include "atlas/train/run_lock.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
 #include "atlas/train/stored_settings.h"
+#include "atlas/train/tensorboard.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
@@ -38,11 +39,10 @@ class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : c_((train::validate(config), config)), o_(options), group_(dist::Group::world()), schedule_(make_schedule(c_)) {
-    check_options();
+    device_ = checked_device(c_, o_, group_);
     place();
     check_same_program(group_);
-    check_same_settings();
-    group_.use(device_);
+    check_same_settings(c_, o_, group_, device_);
     if (!o_.eval_only && !o_.dry_run && o_.resume && std::filesystem::exists(path("last.ckpt"))) {
       saved_ = io::load_checkpoint(path("last.ckpt"));
       keep_update();
@@ -51,6 +51,7 @@ class Run {
     sets_ = open_data(c_, group_.size());
     check_same_data(group_, *sets_.train, "training");
     check_same_data(group_, *sets_.test, "test");
+    if (!o_.eval_only && !o_.dry_run) check_memory_of_steps();
     model_ = make_model(c_, sets_.train->num_classes());
     task_ = make_task(c_, *sets_.train);
     const bool fresh = !o_.eval_only && !std::filesystem::exists(path("last.ckpt"));
@@ -81,36 +82,19 @@ class Run {
     }
     if (!trainer_->fit(*train_loader_, *test_loader_)) return stop_early();
     if (const dist::ReducerCounts* const c = trainer_->communication(); c != nullptr && !o_.profile.empty())
-      say("gradients    {} reductions in {} updates, {} each, {} begun before backward ended{}\n", c->buckets,
-          c->updates, bytes_text(c->bytes / std::max<int64_t>(c->updates, 1)), c->early,
-          device_.is_cuda() ? ""  // what NCCL hides is in the profile of the device
-                            : fmt::format("; {:.3f} s on their way, {:.0f} % of it hidden behind backward", c->on_way,
-                                          100 * c->hidden()));
+      say("gradients    {} reductions in {} updates, {} begun before backward ended; {:.3f} s on their way, {:.0f} % "
+          "of it hidden behind backward\n",
+          c->buckets, c->updates, c->early, c->on_way, 100 * c->hidden());
     finish(*trainer_->last_test(), fmt::format("after {} epochs", trainer_->epoch()));
     return 0;
   }
 
  private:
   std::string path(const char* file) const { return o_.out + "/" + file; }
-  std::string title() const { return c_.model.name + " on " + c_.data.name; }
-
-  void check_options() {
-    check(o_.processes >= 0, "processes", "needs a number >= 0, got {}", o_.processes);
-    check(o_.processes == 0 || o_.processes == group_.size(), "processes",
-          "{} were asked for, but {} started (mpirun -n {} train ...)", o_.processes,
-          group_.size() == 1 ? "1 was" : std::to_string(group_.size()) + " were", o_.processes);
-    device_ = dist::place_device(group_, o_.device);
-    check(c_.compute.precision == "float32" || device_.is_cuda(), "precision",
-          "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
-    check(o_.augment == "auto" || o_.augment == "host" || o_.augment == "device", "augment",
-          "'{}' is unknown; there are auto, host and device", o_.augment);
-    check(!o_.cuda_graph || c_.optimization.accumulate == 1, "cuda-graph",
-          "accumulate = {}: gradients of several batches are not added up in a graph; use a larger batch_size",
-          c_.optimization.accumulate);
-    check(!o_.cuda_graph || o_.profile.empty(), "cuda-graph",
-          "kernels of a graph are not profiled one by one: leave --profile or --cuda-graph out");
-    check(!o_.cuda_graph || device_.is_cuda(), "cuda-graph", "a step can only be captured on a CUDA device, not on {}",
-          device_.str());
+  std::string title() const { return c_.model.name + " on " + data_name(); }
+  /// With the list of classes, which makes another data set of it.
+  std::string data_name() const {
+    return c_.data.name + (c_.data.class_list.empty() ? "" : " (" + c_.data.class_list + ")");
   }
 
   /// Cores and threads of this process.
@@ -120,22 +104,6 @@ class Run {
       threads = std::max(0, std::atoi(wanted));
     threads = dist::place_process(group_, threads);
     if (threads > 0) set_num_threads(threads);
-  }
-
-  /// All ranks were started alike, and see the same run. How many threads each has is its own business.
-  void check_same_settings() const {
-    if (group_.size() == 1) return;
-    dist::Settings settings;
-    const nlohmann::json all = nlohmann::json::parse(to_json(c_));
-    for (const auto& [key, value] : all.items())
-      if (key != "threads" && key != "workers") settings.emplace_back(key, value.dump());
-    settings.emplace_back("--resume", o_.resume ? "on" : "off");
-    settings.emplace_back("--eval-only", o_.eval_only ? "on" : "off");
-    settings.emplace_back("--dry-run", o_.dry_run ? "on" : "off");
-    settings.emplace_back("device", device_.is_cuda() ? "cuda" : "cpu");
-    for (const char* file : {"last.ckpt", "best.ckpt"})
-      settings.emplace_back(path(file), std::filesystem::exists(path(file)) ? "there" : "missing");
-    dist::check_agree(group_, "the start", settings);
   }
 
   /// With another number of processes than before, batches are accumulated so that updates have as many images.
@@ -184,13 +152,12 @@ class Run {
                            .accumulate = o.accumulate,
                            .clip_norm = o.clip_norm,
                            .schedule = schedule_,
-                           .bf16 = c_.compute.precision == "bf16",
+                           .bf16 = bf16(),
                            .cuda_graph = o_.cuda_graph,
                            .stop = [this] { return interrupt_.requested(); },
                            .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
                            .group = group_,
-                           .sync_batch_norm = o.sync_batch_norm,
-                           .wire = o.wire == "bf16" ? bfloat16 : float32};
+                           .sync_batch_norm = o.sync_batch_norm};
     trainer_ = std::make_unique<Trainer>(*model_, *task_, *optimizer_, std::move(options));
     if (!o_.profile.empty() && group_.first()) watch<Profiler>(o_.profile);
     if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = o.ema_ramp == 1});
@@ -217,7 +184,12 @@ class Run {
         watch<SettingsFile>(path("config.json"), to_json(c_));
       else
         write_text(path("config.json"), to_json(c_));
+      // Logs come before the checkpoint: what is in them too early is dropped by a run that goes on, what is not in
+      // them would be lost.
       log = &watch<EpochLog>(o_.out, trainer_->epoch() > 0 ? trainer_->epoch() : -1);
+      const TestReports& reports = watch<TestReports>(*sets_.test, o_.out, title());
+      if (o_.tensorboard || o_.tensorboard_histograms > 0)
+        watch<TensorBoard>(o_.out, &reports, TensorBoardOptions{.histograms = o_.tensorboard_histograms});
     }
     nlohmann::json config = nlohmann::json::parse(to_json(c_));
     config["classes"] = sets_.train->classes();
@@ -227,7 +199,7 @@ class Run {
 
   void resume(const std::string& file) {
     io::Checkpoint saved = *std::exchange(saved_, std::nullopt);
-    check_classes(saved, file);
+    check_classes(saved, file, sets_.train->classes(), data_name());
     TrainConfig before;
     merge_settings(before, saved, file);
     upgrade(saved, file, before.optimization.batch_size);
@@ -247,30 +219,17 @@ class Run {
   std::string load_best() {
     const std::string file = path(std::filesystem::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
     const io::Checkpoint saved = io::load_checkpoint(file);
-    check_classes(saved, file);
+    check_classes(saved, file, sets_.train->classes(), data_name());
     io::restore_model(*model_, saved, file, c_.model.name);
     for (const auto& observer : observers_)
       if (observer->name() == "ema" && !saved.ema.empty()) observer->load_state(saved.ema, file);
     return file;
   }
 
-  /// Other data may have as many classes, but what the model says would then be read wrongly.
-  void check_classes(const io::Checkpoint& saved, const std::string& file) const {
-    const nlohmann::json config = nlohmann::json::parse(saved.config_json, nullptr, false);
-    if (!config.is_object() || !config.contains("classes")) return;
-    const nlohmann::json theirs = config["classes"], ours = sets_.train->classes();
-    check(theirs.size() == ours.size(), "checkpoint", "{} was trained on {} classes, but {} has {}", file,
-          theirs.size(), c_.data.name, ours.size());
-    for (size_t i = 0; i < ours.size(); ++i)
-      check(theirs[i] == ours[i], "checkpoint",
-            "{} was trained on other classes than those of {}: number {} is {}, not {}", file, c_.data.name, i,
-            theirs[i].dump(), ours[i].dump());
-  }
-
   void print_header() const {
     const OptimizationSettings& o = c_.optimization;
     say("{}: {:.2f} M parameters, {} px; {}: {} training and {} test images, {} classes; {}\n", c_.model.name,
-        static_cast<double>(model_->parameter_count()) / 1e6, c_.data.image_size, c_.data.name, sets_.train->size(),
+        static_cast<double>(model_->parameter_count()) / 1e6, c_.data.image_size, data_name(), sets_.train->size(),
         sets_.test->size(), sets_.train->num_classes(),
         describe_place(device_) + (c_.compute.precision == "bf16" ? ", bf16" : ""));
     for (const auto& set : {sets_.train, sets_.test})
@@ -289,7 +248,7 @@ class Run {
 
   /// Tables on the screen, pictures and other files of the task.
   void finish(const tasks::Meter& test, const std::string& when) {
-    const int64_t skipped = skipped_of(*sets_.train) + skipped_of(*sets_.test);
+    const int64_t skipped = skipped_of(*sets_.train, group_) + skipped_of(*sets_.test, group_);
     if (!group_.first()) return;
     const tasks::Goal goal = task_->goal();
     const tasks::Report report = task_->report(*sets_.test, test, {o_.out, title()});
@@ -304,52 +263,40 @@ class Run {
     flush_standard_output();
   }
 
-  /// Images that any rank met and could not read.
-  int64_t skipped_of(const data::Dataset& set) const {
-    if (group_.size() == 1 || !group_.any(set.skipped() > 0)) return set.skipped();
-    const Tensor met = zeros({set.size()}, int64, Device{});
-    for (int64_t i = 0; i < set.size(); ++i) met.data<int64_t>()[i] = set.was_skipped(i) ? 1 : 0;
-    group_.all_reduce(met, dist::Reduce::max);
-    return std::count(met.data<int64_t>(), met.data<int64_t>() + set.size(), 1);
-  }
-
   /// What the run comes to, from its settings and a few steps.
   int dry_run() {
-    const OptimizationSettings& o = c_.optimization;
-    const int64_t own = o.batch_size * o.accumulate, update = own * group_.size();
-    const int64_t per_epoch = sets_.train->size() / update;
-    say("schedule     {} updates in an epoch, {} in all; {} images an update, {} in all\n", per_epoch,
-        per_epoch * o.epochs, update, per_epoch * o.epochs * update);
     if (group_.first()) {
       std::filesystem::create_directories(o_.out);
-      data::write_png(path("schedule.png"), schedule_picture(schedule_, per_epoch, o.epochs));
+      const int64_t update = c_.optimization.batch_size * c_.optimization.accumulate * group_.size();
+      data::write_png(path("schedule.png"),
+                      schedule_picture(schedule_, sets_.train->size() / update, c_.optimization.epochs));
     }
-    say("             drawn in {}\n", path("schedule.png"));
-    const StepCost cost = measure_steps(*model_, *task_, *optimizer_, sets_.train, pipeline_of(c_).train,
-                                        train_loader_options_of_run(), o.batch_size, c_.compute.precision == "bf16");
-    say("memory       about {} for a step of {} images ({} for each)\n", bytes_text(cost.bytes), o.batch_size,
-        bytes_text(cost.bytes_per_image));
-    const int64_t limit = device_.is_cuda() ? 0 : memory_limit();
-    if (limit > 0 && cost.bytes > limit) {
-      const int64_t fits = fitting_batch(o.batch_size, cost.bytes, cost.bytes_per_image, limit, own);
-      say("             which is more than the {} there are; {}\n", bytes_text(limit),
-          fits > 0 ? fmt::format("--batch-size {} --accumulate {} would fit", fits, own / fits)
-                   : std::string("not even one image fits"));
-    }
-    const double images = static_cast<double>(per_epoch * own);  // of each process
-    say("time         about {} an epoch, {} in all, without tests ({:.3g} images/s in steps of {}{})\n",
-        StepCost::duration(images * cost.seconds_per_image),
-        StepCost::duration(images * cost.seconds_per_image * static_cast<double>(o.epochs)), 1 / cost.seconds_per_image,
-        cost.images, group_.size() > 1 ? " of each process" : "");
+    // The steps are those of another model: this one would count as well.
+    trainer_.reset();
+    observers_.clear();
+    optimizer_.reset();
+    model_.reset();
+    const int64_t limit = usable_memory(device_, group_.local_size());
+    const StepCost cost = measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .limit = limit});
+    say("{}picture      {}\n", plan_text(c_, cost, sets_.train->size(), group_.size()), path("schedule.png"));
     flush_standard_output();
+    check_memory_of(cost, limit);
     return 0;
   }
-  data::LoaderOptions train_loader_options_of_run() const {
-    data::LoaderOptions options = train_loader_options(c_);
-    options.collate = tasks::collate_for(*task_, true);
-    options.pad = pipeline_of(c_).train_pad;
-    return options;
+
+  /// Refuses, before anything is written, a training whose steps need more memory than there is. Steps are measured
+  /// only where that could be.
+  void check_memory_of_steps() const {
+    const int64_t limit = usable_memory(device_, group_.local_size());
+    if (o_.any_memory || !group_.any(may_need_more(c_, sets_.train->num_classes(), limit))) return;
+    check_memory_of(measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .timed = false, .limit = limit}), limit);
   }
+  void check_memory_of(const StepCost& cost, int64_t limit) const {
+    if (o_.any_memory) return;
+    for (const std::string& problem : group_.all_gather(memory_problem(c_, cost, limit)))
+      check(problem.empty(), "memory", "{} (--any-memory tries it)", problem);
+  }
+  bool bf16() const { return c_.compute.precision == "bf16"; }
 
   int stop_early() const {
     say("\nstopped; everything up to update {} is in {}\ngo on with: train --out {} --resume\n", trainer_->step(),

@@ -4,5 +4,6 @@
 #include "atlas/train/observers-inl.h"
 #include "atlas/train/run-inl.h"
 #include "atlas/train/run_state-inl.h"
+#include "atlas/train/tensorboard-inl.h"
 #include "atlas/train/trainer-inl.h"
 #include "atlas/train/trainer_state-inl.h"

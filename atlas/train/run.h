@@ -5,24 +5,10 @@
 #include <string>
 
 #include "atlas/train/config.h"
+#include "atlas/train/run_options.h"
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
-
-/// What to do with a configuration; nothing here changes what is learned.
-struct RunOptions {
-  std::string out = "runs/latest";  ///< folder of the run
-  bool resume = false;              ///< continue from the last checkpoint in `out`
-  bool dry_run = false;             ///< say what the run comes to, draw its schedule into `out`, and stop
-  std::string explain{};            ///< a recipe: say every setting and its source, and stop
-  bool eval_only = false;           ///< test the best checkpoint in `out`, without training
-  std::string device = "auto";      ///< where to compute, as for select_device()
-  std::string augment = "auto";     ///< where pixels are cropped, mirrored, normalized, erased and mixed: host, device,
-                                    ///< or auto: on the device when that is a GPU
-  bool cuda_graph = false;          ///< forward and backward of a step are captured once and replayed (CUDA only)
-  int64_t processes = 0;            ///< that have to be there; 0: as many as were started
-  std::string profile{};            ///< when not empty: profile_program() with this file for the trace
-};
 
 /// Trains as `config` says and writes into options.out:
 ///
@@ -31,8 +17,10 @@ struct RunOptions {
 ///     log.csv, log.jsonl             one line per epoch
 ///     curves.png                     the loss and what the task is after, over the epochs
 ///
-/// and what the task reports, such as predictions.png (test images with true and predicted labels) and confusion.csv
-/// (rows: true class, columns: predicted class).
+///     events.out.tfevents.*          for TensorBoard, with options.tensorboard
+///
+/// and, after every epoch, what the task reports, such as predictions.png (test images with true and predicted labels)
+/// and confusion.csv (rows: true class, columns: predicted class).
 ///
 /// One run at a time works in a folder. A run that is resumed in the middle of an epoch goes on at the next image of
 /// its order, whatever the batch size is now. With other data or another seed the order is another: the epoch begins

@@ -58,6 +58,10 @@ void add_training_options(App& app, TrainConfig& config, RunOptions& run) {
       "on CUDA devices: capture forward and backward once and replay them at every step");
   add("--processes", run.processes,
       "refuse to train with another number of processes than this (0: any); mpirun -n N starts N");
+  add("--any-memory", run.any_memory, "train although steps seem to need more memory than there is");
+  add("--tensorboard", run.tensorboard, "also write event files for TensorBoard into --out: numbers and pictures");
+  add("--tensorboard-histograms", run.tensorboard_histograms,
+      "with --tensorboard: histograms of weights and gradients every so many epochs (0 = none)");
   add_output(app, "--profile", run.profile, "file for a trace of every kernel; tables go to stderr at the end")
       ->group(kRunGroup);
   add_settings(app, config);

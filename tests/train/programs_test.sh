@@ -181,6 +181,20 @@ grep -q "^weight_decay  *0.075 .*2407.08083" out || complain "--explain names no
 "$bin/train" "${small[@]}" --dry-run --out dry >out 2>err && [ -s dry/schedule.png ] && [ ! -e dry/last.ckpt ] ||
   complain "--dry-run"
 grep -q "^memory  *about .* MiB for a step of" out || complain "--dry-run says nothing of memory"
+# More memory than there is: said before training, by a dry run too, with the accumulation that would fit.
+large=(--model mambavision-toy --data shapes:32 --image-size 256 --batch-size 512 --accumulate 2 --epochs 1)
+(ulimit -v 3000000 && refuse 2 "GiB there are: --batch-size " train "${large[@]}" --out none && exit "$failures") || failures=$((failures + 1))
+[ ! -e none ] || complain "a training that would not fit left a folder"
+(ulimit -v 3000000 && refuse 2 "would fit (--any-memory tries it)" train "${large[@]}" --dry-run --out dry && exit "$failures") || failures=$((failures + 1))
+grep -q "^memory  *about .* GiB for a step of 512 images" out || complain "--dry-run says nothing of too much memory"
+# Files for TensorBoard, beside those of a part of the run that is over; without being asked there are none.
+[ -z "$(find run -name 'events.*')" ] || complain "event files that nobody asked for"
+"$bin/train" "${small[@]}" --tensorboard --out board >out 2>err || complain "--tensorboard"
+"$bin/train" --resume --epochs 2 --tensorboard-histograms 1 --out board >out 2>err || complain "--tensorboard-histograms"
+[ "$(find board -name 'events.out.tfevents.*' | wc -l)" -eq 2 ] || complain "two event files"
+[ "$(grep -lF 'gradients/' board/events.* | wc -l)" -eq 1 ] && [ "$(grep -lF 'accuracy/test' board/events.* | wc -l)" -eq 2 ] ||
+  complain "what event files hold"
+refuse 2 "tensorboard-histograms" train "${small[@]}" --tensorboard-histograms -1 --out none
 refuse 2 "fits 'neck.*'" train "${small[@]}" --group 'neck.*: lr x 2' --out none
 "$bin/show_augmentation" $picture --op rotate --magnitude 9 --sign -1 --out one.png >out 2>err || complain "--op"
 grep -q "rotate with argument -27" out || complain "--sign -1"

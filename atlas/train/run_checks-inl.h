@@ -1,0 +1,87 @@
+// What a run is asked before it begins, and what it says of its images at the end: a part of run-inl.h.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "atlas/core/select_device.h"
+#include "atlas/data/dataset.h"
+#include "atlas/dist/group.h"
+#include "atlas/io/checkpoint.h"
+#include "atlas/tensor/create.h"
+#include "atlas/train/config.h"
+#include "atlas/train/group_state.h"
+#include "atlas/train/run_options.h"
+
+namespace atlas::inline ATLAS_ABI::train::detail {
+
+/// What is asked for besides the settings. @return where to compute
+inline Device checked_device(const TrainConfig& c, const RunOptions& o, const dist::Group& group) {
+  check(o.processes >= 0, "processes", "needs a number >= 0, got {}", o.processes);
+  check(o.processes == 0 || o.processes == group.size(), "processes",
+        "{} were asked for, but {} started (mpirun -n {} train ...)", o.processes,
+        group.size() == 1 ? "1 was" : std::to_string(group.size()) + " were", o.processes);
+  const Device device = select_device(o.device);
+  check(!device.is_cuda() || group.size() == 1, "device",
+        "{} processes were started on {}: several train on CPUs so far (--device cpu)", group.size(), device.str());
+  check(c.compute.precision == "float32" || device.is_cuda(), "precision",
+        "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
+  check(o.augment == "auto" || o.augment == "host" || o.augment == "device", "augment",
+        "'{}' is unknown; there are auto, host and device", o.augment);
+  check(o.tensorboard_histograms >= 0, "tensorboard-histograms", "needs a number >= 0, got {}",
+        o.tensorboard_histograms);
+  check(!o.cuda_graph || c.optimization.accumulate == 1, "cuda-graph",
+        "accumulate = {}: gradients of several batches are not added up in a graph; use a larger batch_size",
+        c.optimization.accumulate);
+  check(!o.cuda_graph || o.profile.empty(), "cuda-graph",
+        "kernels of a graph are not profiled one by one: leave --profile or --cuda-graph out");
+  check(!o.cuda_graph || device.is_cuda(), "cuda-graph", "a step can only be captured on a CUDA device, not on {}",
+        device.str());
+  return device;
+}
+
+/// All ranks were started alike, and see the same run. How many threads each has is its own business.
+inline void check_same_settings(const TrainConfig& c, const RunOptions& o, const dist::Group& group, Device device) {
+  if (group.size() == 1) return;
+  dist::Settings settings;
+  const nlohmann::json all = nlohmann::json::parse(to_json(c));
+  for (const auto& [key, value] : all.items())
+    if (key != "threads" && key != "workers") settings.emplace_back(key, value.dump());
+  settings.emplace_back("--resume", o.resume ? "on" : "off");
+  settings.emplace_back("--eval-only", o.eval_only ? "on" : "off");
+  settings.emplace_back("--dry-run", o.dry_run ? "on" : "off");
+  settings.emplace_back("device", device.is_cuda() ? "cuda" : "cpu");
+  for (const char* name : {"/last.ckpt", "/best.ckpt"}) {
+    const std::string file = o.out + name;
+    settings.emplace_back(file, std::filesystem::exists(file) ? "there" : "missing");
+  }
+  dist::check_agree(group, "the start", settings);
+}
+
+/// Other data may have as many classes, but what the model says would then be read wrongly.
+inline void check_classes(const io::Checkpoint& saved, const std::string& file, const std::vector<std::string>& classes,
+                          const std::string& data) {
+  const nlohmann::json config = nlohmann::json::parse(saved.config_json, nullptr, false);
+  if (!config.is_object() || !config.contains("classes")) return;
+  const nlohmann::json theirs = config["classes"], ours = classes;
+  check(theirs.size() == ours.size(), "checkpoint", "{} was trained on {} classes, but {} has {}", file, theirs.size(),
+        data, ours.size());
+  for (size_t i = 0; i < ours.size(); ++i)
+    check(theirs[i] == ours[i], "checkpoint",
+          "{} was trained on other classes than those of {}: number {} is {}, not {}", file, data, i, theirs[i].dump(),
+          ours[i].dump());
+}
+
+/// Images that any rank met and could not read.
+inline int64_t skipped_of(const data::Dataset& set, const dist::Group& group) {
+  if (group.size() == 1 || !group.any(set.skipped() > 0)) return set.skipped();
+  const Tensor met = zeros({set.size()}, int64, Device{});
+  for (int64_t i = 0; i < set.size(); ++i) met.data<int64_t>()[i] = set.was_skipped(i) ? 1 : 0;
+  group.all_reduce(met, dist::Reduce::max);
+  return std::count(met.data<int64_t>(), met.data<int64_t>() + set.size(), 1);
+}
+
+}  // namespace atlas::inline ATLAS_ABI::train::detail
