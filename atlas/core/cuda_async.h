@@ -1,9 +1,10 @@
 // What a host does beside a CUDA device instead of waiting for it: pinned memory, uploads on a stream of their own, and
-// marks in the queues of work. Bodies: atlas/cuda/async.cu; this header needs no toolkit.
-// Not in atlas.h: include it by name.
+// marks in the queues of work; and what it does while it waits. Bodies: atlas/cuda/async.cu; this header needs no
+// toolkit. Not in atlas.h: include it by name.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 #include "atlas/core/config.h"
@@ -16,8 +17,17 @@ namespace atlas::inline ATLAS_ABI::cuda {
 void* allocate_pinned(int64_t bytes);
 void deallocate_pinned(void* p, int64_t bytes);
 
-/// The queues of a device: computing (all kernels and copies, one after the other), and uploads beside it.
-enum class Queue : uint8_t { compute, upload };
+/// The queues of a device: computing (all kernels and copies, one after the other), and beside it uploads, and sums
+/// over processes.
+enum class Queue : uint8_t { compute, upload, reduce };
+
+/// The queue as CUDA has it, a cudaStream_t, for a library that puts work of its own there. Makes the device current.
+void* stream_of(Device device, Queue queue);
+
+/// Calls `what` again and again, with the seconds so far, whenever the calling thread waits for a device from now on: a
+/// device may itself wait for other processes, for ever when one of them is gone. It may throw, which ends the wait.
+/// One for the process; empty: waits are left to CUDA.
+void while_waiting(std::function<void(double seconds)> what);
 
 /// A mark in a queue. Not recorded yet, it counts as passed.
 class Event {
@@ -57,6 +67,8 @@ void upload(Device device, void* to, const void* pinned, int64_t bytes);
 #if !ATLAS_WITH_CUDA  // nobody has such a device: these are never reached
 inline void* allocate_pinned(int64_t) { fail_no_cuda("allocate_pinned"); }
 inline void deallocate_pinned(void*, int64_t) {}
+inline void* stream_of(Device, Queue) { fail_no_cuda("stream_of"); }
+inline void while_waiting(std::function<void(double)>) {}
 inline Event::Event(Device, bool) { fail_no_cuda("event"); }
 inline Event::~Event() = default;
 inline void Event::record(Queue) {}

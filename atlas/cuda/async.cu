@@ -3,6 +3,12 @@
 #include <cstdlib>
 #include <mutex>
 #include <string>
+#include <thread>
+#include <utility>
+
+#if !ATLAS_CUDA_EMULATE
+#include <unistd.h>
+#endif
 
 #include "atlas/core/caching.h"
 #include "atlas/core/cuda_async.h"
@@ -48,29 +54,56 @@ BlockCache<PinnedMemory>& pinned() {
   return *cache;
 }
 
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+/// What is done while a thread waits.
+struct Waiter {
+  std::thread::id thread;
+  std::function<void(double)> what;
+};
+Waiter& the_waiter() {
+  static auto* instance = new Waiter;
+  return *instance;
+}
+
 #if !ATLAS_CUDA_EMULATE
-/// The stream of uploads: it does not wait for the one that computes, nor that one for it.
-cudaStream_t upload_stream(Device device) {
-  static cudaStream_t streams[kMaxDevices] = {};
+/// The stream of a queue. Those beside the one that computes do not wait for it, nor it for them.
+cudaStream_t cuda_stream(Device device, Queue queue) {
+  const cudaStream_t compute = stream(device);  // makes the device current
+  if (queue == Queue::compute) return compute;
+  static cudaStream_t streams[kMaxDevices][2] = {};
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  cudaStream_t& s = streams[device.index];
-  if (s == nullptr) {
-    stream(device);  // makes the device current
-    check_status(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "upload");
-  }
+  cudaStream_t& s = streams[device.index][queue == Queue::upload ? 0 : 1];
+  if (s == nullptr) check_status(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking), "device");
   return s;
 }
-cudaStream_t stream_of(Device device, Queue queue) {
-  const cudaStream_t compute = stream(device);
-  return queue == Queue::compute ? compute : upload_stream(device);
-}
 cudaEvent_t event(void* handle) { return static_cast<cudaEvent_t>(handle); }
-#else
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+/// Asks until something has happened, or the waiter gives up; without a waiter it returns at once.
+template <class Query>
+void ask(const Query& query, const char* op) {
+  const auto* const meanwhile = waiter();
+  if (meanwhile == nullptr) return;
+  const double start = now();
+  for (int64_t turn = 0;; ++turn) {
+    const cudaError_t status = query();
+    if (status != cudaErrorNotReady) return check_status(status, op);
+    cudaGetLastError();
+    if (turn < 1000) continue;
+    ::usleep(50);
+    (*meanwhile)(now() - start);
+  }
+}
 #endif
 
 }  // namespace
+
+void while_waiting(std::function<void(double)> what) { the_waiter() = {std::this_thread::get_id(), std::move(what)}; }
+const std::function<void(double)>* waiter() {
+  const Waiter& w = the_waiter();
+  return w.what && w.thread == std::this_thread::get_id() ? &w.what : nullptr;
+}
 
 void* allocate_pinned(int64_t bytes) { return bytes > 0 ? pinned().allocate(bytes) : nullptr; }
 void deallocate_pinned(void* p, int64_t bytes) {
@@ -79,6 +112,10 @@ void deallocate_pinned(void* p, int64_t bytes) {
 
 #if ATLAS_CUDA_EMULATE
 
+void* stream_of(Device, Queue queue) {
+  static char queues[3];  // told apart by their addresses
+  return &queues[static_cast<int>(queue)];
+}
 Event::Event(Device device, bool) : device_(device), handle_(new double(0)) {}
 Event::~Event() { delete static_cast<double*>(handle_); }
 void Event::record(Queue) { *static_cast<double*>(handle_) = now(); }
@@ -93,6 +130,16 @@ void upload(Device device, void* to, const void* pinned_bytes, int64_t bytes) {
 
 #else
 
+void* stream_of(Device device, Queue queue) { return cuda_stream(device, queue); }
+void wait_for(cudaStream_t s, const char* op) {
+  ask([s] { return cudaStreamQuery(s); }, op);
+  check_status(cudaStreamSynchronize(s), op);
+}
+void wait_for(cudaEvent_t e, const char* op) {
+  ask([e] { return cudaEventQuery(e); }, op);
+  check_status(cudaEventSynchronize(e), op);
+}
+
 Event::Event(Device device, bool timed) : device_(device) {
   stream(device);
   cudaEvent_t made = nullptr;
@@ -102,11 +149,11 @@ Event::Event(Device device, bool timed) : device_(device) {
 Event::~Event() {
   if (handle_ != nullptr) cudaEventDestroy(event(handle_));
 }
-void Event::record(Queue queue) { check_status(cudaEventRecord(event(handle_), stream_of(device_, queue)), "event"); }
+void Event::record(Queue queue) { check_status(cudaEventRecord(event(handle_), cuda_stream(device_, queue)), "event"); }
 void Event::hold(Queue queue) const {
-  check_status(cudaStreamWaitEvent(stream_of(device_, queue), event(handle_), 0), "event");
+  check_status(cudaStreamWaitEvent(cuda_stream(device_, queue), event(handle_), 0), "event");
 }
-void Event::wait() const { check_status(cudaEventSynchronize(event(handle_)), "event"); }
+void Event::wait() const { wait_for(event(handle_), "event"); }
 double Event::seconds_between(const Event& from, const Event& to) {
   float milliseconds = 0;
   check_status(cudaEventElapsedTime(&milliseconds, event(from.handle_), event(to.handle_)), "event");
@@ -114,9 +161,9 @@ double Event::seconds_between(const Event& from, const Event& to) {
 }
 void upload(Device device, void* to, const void* pinned_bytes, int64_t bytes) {
   if (bytes == 0) return;
-  check_status(
-      cudaMemcpyAsync(to, pinned_bytes, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, upload_stream(device)),
-      "upload");
+  check_status(cudaMemcpyAsync(to, pinned_bytes, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                               cuda_stream(device, Queue::upload)),
+               "upload");
 }
 
 #endif

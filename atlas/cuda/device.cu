@@ -150,7 +150,7 @@ void check_launch(Device device, const char* op) {
   const cudaStream_t s = stream(device);
   cudaStreamCaptureStatus capturing = cudaStreamCaptureStatusNone;
   check_status(cudaStreamIsCapturing(s, &capturing), op);
-  if (capturing == cudaStreamCaptureStatusNone) check_status(cudaStreamSynchronize(s), op);
+  if (capturing == cudaStreamCaptureStatusNone) wait_for(s, op);
 }
 
 void* DeviceMemory::take(int64_t size) {
@@ -213,13 +213,14 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
     return;
   }
   const cudaStream_t s = stream(to_device.is_cuda() ? to_device : from_device);
+  if (!to_device.is_cuda() && waiter() != nullptr) wait_for(s, "copy");  // the copy itself may wait
   check_status(cudaMemcpyAsync(to, from, size, cudaMemcpyDefault, s), "copy");
   if (!to_device.is_cuda()) {
-    check_status(cudaStreamSynchronize(s), "copy");
+    wait_for(s, "copy");
     raise_fault(from_device);
   } else if (!from_device.is_cuda() && pinned(from)) {
     // Its owner may fill it again, or hand it back to those who do, before the copy's turn: upload() is for that.
-    check_status(cudaStreamSynchronize(s), "copy");
+    wait_for(s, "copy");
   }
 }
 
@@ -230,7 +231,7 @@ void fill_bytes(Device device, void* p, int value, int64_t bytes) {
 
 void synchronize(Device device) {
   check_not_capturing("synchronize");
-  check_status(cudaStreamSynchronize(stream(device)), "synchronize");
+  wait_for(stream(device), "synchronize");
   raise_fault(device);
 }
 

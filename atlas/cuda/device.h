@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -44,6 +45,9 @@ void raise_fault(Device device);
 /// Whether every launch is waited for, so that an error names the op that made it: debug builds, the environment
 /// variable ATLAS_CUDA_SYNC=1, emulation.
 bool synchronous();
+
+/// What while_waiting() was given, for the thread that gave it; null for others, and when nobody did.
+const std::function<void(double seconds)>* waiter();
 
 /// Raises the error for a device that is not there.
 inline void check_index(Device device) {

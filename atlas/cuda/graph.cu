@@ -63,7 +63,7 @@ struct Graph::State {
   /// Waits for replays. What kernels found wrong is left to whoever waits next.
   void wait() {
 #if !ATLAS_CUDA_EMULATE
-    if (!capturing()) cudaStreamSynchronize(stream(device));
+    if (!capturing()) wait_for(stream(device), "cuda-graph");
 #endif
   }
   void drop() {

@@ -43,6 +43,9 @@ int last_device();
 /// Raises `[op] CUDA: text` unless `status` is success. In debug builds check_launch() also waits for the kernel.
 void check_status(cudaError_t status, const char* op);
 void check_launch(Device device, const char* op);
+/// The host waits for a stream, or for an event, and does what while_waiting() wants done meanwhile.
+void wait_for(cudaStream_t stream, const char* op);
+void wait_for(cudaEvent_t event, const char* op);
 #endif
 
 /// Scratch of at least `count` elements of T on the device, 256-byte aligned, uninitialized; valid until the next

@@ -16,8 +16,7 @@ ATLAS_INLINE std::vector<std::pair<std::string, Tensor>> make_equal(Module& mode
                                                                     const DataParallelOptions& options) {
   Settings shapes, values;
   for (const StateEntry& e : model.state_entries()) {
-    check(!e.tensor.device().is_cuda(), "data_parallel", "'{}' is {}: processes share models on the CPU", e.name,
-          describe(e.tensor));
+    group.use(e.tensor.device());
     shapes.emplace_back(e.name, fmt::format("{}{}{}", name(e.tensor.dtype()), e.tensor.shape().str(),
                                             e.tensor.requires_grad() ? ", trained" : ""));
   }
@@ -49,9 +48,9 @@ ATLAS_INLINE uint64_t hash_of(const Tensor& x) {
     const auto* p = static_cast<const unsigned char*>(data);
     for (int64_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001b3u;
   };
-  const std::string what = describe(x);
+  const Tensor whole = on_host(x);
+  const std::string what = describe(whole);
   mix(what.data(), static_cast<int64_t>(what.size()));
-  const Tensor whole = x.is_contiguous() ? x : copy_of(x);
   mix(whole.raw(), whole.numel() * item_size(whole.dtype()));
   return hash;
 }

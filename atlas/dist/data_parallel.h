@@ -38,7 +38,7 @@ struct DataParallelOptions {
 class DataParallel {
  public:
   /// Makes the model the same on all ranks. Parameters that are frozen now are left alone later as well.
-  /// @param model  outlives this; on the CPU
+  /// @param model  outlives this; on the CPU, or all of it on this rank's own CUDA device
   /// @throws Error on every rank, naming the rank and the parameter or buffer, for a model that has other names, shapes
   ///         or types than that of rank 0, and with Start::compare for one with other values.
   DataParallel(Module& model, const Group& group, DataParallelOptions options = {});
@@ -62,10 +62,11 @@ class DataParallel {
 };
 
 /// Makes tensors their means over the ranks. What is equal already stays, to the bit.
-/// @param tensors  float32 or float64, on the CPU; others are left alone
+/// @param tensors  float32 or float64; others are left alone
 void average(const Group& group, const std::vector<Tensor>& tensors);
 
-/// 64 bits that tell the dtype, shape and values of a tensor on the CPU from others (FNV-1a).
+/// 64 bits that tell the dtype, shape and values of a tensor from others (FNV-1a), wherever it is. Waits for its
+/// device.
 uint64_t hash_of(const Tensor& x);
 
 }  // namespace atlas::inline ATLAS_ABI::dist

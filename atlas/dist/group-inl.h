@@ -1,4 +1,4 @@
-// Bodies of group.h: checks, and the transport of a process alone. That of MPI is mpi.cpp.
+// Bodies of group.h: checks, and the transport of a process alone. That of MPI is mpi.cpp, that of NCCL nccl.cpp.
 #pragma once
 
 #include <fmt/core.h>
@@ -56,6 +56,7 @@ inline std::shared_ptr<Transport> mpi_transport() {
         launched_processes());
   return nullptr;
 }
+inline std::shared_ptr<Transport> nccl_transport(Device, Transport&) { return nullptr; }  // nobody to talk to
 #endif
 
 /// Names and values, each ended by a zero.
@@ -87,11 +88,21 @@ ATLAS_INLINE Group Group::world() {
   return mpi ? Group(std::move(mpi)) : Group();
 }
 
+ATLAS_INLINE detail::Transport& Group::carrier(Device device) const {
+  if (!device.is_cuda() || size() == 1) return *transport_;
+  if (transport_->of_device == nullptr) transport_->of_device = detail::nccl_transport(device, *transport_);
+  const Device own = transport_->of_device->device;
+  check(own == device, "dist", "rank {} of {}: a process has one device, and this one's is {}, not {}", rank(), size(),
+        own.str(), device.str());
+  return *transport_->of_device;
+}
+
+ATLAS_INLINE void Group::use(Device device) const { carrier(device); }
+
 ATLAS_INLINE void Group::check_tensor(const Tensor& x, const char* op) const {
-  check(x.defined() && (x.dtype() == float32 || x.dtype() == float64 || x.dtype() == int64), op,
-        "rank {} of {}: takes float32, float64 and int64 tensors, got {}", rank(), size(), describe(x));
-  check(!x.device().is_cuda() && x.is_contiguous(), op,
-        "rank {} of {}: takes contiguous tensors on the CPU, got {} (x.to(Device{{}}).contiguous())", rank(), size(),
+  check(x.defined() && (x.dtype() == float32 || x.dtype() == float64 || x.dtype() == bfloat16 || x.dtype() == int64),
+        op, "rank {} of {}: takes float32, float64, bfloat16 and int64 tensors, got {}", rank(), size(), describe(x));
+  check(x.is_contiguous(), op, "rank {} of {}: takes contiguous tensors, got {} (x.contiguous())", rank(), size(),
         describe(x));
   check(x.numel() <= std::numeric_limits<int>::max(), op, "rank {} of {}: takes fewer than 2^31 elements, got {}",
         rank(), size(), describe(x));
@@ -104,7 +115,7 @@ ATLAS_INLINE void Group::check_root(int root) const {
 
 ATLAS_INLINE void Group::all_reduce(Tensor x, Reduce how) const {
   check_tensor(x, "all_reduce");
-  transport_->all_reduce(x.raw(), x.numel(), x.dtype(), how);
+  carrier(x.device()).all_reduce(x.raw(), x.numel(), x.dtype(), how);
   x.bump_version();
 }
 
@@ -114,7 +125,8 @@ ATLAS_INLINE PendingReduce Group::start_all_reduce(Tensor x) const {
   void* const data = x.raw();
   const int64_t count = x.numel();
   const DType dtype = x.dtype();
-  return {std::move(x), transport_->start_all_reduce(data, count, dtype)};
+  detail::Transport& by = carrier(x.device());
+  return {std::move(x), by.start_all_reduce(data, count, dtype)};
 }
 
 ATLAS_INLINE Tensor Group::reduce_scatter(const Tensor& x) const {
@@ -124,7 +136,10 @@ ATLAS_INLINE Tensor Group::reduce_scatter(const Tensor& x) const {
   Shape shape = x.shape();
   shape[0] /= size();
   Tensor part = empty(shape, x.dtype(), x.device());
-  transport_->reduce_scatter(x.raw(), part.raw(), part.numel(), x.dtype());
+  if (size() == 1)
+    copy_elements(part, x);
+  else
+    carrier(x.device()).reduce_scatter(x.raw(), part.raw(), part.numel(), x.dtype());
   return part;
 }
 
@@ -134,7 +149,10 @@ ATLAS_INLINE Tensor Group::all_gather(const Tensor& x) const {
   Shape shape = x.shape();
   shape[0] *= size();
   Tensor all = empty(shape, x.dtype(), x.device());
-  transport_->all_gather(x.raw(), all.raw(), x.numel() * item_size(x.dtype()));
+  if (size() == 1)
+    copy_elements(all, x);
+  else
+    carrier(x.device()).all_gather(x.raw(), all.raw(), x.numel() * item_size(x.dtype()));
   return all;
 }
 
@@ -155,9 +173,9 @@ ATLAS_INLINE std::vector<std::string> Group::all_gather(const std::string& text)
 
 ATLAS_INLINE void Group::broadcast(Tensor x, int root) const {
   check_root(root);
-  check(x.defined() && !x.device().is_cuda() && x.is_contiguous(), "broadcast",
-        "rank {} of {}: takes contiguous tensors on the CPU, got {}", rank(), size(), describe(x));
-  transport_->broadcast(x.raw(), x.numel() * item_size(x.dtype()), root);
+  check(x.defined() && x.is_contiguous(), "broadcast", "rank {} of {}: takes contiguous tensors, got {}", rank(),
+        size(), describe(x));
+  carrier(x.device()).broadcast(x.raw(), x.numel() * item_size(x.dtype()), root);
   x.bump_version();
 }
 

@@ -1,5 +1,5 @@
-// Group: the processes that train together. One process alone, or those that mpirun (or srun) started, with CPU tensors
-// over MPI.
+// Group: the processes that train together. One process alone, or those that mpirun (or srun) started: CPU tensors
+// travel over MPI, those of CUDA devices over NCCL.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ class Running {
   virtual void wait() = 0;
 };
 
-/// What carries the operations: a process alone, or MPI. Sizes and types were checked by Group.
+/// What carries the operations: a process alone, MPI, or NCCL. Sizes and types were checked by Group.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -36,8 +36,16 @@ class Transport {
   virtual void broadcast(void* data, int64_t bytes, int root) = 0;
   virtual void barrier() = 0;
 
+  /// A number for an operation that begins; all ranks count alike.
+  virtual int64_t next_number() { return 0; }
+  /// Asked again and again by what waits for others without being told of them: ends all processes when operation
+  /// `number` has let it wait for too long.
+  virtual void keep_waiting(double /*seconds*/, int64_t /*number*/, const char* /*op*/) {}
+
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
-  double waited = 0;  // seconds
+  double waited = 0;                       // seconds
+  Device device{};                         // of the tensors that it carries
+  std::shared_ptr<Transport> of_device{};  // that of tensors on a device, between the same processes; from the first on
 };
 
 /// How many processes the launcher (mpirun, mpiexec, srun) says it started; 1 without one.
@@ -49,9 +57,14 @@ void keep_for_good(const Tensor& x);
 /// The transport between the processes that MPI started; null when this process was started alone.
 std::shared_ptr<Transport> mpi_transport();
 
+/// The transport of tensors on a device between the processes of `host`, which all call this; it must not outlive host.
+/// @throws Error when this build has no NCCL: names the package to install.
+std::shared_ptr<Transport> nccl_transport(Device device, Transport& host);
+
 }  // namespace detail
 
-/// An all_reduce on its way. Its tensor must not be touched before wait() has returned.
+/// An all_reduce on its way. Its tensor must not be touched before wait() has returned; on a device, what is queued
+/// from then on finds the sum, and the host does not wait.
 class PendingReduce {
  public:
   PendingReduce() = default;
@@ -59,11 +72,11 @@ class PendingReduce {
       : tensor_(std::move(tensor)), running_(std::move(running)) {}
   PendingReduce(PendingReduce&&) noexcept = default;
   PendingReduce& operator=(PendingReduce&&) noexcept = default;
-  /// One that nobody waits for (an error is on its way) leaves its memory to MPI.
+  /// One that nobody waits for (an error is on its way) leaves its memory to MPI or NCCL.
   ~PendingReduce() {
     if (running_ != nullptr) detail::keep_for_good(tensor_);
   }
-  /// Gives it time to proceed (MPI works while it is called). @return true once it is complete
+  /// Gives it time to proceed (MPI works while it is called). @return true once it is complete, or needs no more time
   bool test() { return running_ == nullptr || running_->test(); }
   /// Returns when the tensor holds the sum. @throws Failure as Group's operations.
   void wait() {
@@ -82,7 +95,11 @@ class PendingReduce {
 ///     group.all_reduce(loss_sum);                       // the same number on every rank
 ///
 /// An operation is called by all ranks, in the same order, with tensors of one shape and dtype. Tensors are float32,
-/// float64 or int64, contiguous and on the CPU. Sums have the same bits on every rank.
+/// float64, bfloat16 or int64, and contiguous. Sums have the same bits on every rank; those of bfloat16 are rounded to
+/// it at every addition.
+///
+/// Tensors on a CUDA device are carried by NCCL, in the order of the device's work: the host does not wait, and a CUDA
+/// graph may record it. A process has one device, and every rank its own.
 ///
 /// A rank that ends with an error ends all. So does one that lets the others wait for a minute
 /// (`ATLAS_DIST_TIMEOUT`: seconds); the message names it. One thread of a process uses groups.
@@ -102,8 +119,12 @@ class Group {
   /// Seconds that this process has spent in operations so far, mostly waiting for others.
   double waited() const { return transport_->waited; }
 
+  /// Makes the group ready for tensors on `device`, where it is a CUDA device; otherwise the first of them does, which
+  /// a CUDA graph cannot record. All ranks call it. @throws Error when this build has no NCCL, naming the package.
+  void use(Device device) const;
   /// x becomes the sum (largest, smallest) of every rank's x, element by element.
-  /// @throws Error for a tensor that cannot be sent; Failure, with rank and operation, when MPI reports an error.
+  /// @throws Error for a tensor that cannot be sent; Failure, with rank, operation and its own text, when MPI or NCCL
+  ///         reports an error. What goes wrong on a device later is reported by whoever waits for it.
   void all_reduce(Tensor x, Reduce how = Reduce::sum) const;
   /// The same sum, computed while the caller goes on.
   PendingReduce start_all_reduce(Tensor x) const;
@@ -126,6 +147,7 @@ class Group {
  private:
   explicit Group(std::shared_ptr<detail::Transport> transport) : transport_(std::move(transport)) {}
   void check_tensor(const Tensor& x, const char* op) const;
+  detail::Transport& carrier(Device device) const;
   void check_root(int root) const;
   std::shared_ptr<detail::Transport> transport_;
 };

@@ -47,9 +47,34 @@ double timeout() {
   return 60;
 }
 
-MPI_Datatype type_of(DType dtype) { return dtype == float32 ? MPI_FLOAT : dtype == float64 ? MPI_DOUBLE : MPI_INT64_T; }
+MPI_Datatype type_of(DType dtype) {
+  if (dtype == bfloat16) return MPI_UINT16_T;  // with operations of our own
+  return dtype == float32 ? MPI_FLOAT : dtype == float64 ? MPI_DOUBLE : MPI_INT64_T;
+}
 
-MPI_Op operation(Reduce how) { return how == Reduce::sum ? MPI_SUM : how == Reduce::max ? MPI_MAX : MPI_MIN; }
+/// An operation on bfloat16, which MPI does not know: in float32, rounded. Either order of operands gives the same
+/// bits.
+template <Reduce how>
+void fold_bf16(void* from, void* into, int* count, MPI_Datatype*) {
+  const auto* a = static_cast<const bf16*>(from);
+  auto* b = static_cast<bf16*>(into);
+  for (int i = 0; i < *count; ++i) {
+    const auto x = static_cast<float>(a[i]), y = static_cast<float>(b[i]);
+    b[i] = bf16(how == Reduce::sum ? x + y : how == Reduce::max ? std::max(x, y) : std::min(x, y));
+  }
+}
+MPI_Op made(MPI_User_function* fold) {
+  MPI_Op op = MPI_OP_NULL;
+  MPI_Op_create(fold, 1, &op);
+  return op;
+}
+
+MPI_Op operation(Reduce how, DType dtype) {
+  if (dtype != bfloat16) return how == Reduce::sum ? MPI_SUM : how == Reduce::max ? MPI_MAX : MPI_MIN;
+  static const MPI_Op sum = made(fold_bf16<Reduce::sum>), max = made(fold_bf16<Reduce::max>),
+                      min = made(fold_bf16<Reduce::min>);
+  return how == Reduce::sum ? sum : how == Reduce::max ? max : min;
+}
 
 class Mpi;
 
@@ -93,8 +118,9 @@ class Mpi final : public Transport {
   void all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
     // Reduced in one place and sent from there: MPI promises equal bits for no other way.
     run("all_reduce", [&](MPI_Request* r) {
-      return rank == 0 ? MPI_Ireduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(how), 0, comm_, r)
-                       : MPI_Ireduce(data, nullptr, int_of(count), type_of(dtype), operation(how), 0, comm_, r);
+      return rank == 0
+                 ? MPI_Ireduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(how, dtype), 0, comm_, r)
+                 : MPI_Ireduce(data, nullptr, int_of(count), type_of(dtype), operation(how, dtype), 0, comm_, r);
     });
     run("all_reduce", [&](MPI_Request* r) { return MPI_Ibcast(data, int_of(count), type_of(dtype), 0, comm_, r); });
   }
@@ -102,15 +128,16 @@ class Mpi final : public Transport {
   std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
     auto running = std::make_unique<Request>(*this);
     running->number = ++count_;
-    check_code(
-        MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), MPI_SUM, background_, &running->request),
-        "all_reduce");
+    check_code(MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(Reduce::sum, dtype),
+                              background_, &running->request),
+               "all_reduce");
     return running;
   }
 
   void reduce_scatter(const void* from, void* to, int64_t count, DType dtype) override {
     run("reduce_scatter", [&](MPI_Request* r) {
-      return MPI_Ireduce_scatter_block(from, to, int_of(count), type_of(dtype), MPI_SUM, comm_, r);
+      return MPI_Ireduce_scatter_block(from, to, int_of(count), type_of(dtype), operation(Reduce::sum, dtype), comm_,
+                                       r);
     });
   }
 
@@ -147,20 +174,21 @@ class Mpi final : public Transport {
       Clock::time_point from;
       ~Count() { waited += seconds_since(from); }
     } const count{waited, start};
-    bool said = false;
     for (int64_t turn = 0; !complete(request, op); ++turn) {
       if (turn < 1000) {
         sched_yield();
         continue;
       }
       usleep(50);
-      const double since = seconds_since(start);
-      if (!said && since > std::min(5.0, timeout_ / 4)) {
-        say_that_waiting(number);
-        said = true;
-      }
-      if (since > timeout_) give_up(number, op);
+      keep_waiting(seconds_since(start), number, op);
     }
+  }
+
+  int64_t next_number() override { return ++count_; }
+
+  void keep_waiting(double seconds, int64_t number, const char* op) override {
+    if (waiting_in_ < number && seconds > std::min(5.0, timeout_ / 4)) say_that_waiting(number);
+    if (seconds > timeout_) give_up(number, op);
   }
 
  private:

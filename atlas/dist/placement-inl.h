@@ -1,6 +1,7 @@
 // Bodies of placement.h.
 #pragma once
 
+#include <fmt/core.h>
 #include <sched.h>
 #include <unistd.h>
 
@@ -10,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "atlas/core/cuda.h"
+#include "atlas/core/select_device.h"
 #include "atlas/dist/placement.h"
 
 namespace atlas::inline ATLAS_ABI::dist {
@@ -44,6 +47,50 @@ inline std::string text_of(const std::vector<int>& cores) {
 
 }  // namespace detail
 
+namespace detail {
+
+ATLAS_INLINE int device_index(const std::vector<std::string>& ranks, int rank) {
+  for (const std::string& text : ranks) {
+    const auto processes = std::count(ranks.begin(), ranks.end(), text);
+    const int devices = std::atoi(text.c_str() + text.rfind(' ') + 1);
+    check(processes <= devices || devices < 0, "device",
+          "{} processes were started on a machine with {} CUDA device{}: each takes one of its own (start {}, or use "
+          "--device cpu)",
+          processes, devices, devices == 1 ? "" : "s", devices);
+  }
+  const auto own = ranks.begin() + rank;
+  return static_cast<int>(std::count(ranks.begin(), own, *own));
+}
+
+/// The name of this machine.
+inline std::string host_name() {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  return host.data();
+}
+
+}  // namespace detail
+
+ATLAS_INLINE Device place_device(const Group& group, std::string_view text) {
+  if (group.size() == 1) return select_device(text);
+  Device chosen{};
+  int devices = -1;  // none is wanted
+  if (text != "auto") chosen = Device::parse(text);
+  if constexpr (kWithCuda) {
+    if (text == "auto" && cuda::device_count() > 0) chosen = {DeviceType::cuda, 0};
+    if (chosen.is_cuda()) devices = cuda::device_count();
+  }
+  if (chosen.is_cuda() && devices <= 0) return select_device(text);  // says why there is none
+  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  const std::vector<std::string> all =
+      group.all_gather(fmt::format("{} {} {}", detail::host_name(), visible == nullptr ? "all" : visible, devices));
+  if (!chosen.is_cuda()) return chosen;
+  check(chosen.index == 0, "device", "{} was asked for, but {} processes take a device each: --device cuda",
+        chosen.str(), group.size());
+  // The others are left alone: each process that touches one takes memory there.
+  return select_device(fmt::format("cuda:{}", detail::device_index(all, group.rank())));
+}
+
 ATLAS_INLINE int place_process(const Group& group, int threads) {
   if (group.size() == 1) return threads;
   const char* const policy = std::getenv("OMPI_MCA_hwloc_base_binding_policy");  // set where somebody chose one
@@ -53,9 +100,7 @@ ATLAS_INLINE int place_process(const Group& group, int threads) {
     detail::use_cores(all);
   }
   std::vector<int> mine = detail::own_cores();
-  std::array<char, 256> host{};
-  ::gethostname(host.data(), host.size() - 1);
-  const std::string here = std::string(host.data()) + ":" + detail::text_of(mine);
+  const std::string here = detail::host_name() + ":" + detail::text_of(mine);
   const std::vector<std::string> everywhere = group.all_gather(here);
   const auto like_me = std::count(everywhere.begin(), everywhere.end(), here);
   const auto cores = static_cast<int64_t>(mine.size()), count = static_cast<int64_t>(group.local_size());

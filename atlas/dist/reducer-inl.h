@@ -49,15 +49,17 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
     if (complete == started) counts.on_way += seconds_since(since);
   }
 
+  DType on_wire(const Tensor& p) const { return p.dtype() == float32 ? options.wire : p.dtype(); }
+
   /// Packs parameters into buckets, in this order; a bucket has one dtype.
   void arrange(const std::vector<size_t>& order) {
     buckets.clear();
     std::vector<int64_t> sizes;
     for (size_t i : order) {
       const Tensor& p = parameters[i].second;
-      const int64_t bytes = p.numel() * item_size(p.dtype());
+      const int64_t each = item_size(on_wire(p)), bytes = p.numel() * each;
       const int64_t limit = buckets.size() <= 1 ? options.first_bucket_bytes : options.bucket_bytes;
-      const bool fits = !buckets.empty() && sizes.back() * item_size(p.dtype()) + bytes <= limit &&
+      const bool fits = !buckets.empty() && sizes.back() * each + bytes <= limit &&
                         parameters[buckets.back().members.front()].second.dtype() == p.dtype();
       if (!fits) {
         buckets.emplace_back();
@@ -69,7 +71,7 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
     }
     for (size_t b = 0; b < buckets.size(); ++b) {
       const Tensor& like = parameters[buckets[b].members.front()].second;
-      buckets[b].memory = zeros({sizes[b]}, like.dtype(), like.device());
+      buckets[b].memory = zeros({sizes[b]}, on_wire(like), like.device());
       int64_t at = 0;
       for (size_t i : buckets[b].members) {
         const Tensor& p = parameters[i].second;
@@ -134,6 +136,7 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
     if (complete + 1 == started) since = std::chrono::steady_clock::now();
     bucket.pending = group.start_all_reduce(bucket.memory);
     ++counts.buckets;
+    counts.bytes += bucket.memory.numel() * item_size(bucket.memory.dtype());
   }
 
   /// The end of a pass: what has not left yet leaves, and all gradients become means.
@@ -166,13 +169,14 @@ struct GradientReducer::State : std::enable_shared_from_this<State> {
         group.all_reduce(whole);
         copy_elements(places[i].slot, whole);
       }
-      scale_elements(places[i].slot, 1.0 / group.size());
-      if (!grad.defined()) {
-        p.set_grad(copy_of(places[i].slot));
-        continue;
-      }
+      const bool is_new = !grad.defined();
+      if (is_new) grad = empty(p.shape(), p.dtype(), p.device());
       copy_elements(grad, places[i].slot);
-      grad.bump_version();
+      scale_elements(grad, 1.0 / group.size());
+      if (is_new)
+        p.set_grad(grad);
+      else
+        grad.bump_version();
     }
     if (!ordered) adopt_order();
     for (Place& place : places) place.here = place.again = place.kept = false;
@@ -204,12 +208,16 @@ ATLAS_INLINE GradientReducer::GradientReducer(std::vector<std::pair<std::string,
   check(options.bucket_bytes > 0 && options.first_bucket_bytes > 0, "reducer",
         "buckets must have more than 0 bytes, got {} and {} for the first", options.bucket_bytes,
         options.first_bucket_bytes);
+  check(options.wire == float32 || options.wire == bfloat16, "reducer",
+        "gradients travel as float32 or bfloat16, not as {}", name(options.wire));
   State& s = *state_;
   s.group = group;
   s.options = options;
   for (const auto& [name, p] : parameters)
-    check((p.dtype() == float32 || p.dtype() == float64) && !p.device().is_cuda() && p.requires_grad(), "reducer",
-          "'{}' must be a float32 or float64 tensor on the CPU that requires a gradient, got {}", name, describe(p));
+    check((p.dtype() == float32 || p.dtype() == float64) && p.device() == parameters[0].second.device() &&
+              p.requires_grad(),
+          "reducer", "'{}' must be a float32 or float64 tensor on {} that requires a gradient, got {}", name,
+          parameters[0].second.device().str(), describe(p));
   s.parameters = std::move(parameters);
   s.places.resize(s.parameters.size());
   if (group.size() == 1) return;

@@ -42,14 +42,18 @@ inline Tensor drop_path_mask(const Tensor& x, double p, const BatchShare& share,
   const NoGrad off;
   const int64_t images = std::ssize(share.places), each = x.size(0) / images;
   const Tensor all = ones({share.of * each, 1}, x.dtype(), x.device());
-  Tensor mask = empty_like(all), rows = empty({images * each}, int64, Device{});
+  Tensor mask = empty_like(all);
   kernels::drop_path(all, p, g.seed, g.next(), mask);
-  for (int64_t i = 0; i < images; ++i)
-    for (int64_t j = 0; j < each; ++j)
-      rows.data<int64_t>()[i * each + j] = share.places[static_cast<size_t>(i)] * each + j;
+  // Places are a few runs: slices of the mask need no list of rows on the device, which a CUDA graph could not be sent.
+  std::vector<Tensor> runs;
+  for (int64_t i = 0, end = 0; i < images; i = end) {
+    const int64_t first = share.places[static_cast<size_t>(i)];
+    for (end = i + 1; end < images && share.places[static_cast<size_t>(end)] == first + end - i;) ++end;
+    runs.push_back(mask.slice(0, first * each, (first + end - i) * each));
+  }
   Shape shape = x.shape();
   for (int axis = 1; axis < x.dim(); ++axis) shape[axis] = 1;
-  return index_select(mask, 0, rows.to(x.device())).reshape(shape);
+  return cat(runs, 0).reshape(shape);
 }
 
 }  // namespace detail

@@ -65,11 +65,17 @@ inline double join_statistics(Tensor& mean, Tensor& var, double count, const Sum
   const NoGrad off;
   const int64_t channels = var.numel();
   const Tensor own = row_of(mean, 0) + row_of(mean, 1);
-  Tensor sums = empty({channels + 1}, float64, var.device());  // of the values, and the rows
+  // Of the values, and the rows, which the host has to know: it does not wait for a device.
+  Tensor sums = empty({channels + 1}, float64, var.device());
   sums.slice(0, 0, channels).copy_(own * count);
   sums.slice(0, channels, channels + 1).fill_(count);
   sum(sums);
-  const double all = sums.select(0, channels).item();
+  Tensor rows = sums.slice(0, channels, channels + 1);
+  if (rows.device().is_cuda()) {
+    rows = full({1}, count, float64, Device{});
+    sum(rows);
+  }
+  const double all = rows.item();
   const Tensor joined = sums.slice(0, 0, channels) * (1 / all);
   Tensor squares = (var.to(float64) + square(own - joined)) * count;  // around the mean of all
   sum(squares);

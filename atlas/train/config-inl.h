@@ -182,6 +182,7 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
   one_of(c.optimization.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
   one_of(c.optimization.schedule, "schedule", {"cosine", "polynomial", "multistep", "constant"});
   one_of(c.compute.precision, "precision", {"float32", "bf16"});
+  one_of(c.optimization.wire, "wire", {"float32", "bf16"});
   one_of(c.augmentation.crop, "crop", {"pad", "random-resized", "none"});
   need(c.augmentation.mesa == 0 || c.optimization.ema > 0, "mesa", c.augmentation.mesa,
        "it distills from the moving average of the weights: ema must be above 0");

@@ -73,6 +73,7 @@ struct OptimizationSettings {
   double ema = 0;
   int64_t ema_ramp = 1;
   bool sync_batch_norm = false;
+  std::string wire = "float32";
 };
 
 /// How the program computes.
@@ -187,6 +188,9 @@ void for_each_setting(Config& c, Visitor&& visit) {
         "0: the decay is ema from the first update; 1: that of update t is min(ema, (1 + t) / (10 + t))");
   visit("sync_batch_norm", c.optimization.sync_batch_norm,
         "several processes: batch norms have the statistics of all; else each its own, averaged after every epoch");
+  visit(
+      "wire", c.optimization.wire,
+      "several processes: gradients travel and are added up as float32, or as bf16, which halves the bytes and rounds");
   visit("eval_crop", c.augmentation.eval_crop,
         "test images are resized to image_size / eval_crop and center-cropped, in (0, 1]");
   visit("eval_squash", c.augmentation.eval_squash,

@@ -43,6 +43,7 @@ class Run {
     place();
     check_same_program(group_);
     check_same_settings(c_, o_, group_, device_);
+    group_.use(device_);
     if (!o_.eval_only && !o_.dry_run && o_.resume && std::filesystem::exists(path("last.ckpt"))) {
       saved_ = io::load_checkpoint(path("last.ckpt"));
       keep_update();
@@ -82,9 +83,11 @@ class Run {
     }
     if (!trainer_->fit(*train_loader_, *test_loader_)) return stop_early();
     if (const dist::ReducerCounts* const c = trainer_->communication(); c != nullptr && !o_.profile.empty())
-      say("gradients    {} reductions in {} updates, {} begun before backward ended; {:.3f} s on their way, {:.0f} % "
-          "of it hidden behind backward\n",
-          c->buckets, c->updates, c->early, c->on_way, 100 * c->hidden());
+      say("gradients    {} reductions in {} updates, {} each, {} begun before backward ended{}\n", c->buckets,
+          c->updates, bytes_text(c->bytes / std::max<int64_t>(c->updates, 1)), c->early,
+          device_.is_cuda() ? ""  // what NCCL hides is in the profile of the device
+                            : fmt::format("; {:.3f} s on their way, {:.0f} % of it hidden behind backward", c->on_way,
+                                          100 * c->hidden()));
     finish(*trainer_->last_test(), fmt::format("after {} epochs", trainer_->epoch()));
     return 0;
   }
@@ -157,7 +160,8 @@ class Run {
                            .stop = [this] { return interrupt_.requested(); },
                            .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
                            .group = group_,
-                           .sync_batch_norm = o.sync_batch_norm};
+                           .sync_batch_norm = o.sync_batch_norm,
+                           .wire = o.wire == "bf16" ? bfloat16 : float32};
     trainer_ = std::make_unique<Trainer>(*model_, *task_, *optimizer_, std::move(options));
     if (!o_.profile.empty() && group_.first()) watch<Profiler>(o_.profile);
     if (o.ema > 0) watch<MovingAverage>(*model_, EmaOptions{.decay = o.ema, .ramp = o.ema_ramp == 1});

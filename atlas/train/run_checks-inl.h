@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "atlas/core/select_device.h"
 #include "atlas/data/dataset.h"
 #include "atlas/dist/group.h"
+#include "atlas/dist/placement.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/config.h"
@@ -24,9 +24,7 @@ inline Device checked_device(const TrainConfig& c, const RunOptions& o, const di
   check(o.processes == 0 || o.processes == group.size(), "processes",
         "{} were asked for, but {} started (mpirun -n {} train ...)", o.processes,
         group.size() == 1 ? "1 was" : std::to_string(group.size()) + " were", o.processes);
-  const Device device = select_device(o.device);
-  check(!device.is_cuda() || group.size() == 1, "device",
-        "{} processes were started on {}: several train on CPUs so far (--device cpu)", group.size(), device.str());
+  const Device device = dist::place_device(group, o.device);
   check(c.compute.precision == "float32" || device.is_cuda(), "precision",
         "bf16 is for training on CUDA devices (--device cuda); on the CPU leave it at float32");
   check(o.augment == "auto" || o.augment == "host" || o.augment == "device", "augment",

@@ -40,6 +40,8 @@ struct StepOptions {
   std::function<tasks::Moment()> now{};  ///< where training is, for Task::prepare()
   /// On the CPU, called between forward and backward: the loss is known there at no cost.
   std::function<void(const StepResult&)> on_loss{};
+  /// Whether a batch fits a graph on all processes: a graph holds what they send each other, so all replay it or none.
+  std::function<bool(bool fits)> on_all{};
 };
 
 /// Makes gradients of batches.
@@ -67,7 +69,8 @@ class GradientStep {
       compute(r, share);
       return r;
     }
-    if (r.images.size(0) != o_.batch_size || before_graph_ > 0 || !fits_graph(r)) {
+    const bool fits = r.images.size(0) == o_.batch_size && before_graph_ <= 0 && fits_graph(r);
+    if (!(o_.on_all ? o_.on_all(fits) : fits)) {
       --before_graph_;
       optimizer_.zero_grad();
       compute(r, share);

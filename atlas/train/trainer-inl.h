@@ -75,12 +75,14 @@ ATLAS_INLINE void Trainer::begin(data::Loader& training) {
   check(updates_per_epoch_ > 0, "trainer", "{} has {} images, fewer than an update of {} batches of {}",
         training.dataset().name(), training.dataset().size(), o_.accumulate, loader.batch_size * ranks());
   if (ranks() > 1)
-    parallel_.emplace(
-        model_, o_.group,
-        dist::DataParallelOptions{.start = dist::Start::compare, .compare_buffers = step_ == 0 || o_.sync_batch_norm});
+    parallel_.emplace(model_, o_.group,
+                      dist::DataParallelOptions{.start = dist::Start::compare,
+                                                .compare_buffers = step_ == 0 || o_.sync_batch_norm,
+                                                .buckets = {.wire = o_.wire}});
   gradients_.emplace(model_, task_, optimizer_,
                      StepOptions{model_.device(), loader.batch_size, o_.accumulate, o_.bf16, o_.cuda_graph,
-                                 [this] { return moment(); }, [this](const StepResult& r) { check_loss(r); }});
+                                 [this] { return moment(); }, [this](const StepResult& r) { check_loss(r); },
+                                 [this](bool fits) { return !o_.group.any(!fits); }});
   const int64_t of = training.dataset().size(), seed = static_cast<int64_t>(loader.seed);
   if (!position_.fits(of, seed)) {
     const std::string note = fmt::format(

@@ -33,6 +33,7 @@ struct TrainerOptions {
   std::string advice = {};                ///< a sentence for messages of TrainingStopped
   dist::Group group = {};                 ///< the processes that train together
   bool sync_batch_norm = false;  ///< of several: statistics of all ranks; else each its own, averaged after epochs
+  DType wire = float32;          ///< of several: what float32 gradients travel as; bfloat16 halves the bytes
 };
 
 /// Training stopped because of the numbers (a loss or gradient that is not finite), not because of wrong input.

@@ -205,7 +205,9 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
   check_bytes("the destination", to, to_device, bytes);
   check_bytes("the source", from, from_device, bytes);
   std::memmove(to, from, static_cast<size_t>(bytes));
-  if (from_device.is_cuda() && !to_device.is_cuda()) raise_fault(from_device);
+  if (to_device.is_cuda() || !from_device.is_cuda()) return;
+  if (const auto* meanwhile = waiter()) (*meanwhile)(0);
+  raise_fault(from_device);
 }
 void fill_bytes(Device device, void* p, int value, int64_t bytes) {
   if (bytes <= 0) return;
@@ -220,6 +222,7 @@ void fill_bytes(Device device, void* p, int value, int64_t bytes) {
 }
 void synchronize(Device device) {
   const emulate::Access settles("synchronize");
+  if (const auto* meanwhile = waiter()) (*meanwhile)(0);
   raise_fault(device);
 }
 

@@ -194,6 +194,61 @@ TEST_CASE("gradients of passes that were not reduced are not forgotten") {
   CHECK(net.extra.bias.grad()[0].item() == doctest::Approx(group.size() + 1));
 }
 
+TEST_CASE("gradients travel as bfloat16 where that is asked for: half the bytes, the same bits everywhere") {
+  const Group group = Group::world();
+  const auto gradients = [&](DType dtype, DType wire, int64_t& bytes) {
+    manual_seed(5);
+    Net net;
+    net.to(dtype);
+    DataParallel parallel(net, group, {.buckets = {.bucket_bytes = 2000, .first_bucket_bytes = 500, .wire = wire}});
+    net.train();
+    net.use_extra = true;
+    Data(group.rank(), dtype).loss(net, 0, 1).backward();
+    bytes = parallel.counts().bytes;
+    std::vector<Tensor> found;
+    for (const Tensor& p : net.parameters()) {
+      CHECK(p.grad().dtype() == dtype);
+      found.push_back(copy_of(p.grad()));
+    }
+    return found;
+  };
+  int64_t whole_bytes = 0, half_bytes = 0, exact_bytes = 0, same_bytes = 0;
+  const std::vector<Tensor> whole = gradients(float32, float32, whole_bytes),
+                            half = gradients(float32, bfloat16, half_bytes),
+                            exact = gradients(float64, float32, exact_bytes),
+                            same = gradients(float64, bfloat16, same_bytes);
+  CHECK(half_bytes * 2 == whole_bytes);
+  CHECK(same_bytes == exact_bytes);  // float64 is left alone
+  CHECK((whole_bytes > 0) == (group.size() > 1));
+  // Of every rank, how large the elements are that the rounding is relative to.
+  manual_seed(5);
+  Net net;
+  net.train();
+  net.use_extra = true;
+  Data(group.rank(), float32).loss(net, 0, 1).backward();
+  bool rounded = false;
+  for (size_t i = 0; i < whole.size(); ++i) {
+    CHECK(test::same_bits(exact[i], same[i]));
+    Tensor sizes = abs(net.parameters()[i].grad());
+    group.all_reduce(sizes);
+    const int n = group.size();
+    const std::vector<float> a = to_vector<float>(whole[i]), b = to_vector<float>(half[i]), s = to_vector<float>(sizes);
+    for (size_t j = 0; j < a.size(); ++j) {
+      // One rounding of every gradient and one of each of the n - 1 sums, by 2^-8 each, and a little for their
+      // products.
+      CHECK(std::abs(a[j] - b[j]) <= (n == 1 ? 0 : 1.02 * n * 0x1p-8 * s[j] / n + 1e-12));
+      rounded = rounded || a[j] != b[j];
+    }
+    Tensor of_first = copy_of(half[i]);
+    group.broadcast(of_first);
+    CHECK(test::same_bits(of_first, half[i]));
+  }
+  CHECK(rounded == (group.size() > 1));
+  Linear small(2, 2);
+  CHECK(test::message_of([&] { DataParallel(small, group, {.buckets = {.wire = float16}}); }) ==
+        "[reducer] gradients travel as float32 or bfloat16, not as float16");
+}
+
 TEST_CASE("frozen parameters stay out of it, buffers are made equal and averaged") {
   const Group group = Group::world();
   BatchNorm2d norm(3);

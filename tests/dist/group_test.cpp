@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "atlas/dist/placement.h"
 #include "atlas/tensor/create.h"
 #include "tests/compare.h"
 
@@ -36,7 +37,7 @@ TEST_CASE("texts of different lengths are gathered") {
 TEST_CASE("all_reduce sums, and finds the largest and the smallest") {
   const Group group = Group::world();
   const int n = group.size(), r = group.rank();
-  for (const DType dtype : {float32, float64, int64}) {
+  for (const DType dtype : {float32, float64, bfloat16, int64}) {
     Tensor x = full({3, 2}, r + 1, dtype);
     x.slice(0, 1, 2).fill_(10 * r);
     const Tensor most = copy_of(x), least = copy_of(x);
@@ -68,6 +69,38 @@ TEST_CASE("sums have the same bits on every rank, and in every call") {
       CHECK(test::same_bits(of_first, sum));
     }
   }
+}
+
+TEST_CASE("sums of bfloat16 are rounded to it") {
+  const Group group = Group::world();
+  // 1 + 2^-7 is the next number after 1; a quarter of that step is lost.
+  Tensor x = full({4}, group.first() ? 1 : 0x1p-9, bfloat16);
+  group.all_reduce(x);
+  CHECK(x[3].item() == 1);
+  Tensor later = full({4}, group.first() ? 1 : 0x1p-7, bfloat16);
+  group.start_all_reduce(later).wait();
+  CHECK(later[0].item() == 1 + (group.size() - 1) * 0x1p-7);
+  Tensor part = group.reduce_scatter(full({2 * group.size()}, 0.5, bfloat16));
+  CHECK(part[1].item() == 0.5 * group.size());
+}
+
+TEST_CASE("processes of a machine take a device each") {
+  using dist::detail::device_index;
+  const std::vector<std::string> two = {"a all 2", "a all 2", "b all 3", "b all 3", "b all 3"};
+  CHECK(device_index(two, 0) == 0);
+  CHECK(device_index(two, 1) == 1);
+  CHECK(device_index(two, 4) == 2);
+  const std::vector<std::string> shown = {"a 0 1", "a 3 1"};  // each sees its own
+  CHECK(device_index(shown, 0) == 0);
+  CHECK(device_index(shown, 1) == 0);
+  const std::vector<std::string> many = {"a all 8", "b all 1", "b all 1"};
+  for (int rank = 0; rank < 3; ++rank)
+    CHECK(test::message_of([&] { device_index(many, rank); }) ==
+          "[device] 2 processes were started on a machine with 1 CUDA device: each takes one of its own (start 1, or "
+          "use --device cpu)");
+  const Group group = Group::world();
+  CHECK(dist::place_device(group, "cpu") == Device{});
+  CHECK(test::message_of([&] { dist::place_device(group, "gpu"); }) != "no error");
 }
 
 TEST_CASE("several reductions are on their way at once") {
@@ -127,11 +160,10 @@ TEST_CASE("errors name the rank and the operation") {
   const Group group = Group::world();
   const std::string who = "rank " + std::to_string(group.rank()) + " of " + std::to_string(group.size()) + ": ";
   CHECK(test::message_of([&] { group.all_reduce(ones({2}, uint8)); }) ==
-        "[all_reduce] " + who + "takes float32, float64 and int64 tensors, got uint8[2]");
+        "[all_reduce] " + who + "takes float32, float64, bfloat16 and int64 tensors, got uint8[2]");
   CHECK(test::message_of([&] {
           group.all_gather(ones({2, 3}).transpose(0, 1));
-        }) ==
-        "[all_gather] " + who + "takes contiguous tensors on the CPU, got float32[3,2] (x.to(Device{}).contiguous())");
+        }) == "[all_gather] " + who + "takes contiguous tensors, got float32[3,2] (x.contiguous())");
   CHECK(test::message_of([&] { group.all_gather(ones({})); }) ==
         "[all_gather] " + who + "needs an axis to join, got float32[]");
   CHECK(test::message_of([&] { group.broadcast(ones({1}), group.size()); }) ==

@@ -47,6 +47,24 @@ list(JOIN ATLAS_CUDA_ARCHS ", " archs_text)
 target_compile_definitions(atlas_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1> ATLAS_CUDA_ARCHS_TEXT="${archs_text}")
 target_link_libraries(atlas_cuda PUBLIC CUDA::cudart PRIVATE CUDA::cublasLt)
+# Optional (libnccl-dev): without it several processes train on CPUs.
+set(ATLAS_WITH_NCCL OFF)
+if(ATLAS_NCCL AND ATLAS_WITH_MPI)
+  list(PREPEND CMAKE_MODULE_PATH "${PROJECT_SOURCE_DIR}/third_party")
+  set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+  find_package(NCCL 2.10 MODULE QUIET)  # the first with bfloat16
+  set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL OFF)
+  list(POP_FRONT CMAKE_MODULE_PATH)
+  if(NCCL_FOUND)
+    set(ATLAS_WITH_NCCL ON)
+    # One file sees NCCL; the others compile as they do without it.
+    set_source_files_properties(atlas/dist/nccl.cpp PROPERTIES
+      COMPILE_DEFINITIONS ATLAS_WITH_NCCL=1 INCLUDE_DIRECTORIES "${NCCL_INCLUDE_DIR}")
+    target_link_libraries(atlas_cuda PRIVATE $<LINK_ONLY:NCCL::NCCL>)
+  else()
+    message(STATUS "atlas: NCCL (libnccl-dev, or PyPI's nvidia-nccl-cu13) not found: several processes train on CPUs")
+  endif()
+endif()
 # By hand: CMake learnt of nvcc's C++20 later than 3.24.
 # 186: functors of any type compare with zero, also where the type has no sign.
 target_compile_options(atlas_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -diag-suppress=186>)

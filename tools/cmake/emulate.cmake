@@ -9,6 +9,10 @@ list(FILTER atlas_cuda_sources EXCLUDE REGEX "/(device|conv_hopper)\\.cu$")
 set_source_files_properties(${atlas_cuda_sources} PROPERTIES LANGUAGE CXX)
 file(GLOB atlas_emulation_sources CONFIGURE_DEPENDS tests/cuda/*.cpp)
 list(FILTER atlas_emulation_sources EXCLUDE REGEX "_test\\.cpp$")
+# NCCL is played as well, over MPI: atlas/dist/nccl.cpp finds a header of its name there.
+list(APPEND atlas_emulation_sources tests/cuda/nccl/nccl.cpp)
+set_source_files_properties(atlas/dist/nccl.cpp PROPERTIES
+  COMPILE_DEFINITIONS ATLAS_WITH_NCCL=1 INCLUDE_DIRECTORIES "${PROJECT_SOURCE_DIR}/tests/cuda/nccl")
 
 atlas_add_static_library(atlas_cuda_emulated cuda_emulated
   ${atlas_sources} ${atlas_cuda_sources} ${atlas_emulation_sources})

@@ -11,5 +11,5 @@ configure_package_config_file(third_party/atlasConfig.cmake.in atlasConfig.cmake
   INSTALL_DESTINATION "${atlas_package_dir}")
 write_basic_package_version_file(atlasConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/atlasConfig.cmake" "${CMAKE_CURRENT_BINARY_DIR}/atlasConfigVersion.cmake"
-  third_party/Findfmt.cmake third_party/Findstb.cmake DESTINATION "${atlas_package_dir}")
+  third_party/Findfmt.cmake third_party/Findstb.cmake third_party/FindNCCL.cmake DESTINATION "${atlas_package_dir}")
 install(FILES LICENSE DESTINATION "${CMAKE_INSTALL_DOCDIR}")

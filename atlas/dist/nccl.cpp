@@ -1,0 +1,173 @@
+// The transport of tensors on CUDA devices: the only file that includes nccl.h. Without NCCL (CMake: ATLAS_NCCL)
+// tensors of several processes stay on the CPU.
+//
+// NCCL puts kernels into the queues of a device, which wait there for those of the other ranks; the host goes on. What
+// is waited for by the next kernel runs in the queue that computes, and what runs beside it in one of its own, held
+// together by events; a CUDA graph records both. Where the host waits for the device it watches what NCCL says.
+#include "atlas/dist/group.h"
+
+#ifdef ATLAS_COMPILED_LIB
+
+#include <memory>
+
+#if ATLAS_WITH_NCCL && ATLAS_WITH_CUDA
+#include <fmt/core.h>
+#include <nccl.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "atlas/core/cuda_async.h"
+#include "atlas/core/failure.h"
+#endif
+
+namespace atlas::inline ATLAS_ABI::dist::detail {
+
+#if ATLAS_WITH_NCCL && ATLAS_WITH_CUDA
+
+namespace {
+
+ncclDataType_t type_of(DType dtype) {
+  return dtype == float32 ? ncclFloat32 : dtype == float64 ? ncclFloat64 : dtype == bfloat16 ? ncclBfloat16 : ncclInt64;
+}
+
+ncclRedOp_t operation(Reduce how) { return how == Reduce::sum ? ncclSum : how == Reduce::max ? ncclMax : ncclMin; }
+
+/// A sum in the queue beside the one that computes.
+class Queued final : public Running {
+ public:
+  explicit Queued(cuda::Event done) : done_(std::move(done)) {}
+  bool test() override { return true; }  // nothing of the host is needed
+  void wait() override { done_.hold(cuda::Queue::compute); }
+
+ private:
+  cuda::Event done_;
+};
+
+/// Lives as long as the process: communicators are left to its end, where the other ranks may be gone already.
+class Nccl final : public Transport {
+ public:
+  Nccl(Device on, Transport& host) : host_(host) {
+    rank = host.rank;
+    size = host.size;
+    local_rank = host.local_rank;
+    local_size = host.local_size;
+    device = on;
+    cuda::stream_of(device, cuda::Queue::compute);  // makes the device current
+    for (ncclComm_t* const comm : {&comm_, &background_}) {
+      ncclUniqueId id{};
+      if (rank == 0) check_code(ncclGetUniqueId(&id), "start");
+      host.broadcast(&id, static_cast<int64_t>(sizeof id), 0);
+      host.barrier();  // names the one that does not come; NCCL would wait for it
+      check_code(ncclCommInitRank(comm, size, id, rank), "start");
+    }
+    cuda::while_waiting([this](double seconds) { watch(seconds); });
+  }
+  ~Nccl() override { cuda::while_waiting({}); }
+  Nccl(const Nccl&) = delete;
+  Nccl& operator=(const Nccl&) = delete;
+
+  void all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
+    begin("all_reduce");
+    check_code(ncclAllReduce(data, data, static_cast<size_t>(count), type_of(dtype), operation(how), comm_,
+                             queue(cuda::Queue::compute)),
+               op_);
+  }
+
+  std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
+    begin("all_reduce");
+    cuda::Event ready(device), done(device);
+    ready.record(cuda::Queue::compute);
+    ready.hold(cuda::Queue::reduce);
+    check_code(ncclAllReduce(data, data, static_cast<size_t>(count), type_of(dtype), ncclSum, background_,
+                             queue(cuda::Queue::reduce)),
+               op_);
+    done.record(cuda::Queue::reduce);
+    return std::make_unique<Queued>(std::move(done));
+  }
+
+  void reduce_scatter(const void* from, void* to, int64_t count, DType dtype) override {
+    begin("reduce_scatter");
+    check_code(ncclReduceScatter(from, to, static_cast<size_t>(count), type_of(dtype), ncclSum, comm_,
+                                 queue(cuda::Queue::compute)),
+               op_);
+  }
+
+  void all_gather(const void* from, void* to, int64_t bytes) override {
+    begin("all_gather");
+    check_code(ncclAllGather(from, to, static_cast<size_t>(bytes), ncclUint8, comm_, queue(cuda::Queue::compute)), op_);
+  }
+
+  void broadcast(void* data, int64_t bytes, int root) override {
+    begin("broadcast");
+    check_code(
+        ncclBroadcast(data, data, static_cast<size_t>(bytes), ncclUint8, root, comm_, queue(cuda::Queue::compute)),
+        op_);
+  }
+
+  void barrier() override { host_.barrier(); }
+
+ private:
+  cudaStream_t queue(cuda::Queue which) const { return static_cast<cudaStream_t>(cuda::stream_of(device, which)); }
+
+  void begin(const char* op) {
+    op_ = op;
+    number_ = host_.next_number();
+  }
+
+  void check_code(ncclResult_t code, const char* op) {
+    if (code != ncclSuccess && code != ncclInProgress) give_up(code, op);
+  }
+
+  /// Called while the host waits for the device.
+  void watch(double seconds) {
+    for (const ncclComm_t comm : {comm_, background_}) {
+      ncclResult_t state = ncclSuccess;
+      if (comm != nullptr) check_code(ncclCommGetAsyncError(comm, &state), op_);
+      check_code(state, op_);
+    }
+    host_.keep_waiting(seconds, number_, op_);
+  }
+
+  /// Ends what NCCL has on the device, which would wait for ever, and says why.
+  [[noreturn]] void give_up(ncclResult_t code, const char* op) {
+    const char* const last = ncclGetLastError(comm_);
+    std::string more = last != nullptr ? last : "";
+    std::replace(more.begin(), more.end(), '\n', ' ');
+    const std::string text = fmt::format("[{}] rank {} of {}: NCCL: {}{}", op, rank, size, ncclGetErrorString(code),
+                                         more.empty() ? "" : " (" + more + ")");
+    cuda::while_waiting({});
+    for (ncclComm_t* const comm : {&comm_, &background_})
+      if (*comm != nullptr) ncclCommAbort(std::exchange(*comm, nullptr));
+    throw Failure(text);
+  }
+
+  Transport& host_;
+  // What runs beside computing has a communicator of its own, for the same reason as with MPI: its order among the
+  // other operations may differ from rank to rank.
+  ncclComm_t comm_ = nullptr, background_ = nullptr;
+  const char* op_ = "nccl";  // the operation that began last, and its number
+  int64_t number_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<Transport> nccl_transport(Device device, Transport& host) {
+  return std::make_shared<Nccl>(device, host);
+}
+
+#else
+
+std::shared_ptr<Transport> nccl_transport(Device device, Transport& host) {
+  fail("dist",
+       "{} processes on {} need NCCL, which this build lacks: apt install libnccl-dev (from NVIDIA), or pip download "
+       "nvidia-nccl-cu13 unpacked into a folder of CMAKE_PREFIX_PATH, then run cmake and build again; or --device cpu",
+       host.size, device.str());
+}
+
+#endif
+
+}  // namespace atlas::inline ATLAS_ABI::dist::detail
+
+#endif

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The tests of nccl_test.cpp with several processes, on the emulated device and over what plays NCCL there.
+# ctest-labels: emulate
+# ctest-timeout: 900
+source "$(dirname "${BASH_SOURCE[0]}")/../frame/common.sh"
+
+[ "${ATLAS_CUDA_EMULATE:-OFF}" = ON ] && [ "${ATLAS_WITH_MPI:-OFF}" = ON ] && command -v mpirun >/dev/null || exit 77
+root=()
+[ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
+export ATLAS_NUM_THREADS=1
+# ranks N ARGUMENT...: the test program with N processes.
+ranks() {
+  timeout 300 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" "$ATLAS_BIN_DIR/test_cuda" --no-colors=true \
+    --source-file='*/cuda/nccl_test.cpp' "${@:2}"
+}
+for n in 1 2 3 4; do
+  ranks $n >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "$n processes"; }
+  [ "$(grep -c 'test cases: *5 | *5 passed' "$scratch/log")" = $n ] || { cat "$scratch/log"; fail "$n processes: other tests"; }
+done
+for error in 'NCCL refuses' "NCCL fails behind the host's back"; do
+  ranks 2 --no-skip --test-case="hidden: $error" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "$error"; }
+  [ "$(grep -c 'test cases: *1 | *1 passed' "$scratch/log")" = 2 ] || { cat "$scratch/log"; fail "$error: other tests"; }
+done
+# ends_by WHAT EXPECTED: the hidden test case must end all, soon, with that text.
+ends_by() {
+  local started=$SECONDS
+  if ATLAS_DIST_TIMEOUT=3 ranks 3 --no-skip --test-case="hidden: $1" >"$scratch/log" 2>&1; then
+    fail "$1: ended with success"
+  fi
+  [ $((SECONDS - started)) -lt 30 ] || fail "$1: took $((SECONDS - started)) s"
+  grep -qE "$2" "$scratch/log" || { cat "$scratch/log" >&2; fail "$1: the output lacks '$2'"; }
+}
+ends_by 'rank 1 of those on devices hangs' 'waited 3 s for rank 1:'
+ends_by 'ranks on devices differ' "rank 1 is at 'all_reduce 3 float32 0', rank 0 at 'all_reduce 2 float32 0'"
