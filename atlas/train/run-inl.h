@@ -14,6 +14,7 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/rng.h"
+#include "atlas/core/select_device.h"
 #include "atlas/dist/group.h"
 #include "atlas/dist/placement.h"
 #include "atlas/tensor/print.h"
