@@ -6,6 +6,7 @@
 #include <array>
 
 #include "atlas/data/plot.h"
+#include "atlas/data/ticks.h"
 #include "atlas/data/transform.h"
 
 namespace atlas::inline ATLAS_ABI::data {
@@ -21,36 +22,6 @@ inline constexpr std::array<Color, 8> kSeriesColors = {{{0x1F, 0x77, 0xB4},
                                                         {0x7A, 0x4B, 0x2C},
                                                         {0x12, 0x9D, 0x9D},
                                                         {0x60, 0x66, 0x6C}}};
-
-/// Ticks at round numbers: steps of 1, 2 or 5 times a power of ten.
-struct Ticks {
-  double low, high, step;
-
-  Ticks(double from, double to, int about, bool widen) {
-    if (!(to > from)) {
-      const double room = from != 0 ? std::abs(from) * 0.1 : 1.0;
-      from -= room;
-      to += room;
-    }
-    const double raw = (to - from) / about, power = std::pow(10.0, std::floor(std::log10(raw))), digit = raw / power;
-    step = power * (digit < 1.5 ? 1 : digit < 3.5 ? 2 : digit < 7.5 ? 5 : 10);
-    low = widen ? std::floor(from / step + 1e-9) * step : from;
-    high = widen ? std::ceil(to / step - 1e-9) * step : to;
-  }
-  std::vector<double> values() const {
-    std::vector<double> v;
-    for (int64_t i = std::llround(std::ceil(low / step - 1e-6)); static_cast<double>(i) * step <= high + step * 1e-6;
-         ++i)
-      v.push_back(static_cast<double>(i) * step);
-    return v;
-  }
-  std::string label(double v) const {
-    if (std::abs(v) < step * 1e-6) v = 0;  // never "-0"
-    if (std::abs(v) >= 1e6 || (v != 0 && std::abs(v) < 1e-4)) return fmt::format("{:.3g}", v);
-    const int digits = std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6);
-    return fmt::format("{:.{}f}", v, digits);
-  }
-};
 
 /// A text cut to `width` pixels, with dots where something is missing.
 inline std::string fitted(const std::string& text, int64_t width, int64_t scale) {
@@ -79,8 +50,8 @@ ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOpt
   if (x_low > x_high) x_low = y_low = 0, x_high = y_high = 1;  // nothing to show
   if (std::isfinite(o.y_min)) y_low = o.y_min;
   if (std::isfinite(o.y_max)) y_high = o.y_max;
-  const detail::Ticks x_ticks(x_low, x_high, static_cast<int>(o.width / 110), false);
-  const detail::Ticks y_ticks(y_low, y_high, static_cast<int>(o.height / 70), true);
+  const Ticks x_ticks(x_low, x_high, static_cast<int>(o.width / 110), false);
+  const Ticks y_ticks(y_low, y_high, static_cast<int>(o.height / 70), true);
 
   constexpr int64_t kText = 2, kLetter = (kGlyphWidth + 1) * kText, kLine = 7 * kText;
   size_t widest = 4;  // charts above one another get equal margins

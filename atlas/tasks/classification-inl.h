@@ -12,6 +12,7 @@
 #include "atlas/ops/loss.h"
 #include "atlas/ops/order.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/tasks/class_table.h"
 #include "atlas/tasks/classification.h"
 #include "atlas/tensor/create.h"
 
@@ -177,6 +178,7 @@ ATLAS_INLINE Report Classification::report(const data::Dataset& set, const Meter
   report.summary = fmt::format("test accuracy {:.2f} % (top-5 {:.2f} %), loss {:.4f}", 100 * found->top1(),
                                100 * found->top5(), found->loss());
   report.files = {{"predictions", picture}};
+  report.classes = class_table(found->confusion(), classes_);
   return report;
 }
 

@@ -314,13 +314,16 @@ ATLAS_INLINE Report Detection::report(const data::Dataset& set, const Meter& tes
   const auto percent = [](double v) { return v < 0 ? std::string("     -") : fmt::format("{:6.1f}", 100 * v); };
   Report report;
   report.tables = fmt::format("\n{:<24} {:>6} {:>6} {:>8}\n", "class", "AP", "AP50", "objects");
+  report.classes.columns = {"class", "AP", "AP50", "objects"};
   for (size_t k = 0; k < boxes.categories.size(); ++k) {
     const int64_t category = boxes.categories[k];
     const auto objects = std::count_if(meter->truths().begin(), meter->truths().end(),
                                        [&](const CocoObject& o) { return o.category == category; });
-    report.tables += fmt::format("{:<24} {} {} {:>8}\n", classes_[static_cast<size_t>(category)],
-                                 percent(boxes.category_ap(static_cast<int64_t>(k))),
-                                 percent(boxes.category_ap(static_cast<int64_t>(k), 0)), objects);
+    const double ap = boxes.category_ap(static_cast<int64_t>(k)), ap50 = boxes.category_ap(static_cast<int64_t>(k), 0);
+    const std::string& name = classes_[static_cast<size_t>(category)];
+    report.tables += fmt::format("{:<24} {} {} {:>8}\n", name, percent(ap), percent(ap50), objects);
+    const auto cell = [](double v) { return v < 0 ? std::string("-") : fmt::format("{:.1f} %", 100 * v); };
+    report.classes.rows.push_back({name, cell(ap), cell(ap50), std::to_string(objects)});
   }
   report.tables += "\nboxes\n" + boxes.text();
   report.summary = fmt::format("AP {:.1f} %, AP50 {:.1f} %", 100 * std::max(boxes.numbers[0], 0.0),
@@ -354,47 +357,6 @@ ATLAS_INLINE Report Detection::report(const data::Dataset& set, const Meter& tes
   data::write_png(picture, data::contact_sheet(tiles, 4, options.title + ": " + report.summary));
   report.files = {{"detections", picture}};
   return report;
-}
-
-ATLAS_INLINE std::array<uint8_t, 3> class_color(int64_t category) {
-  // Hues a golden angle apart are far from each other, however many there are.
-  const double hue = std::fmod(0.09 + 0.6180339887498949 * static_cast<double>(category), 1.0) * 6;
-  std::array<uint8_t, 3> c{};
-  for (size_t i = 0; i < 3; ++i) {
-    const double away = std::abs(std::fmod(hue + 6 - 2 * static_cast<double>(i), 6.0) - 3);
-    const double v = std::clamp(away - 1, 0.0, 1.0);
-    c[i] = static_cast<uint8_t>(40 + 200 * v);
-  }
-  return c;
-}
-
-ATLAS_INLINE Tensor draw_objects(const Tensor& image, const std::vector<CocoObject>& objects,
-                                 const std::vector<std::string>& classes, bool scores) {
-  data::Canvas canvas(image.size(1), image.size(0));
-  canvas.paste(image, 0, 0);
-  const int64_t thick = std::max<int64_t>(1, std::max(image.size(0), image.size(1)) / 400);
-  for (auto o = objects.rbegin(); o != objects.rend(); ++o) {  // the best on top
-    const auto [r, g, b] = class_color(o->category);
-    const data::Color color{r, g, b};
-    if (o->mask.height == image.size(0) && o->mask.width == image.size(1)) {
-      const Tensor mask = data::rle_decode(o->mask);
-      for (int64_t y = 0; y < mask.size(0); ++y)
-        for (int64_t x = 0; x < mask.size(1); ++x)
-          if (mask.data<uint8_t>()[y * mask.size(1) + x] != 0) canvas.blend(x, y, color, 0.45);
-    }
-    const auto left = static_cast<int64_t>(std::lround(o->box[0])), top = static_cast<int64_t>(std::lround(o->box[1]));
-    const auto right = static_cast<int64_t>(std::lround(o->box[0] + o->box[2])),
-               bottom = static_cast<int64_t>(std::lround(o->box[1] + o->box[3]));
-    canvas.frame(left, top, right - left, bottom - top, color, thick);
-    std::string text = o->category >= 0 && o->category < std::ssize(classes) ? classes[static_cast<size_t>(o->category)]
-                                                                             : fmt::format("class {}", o->category);
-    if (scores) text += fmt::format(" {:.2f}", o->score);
-    const int64_t scale = std::max<int64_t>(1, thick), height = 7 * scale + 4;
-    const int64_t y = top - height >= 0 ? top - height : top;
-    canvas.rectangle(left, y, data::Canvas::text_width(text, scale) + 4, height, color);
-    canvas.text(left + 2, y + 2, text, data::kWhite, scale);
-  }
-  return canvas.image();
 }
 
 }  // namespace atlas::inline ATLAS_ABI::tasks

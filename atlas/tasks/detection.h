@@ -100,4 +100,5 @@ Tensor draw_objects(const Tensor& image, const std::vector<CocoObject>& objects,
 
 #ifndef ATLAS_COMPILED_LIB
 #include "atlas/tasks/detection-inl.h"
+#include "atlas/tasks/detection_picture-inl.h"
 #endif

@@ -9,6 +9,7 @@
 #include "atlas/data/image.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/order.h"
+#include "atlas/tasks/class_table.h"
 #include "atlas/tasks/segmentation.h"
 #include "atlas/tensor/create.h"
 
@@ -184,6 +185,7 @@ ATLAS_INLINE Report Segmentation::report(const data::Dataset& set, const Meter& 
   check(found != nullptr, "segmentation", "reports are made of what a meter of segmentation has found in a test");
   Report report;
   report.tables = "\n" + found->confusion().table(classes_) + "\n";
+  report.classes = class_table(found->confusion(), classes_);
   report.summary =
       fmt::format("test mIoU {:.2f} % (mAcc {:.2f} %, aAcc {:.2f} %), loss {:.4f}", 100 * found->confusion().mean_iou(),
                   100 * found->confusion().mean_accuracy(), 100 * found->confusion().all_accuracy(), found->loss());

@@ -77,11 +77,18 @@ struct ReportOptions {
   std::string title;   ///< of the run, such as "atlas-toy on shapes"
 };
 
+/// A table for pages: cells as they are shown, in percent where they end in " %".
+struct Table {
+  std::vector<std::string> columns{};
+  std::vector<std::vector<std::string>> rows{};
+};
+
 /// What was written, and what to print.
 struct Report {
   std::string tables;                                      ///< lines, or empty
   std::string summary;                                     ///< one line, such as "test accuracy 91.20 %, loss 0.25"
   std::vector<std::pair<std::string, std::string>> files;  ///< pictures for people: what each is, and its path
+  Table classes{};                                         ///< a row for each class; empty: `tables` say it
 };
 
 /// Where training is, for tasks whose loss changes on the way.

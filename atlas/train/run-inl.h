@@ -22,6 +22,7 @@
 #include "atlas/train/group_state.h"
 #include "atlas/train/interrupt.h"
 #include "atlas/train/observers.h"
+#include "atlas/train/report_page.h"
 #include "atlas/train/run.h"
 #include "atlas/train/run_checks-inl.h"
 #include "atlas/train/run_folder.h"
@@ -195,6 +196,7 @@ class Run {
       const TestReports& reports = watch<TestReports>(*sets_.test, o_.out, title());
       if (o_.tensorboard || o_.tensorboard_histograms > 0)
         watch<TensorBoard>(o_.out, &reports, TensorBoardOptions{.histograms = o_.tensorboard_histograms});
+      watch<ReportFile>(o_.out, title(), to_json(c_), to_json(TrainConfig{}), log->log(), reports);
     }
     nlohmann::json config = nlohmann::json::parse(to_json(c_));
     config["classes"] = sets_.train->classes();
@@ -263,7 +265,7 @@ class Run {
     if (const double best = trainer_->best(); !std::isnan(best))
       say("; best epoch {}", goal.share ? fmt::format("{:.2f} %", 100 * best) : fmt::format("{:.4f}", best));
     say("\n");
-    if (!o_.eval_only) say("curves       {}\n", path("curves.png"));
+    if (!o_.eval_only) say("curves       {}\nreport       {}\n", path("curves.png"), path("report.html"));
     for (const auto& [what, file] : report.files) say("{:<13}{}\n", what, file);
     flush_standard_output();
   }

@@ -16,7 +16,7 @@ namespace atlas::inline ATLAS_ABI::train {
 ///     last.ckpt, best.ckpt           training checkpoints (safetensors), written whole or not at all
 ///     log.csv, log.jsonl             one line per epoch
 ///     curves.png                     the loss and what the task is after, over the epochs
-///
+///     report.html                    all of that on one page, for a browser
 ///     events.out.tfevents.*          for TensorBoard, with options.tensorboard
 ///
 /// and, after every epoch, what the task reports, such as predictions.png (test images with true and predicted labels)

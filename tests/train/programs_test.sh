@@ -194,6 +194,11 @@ grep -q "^memory  *about .* GiB for a step of 512 images" out || complain "--dry
 [ "$(find board -name 'events.out.tfevents.*' | wc -l)" -eq 2 ] || complain "two event files"
 [ "$(grep -lF 'gradients/' board/events.* | wc -l)" -eq 1 ] && [ "$(grep -lF 'accuracy/test' board/events.* | wc -l)" -eq 2 ] ||
   complain "what event files hold"
+# The run on one page, which asks nobody for anything; that of a run that went on has all epochs.
+[ -s run/report.html ] && grep -q 'src="data:image/png;base64,' run/report.html || complain "no report with pictures"
+grep -qE 'https?:|<script|<link' run/report.html && complain "the report asks for something"
+grep -q 'after epoch 2 of 2' board/report.html || complain "the report of a run that went on"
+[ "$(grep -o '<circle' board/report.html | wc -l)" -gt "$(grep -o '<circle' run/report.html | wc -l)" ] || complain "curves of all epochs"
 refuse 2 "tensorboard-histograms" train "${small[@]}" --tensorboard-histograms -1 --out none
 refuse 2 "fits 'neck.*'" train "${small[@]}" --group 'neck.*: lr x 2' --out none
 "$bin/show_augmentation" $picture --op rotate --magnitude 9 --sign -1 --out one.png >out 2>err || complain "--op"
