@@ -35,7 +35,7 @@ struct Settings {
   std::string profile;
   int64_t top = 5, batch = 8;
   int threads = 0;
-  bool json = false, list = false;
+  bool json = false, list = false, exact = false;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -58,6 +58,7 @@ int run(const Settings& s) {
   data::FolderOptions options;
   std::string unread;  // messages of the reading thread, printed where no bar is in the way
   std::mutex mutex;
+  options.exact_decode = s.exact;
   options.report = [&](const std::string& message) {
     const std::lock_guard lock(mutex);
     unread += message + "\n";
@@ -122,6 +123,7 @@ int main(int argc, char** argv) {
   atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
   atlas::add_output(app, "--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
   atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  app.add_flag("--exact-decode", s.exact, "decode pictures whole, which finds damage anywhere in a file");
   app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {

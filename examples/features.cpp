@@ -41,7 +41,7 @@ struct Settings {
   std::string out, format = "both", maps = "all";
   int64_t batch = 8;
   int threads = 0;
-  bool channels_first = false;
+  bool channels_first = false, exact = false;
 };
 
 /// Whether map number `i` is wanted, of "all", "none" or a list such as "0,3".
@@ -86,8 +86,9 @@ int run(const Settings& s) {
   std::vector<data::ImageFolder::File> paths;
   for (std::string& file : data::find_images(s.paths)) paths.push_back({std::move(file), 0});
   const auto total = static_cast<int64_t>(paths.size());
-  const auto set =
-      std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, paths, data::FolderOptions{});
+  data::FolderOptions options;
+  options.exact_decode = s.exact;
+  const auto set = std::make_shared<data::ImageFolder>("pictures", std::vector<std::string>{"?"}, paths, options);
   data::Feed feed(set, {.batch_size = s.batch, .workers = 1}, trained.transform, trained.device);
   Output output(s);
   const atlas::NoGrad off;
@@ -139,6 +140,7 @@ int main(int argc, char** argv) {
   app.add_flag("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
   atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
   atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
+  app.add_flag("--exact-decode", s.exact, "decode pictures whole, which finds damage anywhere in a file");
   app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("")->required();
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
 }

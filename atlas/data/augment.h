@@ -15,8 +15,9 @@ struct RandomFlip {
   double p = 0.5;
   Geometry geometry(const Tensor& image, Rng& rng) const {
     as_image(image, "RandomFlip");
-    return rng.chance(p) ? Geometry(Mirror{}) : Geometry();
+    return geometry(0, 0, rng);
   }
+  Geometry geometry(int64_t, int64_t, Rng& rng) const { return rng.chance(p) ? Geometry(Mirror{}) : Geometry(); }
   Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
   /// The mirror image.
   static Tensor flipped(const Tensor& image) { return Geometry(Mirror{}).image(as_image(image, "RandomFlip")); }
@@ -53,7 +54,10 @@ struct RandomResizedCrop {
 
   Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "RandomResizedCrop");
-    const Crop piece = sample(x.shape()[0], x.shape()[1], rng);
+    return geometry(x.size(0), x.size(1), rng);
+  }
+  Geometry geometry(int64_t h, int64_t w, Rng& rng) const {
+    const Crop piece = sample(h, w, rng);
     const auto drawn = [&] { return rng.chance(0.5) ? Interpolation::bicubic : Interpolation::bilinear; };
     return {{piece, Scale{height, width, mode ? *mode : drawn()}}};
   }

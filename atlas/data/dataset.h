@@ -23,6 +23,12 @@ class Dataset {
   virtual int64_t size() const = 0;
   /// Image `index`, 0 <= index < size(). Thread-safe. @throws Error naming the file when it cannot be read.
   virtual Sample get(int64_t index) const = 0;
+  /// The same, but pictures of files may be left encoded (Sample::encoded): what becomes of one says which part of it
+  /// is to be decoded. What goes wrong then is told to skips().
+  virtual Sample open(int64_t index) const { return get(index); }
+  /// Image `index` was opened, and could not be decoded: true when such images are skipped, which is counted and
+  /// reported as get() does it.
+  virtual bool skips(int64_t /*index*/, const Error& /*error*/) const { return false; }
   /// Class number of image `index`, known without decoding it where the set can. @throws Error when it has none.
   virtual int64_t label(int64_t index) const { return label_of(get(index)); }
   /// Where image `index` comes from, for messages: a file name, or "image 7 of fashion-mnist".
@@ -118,6 +124,8 @@ class Subset : public Dataset {
   }
   int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
   Sample get(int64_t index) const override { return whole_->get(inner(index)); }
+  Sample open(int64_t index) const override { return whole_->open(inner(index)); }
+  bool skips(int64_t index, const Error& error) const override { return whole_->skips(inner(index), error); }
   int64_t label(int64_t index) const override { return whole_->label(inner(index)); }
   std::string where(int64_t index) const override { return whole_->where(inner(index)); }
   bool was_skipped(int64_t index) const override { return whole_->was_skipped(inner(index)); }

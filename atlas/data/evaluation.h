@@ -59,10 +59,13 @@ inline std::array<int64_t, 2> size_before_crop(int64_t height, int64_t width, co
 /// Resizes to size_before_crop() and cuts out the middle.
 struct EvaluationFit {
   EvaluationSettings s;
-  Geometry geometry(const Tensor& image, Rng&) const {
+  Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "evaluation_transform");
-    const auto [height, width] = size_before_crop(x.size(0), x.size(1), s);
-    check_resized(x.size(0), x.size(1), height, width);
+    return geometry(x.size(0), x.size(1), rng);
+  }
+  Geometry geometry(int64_t h, int64_t w, Rng&) const {
+    const auto [height, width] = size_before_crop(h, w, s);
+    check_resized(h, w, height, width);
     return {{Scale{height, width, Interpolation::bicubic, true},
              Crop{half_to_even(height - s.height), half_to_even(width - s.width), s.height, s.width}}};
   }

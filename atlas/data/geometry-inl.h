@@ -6,6 +6,7 @@
 
 #include "atlas/autograd/node.h"
 #include "atlas/data/geometry.h"
+#include "atlas/data/picture_resizer.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 
@@ -20,6 +21,8 @@ struct MoveImage {
   Tensor operator()(const Scale& m) const {
     if (!m.antialias_always || (x.size(0) == m.height && x.size(1) == m.width))
       return resize_image(x, m.height, m.width, m.mode);
+    if (x.dtype() == uint8 && x.size(2) == 3 && m.mode != Interpolation::nearest)
+      return resize_picture(x, m.height, m.width, m.mode, true);
     const NoGrad off;
     return resize(x.unsqueeze(0), m.height, m.width, m.mode, true).select(0, 0);
   }

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "atlas/data/class_list.h"
+#include "atlas/data/encoded_image.h"
 #include "atlas/data/folder_halves.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/picture_files.h"
@@ -71,17 +72,35 @@ ATLAS_INLINE bool ImageFolder::was_skipped(int64_t index) const {
 ATLAS_INLINE Sample ImageFolder::get(int64_t index) const {
   check_index(index);
   const File& file = files_[static_cast<size_t>(index)];
-  if (options_.strict) return labeled(read_image(file.path, options_.max_pixels), file.label);
   try {
     return labeled(read_image(file.path, options_.max_pixels), file.label);
   } catch (const Error& error) {
-    std::lock_guard lock(mutex_);
-    if (!bad_[static_cast<size_t>(index)]) {
-      bad_[static_cast<size_t>(index)] = true;
-      detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
-    }
+    if (!skips(index, error)) throw;
     return labeled(Tensor(), file.label);
   }
+}
+
+ATLAS_INLINE Sample ImageFolder::open(int64_t index) const {
+  if (options_.exact_decode) return get(index);
+  check_index(index);
+  const File& file = files_[static_cast<size_t>(index)];
+  Sample sample = labeled(Tensor(), file.label);
+  try {
+    sample.encoded = EncodedImage::read(file.path, options_.max_pixels);
+  } catch (const Error& error) {
+    if (!skips(index, error)) throw;
+  }
+  return sample;
+}
+
+ATLAS_INLINE bool ImageFolder::skips(int64_t index, const Error& error) const {
+  if (options_.strict) return false;
+  std::lock_guard lock(mutex_);
+  if (!bad_[static_cast<size_t>(index)]) {
+    bad_[static_cast<size_t>(index)] = true;
+    detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
+  }
+  return true;
 }
 
 ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options,

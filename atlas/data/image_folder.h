@@ -17,6 +17,8 @@ struct FolderOptions {
   bool strict = false;         ///< an unreadable file is an error, instead of being reported once, counted and skipped
   double test_fraction = 0.2;  ///< of each class, where the folder has no train/ and val/ (or test/) of its own
   int64_t max_pixels = kMaxImagePixels;
+  /// Loaders decode every picture whole, and so find damage anywhere in a file; default: what a crop needs of it.
+  bool exact_decode = false;
   std::string class_list = {};  ///< a file (class_list.h): the class folders to use, in its order; empty: all
   /// Told about each unreadable file, once, by whichever thread meets it (one at a time), and about files of other
   /// formats that are left out; default: a line on stderr.
@@ -36,6 +38,8 @@ class ImageFolder : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   /// Decodes the file. An unreadable one gives a sample without image, or with options.strict an error.
   ATLAS_INLINE Sample get(int64_t index) const override;
+  ATLAS_INLINE Sample open(int64_t index) const override;
+  ATLAS_INLINE bool skips(int64_t index, const Error& error) const override;
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
   ATLAS_INLINE bool was_skipped(int64_t index) const override;

@@ -13,6 +13,7 @@
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/parallel.h"
+#include "atlas/data/encoded_image.h"
 #include "atlas/data/loader.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
@@ -80,13 +81,20 @@ struct Loader::State {
   /// One sample, ready for the batch; one without image is to be left out.
   /// @param plan  gets the device's part, when there is one
   Sample prepare(int64_t index, int64_t epoch_number, ImageAugment& plan) const {
-    Sample sample = dataset->get(index);
-    if (!sample.image.defined()) return sample;
+    Sample sample = dataset->open(index);
+    const bool encoded = sample.encoded != nullptr;
+    if (!sample.image.defined() && !encoded) return sample;
     check_targets(sample, dataset->num_classes());
     Rng rng(options.seed, Purpose::sample, epoch_number, index);
-    if (transform) transform.apply(sample, rng);
+    try {
+      if (transform) transform.apply(sample, rng);
+      detail::decode(sample);
+    } catch (const UnreadableImage& error) {
+      if (!dataset->skips(index, error)) throw;
+      return {};
+    }
     sample.image = as_image(sample.image, "loader");
-    if (transform) check_targets(sample);
+    if (transform || encoded) check_targets(sample, encoded ? dataset->num_classes() : 0);
     if (options.on_device) plan = options.on_device->plan(sample, rng);
     check(sample.image.shape()[2] == 3, "loader", "needs three channels, got {}", describe(sample.image));
     return sample;

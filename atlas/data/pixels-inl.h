@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "atlas/autograd/node.h"
+#include "atlas/data/picture_resizer.h"
 #include "atlas/data/pixels.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
@@ -43,6 +44,8 @@ ATLAS_INLINE Tensor resize_image(const Tensor& image, int64_t height, int64_t wi
   if (s[0] == height && s[1] == width) return x;
   const NoGrad guard;
   const bool smaller = height < s[0] || width < s[1];
+  if (x.dtype() == uint8 && s[2] == 3 && mode != Interpolation::nearest)
+    return resize_picture(x, height, width, mode, smaller);
   const Tensor one = raw_view(x, {1, s[0], s[1], s[2]}, contiguous_strides({1, s[0], s[1], s[2]}), x.offset());
   const Tensor y = resize(one, height, width, mode, smaller && mode != Interpolation::nearest);
   return raw_view(y, {height, width, s[2]}, contiguous_strides({height, width, s[2]}), y.offset());

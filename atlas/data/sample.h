@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -80,10 +81,15 @@ class Targets {
   std::vector<Entry> entries_;
 };
 
+class EncodedImage;
+
 /// An image and its targets.
 struct Sample {
   Tensor image;  ///< uint8 [H,W,3]; undefined when the file could not be read and bad files are to be skipped
   Targets targets{};
+  /// Set where Dataset::open() left decoding for later: `image` is undefined, and no target has places. The first
+  /// transform decodes what it needs of it.
+  std::shared_ptr<const EncodedImage> encoded{};
 };
 
 /// Name of the target that holds the class of an image.

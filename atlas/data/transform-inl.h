@@ -1,6 +1,7 @@
 // Body of transform.h.
 #pragma once
 
+#include "atlas/data/encoded_image.h"
 #include "atlas/data/transform.h"
 
 namespace atlas::inline ATLAS_ABI::data {
@@ -17,6 +18,24 @@ ATLAS_INLINE void check_stayed(const Sample& sample, const Tensor& before, const
           "transform", "a transform that is said to move nothing made {} of {}: {} '{}' ({}) no longer fits",
           describe(now), describe(before), name(target.kind), key, describe(target.value));
   }
+}
+
+ATLAS_INLINE void decode(Sample& sample) {
+  if (sample.encoded == nullptr) return;
+  sample.image = sample.encoded->decode();
+  sample.encoded.reset();
+}
+
+ATLAS_INLINE std::array<int64_t, 2> encoded_size(const Sample& sample) {
+  return {sample.encoded->height(), sample.encoded->width()};
+}
+
+ATLAS_INLINE void decode_moved(Sample& sample, const Geometry& geometry) {
+  for (const auto& [key, target] : sample.targets)
+    check(!target.has_places(), "transform", "{} '{}' has places in an image that is not decoded", name(target.kind),
+          key);
+  sample.image = sample.encoded->moved(geometry);
+  sample.encoded.reset();
 }
 }  // namespace detail
 

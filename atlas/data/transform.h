@@ -23,6 +23,17 @@ template <class T>
 concept GeometricTransform = requires(const T& t, const Tensor& image, Rng& rng) {
   { t.geometry(image, rng) } -> std::same_as<Geometry>;
 };
+/// One that needs to know no more of the image than its size: it is asked before a photograph is decoded, and only what
+/// is left of the photograph is.
+template <class T>
+concept SizedTransform = GeometricTransform<T> && requires(const T& t, int64_t height, int64_t width, Rng& rng) {
+  { t.geometry(height, width, rng) } -> std::same_as<Geometry>;
+};
+/// One that takes samples whose image is not decoded, and hands them on.
+template <class T>
+concept TakesEncoded = requires {
+  requires T::kTakesEncoded;
+};
 /// A transform that says that it changes colors and moves nothing.
 template <class T>
 concept PhotometricTransform = requires {
@@ -37,6 +48,12 @@ concept SampleTransform = requires(const T& t, Sample& sample, Rng& rng) {
 namespace detail {
 /// After `now` was made of `before` by a transform of the image alone. @throws Error when a target should have moved.
 void check_stayed(const Sample& sample, const Tensor& before, const Tensor& now, bool photometric);
+/// Decodes an image whose decoding was left for later (Sample::encoded). @throws UnreadableImage
+void decode(Sample& sample);
+/// Height and width of such an image.
+std::array<int64_t, 2> encoded_size(const Sample& sample);
+/// Makes of it what a geometry makes of it when it is decoded. @throws UnreadableImage
+void decode_moved(Sample& sample, const Geometry& geometry);
 }  // namespace detail
 
 /// Any transform, with random numbers that belong to the sample. It never changes tensors of its input and may be
@@ -44,7 +61,9 @@ void check_stayed(const Sample& sample, const Tensor& before, const Tensor& now,
 ///
 /// It is made of anything that can be called as `Tensor t(const Tensor& image, Rng& rng)`, image uint8 [H,W,C] (or
 /// float32 in [0, 1] before normalization) to [H',W',C]. Where samples have masks or boxes, it must say what becomes of
-/// them: `Geometry geometry(const Tensor& image, Rng& rng) const`, or `static constexpr bool kPhotometric = true`.
+/// them: `Geometry geometry(const Tensor& image, Rng& rng) const`, or `static constexpr bool kPhotometric = true`. With
+/// `Geometry geometry(int64_t height, int64_t width, Rng& rng) const` beside the first, a pipeline that begins with it
+/// decodes of photographs only what it needs (SizedTransform).
 class Transform {
  public:
   Transform() = default;
@@ -77,6 +96,13 @@ class Transform {
     explicit Held(T t) : transform(std::move(t)) {}
     Tensor image(const Tensor& image, Rng& rng) const override { return transform(image, rng); }
     void apply(Sample& sample, Rng& rng) const override {
+      if constexpr (SizedTransform<T>) {
+        if (sample.encoded != nullptr) {
+          const std::array<int64_t, 2> size = detail::encoded_size(sample);
+          return detail::decode_moved(sample, transform.geometry(size[0], size[1], rng));
+        }
+      }
+      if constexpr (!TakesEncoded<T>) detail::decode(sample);
       if constexpr (SampleTransform<T>) {
         transform.apply(sample, rng);
       } else if constexpr (GeometricTransform<T>) {
@@ -96,6 +122,7 @@ class Transform {
 
 /// Transforms one after the other.
 struct Compose {
+  static constexpr bool kTakesEncoded = true;
   std::vector<Transform> steps;
   Tensor operator()(const Tensor& image, Rng& rng) const {
     Tensor y = image;
@@ -112,6 +139,7 @@ struct Resize {
   int64_t height, width;
   Interpolation mode = Interpolation::bilinear;
   Geometry geometry(const Tensor&, Rng&) const { return {Scale{height, width, mode}}; }
+  Geometry geometry(int64_t, int64_t, Rng&) const { return {Scale{height, width, mode}}; }
   Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
@@ -119,9 +147,12 @@ struct Resize {
 struct ResizeShorter {
   int64_t side;
   Interpolation mode = Interpolation::bilinear;
-  Geometry geometry(const Tensor& image, Rng&) const {
+  Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "ResizeShorter");
-    const int64_t h = x.shape()[0], w = x.shape()[1], shorter = std::min(h, w);
+    return geometry(x.size(0), x.size(1), rng);
+  }
+  Geometry geometry(int64_t h, int64_t w, Rng&) const {
+    const int64_t shorter = std::min(h, w);
     const auto scaled = [&](int64_t n) {
       return n == shorter
                  ? side
@@ -141,6 +172,7 @@ struct CenterCrop {
     const Tensor x = as_image(image, "CenterCrop");
     return geometry(x.shape()[0], x.shape()[1]);
   }
+  Geometry geometry(int64_t h, int64_t w, Rng&) const { return geometry(h, w); }
   /// Of an image of h x w.
   Geometry geometry(int64_t h, int64_t w) const {
     const auto middle = [](int64_t whole, int64_t part) {

@@ -24,14 +24,18 @@ struct FitImage {
   bool pad = true;
   bool squash = false;
   data::Geometry geometry(const Tensor& image, data::Rng& rng) const {
+    const Tensor x = data::as_image(image, "FitImage");
+    return geometry(x.size(0), x.size(1), rng);
+  }
+  data::Geometry geometry(int64_t height, int64_t width, data::Rng& rng) const {
     const data::CenterCrop middle{size, size};
-    if (pad && !squash && image.size(0) <= size && image.size(1) <= size) return middle.geometry(image, rng);
+    if (pad && !squash && height <= size && width <= size) return middle.geometry(height, width);
     const auto side = static_cast<int64_t>(std::lround(static_cast<double>(size) / eval_crop));
     if (squash) {
       const data::Geometry square = {data::Scale{side, side, Interpolation::bicubic}};
       return square.then(middle.geometry(side, side));
     }
-    const data::Geometry shorter = data::ResizeShorter{side, Interpolation::bicubic}.geometry(image, rng);
+    const data::Geometry shorter = data::ResizeShorter{side, Interpolation::bicubic}.geometry(height, width, rng);
     const auto& resized = std::get<data::Scale>(shorter.moves()[0]);
     return shorter.then(middle.geometry(resized.height, resized.width));
   }

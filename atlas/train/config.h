@@ -38,6 +38,7 @@ struct DataSettings {
   int64_t limit_train = 0;
   int64_t limit_test = 0;
   bool strict = false;
+  bool exact_decode = false;
   std::string normalization;
   int64_t workers = 1;
 };
@@ -114,6 +115,8 @@ void for_each_setting(Config& c, Visitor&& visit) {
   visit("limit_train", c.data.limit_train, "use only this many training images, equally many of each class (0 = all)");
   visit("limit_test", c.data.limit_test, "use only this many test images, equally many of each class (0 = all)");
   visit("strict", c.data.strict, "an unreadable image is an error instead of being skipped and counted");
+  visit("exact_decode", c.data.exact_decode,
+        "decode photographs whole, which finds damage anywhere in a file; else what a crop needs of them");
 
   visit("weights", c.model.weights,
         "start from these weights instead of random ones (a checkpoint of this program or of PyTorch, or safetensors); "

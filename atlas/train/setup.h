@@ -54,6 +54,7 @@ inline tasks::Pipeline pipeline_of(const TrainConfig& c) { return task_kind(c).p
 inline data::DataPair open_data(const TrainConfig& c, int64_t processes = 1) {
   data::FolderOptions options;
   options.strict = c.data.strict;
+  options.exact_decode = c.data.exact_decode;
   options.class_list = c.data.class_list;
   data::DataPair sets = data::open_data(c.data.name, options);
   if (c.data.limit_train > 0) sets.train = data::some_of(sets.train, c.data.limit_train);

@@ -15,6 +15,7 @@ TEST_CASE("every setting survives JSON") {
   apply_recipe(c, "mambavision", "");
   c.optimization.milestones = {1.5, 3};
   c.data.strict = true;
+  c.data.exact_decode = true;
   c.model.options = R"({"dim": 32})";
   TrainConfig back;
   merge_json(back, to_json(c), "test");
@@ -22,6 +23,7 @@ TEST_CASE("every setting survives JSON") {
   CHECK(back.optimization.optimizer == "lamb");
   CHECK(back.optimization.milestones == std::vector<double>{1.5, 3});
   CHECK(back.data.strict);
+  CHECK(back.data.exact_decode);
   merge_json(back, R"({"model_options": {"dim": 48}})", "test");  // the object itself is as good as its text
   CHECK(back.model.options == R"({"dim":48})");
 }
