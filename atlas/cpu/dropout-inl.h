@@ -9,7 +9,7 @@
 
 namespace atlas::inline ATLAS_ABI::cpu {
 
-ATLAS_INLINE void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
+ATLAS_INLINE void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, int64_t first, Tensor& y) {
   const int64_t n = x.numel();
   // A 24-bit draw is kept when it reaches the threshold: exact for p = 0 (all) and p = 1 (none).
   const auto threshold = static_cast<uint32_t>(p * 0x1p24 + 0.5);
@@ -18,12 +18,12 @@ ATLAS_INLINE void dropout(const Tensor& x, double p, uint64_t seed, uint64_t str
     const T* xp = x.data<T>();
     T* yp = y.data<T>();
     const T scale = p < 1 ? static_cast<T>(1 / (1 - p)) : T(0);
-    // A piece holds whole groups of the four elements that share one draw.
     parallel_for(n, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i += 4) {
-        const Philox draw(seed, stream, static_cast<uint64_t>(i / 4));
-        const int64_t count = std::min<int64_t>(4, end - i);
-        for (int64_t j = 0; j < count; ++j) yp[i + j] = (draw.v[j] >> 8) >= threshold ? xp[i + j] * scale : T(0);
+      // Four elements share a draw; those at the ends may be fewer.
+      for (int64_t i = begin, word = (first + begin) % 4; i < end; word = 0) {
+        const Philox draw(seed, stream, static_cast<uint64_t>((first + i) / 4));
+        const int64_t stop = std::min(end, i + 4 - word);
+        for (; i < stop; ++i, ++word) yp[i] = (draw.v[word] >> 8) >= threshold ? xp[i] * scale : T(0);
       }
     });
   });

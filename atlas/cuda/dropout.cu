@@ -25,19 +25,20 @@ Keep<T> keep(Device device, double p, uint64_t seed, uint64_t stream) {
   return {seed, stream, random_offset(device), static_cast<uint32_t>(p * 0x1p24 + 0.5), scale};
 }
 
-/// A thread for each four elements, which share a draw.
+/// A thread for each four elements, which share a draw; of the first four, `before` are not there.
 template <class T>
-__global__ void dropout_kernel(Keep<T> kept, int64_t n, bool packed, View<const T> x, View<T> y) {
+__global__ void dropout_kernel(Keep<T> kept, int64_t draws_before, int before, int64_t n, bool packed, View<const T> x,
+                               View<T> y) {
   using Four = Pack<T, 4>;
-  for (int64_t group = global_thread(); group * 4 < n; group += global_threads()) {
-    const Philox draw = kept.draw(static_cast<uint64_t>(group));
-    const int64_t first = group * 4;
+  for (int64_t group = global_thread(); group * 4 - before < n; group += global_threads()) {
+    const Philox draw = kept.draw(static_cast<uint64_t>(draws_before + group));
+    const int64_t first = group * 4 - before;
     if (packed && first + 4 <= n) {
       Four v = *reinterpret_cast<const Four*>(x.at(first, 4));
       for (int j = 0; j < 4; ++j) v.v[j] = kept(v.v[j], draw, j);
       *reinterpret_cast<Four*>(y.at(first, 4)) = v;
     } else {
-      for (int j = 0; j < 4 && first + j < n; ++j) y[first + j] = kept(x[first + j], draw, j);
+      for (int j = first < 0 ? before : 0; j < 4 && first + j < n; ++j) y[first + j] = kept(x[first + j], draw, j);
     }
   }
 }
@@ -59,14 +60,16 @@ __global__ void drop_path_kernel(Keep<T> kept, int64_t rows, int64_t length, Vie
 
 }  // namespace
 
-void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y) {
+void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, int64_t first, Tensor& y) {
   const int64_t n = x.numel();
+  const auto before = static_cast<int>(first % 4);
   visit_cuda_float(x, "dropout", [&](auto tag) {
     using T = decltype(tag);
     const bool packed =
+        before == 0 &&
         (reinterpret_cast<uintptr_t>(x.raw()) | reinterpret_cast<uintptr_t>(y.raw())) % (4 * sizeof(T)) == 0;
-    launch({y.device(), "dropout", blocks_for((n + 3) / 4, 256), 256, 0, true}, dropout_kernel<T>,
-           keep<T>(y.device(), p, seed, stream), n, packed, view<const T>(x), view<T>(y));
+    launch({y.device(), "dropout", blocks_for((n + before + 3) / 4, 256), 256, 0, true}, dropout_kernel<T>,
+           keep<T>(y.device(), p, seed, stream), first / 4, before, n, packed, view<const T>(x), view<T>(y));
   });
 }
 

@@ -8,21 +8,21 @@
 namespace atlas::inline ATLAS_ABI {
 
 namespace cpu {
-void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
+void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, int64_t first, Tensor& y);
 void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
 }  // namespace cpu
 namespace cuda {  // the same, in atlas/cuda/*.cu
-void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
+void dropout(const Tensor& x, double p, uint64_t seed, uint64_t stream, int64_t first, Tensor& y);
 void drop_path(const Tensor& x, double p, uint64_t seed, uint64_t stream, Tensor& y);
 }  // namespace cuda
 
 namespace kernels {
 
-/// y_i = x_i / (1 - p) when u_i >= p, else 0, with u_i = word i % 4 of Philox(seed, stream, i / 4). Contiguous; also
-/// the gradient, with dy for x.
+/// y_i = x_i / (1 - p) when u_j >= p, else 0, with j = first + i and u_j = word j % 4 of Philox(seed, stream, j / 4): x
+/// is a part of what is drawn for, from element `first` on. Contiguous; also the gradient, with dy for x.
 inline constexpr Kernel<cpu::dropout, cuda::dropout> dropout{"dropout", "dropout"};
 
-/// The same with one u per row of axis 0.
+/// y_i = x_i / (1 - p) or 0 in the same way, with one u per row of axis 0, from row 0 on.
 inline constexpr Kernel<cpu::drop_path, cuda::drop_path> drop_path{"drop_path", "drop_path"};
 
 }  // namespace kernels

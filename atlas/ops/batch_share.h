@@ -18,6 +18,23 @@ struct BatchShare {
 };
 
 namespace detail {
+/// Images that follow each other both in the whole batch, from place `place` on, and in this part, from `here` on.
+struct PlaceRun {
+  int64_t here, place, images;
+};
+/// The runs of a part, which are few.
+inline std::vector<PlaceRun> runs_of(const BatchShare& share) {
+  std::vector<PlaceRun> runs;
+  for (int64_t i = 0; i < static_cast<int64_t>(share.places.size()); ++i) {
+    const int64_t place = share.places[static_cast<size_t>(i)];
+    if (!runs.empty() && place == runs.back().place + runs.back().images)
+      ++runs.back().images;
+    else
+      runs.push_back({i, place, 1});
+  }
+  return runs;
+}
+
 /// The part that this thread works on; null: the whole batch.
 inline const BatchShare*& batch_share() {
   thread_local const BatchShare* share = nullptr;
@@ -30,8 +47,9 @@ inline uint64_t seed_of_process(const Generator& g) {
 }
 }  // namespace detail
 
-/// While it lives, random ops on this thread know that they see a part of a batch: drop_path() drops the images that it
-/// would drop of the whole batch, dropout() and sample_boxes() draw other numbers than other processes do.
+/// While it lives, random ops on this thread know that they see a part of a batch: drop_path() drops the images, and
+/// dropout() the elements, that they would drop of the whole batch (where axis 0 is that of the images, or has several
+/// rows of each); sample_boxes() draws other numbers than other processes do.
 class BatchShareScope {
  public:
   /// @param share  outlives this

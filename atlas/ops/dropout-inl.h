@@ -19,13 +19,14 @@ namespace detail {
 /// The identity in eval mode and for p = 0; otherwise `kernel` with a fresh stream of g, which is also its own
 /// gradient.
 template <class Kernel>
-Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator& g, const Kernel& kernel) {
+Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator& g, uint64_t seed,
+            const Kernel& kernel) {
   check(p >= 0 && p <= 1, op, "p is {}, needs a probability in [0, 1]", p);
   check_float(x, op);
   if (!training || p == 0) return x;
   const Tensor in = x.contiguous();
   Tensor y = empty_like(in);
-  const uint64_t seed = seed_of_process(g), stream = g.next();
+  const uint64_t stream = g.next();
   kernel(in, p, seed, stream, y);
   return record(op, y, {x}, [=](const Tensor& dy) {
     // y = mask x / (1 - p), so dx = mask dy / (1 - p) with the same mask. Overwrites.
@@ -34,6 +35,11 @@ Tensor drop(const char* op, const Tensor& x, double p, bool training, Generator&
     kernel(in_dy, p, seed, stream, dx);
     return Grads{dx};
   });
+}
+
+/// Whether the rows of x are those of the images that a part of a batch has, one or several of each.
+inline bool has_rows_of(const BatchShare* share, const Tensor& x) {
+  return share != nullptr && !share->places.empty() && x.dim() >= 1 && x.size(0) % std::ssize(share->places) == 0;
 }
 
 /// What drop_path() multiplies the rows of a part of a batch with: 0 or 1 / (1 - p), of shape [rows, 1, ...], as they
@@ -46,11 +52,8 @@ inline Tensor drop_path_mask(const Tensor& x, double p, const BatchShare& share,
   kernels::drop_path(all, p, g.seed, g.next(), mask);
   // Places are a few runs: slices of the mask need no list of rows on the device, which a CUDA graph could not be sent.
   std::vector<Tensor> runs;
-  for (int64_t i = 0, end = 0; i < images; i = end) {
-    const int64_t first = share.places[static_cast<size_t>(i)];
-    for (end = i + 1; end < images && share.places[static_cast<size_t>(end)] == first + end - i;) ++end;
-    runs.push_back(mask.slice(0, first * each, (first + end - i) * each));
-  }
+  for (const PlaceRun& run : runs_of(share))
+    runs.push_back(mask.slice(0, run.place * each, (run.place + run.images) * each));
   Shape shape = x.shape();
   for (int axis = 1; axis < x.dim(); ++axis) shape[axis] = 1;
   return cat(runs, 0).reshape(shape);
@@ -59,19 +62,32 @@ inline Tensor drop_path_mask(const Tensor& x, double p, const BatchShare& share,
 }  // namespace detail
 
 ATLAS_INLINE Tensor dropout(const Tensor& x, double p, bool training, Generator& g) {
-  return detail::drop("dropout", x, p, training, g,
-                      [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
-                        kernels::dropout(in, q, seed, stream, out);
-                      });
+  const BatchShare* const share = detail::batch_share();
+  if (!detail::has_rows_of(share, x))
+    return detail::drop("dropout", x, p, training, g, detail::seed_of_process(g),
+                        [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
+                          kernels::dropout(in, q, seed, stream, 0, out);
+                        });
+  const int64_t each = x.numel() / std::ssize(share->places);
+  return detail::drop(
+      "dropout", x, p, training, g, g.seed,
+      [each, runs = detail::runs_of(*share)](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
+        const auto part = [&](const Tensor& t, const detail::PlaceRun& run) {
+          return raw_view(t, {run.images * each}, {1}, t.offset() + run.here * each);
+        };
+        for (const detail::PlaceRun& run : runs) {
+          Tensor into = part(out, run);
+          kernels::dropout(part(in, run), q, seed, stream, run.place * each, into);
+        }
+      });
 }
 
 ATLAS_INLINE Tensor drop_path(const Tensor& x, double p, bool training, Generator& g) {
   check(x.dim() >= 1, "drop_path", "x needs at least one axis (the samples), got {}", describe(x));
   const BatchShare* const share = detail::batch_share();
-  if (training && p > 0 && p <= 1 && share != nullptr && !share->places.empty() &&
-      x.size(0) % std::ssize(share->places) == 0 && is_floating(x.dtype()))
+  if (training && p > 0 && p <= 1 && detail::has_rows_of(share, x) && is_floating(x.dtype()))
     return x * detail::drop_path_mask(x, p, *share, g);
-  return detail::drop("drop_path", x, p, training, g,
+  return detail::drop("drop_path", x, p, training, g, detail::seed_of_process(g),
                       [](const Tensor& in, double q, uint64_t seed, uint64_t stream, Tensor& out) {
                         kernels::drop_path(in, q, seed, stream, out);
                       });

@@ -45,7 +45,7 @@ Device own_device(const Group& group) {
 #endif
 }
 
-/// A convolution, batch norm, images that are dropped, and a classifier.
+/// A convolution, batch norm, elements and images that are dropped, and a classifier.
 class Net : public Module {
  public:
   Net() : conv(3, 8, 3, {.stride = {4, 4}, .padding = {1, 1}}), norm(8), hidden(8, 16), head(16, 4), extra(16, 4) {
@@ -53,7 +53,7 @@ class Net : public Module {
   }
   Tensor forward(const Tensor& x) const override {
     const Tensor features = mean(relu(norm(conv(x))), {1, 2});
-    const Tensor h = gelu(hidden(features));
+    const Tensor h = dropout(gelu(hidden(features)), 0.2, training());
     const Tensor y = head(h + drop_path(h, 0.4, training()));
     return use_extra ? y + extra(h) : y;
   }

@@ -86,6 +86,22 @@ refused '192 training images are fewer than batch_size 64 x accumulate 2 x 2 pro
 refused 'no-such-option' mpi -n 2 "$train" --no-such-option
 refused 'no-such-folder' mpi -n 2 "$train" --data folder:/no-such-folder --out "$(out)"
 
+refused "wire = 'half' is unknown; there are float32, bf16" mpi -n 2 "$train" "${settings[@]}" --wire half --out "$(out)"
+
+# Gradients as bfloat16 on the wire: half the bytes, almost the same losses.
+declare -A bytes losses
+for wire in float32 bf16; do
+  mpi -n 2 "$train" "${settings[@]}" --epochs 1 --wire $wire --profile "$scratch/profile" --out "$scratch/$wire" \
+    >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "--wire $wire"; }
+  bytes[$wire]=$(sed -n 's/^gradients .* updates, \([0-9.]* .iB\) each, .*/\1/p' "$scratch/log")
+  losses[$wire]=$(tail -1 "$scratch/$wire/log.csv")
+done
+awk -v whole="${bytes[float32]}" -v half="${bytes[bf16]}" 'BEGIN {
+  split(whole, a); split(half, b); k["KiB"] = 1; k["MiB"] = 1024
+  ratio = a[1] * k[a[2]] / (b[1] * k[b[2]]); exit !(ratio > 1.95 && ratio < 2.05) }' ||
+  fail "bytes of gradients: ${bytes[float32]} as float32, ${bytes[bf16]} as bf16"
+[ "${losses[float32]}" != "${losses[bf16]}" ] || fail "--wire bf16 changed nothing"
+
 # Other programs, data and weights.
 cp "$train" "$scratch/other" && echo >>"$scratch/other"
 refused "the program of rank 1 is another than that of rank 0: 'executable'" \

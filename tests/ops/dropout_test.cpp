@@ -8,7 +8,10 @@
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/core/rng.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/batch_share.h"
+#include "atlas/ops/join.h"
 #include "atlas/ops/shape.h"
+#include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 #include "tests/ops/formula_input.h"
 
@@ -106,6 +109,44 @@ TEST_CASE("dropout: same seed, same mask; each call another; threads and recompu
   manual_seed(5);
   backward(dropout(direct, 0.5, true), x);
   CHECK(same_bits(leaf.grad(), direct.grad()));
+}
+
+TEST_CASE("dropout: parts of a batch drop what the whole batch drops") {
+  Generator values{1};
+  const Tensor x = randn({6, 3, 5}, float32, values), dy = randn({6, 3, 5}, float32, values);
+  for (const bool rows : {false, true}) {
+    const auto drop = [&](const Tensor& in, const Tensor& up, Tensor& dx) {
+      Generator g{17, 3};
+      Tensor leaf = copy_of(in);
+      leaf.set_requires_grad();
+      const Tensor y = rows ? drop_path(leaf, 0.5, true, g) : dropout(leaf, 0.5, true, g);
+      y.backward(up);
+      CHECK(g.stream == 4);
+      dx = leaf.grad();
+      return y.detach();
+    };
+    Tensor whole_dx, part_dx;
+    const Tensor whole = drop(x, dy, whole_dx);
+    for (const std::vector<int64_t>& places : {std::vector<int64_t>{0, 1, 5}, {2, 3, 4}, {3}, {5, 4}}) {
+      const BatchShare share{1, places, 6};
+      const BatchShareScope part(share);
+      const auto of = [&](const Tensor& t) {
+        std::vector<Tensor> images;
+        for (const int64_t place : places) images.push_back(t.slice(0, place, place + 1));
+        return cat(images, 0);
+      };
+      CHECK(largest_difference(drop(of(x), of(dy), part_dx), of(whole)) == 0);  // but for the signs of zeros
+      CHECK(largest_difference(part_dx, of(whole_dx)) == 0);
+    }
+  }
+  // What is not made of the images' rows is drawn by every process for itself.
+  const BatchShare share{1, {0, 1}, 4}, first{0, {0, 1}, 4};
+  const auto odd = [](const BatchShare& s) {
+    const BatchShareScope part(s);
+    Generator g{17, 3};
+    return dropout(ones({3, 50}), 0.5, true, g);
+  };
+  CHECK_FALSE(same_bits(odd(share), odd(first)));
 }
 
 TEST_CASE("dropout: errors") {
