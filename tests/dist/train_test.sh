@@ -93,7 +93,7 @@ declare -A bytes losses
 for wire in float32 bf16; do
   mpi -n 2 "$train" "${settings[@]}" --epochs 1 --wire $wire --profile "$scratch/profile" --out "$scratch/$wire" \
     >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "--wire $wire"; }
-  bytes[$wire]=$(sed -n 's/^gradients .* updates, \([0-9.]* .iB\) each, .*/\1/p' "$scratch/log")
+  bytes[$wire]=$(sed -n 's/.*gradients .* updates, \([0-9.]* .iB\) each, .*/\1/p' "$scratch/log")
   losses[$wire]=$(tail -1 "$scratch/$wire/log.csv")
 done
 awk -v whole="${bytes[float32]}" -v half="${bytes[bf16]}" 'BEGIN {
