@@ -187,6 +187,11 @@ large=(--model mambavision-toy --data shapes:32 --image-size 256 --batch-size 51
 [ ! -e none ] || complain "a training that would not fit left a folder"
 (ulimit -v 3000000 && refuse 2 "would fit (--any-memory tries it)" train "${large[@]}" --dry-run --out dry && exit "$failures") || failures=$((failures + 1))
 grep -q "^memory  *about .* GiB for a step of 512 images" out || complain "--dry-run says nothing of too much memory"
+# Where that could be, steps are measured before training, which leaves no trace in it.
+near=(--model mambavision-toy --data shapes:64 --image-size 64 --batch-size 64 --limit-train 128 --limit-test 32 --epochs 1 --ema 0.9 --drop-path 0.2)
+(ulimit -v 4000000 && "$bin/train" "${near[@]}" --out measured >out 2>err) || complain "a training that fits, if barely"
+"$bin/train" "${near[@]}" --any-memory --out unmeasured >out 2>err || complain "--any-memory"
+cmp measured/last.ckpt unmeasured/last.ckpt || complain "measuring steps changed the training"
 # Files for TensorBoard, beside those of a part of the run that is over; without being asked there are none.
 [ -z "$(find run -name 'events.*')" ] || complain "event files that nobody asked for"
 "$bin/train" "${small[@]}" --tensorboard --out board >out 2>err || complain "--tensorboard"
