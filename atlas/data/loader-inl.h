@@ -200,7 +200,6 @@ struct Loader::State {
       job.error = std::current_exception();
       job.batch = {};
     }
-    job.builder.reset();
   }
 
   /// Whether another batch may be begun. One more than the one handed out may be, whatever its size; but until the
@@ -244,6 +243,7 @@ struct Loader::State {
       attempt_join(*job);
       lock.lock();
       job->made = true;
+      job->builder.reset();  // under the mutex: others ask it for its size
       largest = std::max(largest, job->bytes());
       ready.notify_one();
     }

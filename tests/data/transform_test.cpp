@@ -198,6 +198,28 @@ TEST_CASE("random resized crops stay in the image and cover the area and proport
         }) == "[RandomResizedCrop] needs 0 < low <= high, got scale 0.5..0.1 and ratio 0.75..1.3333333333333333");
 }
 
+TEST_CASE("random resized crops are resized as imaging programs do, smaller and larger") {
+  Tensor image = empty({40, 50, 3}, uint8);
+  Rng noise = rng_of(1);
+  for (int64_t i = 0; i < image.numel(); ++i) image.data<uint8_t>()[i] = static_cast<uint8_t>(noise.below(256));
+  for (const int64_t side : {12, 90})
+    for (const Interpolation mode : {Interpolation::nearest, Interpolation::bilinear, Interpolation::bicubic}) {
+      Rng rng = rng_of(2), again = rng_of(2);
+      const RandomResizedCrop crops{side, side, {0.3, 0.5}, {0.75, 1.333}, mode};
+      const Tensor y = crops(image, rng);
+      const Crop piece = crops.sample(40, 50, again);
+      // With antialias, bicubic has a = -1/2 whatever the sizes.
+      const Tensor expected = resize(crop(image, piece.top, piece.left, piece.height, piece.width).unsqueeze(0), side,
+                                     side, mode, mode != Interpolation::nearest)
+                                  .select(0, 0)
+                                  .contiguous();
+      int largest = 0;
+      for (int64_t i = 0; i < y.numel(); ++i)
+        largest = std::max(largest, std::abs(int{y.data<uint8_t>()[i]} - int{expected.data<uint8_t>()[i]}));
+      CHECK(largest <= 1);
+    }
+}
+
 TEST_CASE("color jitter: each change alone obeys its formula") {
   const Tensor gray = constant(4, 4, {90, 90, 90}), color = constant(4, 4, {200, 100, 40});
   double low = 1e9, high = 0;
