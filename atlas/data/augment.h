@@ -46,8 +46,8 @@ struct PadAndCrop {
 /// Cuts a piece of random area and proportions and resizes it (Szegedy et al., CVPR 2015).
 ///
 /// Area: uniform in `scale` of the image's; width / height: log-uniform in `ratio`. After ten tries that do not fit,
-/// the largest centered piece within `ratio`. Pieces are resized as imaging programs and torchvision do, also where they
-/// get larger (Scale::antialias_always).
+/// the largest centered piece within `ratio`. Pieces are resized as imaging programs and torchvision do, also where
+/// they get larger (Scale::antialias_always).
 struct RandomResizedCrop {
   int64_t height, width;
   std::array<double, 2> scale = {0.08, 1.0}, ratio = {3.0 / 4.0, 4.0 / 3.0};
