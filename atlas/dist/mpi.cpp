@@ -277,7 +277,12 @@ void finish(int status) {
 bool launched() {
   for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"})
     if (std::getenv(variable) != nullptr) return true;
-  return launched_processes() > 1;
+  // Without either, MPI would end the process with a page of text.
+  check(launched_processes() <= 1, "dist",
+        "srun started {} processes that it does not introduce to each other: srun --mpi=pmix ... (srun --mpi=list says "
+        "what it knows)",
+        launched_processes());
+  return false;
 }
 
 }  // namespace

@@ -21,6 +21,13 @@ ends_by 'hidden: rank 1 hangs' 'waited 3 s for rank 1:'
 ends_by 'hidden: rank 1 dies' 'rank 1 .*signal 9'
 ends_by 'hidden: rank 1 fails' 'this rank fails'
 
+# srun that was told of no MPI starts processes which do not know each other.
+if SLURM_STEP_NUM_TASKS=2 "$ATLAS_BIN_DIR/test_dist" --test-case='a group knows its ranks' >"$scratch/log" 2>&1; then
+  fail "srun without PMIx: ended with success"
+fi
+grep -qF 'srun started 2 processes that it does not introduce to each other: srun --mpi=pmix' "$scratch/log" ||
+  { cat "$scratch/log" >&2; fail "srun without PMIx is not named"; }
+
 # The example gives the same numbers whatever the number of processes.
 example() { # example N
   ATLAS_NUM_THREADS=1 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" "$ATLAS_BIN_DIR/06_many_processes" |
