@@ -94,6 +94,8 @@ bool decode_rows(JpegDecoder& d, std::span<const uint8_t> bytes, const JpegRegio
   constexpr int64_t kMargin = 2;
   JDIMENSION begin = static_cast<JDIMENSION>(std::max<int64_t>(0, region.left - kMargin));
   JDIMENSION width = static_cast<JDIMENSION>(std::min(region.width, region.left + region.columns + kMargin)) - begin;
+  // Progressive files that lack a part of their data are smoothed from block to block: only whole rows are the same.
+  if (jpeg.progressive_mode) begin = 0, width = jpeg.output_width;
   if (width < jpeg.output_width) ::jpeg_crop_scanline(&jpeg, &begin, &width);
   if (region.top > 0) ::jpeg_skip_scanlines(&jpeg, static_cast<JDIMENSION>(region.top));
   const uint8_t* const from = row + (inks ? 4 : 3) * (region.left - static_cast<int64_t>(begin));

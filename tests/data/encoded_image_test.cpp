@@ -108,6 +108,21 @@ TEST_CASE("what is cut out and resized before decoding is what is cut out and re
     }
 }
 
+TEST_CASE("progressive files that lack scans are smoothed alike, whole and in part") {
+  Rng rng(4, Purpose::sample, 0, 0);
+  for (const atlas_test::JpegLayout& layout : atlas_test::jpeg_layouts()) {
+    if (!layout.progressive) continue;
+    const Bytes file = atlas_test::jpeg(textured(90, 150), layout);
+    size_t end = 0;
+    for (int scans = 0; scans < 3; ++end)
+      if (file[end] == 0xFF && file[end + 1] == 0xDA) ++scans;
+    const EncodedImage encoded(atlas_test::joined(atlas_test::first(file, end - 1), {0xFF, 0xD9}), "p.jpg");
+    const Tensor whole = encoded.decode();
+    for (const Geometry& geometry : resizing(90, 150, rng))
+      CHECK(test::same_bits(encoded.moved(geometry), geometry.image(whole)));
+  }
+}
+
 TEST_CASE("what cannot be cut out of a file is cut out of the picture") {
   const Tensor picture = textured(40, 60);
   const Geometry geometries[] = {Geometry(),
