@@ -3,16 +3,19 @@
 //   model_info --model mambavision-t
 //   model_info --model atlas-b --image-size 1024 --depth 4
 //   model_info --model mambavision-l2 --image-size 384x512 --batch 2 --json
+//   model_info --model cascade-mask-rcnn-mambavision-t --image-size 1216x800
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/profile.h"
 #include "atlas/core/program.h"
 #include "atlas/models/field_options.h"
+#include "atlas/models/heads/detect.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
 #include "atlas/tensor/create.h"
@@ -32,8 +35,18 @@ bool below(const std::string& path, const std::string& module) {
   return module.empty() || path == module || path.starts_with(module + ".");
 }
 
+/// Inference, whatever the model is for.
+void run(const models::Model& model, const Tensor& images) {
+  if (const auto* detector = dynamic_cast<const models::Detector*>(&model)) {
+    const std::vector<models::ImageSize> sizes(static_cast<size_t>(images.size(0)), {images.size(1), images.size(2)});
+    detector->predict(images, sizes, sizes);
+  } else {
+    model(images);
+  }
+}
+
 /// Runs one image batch through the model and puts together what each module did.
-std::vector<Row> inspect(models::Classifier& model, const Tensor& images) {
+std::vector<Row> inspect(models::Model& model, const Tensor& images) {
   std::map<const void*, std::pair<Shape, int64_t>> outputs;  // shape of the last call, bytes of all calls
   const NoGrad off;
   model.eval();
@@ -44,7 +57,7 @@ std::vector<Row> inspect(models::Classifier& model, const Tensor& images) {
       bytes += y.numel() * item_size(y.dtype());
     });
     start_profile();
-    model(images);
+    run(model, images);
     stop_profile();
   }
 
@@ -110,12 +123,13 @@ int main(int argc, char** argv) {
     const size_t x = size.find('x');
     int64_t width = size.empty() ? 0 : number(size.substr(0, x)),
             height = x == size.npos ? width : number(size.substr(x + 1));
-    std::unique_ptr<models::Classifier> model;
+    std::unique_ptr<models::Model> model;
     {
-      const SkipInit only_shapes_matter;
-      model = models::make_model(name, {.image_size = width == height ? width : 0,
-                                        .num_classes = classes,
-                                        .overrides = models::with_fields(name, options, fields)});
+      std::optional<SkipInit> only_shapes_matter;
+      if (models::task_of(name) != models::Detector::kTask) only_shapes_matter.emplace();  // boxes follow the numbers
+      model = models::make_any_model(name, {.image_size = width == height ? width : 0,
+                                            .num_classes = classes,
+                                            .overrides = models::with_fields(name, options, fields)});
     }
     if (width == 0) width = height = model->image_size();
     reset_peak_memory();
@@ -152,7 +166,7 @@ int main(int argc, char** argv) {
     fmt::print("{:<40} {:<20} {:>13} {:>12} {:>12}\n", "module", "output", "parameters/M", "GMAC", "MiB");
     for (const Row& r : rows)
       if (!r.path.empty() && levels(r.path) <= depth) line(r.path, r.output.size() > 0 ? r.output.str() : "", r);
-    line(name, all.output.str(), all);
+    line(name, all.output.size() > 0 ? all.output.str() : "", all);
     const models::PublishedSize paper = options.empty() && fields.empty() && classes == 0 && batch == 1 &&
                                                 width == height && width == model->image_size()
                                             ? models::published_size(name)
@@ -169,6 +183,10 @@ int main(int argc, char** argv) {
         "training "
         "keeps;\ninference held {:.1f} MiB at its peak beside {:.1f} MiB of weights.\n",
         width, height, batch, peak / (1 << 20), static_cast<double>(held) / (1 << 20));
+    if (model->task() == models::Detector::kTask)
+      fmt::print(
+          "The heads of boxes work on what fresh weights propose, that of masks on the objects they find, often "
+          "none.\n");
     return 0;
   });
 }

@@ -39,6 +39,13 @@ awk "BEGIN { exit !($p1 == $p2 && $g2 > 1.9 * $g1 && $g2 < 2.1 * $g1 && $a2 > 1.
 "$info" --model mambavision-t --depth 1 | awk '/^[a-z_-]+ / && NF >= 4 && !/^module/ {
     if ($1 == "mambavision-t") total = $NF; else sum += $NF } END { exit !(sum > total * 0.99 && sum < total * 1.01) }' ||
   complain "the parts of mambavision-t do not add up"
+# Segmenters and detectors: the parts add up, and each does something.
+for model in upernet-mambavision-tiny cascade-mask-rcnn-mambavision-toy; do
+  "$info" --model $model --image-size 64 --depth 1 | awk -v model=$model '/^[a-z_-]+ / && NF >= 4 && !/^module/ {
+      if ($1 == model) { total = $(NF - 1); p = $(NF - 2) } else { sum += $(NF - 1); ps += $(NF - 2); ++n } }
+    END { exit !(n >= 3 && total > 0.01 && sum > total * 0.99 && sum < total * 1.01 && ps > p * 0.999 && ps < p * 1.001) }' ||
+    complain "the parts of $model do not add up"
+done
 "$info" --model atlas-tiny --image-size 64x48 --json | grep -q '"width": 64' || complain "no JSON"
 
 # expect TEXT ARGS...: exit status 2, one line

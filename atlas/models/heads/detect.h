@@ -67,6 +67,7 @@ class CascadeMaskRCNN : public Configured<Detector, CascadeConfig<typename B::Co
                    Generator* generator, DetectionTrace* trace = nullptr,
                    const std::vector<Tensor>& extra = {}) const override {
     check_lists(images, sizes.size(), truths.size());
+    const Module::LayerScope layer(*this);
     const std::vector<Tensor> maps = neck_.run(backbone_.maps(images));
     const RPNHead::Outputs outputs = rpn_head_.run(maps);
     LossParts all = rpn_head_.loss(outputs, truths, sizes, generator, trace);
@@ -79,6 +80,7 @@ class CascadeMaskRCNN : public Configured<Detector, CascadeConfig<typename B::Co
                                   const std::vector<ImageSize>& originals,
                                   DetectionTrace* trace = nullptr) const override {
     check_lists(images, sizes.size(), originals.size());
+    const Module::LayerScope layer(*this);
     const std::vector<Tensor> maps = neck_.run(backbone_.maps(images));
     const RPNHead::Outputs outputs = rpn_head_.run(maps);
     if (trace != nullptr) note(*trace, maps, outputs);
