@@ -125,7 +125,7 @@ compile_cuda() {
   fi
   echo "== cuda: build"
   local started=$SECONDS
-  if build cuda "atlas_cuda train" -DATLAS_CUDA_ARCHS="${ATLAS_CUDA_ARCHS:-90}"; then
+  if build cuda-check "atlas_cuda train" -DATLAS_CUDA_ARCHS="${ATLAS_CUDA_ARCHS:-90}"; then
     passed=$((passed + 1))
   else
     failed=$((failed + 1))
