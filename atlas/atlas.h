@@ -140,6 +140,7 @@
 #include "atlas/tasks/pixel_metrics.h"
 #include "atlas/tasks/registry.h"
 #include "atlas/tasks/segmentation.h"
+#include "atlas/tasks/settings.h"
 #include "atlas/tasks/task.h"
 #include "atlas/train/config.h"
 #include "atlas/train/observer.h"

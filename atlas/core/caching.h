@@ -12,9 +12,10 @@
 
 #include "atlas/core/cuda.h"
 #include "atlas/core/error.h"
-#include "atlas/core/storage.h"
 
 namespace atlas::inline ATLAS_ABI {
+
+std::string bytes_text(int64_t bytes);  // storage.h, whose bodies include this file
 
 /// Freed blocks wait in per-size lists for the next request of their size class.
 ///

@@ -1,11 +1,8 @@
 // nearest_names: what somebody may have meant who wrote a name that is not there.
 #pragma once
 
-#include <algorithm>
-#include <numeric>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "atlas/core/config.h"
@@ -14,42 +11,17 @@ namespace atlas::inline ATLAS_ABI {
 
 /// The number of letters to insert, delete, replace or swap with their neighbor to turn `a` into `b` (Damerau and
 /// Levenshtein's distance, with no letter touched twice).
-inline size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> before, above(b.size() + 1), row(b.size() + 1);
-  std::iota(above.begin(), above.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] != b[j - 1] ? 1u : 0u)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) row[j] = std::min(row[j], before[j - 2] + 1);
-    }
-    before = std::exchange(above, row);
-  }
-  return above[b.size()];
-}
+ATLAS_INLINE size_t edit_distance(std::string_view a, std::string_view b);
 
 /// Those of `known` that are nearest to `name`, at most three, none when all of them are far away: up to a third of the
 /// letters may differ, or one name starts with the other.
-inline std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known) {
-  std::vector<std::pair<size_t, std::string>> found;
-  for (const std::string& k : known) {
-    const size_t distance = edit_distance(name, k);
-    const bool starts = name.size() >= 2 && k.size() >= 2 && (k.starts_with(name) || name.starts_with(k));
-    if (distance <= std::max<size_t>(1, std::max(name.size(), k.size()) / 3) || starts) found.emplace_back(distance, k);
-  }
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::vector<std::string> nearest;
-  for (size_t i = 0; i < std::min<size_t>(3, found.size()); ++i) nearest.push_back(found[i].second);
-  return nearest;
-}
+ATLAS_INLINE std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known);
 
 /// "there are A, B and C", and where there is something near to `name`: "; did you mean B?"
-inline std::string known_names(std::string_view name, const std::vector<std::string>& known) {
-  std::string text = known.empty() ? "there are none" : "there are ";
-  for (size_t i = 0; i < known.size(); ++i) text += (i > 0 ? ", " : "") + known[i];
-  const std::vector<std::string> nearest = nearest_names(name, known);
-  for (size_t i = 0; i < nearest.size(); ++i) text += (i == 0 ? "; did you mean " : " or ") + nearest[i];
-  return nearest.empty() ? text : text + "?";
-}
+ATLAS_INLINE std::string known_names(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/core/nearest-inl.h"
+#endif

@@ -16,7 +16,8 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/cpu/gemm_panels.h"
-#include "atlas/kernels/conv.h"
+#include "atlas/kernels/conv_shape.h"
+#include "atlas/kernels/exact_convolution.h"
 
 namespace atlas::inline ATLAS_ABI::cpu::detail {
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "atlas/data/coco-inl.h"
 #include "atlas/data/find_file.h"
 #include "atlas/data/text.h"
 #include "atlas/data/voc.h"

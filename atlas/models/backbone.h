@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/rng.h"
 #include "atlas/nn/init.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/module.h"

@@ -45,25 +45,10 @@ struct Range {
   std::vector<int64_t> choices = {};             ///< the only values, when there are any
 
   /// False for NaN.
-  bool holds(double v) const {
-    if (!choices.empty())
-      return std::any_of(choices.begin(), choices.end(), [v](int64_t c) { return static_cast<double>(c) == v; });
-    return (least_itself ? v >= least : v > least) && (most_itself ? v <= most : v < most);
-  }
+  bool holds(double v) const;
   bool everything() const { return choices.empty() && least == -most && most == Range().most; }
   /// What comes after "must": "be at least 1", "not be negative", "be in [0, 1)", "be 4, 8 or 16".
-  std::string str() const {
-    if (!choices.empty()) {
-      std::string text = "be ";
-      for (size_t i = 0; i < choices.size(); ++i)
-        text += fmt::format("{}{}", i == 0 ? "" : i + 1 == choices.size() ? " or " : ", ", choices[i]);
-      return text;
-    }
-    if (most < Range().most)
-      return fmt::format("be in {}{}, {}{}", least_itself ? '[' : '(', least, most, most_itself ? ']' : ')');
-    if (least == 0) return least_itself ? "not be negative" : "be positive";
-    return fmt::format("be {} {}", least_itself ? "at least" : "more than", least);
-  }
+  std::string str() const;
 };
 inline Range any_value() { return {}; }
 inline Range at_least(double least) { return {.least = least}; }
@@ -81,18 +66,7 @@ inline std::string json_text(int64_t v) { return fmt::format("{}", v); }
 inline std::string json_text(double v) { return fmt::format("{}", v); }
 inline std::string json_text(bool v) { return v ? "true" : "false"; }
 inline std::string json_text(const std::optional<double>& v) { return v ? json_text(*v) : "null"; }
-inline std::string json_text(const std::string& v) {
-  std::string text = "\"";
-  for (const char c : v) {
-    if (c == '"' || c == '\\')
-      text += {'\\', c};
-    else if (static_cast<unsigned char>(c) < 0x20)
-      text += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-    else
-      text += c;
-  }
-  return text + "\"";
-}
+ATLAS_INLINE std::string json_text(const std::string& v);
 /// "[1, 2, 3]"
 template <class List>
 requires(std::same_as<typename List::value_type, int64_t> ||
@@ -149,3 +123,7 @@ void validate(const Config& c) {
 }
 
 }  // namespace atlas::inline ATLAS_ABI::models
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/models/fields-inl.h"
+#endif

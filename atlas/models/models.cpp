@@ -1,6 +1,7 @@
 // Compiled mode: heads, families of models and their presets.
 #include "atlas/models/atlas_net-inl.h"
 #include "atlas/models/atlas_pyramid-inl.h"
+#include "atlas/models/fields-inl.h"
 #include "atlas/models/heads/cascade-inl.h"
 #include "atlas/models/heads/rpn-inl.h"
 #include "atlas/models/heads/segment-inl.h"

@@ -10,8 +10,6 @@
 #include "atlas/nn/activation.h"
 #include "atlas/nn/conv_norm.h"
 #include "atlas/nn/module.h"
-#include "atlas/ops/arithmetic.h"
-#include "atlas/tensor/print.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -44,36 +42,12 @@ class Sequential : public Module {
     pairs_.emplace_back();
     return ref;
   }
-  Tensor forward(const Tensor& x) const override {
-    Tensor y = x;
-    for (size_t i = 0; i < layers_.size(); ++i) {
-      const Pair& pair = pairs_[i];
-      if (!pair.conv_norm) {
-        y = (*layers_[i])(std::move(y));
-      } else if (pair.activation != Activation::none) {
-        y = detail::joined_unless_watched([&] { return (*pair.conv_norm)(y, pair.activation); },
-                                          [&] { return (*layers_[i + 2])((*pair.conv_norm)(y)); });
-        i += 2;
-      } else {
-        y = (*pair.conv_norm)(y);
-        i += 1;
-      }
-    }
-    return y;
-  }
+  ATLAS_INLINE Tensor forward(const Tensor& x) const override;
   /// The layers that run as one ConvNorm: the first of each group, and how many there are.
-  std::vector<std::pair<size_t, size_t>> joined() const {
-    std::vector<std::pair<size_t, size_t>> groups;
-    for (size_t i = 0; i < pairs_.size(); ++i)
-      if (pairs_[i].conv_norm) groups.emplace_back(i, pairs_[i].activation == Activation::none ? 2 : 3);
-    return groups;
-  }
+  std::vector<std::pair<size_t, size_t>> joined() const;
   size_t size() const { return layers_.size(); }
   /// Child i. @throws Error when there are fewer.
-  Module& operator[](size_t i) const {
-    check(i < layers_.size(), "Sequential", "layer {} of {}", i, layers_.size());
-    return *layers_[i];
-  }
+  Module& operator[](size_t i) const;
 
  private:
   std::vector<std::unique_ptr<Module>> layers_;
@@ -111,3 +85,7 @@ class ModuleList : public Module {
 };
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/nn/container-inl.h"
+#endif

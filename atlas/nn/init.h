@@ -1,26 +1,17 @@
 // Initializers. All draw from default_generator(), one stream per tensor, so a seed gives the same model everywhere.
 #pragma once
 
-#include <cmath>
+#include <string_view>
 #include <utility>
 
-#include "atlas/core/rng.h"
 #include "atlas/nn/state.h"
-#include "atlas/tensor/create.h"
-#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
-inline bool& skip_init() {
-  thread_local bool skip = false;
-  return skip;
-}
+ATLAS_INLINE bool& skip_init();
 /// Puts `values` (a fresh tensor, float32) into a parameter.
-inline void initialize(Tensor& t, const Tensor& values) {
-  copy_elements(t, values);
-  t.bump_version();
-}
+ATLAS_INLINE void initialize(Tensor& t, const Tensor& values);
 }  // namespace detail
 
 /// While it lives, random initializers on this thread leave the memory as it came: for models whose every value is
@@ -43,73 +34,37 @@ struct Fans {
 
 /// Fans of a weight: [out, in] for a linear layer; out or in channels times the kernel's taps for a convolution.
 /// @throws Error for a tensor of fewer than two axes.
-inline Fans compute_fans(const Tensor& weight, Layout layout = Layout::plain) {
-  const Shape n = published_view(weight, layout).shape();
-  check(n.size() >= 2, "init", "fans need a weight of two or more axes, got {}", describe(weight));
-  int64_t taps = 1;
-  for (int i = 2; i < n.size(); ++i) taps *= n[i];
-  return {n[1] * taps, n[0] * taps};
-}
+ATLAS_INLINE Fans compute_fans(const Tensor& weight, Layout layout = Layout::plain);
 
 /// t = value everywhere.
-inline void constant_(Tensor& t, double value) {
-  fill_elements(t, value);
-  t.bump_version();
-}
+ATLAS_INLINE void constant_(Tensor& t, double value);
 
 /// Uniform in [low, high).
-inline void uniform_(Tensor& t, double low, double high) {
-  if (!detail::skip_init())
-    detail::initialize(t, uniform(t.shape(), low, high, float32, default_generator(), Device{}));
-}
+ATLAS_INLINE void uniform_(Tensor& t, double low, double high);
 
 /// Normal with the given mean and standard deviation.
-inline void normal_(Tensor& t, double mean = 0, double std = 1) {
-  if (detail::skip_init()) return;
-  Tensor values = randn(t.shape(), float32, default_generator(), Device{});
-  scale_elements(values, std);
-  if (mean != 0) add_elements(values, full({}, mean, float32, Device{}), 1);
-  detail::initialize(t, values);
-}
+ATLAS_INLINE void normal_(Tensor& t, double mean = 0, double std = 1);
 
 /// Normal with mean 0 and standard deviation `std`, conditioned on lying in [low, high].
-inline void trunc_normal_(Tensor& t, double std = 1, double low = -2, double high = 2) {
-  if (!detail::skip_init())
-    detail::initialize(t, trunc_normal(t.shape(), std, low, high, float32, default_generator(), Device{}));
-}
+ATLAS_INLINE void trunc_normal_(Tensor& t, double std = 1, double low = -2, double high = 2);
 
 /// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a: slope of a leaky ReLU after).
-inline void kaiming_uniform_(Tensor& t, double a = 0, Layout layout = Layout::plain) {
-  const double bound = std::sqrt(6.0 / ((1 + a * a) * static_cast<double>(compute_fans(t, layout).in)));
-  uniform_(t, -bound, bound);
-}
+ATLAS_INLINE void kaiming_uniform_(Tensor& t, double a = 0, Layout layout = Layout::plain);
 /// Normal with standard deviation √(2 / ((1 + a²) fan)); fan is fan_in, or fan_out to keep the gradient's scale.
-inline void kaiming_normal_(Tensor& t, double a = 0, Layout layout = Layout::plain, bool use_fan_out = false) {
-  const Fans fans = compute_fans(t, layout);
-  normal_(t, 0, std::sqrt(2.0 / ((1 + a * a) * static_cast<double>(use_fan_out ? fans.out : fans.in))));
-}
+ATLAS_INLINE void kaiming_normal_(Tensor& t, double a = 0, Layout layout = Layout::plain, bool use_fan_out = false);
 /// Uniform in ±gain √(6 / (fan_in + fan_out)) (Glorot and Bengio, AISTATS 2010).
-inline void xavier_uniform_(Tensor& t, double gain = 1, Layout layout = Layout::plain) {
-  const Fans fans = compute_fans(t, layout);
-  const double bound = gain * std::sqrt(6.0 / static_cast<double>(fans.in + fans.out));
-  uniform_(t, -bound, bound);
-}
+ATLAS_INLINE void xavier_uniform_(Tensor& t, double gain = 1, Layout layout = Layout::plain);
 /// Normal with standard deviation gain √(2 / (fan_in + fan_out)).
-inline void xavier_normal_(Tensor& t, double gain = 1, Layout layout = Layout::plain) {
-  const Fans fans = compute_fans(t, layout);
-  normal_(t, 0, gain * std::sqrt(2.0 / static_cast<double>(fans.in + fans.out)));
-}
+ATLAS_INLINE void xavier_normal_(Tensor& t, double gain = 1, Layout layout = Layout::plain);
 
 namespace detail {
 /// What linear and convolutional layers start from: weight and bias uniform in ±1/√fan_in.
-inline void default_init(Tensor& weight, Tensor& bias, Layout layout) {
-  kaiming_uniform_(weight, std::sqrt(5.0), layout);
-  const double bound = 1 / std::sqrt(static_cast<double>(std::max<int64_t>(compute_fans(weight, layout).in, 1)));
-  if (bias.defined()) uniform_(bias, -bound, bound);
-}
-inline void check_size(std::string_view op, std::string_view what, int64_t value, int64_t least = 1) {
-  check(value >= least, op, "{} must be at least {}, got {}", what, least, value);
-}
+ATLAS_INLINE void default_init(Tensor& weight, Tensor& bias, Layout layout);
+ATLAS_INLINE void check_size(std::string_view op, std::string_view what, int64_t value, int64_t least = 1);
 }  // namespace detail
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/nn/init-inl.h"
+#endif

@@ -1,6 +1,8 @@
 // The MambaVision mixer: a selective state-space model beside a plain branch.
 #pragma once
 
+#include <cmath>
+
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/arithmetic.h"

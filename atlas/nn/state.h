@@ -5,16 +5,12 @@
 // Not in atlas.h: include it by name.
 #pragma once
 
-#include <fmt/core.h>
-
-#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -30,18 +26,7 @@ enum class Layout : uint8_t {
 using StateDict = std::map<std::string, Tensor>;
 
 /// The tensor as files hold it: a view of the same memory (contiguous only for Layout::plain), outside the graph.
-inline Tensor published_view(const Tensor& t, Layout layout) {
-  const Shape &n = t.shape(), &step = t.strides();
-  switch (layout) {
-    case Layout::conv2d:
-      return raw_view(t, {n[0], n[3], n[1], n[2]}, {step[0], step[3], step[1], step[2]}, t.offset());
-    case Layout::conv1d_depthwise:
-      return raw_view(t, {n[1], 1, n[0]}, {step[1], 1, step[0]}, t.offset());
-    case Layout::plain:
-      break;
-  }
-  return t.detach();
-}
+ATLAS_INLINE Tensor published_view(const Tensor& t, Layout layout);
 
 /// One parameter or buffer of a module tree.
 struct StateEntry {
@@ -53,9 +38,7 @@ struct StateEntry {
 
 /// True for entries that files may lack: the count of batches, which older PyTorch did not write and inference never
 /// reads. A model keeps its own.
-inline bool may_be_missing(std::string_view name) {
-  return name == "num_batches_tracked" || name.ends_with(".num_batches_tracked");
-}
+ATLAS_INLINE bool may_be_missing(std::string_view name);
 
 /// What Module::load_state_dict accepts besides a perfect fit. Tensors of another shape are never accepted.
 enum class Strictness : uint8_t { strict, allow_missing, allow_unexpected, allow_both };
@@ -69,20 +52,11 @@ struct LoadReport {
   bool perfect() const { return missing.empty() && unexpected.empty() && mismatched.empty(); }
 
   /// One line; each list shows its first ten names and its length. "" when everything fits.
-  std::string str() const {
-    std::string text;
-    const auto add = [&](std::string_view what, const std::vector<std::string>& names) {
-      if (names.empty()) return;
-      text += fmt::format("{}{} {}: ", text.empty() ? "" : "; ", names.size(), what);
-      const size_t shown = std::min<size_t>(names.size(), 10);
-      for (size_t i = 0; i < shown; ++i) text += (i ? ", " : "") + names[i];
-      if (shown < names.size()) text += fmt::format(", and {} more", names.size() - shown);
-    };
-    add("missing", missing);
-    add("unexpected", unexpected);
-    add("of another shape or kind", mismatched);
-    return text;
-  }
+  std::string str() const;
 };
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/nn/state-inl.h"
+#endif

@@ -4,6 +4,7 @@
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/conv.h"
+#include "atlas/ops/conv-inl.h"
 #include "atlas/ops/conv.h"
 #include "atlas/ops/conv_transpose.h"
 #include "atlas/ops/matmul.h"

@@ -3,6 +3,7 @@
 
 #include "atlas/autograd/node.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/cast.h"
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -9,6 +9,7 @@
 #include "atlas/ops/norm_group.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/unary.h"
+#include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {

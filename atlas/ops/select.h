@@ -1,7 +1,7 @@
 // Choosing between elements by a boolean tensor: where, masked_fill.
 #pragma once
 
-#include "atlas/ops/arithmetic.h"
+#include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI {
 

@@ -1,17 +1,11 @@
 // An exponential moving average of a model's weights and buffers.
 #pragma once
 
-#include <algorithm>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "atlas/autograd/node.h"
-#include "atlas/kernels/optim.h"
-#include "atlas/ops/softmax.h"
 #include "atlas/optim/optimizer.h"
-#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -31,16 +25,7 @@ struct EmaOptions {
 class Ema {
  public:
   /// @param tensors  parameters and buffers by name; @throws Error for doubled names or a decay outside [0, 1)
-  explicit Ema(const NamedTensors& tensors, EmaOptions options = {}) : options_(options) {
-    check(options.decay >= 0 && options.decay < 1, "Ema", "decay must be in [0, 1), got {}", options.decay);
-    std::set<std::string> names{kUpdates};
-    for (const auto& [name, value] : tensors) {
-      check(names.insert(name).second, "Ema", "two tensors are called '{}'", name);
-      check(value.defined() && value.is_contiguous(), "Ema", "'{}' must be a contiguous tensor, got {}", name,
-            describe(value));
-      entries_.push_back({name, value, copy_of(value)});
-    }
-  }
+  explicit Ema(const NamedTensors& tensors, EmaOptions options = {});
   /// The average of all parameters and buffers of a module.
   template <HasNamedParameters M>
   explicit Ema(M& model, EmaOptions options = {}) : Ema(all_of(model), options) {}
@@ -49,30 +34,14 @@ class Ema {
   Ema& operator=(const Ema&) = delete;
 
   /// Moves the averages towards the present values.
-  void update() {
-    const double t = static_cast<double>(++updates_);
-    const double decay = options_.ramp ? std::min(options_.decay, (1 + t) / (10 + t)) : options_.decay;
-    NoGrad off;
-    std::vector<TensorPair> pairs;
-    for (Entry& e : entries_) {
-      detail::follow(e.average, e.value);
-      if (is_floating(e.value.dtype()))
-        pairs.push_back({e.average, e.value});
-      else
-        e.average.copy_(e.value);
-      e.average.bump_version();
-    }
-    kernels::ema_update(pairs, decay);
-  }
+  void update();
   int64_t updates() const { return updates_; }
 
   /// While it lives, the model holds the averages; then it gets its own values back.
   class Swapped {
    public:
     explicit Swapped(Ema& ema) : ema_(&ema) { ema.exchange(); }
-    ~Swapped() {
-      if (ema_ != nullptr) ema_->exchange();
-    }
+    ~Swapped();
     Swapped(Swapped&& o) noexcept : ema_(std::exchange(o.ema_, nullptr)) {}
     Swapped(const Swapped&) = delete;
     Swapped& operator=(const Swapped&) = delete;
@@ -84,26 +53,12 @@ class Ema {
   /// Puts the averages into the model for the life of the result: `auto guard = ema.swap();`
   [[nodiscard]] Swapped swap() { return Swapped(*this); }
   /// Copies the averages into the model for good.
-  void apply() {
-    NoGrad off;
-    for (Entry& e : entries_) e.value.copy_(e.average);
-  }
+  void apply();
 
   /// The averages by the names of their tensors (sharing memory, laid out as the model is in memory) and "num_updates".
-  StateDict state_dict() const {
-    StateDict dict;
-    for (const Entry& e : entries_) dict[e.name] = e.average;
-    Tensor n = empty({}, int64, Device{});
-    *n.data<int64_t>() = updates_;
-    dict[kUpdates] = n;
-    return dict;
-  }
+  StateDict state_dict() const;
   /// Takes over a saved state. @throws Error listing missing, unexpected and misshapen entries; nothing changes then.
-  void load_state_dict(const StateDict& dict) {
-    StateDict target = state_dict();
-    detail::load_tensors(dict, target, "Ema", "was it saved for another model?");
-    updates_ = target.at(kUpdates).item<int64_t>();
-  }
+  void load_state_dict(const StateDict& dict);
 
  private:
   struct Entry {
@@ -118,18 +73,7 @@ class Ema {
     for (const auto& b : model.named_buffers()) all.emplace_back(b);
     return all;
   }
-  void exchange() {
-    // Contents change places rather than storages: whoever else holds the weight's memory sees the change and its
-    // version.
-    std::vector<TensorPair> pairs;
-    for (Entry& e : entries_) {
-      detail::follow(e.average, e.value);
-      pairs.push_back({e.value, e.average});
-      e.value.bump_version();
-      e.average.bump_version();
-    }
-    kernels::swap_values(pairs);
-  }
+  void exchange();
 
   EmaOptions options_;
   std::vector<Entry> entries_;
@@ -137,3 +81,7 @@ class Ema {
 };
 
 }  // namespace atlas::inline ATLAS_ABI
+
+#ifndef ATLAS_COMPILED_LIB
+#include "atlas/optim/ema-inl.h"
+#endif

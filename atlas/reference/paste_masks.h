@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "atlas/kernels/paste_masks.h"
+#include "atlas/kernels/paste_axis.h"
 
 namespace atlas::inline ATLAS_ABI::cpu::reference {
 

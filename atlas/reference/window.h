@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "atlas/kernels/window.h"
+#include "atlas/kernels/window_layout.h"
 
 namespace atlas::inline ATLAS_ABI::cpu::reference {
 

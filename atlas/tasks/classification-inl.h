@@ -5,10 +5,12 @@
 #include <cmath>
 #include <span>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/file.h"
 #include "atlas/data/image.h"
 #include "atlas/data/plot.h"
 #include "atlas/data/select.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/order.h"
 #include "atlas/ops/reduce.h"

@@ -12,7 +12,7 @@
 #include "atlas/data/augment.h"
 #include "atlas/data/rand_augment.h"
 #include "atlas/tasks/classification.h"
-#include "atlas/tasks/registry.h"
+#include "atlas/tasks/settings.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
 

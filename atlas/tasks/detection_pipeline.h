@@ -10,7 +10,7 @@
 #include "atlas/data/dense_augment.h"
 #include "atlas/data/detect_augment.h"
 #include "atlas/tasks/detection.h"
-#include "atlas/tasks/registry.h"
+#include "atlas/tasks/settings.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
 

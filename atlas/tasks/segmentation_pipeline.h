@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "atlas/tasks/registry.h"
 #include "atlas/tasks/segmentation.h"
+#include "atlas/tasks/settings.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
 

@@ -4,6 +4,7 @@
 #include "atlas/tasks/coco_metric-inl.h"
 #include "atlas/tasks/detection-inl.h"
 #include "atlas/tasks/detection_picture-inl.h"
+#include "atlas/tasks/metrics-inl.h"
 #include "atlas/tasks/pixel_metrics-inl.h"
 #include "atlas/tasks/registry-inl.h"
 #include "atlas/tasks/segmentation-inl.h"

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include "atlas/ops/arithmetic.h"
 #include "atlas/train/group_state.h"
 #include "atlas/train/trainer.h"
 

@@ -10,6 +10,7 @@
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/norm.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/optim/adam.h"

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "atlas/dist/placement.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/create.h"
 #include "tests/compare.h"
 

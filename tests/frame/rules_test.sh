@@ -70,6 +70,11 @@ while IFS= read -r file; do
   [ "$lines" -le 400 ] || problem "$file: $lines lines, more than 400"
 done < <(find atlas -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | sort)
 
+# Header-only, every header can be the first that a program includes.
+while IFS= read -r line; do
+  problem "$line"
+done < <(find atlas -name '*.h' | sort | xargs awk -f tests/frame/include_order.awk)
+
 # The umbrella names every header that is for users; others say that they are not there. Kernels and bodies come along
 # with the ops.
 while IFS= read -r file; do
