@@ -16,6 +16,7 @@
 #include "atlas/nn/conv.h"
 #include "atlas/nn/linear.h"
 #include "atlas/nn/norm.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/batch_share.h"
 #include "atlas/ops/dropout.h"
 #include "atlas/ops/loss.h"
