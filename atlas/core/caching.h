@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <mutex>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -46,14 +47,22 @@ class BlockCache {
     return p;
   }
 
-  /// Returns a block; `bytes` is what allocate() was asked for.
+  /// Returns a block; `bytes` is what allocate() was asked for. Raises nothing: destructors call it, also those of
+  /// what was made before the memory ran out.
   void deallocate(void* p, int64_t bytes) {
     const int64_t size = size_class(bytes);
     std::lock_guard lock(mutex_);
     source_.mark_used(p, 0, size);
     stats_.current -= size;
     const auto owner = owner_.empty() ? owner_.end() : owner_.find(p);
-    (owner == owner_.end() ? free_ : pools_[owner->second])[size].push_back(p);
+    try {
+      (owner == owner_.end() ? free_ : pools_[owner->second])[size].push_back(p);
+    } catch (
+        const std::bad_alloc&) {  // no room in the list; the block of a pool is lost, since others know its address
+      if (owner != owner_.end()) return;
+      source_.give(p, size);
+      stats_.reserved -= size;
+    }
   }
 
   /// From now on, blocks that are handed out belong to a pool, until use_pool(0): they come back to it and go to nobody

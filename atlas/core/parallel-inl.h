@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -152,6 +153,8 @@ class ThreadPool {
       for (int i = 1; i < threads; ++i) workers_.emplace_back([this, seen = generation_.load()] { loop(seen); });
     } catch (const std::system_error&) {
       // The system gives no more threads: go on with those there are.
+    } catch (const std::bad_alloc&) {
+      // Nor memory for one.
     }
     threads_ = static_cast<int>(workers_.size()) + 1;
   }

@@ -12,7 +12,7 @@ namespace atlas::inline ATLAS_ABI {
 /// n equal parts. Computed in float64 whatever the map holds, since n jumps.
 ///
 /// Position p lies on pixel p. A sample below -1 or above `size` counts as 0; one in [-1, 0] reads pixel 0, one past
-/// the last pixel reads the last; others lie between two pixels.
+/// the last pixel reads the last; others lie between two pixels. On a map without pixels there are no samples.
 struct RoiAxis {
   double start = 0, length = 0, bins = 1, samples = 0;
   int64_t size = 0;
@@ -25,7 +25,7 @@ struct RoiAxis {
         bins(static_cast<double>(bin_count)),
         samples(0),
         size(pixels) {
-    if (length > 0 && length < 1e15 && start > -1e15 && start < 1e15) samples = std::ceil(length / bins);
+    if (pixels > 0 && length > 0 && length < 1e15 && start > -1e15 && start < 1e15) samples = std::ceil(length / bins);
   }
 
   ATLAS_HOST_DEVICE double position(int64_t bin, int64_t k) const {

@@ -44,7 +44,9 @@ inline Tensor both(const Tensor& sides) { return sides.select(-1, 0) * sides.sel
 inline Tensor box_intersection_of(const Tensor& a, const Tensor& b) {
   return both(maximum(minimum(corner(a, 2), corner(b, 2)) - maximum(corner(a, 0), corner(b, 0)), 0.0));
 }
-inline Tensor reduced(const Tensor& x, Reduction reduction) {
+/// @throws Error for the mean over no box.
+inline Tensor reduced(const char* op, const Tensor& x, Reduction reduction) {
+  check(reduction != Reduction::mean || x.numel() > 0, op, "the mean over nothing is undefined: {}", describe(x));
   return reduction == Reduction::none ? x : reduction == Reduction::sum ? sum(x) : mean(x);
 }
 inline Tensor numbers_like(const std::vector<double>& values, const Shape& shape, const Tensor& like) {
@@ -83,10 +85,10 @@ ATLAS_INLINE Tensor generalized_iou(const Tensor& a, const Tensor& b) {
 }
 
 ATLAS_INLINE Tensor iou_loss(const Tensor& a, const Tensor& b, Reduction reduction) {
-  return detail::reduced(1.0 - box_iou(a, b), reduction);
+  return detail::reduced("iou_loss", 1.0 - box_iou(a, b), reduction);
 }
 ATLAS_INLINE Tensor giou_loss(const Tensor& a, const Tensor& b, Reduction reduction) {
-  return detail::reduced(1.0 - generalized_iou(a, b), reduction);
+  return detail::reduced("giou_loss", 1.0 - generalized_iou(a, b), reduction);
 }
 
 ATLAS_INLINE Tensor encode_boxes(const Tensor& boxes, const Tensor& goals, const BoxStds& stds) {
@@ -126,6 +128,8 @@ ATLAS_INLINE Tensor grid_anchors(int64_t height, int64_t width, double stride, d
                                  const std::vector<double>& ratios) {
   check(height >= 0 && width >= 0 && stride > 0 && scale > 0, "grid_anchors",
         "needs a map, a positive stride and a positive scale, got {} x {}, {}, {}", height, width, stride, scale);
+  for (const double ratio : ratios)
+    check(ratio > 0 && std::isfinite(ratio), "grid_anchors", "a ratio must be positive, got {}", ratio);
   // The shape checks that the sizes make sense together.
   Tensor all = empty({height, width, std::ssize(ratios), 4}, float64, Device{});
   const int64_t count = all.numel() / 4;

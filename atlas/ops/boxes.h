@@ -31,7 +31,7 @@ ATLAS_INLINE Tensor generalized_iou(const Tensor& a, const Tensor& b);
 
 /// 1 - IoU row by row, reduced. @throws Error when shapes differ, and for the mean over no box.
 ATLAS_INLINE Tensor iou_loss(const Tensor& a, const Tensor& b, Reduction reduction = Reduction::mean);
-/// 1 - generalized_iou(a, b), reduced.
+/// 1 - generalized_iou(a, b), reduced; errors as iou_loss().
 ATLAS_INLINE Tensor giou_loss(const Tensor& a, const Tensor& b, Reduction reduction = Reduction::mean);
 
 /// What deltas of boxes are divided by: x, y, width, height.
@@ -51,6 +51,7 @@ ATLAS_INLINE Tensor decode_boxes(const Tensor& boxes, const Tensor& deltas, cons
 /// Boxes centered on the upper left pixel (x stride, y stride) of each cell of a map, cell by cell in row-major order.
 /// @param ratios  heights / widths; anchors of area (stride scale)^2 for each
 /// @return float64 [height width ratios, 4]
+/// @throws Error for a stride, scale or ratio that is not positive, and lengths below 0.
 ATLAS_INLINE Tensor grid_anchors(int64_t height, int64_t width, double stride, double scale,
                                  const std::vector<double>& ratios);
 

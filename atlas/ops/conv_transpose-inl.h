@@ -1,6 +1,8 @@
 // Body of ops/conv_transpose.h.
 #pragma once
 
+#include <tuple>
+
 #include "atlas/autograd/autocast.h"
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/conv.h"
@@ -34,16 +36,20 @@ inline Conv2dShape conv_transpose2d_shape(const Tensor& x, const Tensor& weight,
   s.stride = o.stride;
   s.padding = o.padding;
   s.dilation = o.dilation;
-  constexpr int64_t kMost = int64_t{1} << 40;  // of any length: sums of products stay inside 64 bits
+  constexpr int64_t kMostFactor = 1 << 20, kMostPadding = int64_t{1} << 40;  // sums of products stay inside 64 bits
   for (size_t i = 0; i < 2; ++i) {
     const int axis = static_cast<int>(i) + 1;
     s.out[i] = x.size(axis);
     s.kernel[i] = weight.size(axis);
-    const bool small = o.stride[i] < (1 << 20) && o.dilation[i] < (1 << 20) && o.padding[i] < kMost &&
-                       s.out[i] < (1 << 20) && s.kernel[i] < (1 << 20);
-    check(o.stride[i] >= 1 && o.dilation[i] >= 1 && o.padding[i] >= 0 && o.output_padding[i] >= 0 && small, op,
+    check(o.stride[i] >= 1 && o.dilation[i] >= 1 && o.padding[i] >= 0 && o.output_padding[i] >= 0, op,
           "needs stride >= 1, dilation >= 1, padding >= 0 and output_padding >= 0, got {}, {}, {} and {} along axis {}",
           o.stride[i], o.dilation[i], o.padding[i], o.output_padding[i], axis);
+    for (const auto& [what, length, most] : {std::tuple{"stride", o.stride[i], kMostFactor},
+                                             {"dilation", o.dilation[i], kMostFactor},
+                                             {"padding", o.padding[i], kMostPadding},
+                                             {"the length of x", s.out[i], kMostFactor},
+                                             {"the length of weight", s.kernel[i], kMostFactor}})
+      check(length < most, op, "{} is too large along axis {}: {}, needs less than {}", what, axis, length, most);
     check(o.output_padding[i] < std::max(o.stride[i], o.dilation[i]), op,
           "output_padding {} must be smaller than stride {} or dilation {} (axis {})", o.output_padding[i], o.stride[i],
           o.dilation[i], axis);

@@ -1,6 +1,8 @@
 // Bodies of ops/index.h.
 #pragma once
 
+#include <limits>
+
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/compact.h"
 #include "atlas/kernels/gather.h"
@@ -87,7 +89,10 @@ ATLAS_INLINE Tensor one_hot(const Tensor& x, int64_t classes, DType dtype) {
         classes);
   if (classes < 0) {
     check(x.numel() > 0, "one_hot", "{} has no largest class: say how many there are", describe(x));
-    classes = max(x).item<int64_t>() + 1;
+    const int64_t largest = max(x).item<int64_t>();
+    check(largest < std::numeric_limits<int64_t>::max(), "one_hot", "class {} is too large: no number is above it",
+          largest);
+    classes = largest + 1;
   }
   kernels::check_index(x, classes, "one_hot");
   return to(eq(unsqueeze(x, -1), to(arange(classes), x.device())), dtype);

@@ -25,7 +25,7 @@ ATLAS_INLINE PoolWindow checked(const char* op, const Tensor& x, std::array<int6
   for (size_t a = 0; a < 2; ++a) {
     const int axis = static_cast<int>(a) + 1;
     check(kernel[a] >= 1 && kernel[a] <= most && stride[a] >= 1 && stride[a] <= most, op,
-          "kernel and stride need lengths of at least 1, got kernel {}, stride {} for axis {}", kernel[a], stride[a],
+          "kernel and stride need lengths in [1, {}], got kernel {}, stride {} for axis {}", most, kernel[a], stride[a],
           axis);
     check(padding[a] >= 0 && padding[a] <= kernel[a] / 2, op,
           "padding {} of axis {} is outside [0, {}], half the kernel {}", padding[a], axis, kernel[a] / 2, kernel[a]);
@@ -61,8 +61,9 @@ inline ResampleTaps adaptive_taps(int64_t in, int64_t out) {
 inline void check_adaptive(const Tensor& x, int64_t height, int64_t width) {
   check(x.dim() == 4, "adaptive_avg_pool2d", "x needs four axes [B, H, W, C], got {}", describe(x));
   check_float(x, "adaptive_avg_pool2d");
-  check(height >= 1 && width >= 1 && height < (int64_t{1} << 30) && width < (int64_t{1} << 30), "adaptive_avg_pool2d",
-        "the new size is {} x {}, needs at least 1 x 1", height, width);
+  constexpr int64_t most = (int64_t{1} << 30) - 1;
+  check(height >= 1 && width >= 1 && height <= most && width <= most, "adaptive_avg_pool2d",
+        "the new size is {} x {}, needs lengths in [1, {}]", height, width, most);
   check(x.shape()[1] >= 1 && x.shape()[2] >= 1, "adaptive_avg_pool2d", "x {} has no pixels", describe(x));
 }
 

@@ -17,6 +17,12 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
+/// @throws Error unless the weights of `out` results along an axis fit into memory.
+inline void check_taps(const char* op, int64_t out) {
+  constexpr int64_t kTable = 64;  // bytes of an output's weights, at least
+  check_memory(op, {out}, kTable);
+}
+
 /// The differentiable resampling op behind resize() and the average pools.
 ///
 /// taps(0) and taps(1) give the weights of the rows and columns, once it is sure that everything fits into memory.
@@ -27,8 +33,7 @@ Tensor resample(const char* op, const Tensor& x, int64_t height, int64_t width, 
   Tensor y = empty(to, x.dtype(), x.device());
   ResampleTaps rows, columns;
   if (y.numel() > 0) {
-    constexpr int64_t kTable = 64;  // bytes of an output's weights, at least
-    check_memory(op, {std::max(height, width)}, kTable);
+    check_taps(op, std::max(height, width));
     rows = taps(0), columns = taps(1);
     kernels::resample2d(x.contiguous(), rows, columns, y);
   }
@@ -164,15 +169,15 @@ inline ResampleTaps some_of(const ResampleTaps& taps, RowSpan rows, int64_t x_fi
   }
   return some;
 }
-inline void check_rows(int64_t out, RowSpan rows) {
-  check(rows.first >= 0 && rows.count >= 1 && rows.first + rows.count <= out, "resize_rows",
-        "rows {} to {} are not all among the {} rows of the result", rows.first, rows.first + rows.count, out);
+inline void check_rows(const char* op, int64_t in, int64_t out, RowSpan rows) {
+  check(in >= 1, op, "a map of {} rows has nothing to resize from", in);
+  // The span's end is not computed: it may overflow.
+  check(rows.first >= 0 && rows.count >= 1 && rows.count <= out && rows.first <= out - rows.count, op,
+        "{} rows from row {} on are not all among the {} rows of the result", rows.count, rows.first, out);
+  check_taps(op, out);
 }
-}  // namespace detail
-
-ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
-  detail::check_rows(out, rows);
-  const ResampleTaps taps = detail::some_of(detail::make_taps(in, out, mode, false), rows, 0);
+inline RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
+  const ResampleTaps taps = some_of(make_taps(in, out, mode, false), rows, 0);
   int64_t first = in, end = 0;
   for (size_t i = 0; i < taps.begin.size(); ++i) {
     first = std::min(first, taps.begin[i]);
@@ -180,14 +185,22 @@ ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolat
   }
   return {first, end - first};
 }
+}  // namespace detail
+
+ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
+  detail::check_rows("rows_read", in, out, rows);
+  return detail::rows_read(in, out, rows, mode);
+}
 
 ATLAS_INLINE Tensor resize_rows(const Tensor& x, int64_t x_first, int64_t x_height, int64_t height, int64_t width,
                                 RowSpan rows, Interpolation mode) {
   detail::check_resize(x, height, width, mode, false, false);
-  const RowSpan read = rows_read(x_height, height, rows, mode);
-  check(x_first >= 0 && x_first <= read.first && read.first + read.count <= x_first + x.size(1), "resize_rows",
-        "rows {} to {} of the map are read, but x {} holds those from {} to {}", read.first, read.first + read.count,
-        describe(x), x_first, x_first + x.size(1));
+  detail::check_rows("resize_rows", x_height, height, rows);
+  const RowSpan read = detail::rows_read(x_height, height, rows, mode);
+  check(x_first >= 0 && x_first <= read.first && read.first + read.count - x_first <= x.size(1), "resize_rows",
+        "rows {} to {} of the map are read, but x {} holds {} rows from row {} on", read.first, read.first + read.count,
+        describe(x), x.size(1), x_first);
+  if (x.size(0) > 0 && x.size(3) > 0) detail::check_taps("resize_rows", width);
   Tensor y = empty({x.size(0), rows.count, width, x.size(3)}, x.dtype(), x.device());
   if (y.numel() > 0)
     kernels::resample2d(x.contiguous(),

@@ -49,6 +49,7 @@ struct RowSpan {
   int64_t first = 0, count = 0;
 };
 /// The rows of a map of `in` rows that `rows` of its resize() to `out` rows are computed from (without antialias).
+/// @throws Error for a map without rows, when `rows` reach beyond the result, and for one too tall for the memory.
 RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode);
 
 /// `rows` of resize(map, height, width, mode), from those rows of the map that rows_read() names: a large result can be

@@ -241,6 +241,8 @@ ATLAS_INLINE std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis) {
   const int64_t length = x.shape()[axis];
   check(n >= 1 && length % n == 0 && n <= std::max<int64_t>(length, 1024), "chunk",
         "axis {} of {} does not divide into {} equal parts (use split for unequal ones)", axis, describe(x), n);
+  constexpr int64_t kPart = 256;  // bytes of a tensor that views another, at least
+  check_memory("chunk", {n}, kPart);
   return split(x, std::vector<int64_t>(static_cast<size_t>(n), length / n), axis);
 }
 

@@ -200,6 +200,14 @@ TEST_CASE("boxes: errors") {
   CHECK(error_of([&] { nms(a, zeros({2}), 0.5); }) ==
         "[nms] needs boxes [N, 4] and scores [N], got float32[3,4] and float32[2]");
   CHECK(error_of([&] { nms(a, zeros({3}), 1.5); }) == "[nms] the threshold must be in [0, 1], got 1.5");
+  for (const double ratio : {0.0, -1.0, std::nan("")})
+    CHECK(error_of([&] {
+            grid_anchors(2, 3, 1, 1, {1, ratio});
+          }).starts_with("[grid_anchors] a ratio must be positive, got "));
+  const Tensor none = zeros({0, 4});
+  CHECK(error_of([&] { iou_loss(none, none); }) == "[iou_loss] the mean over nothing is undefined: float32[0]");
+  CHECK(error_of([&] { giou_loss(none, none); }) == "[giou_loss] the mean over nothing is undefined: float32[0]");
+  CHECK(giou_loss(none, none, Reduction::sum).item() == 0);
   CHECK(error_of([&] {
           mask_targets(zeros({2, 5, 5}), a, zeros({3}, int64), 7);
         }) == "[mask_targets] masks must be uint8 [G, H, W], got float32[2,5,5]");

@@ -8,6 +8,7 @@
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/kernels/kernel.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/boxes.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/compare.h"
 #include "atlas/ops/reduce.h"
@@ -98,6 +99,39 @@ TEST_CASE("roi_align: a pyramid reads each region from the level of its size") {
   CHECK(same_bits(y[0], roi_align(maps[0], where.slice(0, 0, 1), 2, 0.25)[0]));
   CHECK(same_bits(y[1], roi_align(maps[1], where.slice(0, 1, 2), 2, 0.125)[0]));
   CHECK(gradcheck(op, maps).checked > 0);
+}
+
+TEST_CASE("roi_align: a map without pixels gives zeros, and gradients of no elements") {
+  const Tensor box = rois({0, 0, 0, 3, 3});
+  for (const Shape& shape : {Shape{1, 0, 4, 2}, Shape{1, 4, 0, 2}, Shape{1, 0, 0, 2}, Shape{1, 4, 4, 0}}) {
+    CAPTURE(shape.str());
+    const Shape expected{1, 2, 2, shape[3]};
+    const auto check_zeros = [&] {
+      for (const DType dtype : {float32, float64, uint8}) {
+        const Tensor y = roi_align(zeros(shape, dtype), box, 2, 1);
+        CHECK(y.shape() == expected);
+        CHECK(sum(square(y)).item() == 0);
+      }
+      Tensor map = zeros(shape, float32);
+      map.set_requires_grad();
+      const Tensor y = roi_align(map, box, 2, 1);
+      CHECK(sum(square(y)).item() == 0);
+      backward(sum(y));
+      CHECK(map.grad().shape() == shape);
+    };
+    check_zeros();
+    const PlainKernels on;
+    check_zeros();
+  }
+  const Tensor maps[] = {ones({1, 4, 4, 2}), zeros({1, 0, 4, 2})};
+  const Tensor where = rois({0, 0, 0, 3, 3, 0, 0, 0, 200, 200});
+  const Tensor y = roi_align({maps[0], maps[1]}, where, {.bins = 2, .strides = {1, 2}, .finest = 56});
+  CHECK(sum(y[0]).item() > 0);
+  CHECK(sum(square(y[1])).item() == 0);
+  for (const Shape& shape : {Shape{1, 0, 4}, Shape{1, 4, 0}})
+    CHECK(sum(mask_targets(ones(shape, uint8), from_vector<float>({0, 0, 3, 3}, {1, 4}), zeros({1}, int64), 3)
+                  .to(float32))
+              .item() == 0);
 }
 
 TEST_CASE("roi_align: errors") {
