@@ -31,11 +31,11 @@ struct ConvNeXtConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
-    visit("depths", c.depths, "blocks per stage", models::at_least(0));
-    visit("dims", c.dims, "channels per stage", models::at_least(1));
+    visit("depths", c.depths, "blocks per stage", models::few());
+    visit("dims", c.dims, "channels per stage", models::length());
     visit("drop_path_rate", c.drop_path_rate, "of the last block; the first has 0", models::within(0, 1));
     visit("layer_scale", c.layer_scale, "initial gamma of the blocks", models::any_value());
-    visit("num_classes", c.num_classes, "classes that the head tells apart", models::at_least(1));
+    visit("num_classes", c.num_classes, "classes that the head tells apart", models::class_count());
     visit("resolution", c.resolution, "side of the images it was made for, in pixels", models::at_least(32));
   }
 };

@@ -224,6 +224,11 @@ inline ImageInfo inspect_bmp(const ByteReader& r, const std::string& name, int64
     check(compression == 0 || compression == 3, "image",
           "{}: BMP uses compression {}, only uncompressed files are read", name, compression);
   }
+  // Otherwise the header's bytes would be shown, or pixels without any color.
+  check(start >= 14 + header, "image", "{}: BMP has its pixels at offset {}, inside its header, which ends at {}", name,
+        start, 14 + header);
+  check(bits == 0 || bits > 8 || start > 14 + header, "image", "{}: BMP has no palette before its pixels at offset {}",
+        name, start);
   check_image_size(info, ~uint64_t{0}, max_pixels, name);
   const uint64_t row = (static_cast<uint64_t>(info.width) * bits + 31) / 32 * 4;
   const uint64_t expected = start + row * static_cast<uint64_t>(info.height);

@@ -7,6 +7,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 #include <thread>
@@ -125,6 +126,8 @@ struct Loader::State {
   void naming(int64_t index, const F& f) const {
     try {
       f();
+    } catch (const std::bad_alloc&) {
+      throw;  // not the image's fault
     } catch (const std::exception& error) {
       const std::string what = error.what(), where = dataset->where(index);
       if (what.find(where + ":") != std::string::npos) throw;

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "atlas/io/json_fields.h"
 
@@ -9,9 +12,19 @@ namespace atlas::inline ATLAS_ABI::io {
 
 ATLAS_INLINE JsonFields::JsonFields(const std::string& text, std::string what) : what_(std::move(what)) {
   check(text.find('\0') == text.npos, "config", "the configuration of {} has a NUL byte", what_);  // ends the parser
+  std::vector<std::set<std::string>> names;  // of the objects that are open: of two values, the parser would keep one
+  const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& value) {
+    using Event = nlohmann::json::parse_event_t;
+    if (event == Event::object_start) names.emplace_back();
+    if (event == Event::object_end) names.pop_back();
+    if (event == Event::key)
+      check(names.back().insert(value.get<std::string>()).second, "config", "the configuration of {} has '{}' twice",
+            what_, value.get_ref<const std::string&>());
+    return true;
+  };
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(text);
+    object = nlohmann::json::parse(text, watch);
   } catch (const nlohmann::json::exception& e) {
     fail("config", "the configuration of {} is not JSON: {}", what_, json_reason(e.what()));
   }

@@ -54,7 +54,7 @@ std::vector<std::string> json_strings(const std::string& text, const std::string
 class JsonFields {
  public:
   /// @param what  whose fields they are, for error messages
-  /// @throws Error when `text` is no JSON object.
+  /// @throws Error when `text` is no JSON object, or names a field twice.
   JsonFields(const std::string& text, std::string what);
 
   /// Takes a field into a member. @throws Error when its value is of another kind.

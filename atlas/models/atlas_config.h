@@ -33,16 +33,15 @@ struct AtlasConfig {
     visit("image", c.image,
           "side of the images it is made for, in pixels; it fixes the number of scales, with patch, window and ratio",
           between(1, int64_t{1} << 30));
-    visit("dim", c.dim, "channels of a token", at_least(1));
-    visit("num_heads", c.num_heads, "attention heads", at_least(1));
-    visit("depths", c.depths, "blocks per macro stage; after each but the last the finest scale is dropped",
-          at_least(0));
-    visit("window", c.window, "side of a window in tokens", at_least(1));
-    visit("ratio", c.ratio, "ratio of the sides of neighboring scales", at_least(2));
-    visit("mlp_ratio", c.mlp_ratio, "hidden features of a block's perceptron per channel", positive());
+    visit("dim", c.dim, "channels of a token", length());
+    visit("num_heads", c.num_heads, "attention heads", length());
+    visit("depths", c.depths, "blocks per macro stage; after each but the last the finest scale is dropped", few());
+    visit("window", c.window, "side of a window in tokens", length());
+    visit("ratio", c.ratio, "ratio of the sides of neighboring scales", length(2));
+    visit("mlp_ratio", c.mlp_ratio, "hidden features of a block's perceptron per channel", factor());
     visit("drop_path_rate", c.drop_path_rate, "of each macro stage's last block; its first has 0", within(0, 1));
-    visit("num_classes", c.num_classes, "classes that the head tells apart", at_least(1));
-    visit("stem_dim", c.stem_dim, "channels after the first convolution", at_least(1));
+    visit("num_classes", c.num_classes, "classes that the head tells apart", class_count());
+    visit("stem_dim", c.stem_dim, "channels after the first convolution", length());
     visit("patch", c.patch, "the stem's stride: 16 as published, 8 or 4 for small images", one_of({4, 8, 16}));
   }
 };

@@ -57,6 +57,14 @@ inline Range positive() { return {.least = 0, .least_itself = false}; }
 inline Range between(double least, double most) { return {.least = least, .most = most}; }
 /// From `least`, included, to `most`, excluded: a rate.
 inline Range within(double least, double most) { return {.least = least, .most = most, .most_itself = false}; }
+/// Blocks of a stage, or layers of a head.
+inline Range few() { return between(0, 1000); }
+/// Channels and other lengths, from `least` on: such that products of a few of them are numbers.
+inline Range length(double least = 1) { return between(least, 1 << 20); }
+/// Hidden features per channel.
+inline Range factor() { return {.least = 0, .most = 1000, .least_itself = false}; }
+/// Numbers of classes.
+inline Range class_count() { return between(1, 1 << 30); }
 inline Range one_of(std::initializer_list<int64_t> choices) { return {.choices = choices}; }
 
 namespace detail {

@@ -29,19 +29,20 @@ struct MambaVisionConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
-    visit("dim", c.dim, "channels after the stem; stage i works on dim · 2^i", at_least(1));
-    visit("in_dim", c.in_dim, "channels between the stem's two convolutions", at_least(1));
-    visit("depths", c.depths, "blocks per stage; stages 0-1 are convolutional, 2-3 hybrid", at_least(0));
+    visit("dim", c.dim, "channels after the stem; stage i works on dim · 2^i", length());
+    visit("in_dim", c.in_dim, "channels between the stem's two convolutions", length());
+    visit("depths", c.depths, "blocks per stage; stages 0-1 are convolutional, 2-3 hybrid", few());
     visit("num_heads", c.num_heads, "attention heads; only stages 2-3 use them", any_value());
     visit("window_size", c.window_size, "sides of windows in tokens; only stages 2-3 use them", any_value());
-    visit("mlp_ratio", c.mlp_ratio, "hidden features of a block's perceptron per channel", positive());
+    visit("mlp_ratio", c.mlp_ratio, "hidden features of a block's perceptron per channel", factor());
     visit("drop_path_rate", c.drop_path_rate, "of the last block; the first has 0", within(0, 1));
     visit("layer_scale", c.layer_scale, "initial gamma_1 and gamma_2 of the hybrid blocks, absent when not set",
           any_value());
-    visit("num_classes", c.num_classes, "classes that the head tells apart", at_least(1));
-    visit("resolution", c.resolution, "side of the images it was made for, in pixels; other sizes work", at_least(1));
-    visit("d_state", c.d_state, "states per channel of the mixer", at_least(1));
-    visit("d_conv", c.d_conv, "length of the mixer's convolutions", at_least(1));
+    visit("num_classes", c.num_classes, "classes that the head tells apart", class_count());
+    visit("resolution", c.resolution, "side of the images it was made for, in pixels; other sizes work",
+          between(1, 1 << 30));
+    visit("d_state", c.d_state, "states per channel of the mixer", length());
+    visit("d_conv", c.d_conv, "length of the mixer's convolutions", length());
   }
 };
 
@@ -54,7 +55,8 @@ inline void validate(const MambaVisionConfig& c) {
     check(c.num_heads[i] >= 1 && dim % c.num_heads[i] == 0, op,
           "stage {} has {} channels, which do not divide into {} heads (change dim or num_heads)", i, dim,
           c.num_heads[i]);
-    check(c.window_size[i] >= 1, op, "window_size of stage {} must be at least 1, got {}", i, c.window_size[i]);
+    check(length().holds(static_cast<double>(c.window_size[i])), op, "window_size of stage {} must {}, got {}", i,
+          length().str(), c.window_size[i]);
   }
 }
 

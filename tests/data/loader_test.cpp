@@ -8,6 +8,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <set>
 #include <stdexcept>
 #include <thread>
@@ -291,6 +292,22 @@ TEST_CASE("errors come out of next() and name the file") {
     CHECK(error(std::make_shared<Faulty>(none), workers, PadAndCrop{1, 32, 32}) ==
           "[loader] photos/0.jpg: [PadAndCrop] uint8[16,16,3] with 1 pixels of padding is smaller than 32 x 32 (more "
           "padding?)");
+  }
+}
+
+TEST_CASE("without memory, next() says so and blames no file") {
+  class Large : public Dataset {
+   public:
+    Large() : Dataset("large", {"one"}) {}
+    int64_t size() const override { return 4; }
+    Sample get(int64_t) const override { throw std::bad_alloc(); }
+    std::string where(int64_t i) const override { return fmt::format("photos/{}.jpg", i); }
+  };
+  for (const int workers : {0, 2}) {
+    Loader loader(std::make_shared<Large>(), {.batch_size = 2, .workers = workers});
+    loader.start_epoch(0);
+    Batch batch;
+    CHECK_THROWS_AS(loader.next(batch), std::bad_alloc);
   }
 }
 

@@ -1,6 +1,8 @@
 // ctest-device: cpu
 #include "atlas/models/presets.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "atlas/autograd/node.h"
@@ -116,6 +118,36 @@ TEST_CASE("a model is rebuilt from its own description") {
   }
 }
 
+TEST_CASE("configurations beyond reason are refused at once, by the field's name") {
+  const auto refused = [](const char* model, const char* overrides, const char* what) {
+    const std::string text = golden::message_of([&] { models::make_any_model(model, {.overrides = overrides}); });
+    CHECK_MESSAGE(text.find(what) != std::string::npos, text);
+  };
+  for (const char* model : {"atlas-toy", "upernet-atlas-toy"}) {
+    refused(model, R"({"depths": [1, 2000000]})", "depths must be in [0, 1000], got [1, 2000000]");
+    refused(model, R"({"depths": [1, 99999999999]})", "depths must be in [0, 1000]");
+    refused(model, R"({"dim": 4611686018427387904})", "dim must be in [1, 1048576], got 4611686018427387904");
+    refused(model, R"({"mlp_ratio": 1e18})", "mlp_ratio must be in (0, 1000], got 1e+18");
+    refused(model, R"({"mlp_ratio": 0})", "mlp_ratio must be in (0, 1000], got 0");
+    refused(model, R"({"window": 4611686018427387904})", "window must be in [1, 1048576]");
+    refused(model, R"({"ratio": 4611686018427387904})", "ratio must be in [2, 1048576]");
+    refused(model, R"({"stem_dim": 4611686018427387904})", "stem_dim must be in [1, 1048576]");
+    refused(model, R"({"num_classes": 4611686018427387904})", "num_classes must be in [1, 1073741824]");
+  }
+  refused("mambavision-toy", R"({"depths": [1, 1, 1, 4000000]})", "depths must be in [0, 1000]");
+  for (const char* field : {"dim", "in_dim", "d_state", "d_conv"})
+    refused("mambavision-toy", fmt::format(R"({{"{}": 4611686018427387904}})", field).c_str(),
+            fmt::format("{} must be in [1, 1048576]", field).c_str());
+  for (const char* field : {"channels", "fc", "bins", "mask_bins", "shared_convs", "shared_fcs"})
+    refused("cascade-mask-rcnn-mambavision-toy", fmt::format(R"({{"{}": 4611686018427387904}})", field).c_str(),
+            fmt::format("{} must be in [", field).c_str());
+  refused("mambavision-toy", R"({"window_size": [8, 8, 4611686018427387904, 7]})", "window_size of stage 2 must be in");
+  // The largest that a field takes: what does not fit into memory says so.
+  const std::string large =
+      golden::message_of([] { make_model("atlas-toy", {.overrides = R"({"dim": 1048576, "mlp_ratio": 1000})"}); });
+  CHECK_MESSAGE(large.find("memory") + large.find("more than the") != 2 * std::string::npos, large);
+}
+
 TEST_CASE("presets by wrong names or with wrong options are refused") {
   using golden::message_of;
   const std::string unknown = message_of([] { make_model("resnet-50"); });
@@ -132,6 +164,7 @@ TEST_CASE("presets by wrong names or with wrong options are refused") {
   CHECK(with(R"({"depths": 3})").find("'depths' of AtlasNet must be a list of whole numbers, got 3") !=
         std::string::npos);
   CHECK(with(R"({"mlp_ratio": "4"})").find("must be a number") != std::string::npos);
+  CHECK(with(R"({"dim": 64, "dim": 32})").find("has 'dim' twice") != std::string::npos);
   CHECK(with("{").find("is not JSON") != std::string::npos);
   CHECK(with("3").find("no JSON object") != std::string::npos);
   CHECK(message_of([] {

@@ -53,11 +53,11 @@ struct CascadeSettings {
 
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
-    visit("num_classes", c.num_classes, "classes of objects", at_least(1));
-    visit("channels", c.channels, "of the feature pyramid, the RPN and the heads' convolutions", at_least(1));
-    visit("fc", c.fc, "features of the box heads' linear layers", at_least(1));
-    visit("shared_convs", c.shared_convs, "convolutions with batch norm in each box head", at_least(0));
-    visit("shared_fcs", c.shared_fcs, "linear layers in each box head", at_least(0));
+    visit("num_classes", c.num_classes, "classes of objects", class_count());
+    visit("channels", c.channels, "of the feature pyramid, the RPN and the heads' convolutions", length());
+    visit("fc", c.fc, "features of the box heads' linear layers", length());
+    visit("shared_convs", c.shared_convs, "convolutions with batch norm in each box head", few());
+    visit("shared_fcs", c.shared_fcs, "linear layers in each box head", few());
     visit("class_agnostic", c.class_agnostic, "boxes are regressed once, not for each class", any_value());
     visit("giou", c.giou, "box loss: GIoU of decoded boxes (weight 10), else smooth L1 of deltas", any_value());
     visit("mask", c.mask, "whether there are mask heads; false for boxes alone", any_value());
@@ -65,8 +65,9 @@ struct CascadeSettings {
     visit("anchor_ratios", c.anchor_ratios, "height / width of the anchors of a cell", positive());
     visit("strides", c.strides, "pixels per cell of the pyramid's five maps", positive());
     visit("finest_scale", c.finest_scale, "regions of twice this side are read from the second map", positive());
-    visit("bins", c.bins, "side of what box heads read of a region", at_least(1));
-    visit("mask_bins", c.mask_bins, "side of what mask heads read of a region; masks are twice as wide", at_least(1));
+    visit("bins", c.bins, "side of what box heads read of a region", between(1, 1000));
+    visit("mask_bins", c.mask_bins, "side of what mask heads read of a region; masks are twice as wide",
+          between(1, 1000));
     visit("stage_stds", c.stage_stds, "what deltas are divided by: x, y, width, height of each stage", positive());
     visit("stage_iou", c.stage_iou, "IoU that makes a proposal positive, of each stage", between(0, 1));
     visit("stage_weights", c.stage_weights, "of each stage's losses", at_least(0));

@@ -192,13 +192,13 @@ struct UPerNetConfig {
 
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
-    visit("num_classes", c.num_classes, "classes that pixels are told apart by", at_least(1));
-    visit("channels", c.channels, "channels of the decoder", at_least(1));
-    visit("aux_channels", c.aux_channels, "channels of the auxiliary head", at_least(1));
+    visit("num_classes", c.num_classes, "classes that pixels are told apart by", class_count());
+    visit("channels", c.channels, "channels of the decoder", length());
+    visit("aux_channels", c.aux_channels, "channels of the auxiliary head", length());
     visit("aux_index", c.aux_index, "which map of the pyramid the auxiliary head reads, 0 the finest", at_least(0));
     visit("aux_weight", c.aux_weight, "share of the auxiliary head's loss", within(0, 100));
     visit("dropout", c.dropout, "of channels, before the logits", Range{.least = 0, .most = 1, .most_itself = false});
-    visit("pools", c.pools, "sides that the coarsest map is averaged to", at_least(1));
+    visit("pools", c.pools, "sides that the coarsest map is averaged to", length());
     B::fields(c.backbone, [&](const char* name, auto& field, const char* help, const Range& range) {
       if (std::string_view(name) != "num_classes") visit(name, field, help, range);
     });
