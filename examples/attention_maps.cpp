@@ -17,6 +17,7 @@
 #include "atlas/core/program.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/image.h"
+#include "atlas/data/output_names.h"
 #include "atlas/models/field_options.h"
 #include "atlas/train/attention_picture.h"
 #include "atlas/train/setup.h"
@@ -35,6 +36,9 @@ int run(const Settings& s) {
   namespace data = atlas::data;
   if (s.threads > 0) atlas::set_num_threads(s.threads);
   data::check_png_name(s.out);
+  std::vector<std::string> inputs = atlas::train::files_of(s.source);
+  inputs.push_back(s.file);
+  data::check_inputs_stay({s.out}, inputs, "attention_maps");
   const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
   atlas::Tensor picture = data::read_image(s.file);
   const int64_t height = picture.size(0), width = picture.size(1);

@@ -21,6 +21,7 @@
 #include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
+#include "atlas/data/output_names.h"
 #include "atlas/models/field_options.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/train/diagnose.h"
@@ -133,6 +134,7 @@ int main(int argc, char** argv) {
     }
     if (s.paths.empty()) throw CLI::RequiredError("images");
     if (s.json) atlas::check_standard_output_is_free("--json");
+    atlas::data::check_inputs_stay({s.profile}, s.paths, "classify");
     if (!s.profile.empty()) atlas::profile_program(s.profile);
     return run(s);
   });

@@ -6,8 +6,7 @@
 //
 // Each picture gets a line for each object, and with --out a copy with boxes, names, scores and masks. --json writes
 // what was found in COCO's format for results; --coco takes the numbers of pictures and classes from an annotation
-// file, and compares: COCO's twelve numbers stand at the end. Pictures that cannot be read are named and passed over;
-// the exit status is 2 then, as for any other mistake.
+// file, and compares (COCO's twelve numbers). Unreadable pictures are named and passed over; the exit status is 2 then.
 //
 // ctest: --list-models
 
@@ -20,12 +19,13 @@
 #include "atlas/core/select_device.h"
 #include "atlas/data/coco.h"
 #include "atlas/data/detect_augment.h"
-#include "atlas/data/file.h"
 #include "atlas/data/image_folder.h"
+#include "atlas/data/output_names.h"
 #include "atlas/ops/boxes.h"
 #include "atlas/ops/join.h"
 #include "atlas/tasks/detection.h"
 #include "atlas/train/progress.h"
+#include "atlas/train/run_folder.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
 #include "atlas/train/trained_model.h"
@@ -63,8 +63,7 @@ Ready open_detector(const Settings& s) {
     check(!s.weights.empty(), "detect", "--model {} needs --weights FILE", s.model);
     r.owner = models::make_any_model(
         s.model, {.num_classes = train::classes_for(s.model, s.weights), .overrides = s.model_options});
-    const std::string notes = train::load_weights(*r.owner, s.weights);
-    if (!notes.empty()) fmt::print("{}\n", notes);
+    if (const std::string notes = train::load_weights(*r.owner, s.weights); !notes.empty()) fmt::print("{}\n", notes);
     for (int64_t i = 0; i < r.owner->num_classes(); ++i) r.classes.push_back(fmt::format("class {}", i));
   }
   if (!s.classes.empty()) r.classes = train::read_class_names(s.classes, r.owner->num_classes());
@@ -114,8 +113,13 @@ int run(const Settings& s) {
     for (size_t i = 0; i < annotations.images.size(); ++i)
       known[std::filesystem::path(annotations.images[i].file).filename().string()] = i;
   }
-  if (!s.out.empty()) std::filesystem::create_directories(s.out);
   const std::vector<std::string> files = data::find_images(s.paths);
+  std::vector<std::string> inputs = files, outputs = data::output_names(s.out, files);
+  inputs.insert(inputs.end(), {s.checkpoint, s.weights, s.model_options, s.classes, s.coco});
+  for (std::string& name : outputs) name = s.out.empty() ? "" : name + ".png";
+  outputs.push_back(s.json);
+  data::check_inputs_stay(outputs, inputs, "detect");
+  if (!s.out.empty()) std::filesystem::create_directories(s.out);
   std::vector<tasks::CocoObject> truths, found;
   train::Progress bar("detect", std::ssize(files), {.out = stderr, .plain_percent = 0});
   const NoGrad off;
@@ -124,38 +128,36 @@ int run(const Settings& s) {
     bar.update(++number, {.images = done});
     bar.clear();
     const auto known_as = known.find(std::filesystem::path(file).filename().string());
-    try {
+    Tensor picture;
+    try {  // only reading: the next picture would not mend what else goes wrong
       check(s.coco.empty() || known_as != known.end(), "detect", "{} is not in {}", file, s.coco);
-      const Tensor picture = data::read_image(file);
-      std::vector<tasks::CocoObject> objects = find_objects(r, picture, s.top);
-      fmt::print("{}\n", file);
-      std::vector<tasks::CocoObject> shown;
-      for (tasks::CocoObject& o : objects) {
-        o.image = s.coco.empty() ? number : annotations.images[known_as->second].id;
-        const auto k = static_cast<size_t>(o.category);
-        if (o.score < s.threshold) continue;
-        shown.push_back(o);
-        fmt::print("  {:5.1f} %  {:<20} {:6.0f} {:6.0f} {:6.0f} {:6.0f}\n", 100 * o.score, r.classes[k], o.box[0],
-                   o.box[1], o.box[2], o.box[3]);
-      }
-      if (!s.out.empty())
-        data::write_png(fmt::format("{}/{}.png", s.out, std::filesystem::path(file).stem().string()),
-                        tasks::draw_objects(picture, shown, r.classes));
-      if (!s.coco.empty())
-        for (tasks::CocoObject& t : tasks::coco_truths(annotations, known_as->second, r.model->with_masks()))
-          truths.push_back(std::move(t));
-      found.insert(found.end(), objects.begin(), objects.end());
-      ++done;
+      picture = data::read_image(file);
     } catch (const Error& e) {
       fmt::print(stderr, "{}\n", e.what());
+      continue;
     }
+    std::vector<tasks::CocoObject> objects = find_objects(r, picture, s.top), shown;
+    fmt::print("{}\n", file);
+    for (tasks::CocoObject& o : objects) {
+      o.image = s.coco.empty() ? number : annotations.images[known_as->second].id;
+      if (o.score < s.threshold) continue;
+      shown.push_back(o);
+      fmt::print("  {:5.1f} %  {:<20} {:6.0f} {:6.0f} {:6.0f} {:6.0f}\n", 100 * o.score,
+                 r.classes[static_cast<size_t>(o.category)], o.box[0], o.box[1], o.box[2], o.box[3]);
+    }
+    if (!s.out.empty())
+      data::write_png(outputs[static_cast<size_t>(number - 1)], tasks::draw_objects(picture, shown, r.classes));
+    if (!s.coco.empty())
+      for (tasks::CocoObject& t : tasks::coco_truths(annotations, known_as->second, r.model->with_masks()))
+        truths.push_back(std::move(t));
+    found.insert(found.end(), objects.begin(), objects.end());
+    ++done;
   }
   bar.clear();
   if (!s.json.empty()) {
     std::vector<int64_t> ids;
     for (const auto& category : annotations.categories) ids.push_back(category.id);
-    const std::string text = tasks::coco_results(found, ids);
-    data::write_file(s.json, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+    train::write_text(s.json, tasks::coco_results(found, ids));
   }
   if (!s.coco.empty()) {
     fmt::print("\nboxes\n{}", tasks::coco_evaluate(truths, found, tasks::CocoShape::box).text());

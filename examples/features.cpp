@@ -7,7 +7,7 @@
 //   files.txt             the pictures, one per line, in the order of the rows
 //   pooled.npy            float32 [pictures, C]: what the head reads
 //   stage0.npy, ...       float32 [pictures, H, W, C], fine to coarse: the stages of MambaVision, the scales of Atlas
-//   features.safetensors  the same tensors in one file
+//   features.safetensors  the same tensors in one file, and the names, escaped where they are not UTF-8
 //
 // ctest-needs: train
 // ctest: --checkpoint run/best.ckpt run/predictions.png run/curves.png --out features --channels-first
@@ -20,8 +20,10 @@
 #include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
+#include "atlas/data/output_names.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
+#include "atlas/io/utf8.h"
 #include "atlas/models/field_options.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
@@ -62,13 +64,24 @@ class Output {
     }
     if (s_.format != "npy") parts_[name].push_back(rows);
   }
-  void finish(const std::string& model, const std::string& files) {
+  /// All that will be written.
+  std::vector<std::string> files(const std::map<std::string, Tensor>& found) const {
+    std::vector<std::string> all{s_.out + "/features.safetensors", s_.out + "/files.txt"};
+    for (const auto& [name, rows] : found) all.push_back(s_.out + "/" + name + ".npy");
+    return all;
+  }
+  void finish(const std::string& model, const std::vector<std::string>& pictures) {
     for (const auto& [name, writer] : npy_) writer->finish();
+    std::string lines, text;  // as they are, and as JSON can hold them
+    for (const std::string& p : pictures) {
+      lines += p + "\n";
+      text += (atlas::io::is_utf8(p) ? p : atlas::io::escaped(p)) + "\n";
+    }
     std::map<std::string, Tensor> whole;
     for (const auto& [name, parts] : parts_) whole[name] = atlas::cat(parts, 0);
     if (!whole.empty())
-      atlas::io::save_safetensors(s_.out + "/features.safetensors", whole, {{"model", model}, {"files", files}});
-    atlas::train::write_text(s_.out + "/files.txt", files);
+      atlas::io::save_safetensors(s_.out + "/features.safetensors", whole, {{"model", model}, {"files", text}});
+    atlas::train::write_text(s_.out + "/files.txt", lines);
   }
 
  private:
@@ -84,7 +97,13 @@ int run(const Settings& s) {
   if (s.threads > 0) atlas::set_num_threads(s.threads);
   const atlas::train::TrainedModel trained = atlas::train::open_model(s.source);
   std::vector<data::ImageFolder::File> paths;
-  for (std::string& file : data::find_images(s.paths)) paths.push_back({std::move(file), 0});
+  std::vector<std::string> inputs = atlas::train::files_of(s.source);
+  for (const std::string& file : data::find_images(s.paths)) {
+    atlas::check(file.find('\n') == file.npos, "features", "'{}': files.txt has no place for a line break in a name",
+                 atlas::io::escaped(file));
+    paths.push_back({file, 0});
+    inputs.push_back(file);
+  }
   const auto total = static_cast<int64_t>(paths.size());
   data::FolderOptions options;
   options.exact_decode = s.exact;
@@ -93,7 +112,7 @@ int run(const Settings& s) {
   Output output(s);
   const atlas::NoGrad off;
   int64_t done = 0;
-  std::string files;
+  std::vector<std::string> pictures;
   std::map<std::string, std::string> shapes;
   atlas::train::Progress bar("features", total, {.out = stderr, .plain_percent = 0});
   feed.start_epoch(0);
@@ -108,15 +127,18 @@ int run(const Settings& s) {
         s.maps == "all" || s.maps == "none" || std::count(s.maps.begin(), s.maps.end(), ',') + 2 == std::ssize(found),
         "features", "--maps {} should list some of the {} stages, which count from 0", s.maps, maps.size());
     for (const auto& [name, rows] : found) atlas::train::require_finite(*trained.model, batch.images, rows);
-    if (done == 0) atlas::train::prepare_folder(s.out, 0);  // not before anything could be computed
+    if (done == 0) {  // not before anything could be computed
+      data::check_inputs_stay(output.files(found), inputs, "features");
+      atlas::train::prepare_folder(s.out, 0);
+    }
     for (const auto& [name, rows] : found) output.add(name, atlas::on_host(rows.to(atlas::float32)));
     for (const auto& [name, rows] : found) shapes[name] = rows.slice(0, 0, 1).shape().str();
-    for (const int64_t i : batch.indices) files += paths[static_cast<size_t>(i)].path + "\n";
+    for (const int64_t i : batch.indices) pictures.push_back(paths[static_cast<size_t>(i)].path);
     done += static_cast<int64_t>(batch.indices.size());
   }
   bar.clear();
   atlas::check(done > 0, "features", "none of the {} images could be read", total);
-  output.finish(trained.config.model.name, files);
+  output.finish(trained.config.model.name, pictures);
   fmt::print("{}: {} of {} images, into {}\n", trained.config.model.name, done, total, s.out);
   for (const auto& [name, shape] : shapes) fmt::print("  {:<8} {} for each image\n", name, shape);
   return done == total ? 0 : 2;

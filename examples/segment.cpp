@@ -13,7 +13,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
-#include <set>
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
@@ -21,6 +20,7 @@
 #include "atlas/data/class_picture.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/index_png.h"
+#include "atlas/data/output_names.h"
 #include "atlas/data/plot.h"
 #include "atlas/models/field_options.h"
 #include "atlas/train/progress.h"
@@ -39,22 +39,6 @@ struct Settings {
   double cover = 0.55;
   int threads = 0;
   bool json = false, list = false;
-};
-
-/// Names of files in one folder, that differ even where the pictures' do not.
-class Names {
- public:
-  explicit Names(std::string folder) : folder_(std::move(folder)) {}
-  std::string operator()(const std::string& file) {
-    const std::string stem = std::filesystem::path(file).stem().string();
-    std::string name = stem;
-    for (int i = 2; !taken_.insert(name).second; ++i) name = fmt::format("{}_{}", stem, i);
-    return folder_ + "/" + name;
-  }
-
- private:
-  std::string folder_;
-  std::set<std::string> taken_;
 };
 
 /// Colors over the photograph, and below it which class has which share.
@@ -81,8 +65,14 @@ int run(const Settings& s) {
   const std::vector<std::string> files = data::find_images(s.paths);
   const auto total = static_cast<int64_t>(files.size());
   const int64_t stride = s.stride > 0 ? s.stride : std::max<int64_t>(1, s.slide * 2 / 3);
+  const std::vector<std::string> names = data::output_names(s.out, files);
+  const std::string areas_file = s.out + "/areas.jsonl";
+  std::vector<std::string> outputs{areas_file}, inputs = atlas::train::files_of(s.source);
+  for (const std::string& name : names)
+    for (const char* ending : {"_classes.png", "_overlay.png"}) outputs.push_back(name + ending);
+  inputs.insert(inputs.end(), files.begin(), files.end());
+  data::check_inputs_stay(outputs, inputs, "segment");
   std::filesystem::create_directories(s.out);
-  Names name_of(s.out);
   const std::vector<data::Color> colors = data::class_colors(trained.classes);
 
   atlas::train::Progress bar("segment", total, {.out = stderr, .plain_percent = 0});
@@ -103,7 +93,7 @@ int run(const Settings& s) {
     const auto before = Clock::now();
     const atlas::Tensor classes = trained.segment(photo, s.slide, stride);
     computing += std::chrono::duration<double>(Clock::now() - before).count();
-    const std::string name = name_of(file);
+    const std::string& name = names[static_cast<size_t>(i)];
     if (trained.classes.size() <= 256) data::write_index_png(name + "_classes.png", classes, colors);
     data::write_png(name + "_overlay.png", overlay(photo, classes, trained.classes, s.cover));
     const std::string line = atlas::train::areas_to_json(file, classes, trained.classes);
@@ -125,7 +115,7 @@ int run(const Settings& s) {
     atlas::flush_standard_output();
   }
   bar.clear();
-  atlas::train::write_text(s.out + "/areas.jsonl", lines);
+  atlas::train::write_text(areas_file, lines);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   fmt::print(talk, "\n{} image{} in {:.2f} s: {:.2f} images/s, {:.2f} images/s ({:.2f} Mpixel/s) in the model alone\n",
              done, done == 1 ? "" : "s", seconds, static_cast<double>(done) / std::max(seconds, 1e-9),
@@ -165,6 +155,7 @@ int main(int argc, char** argv) {
     }
     if (s.paths.empty()) throw CLI::RequiredError("images");
     if (s.json) atlas::check_standard_output_is_free("--json");
+    data::check_inputs_stay({s.profile}, s.paths, "segment");
     if (!s.profile.empty()) atlas::profile_program(s.profile);
     return run(s);
   });

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "atlas/core/program.h"
+#include "atlas/data/output_names.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
 #include "atlas/models/presets.h"
@@ -125,6 +126,7 @@ int main(int argc, char** argv) {
   app.add_flag("--list", show, "print names, shapes, types and statistics (of the finite elements)");
   return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
     atlas::check(show || !out.empty(), "convert", "name the file to write, or use --list");
+    atlas::data::check_inputs_stay({out}, {in}, "convert");
     std::set<std::string> rounded;  // uint64 beyond int64 can be shown, but not written
     auto loaded = atlas::io::load_state_dict(in, ema ? "ema" : weights, show && out.empty() ? &rounded : nullptr);
     if (!model.empty()) fit(loaded.tensors, model, in);

@@ -12,6 +12,7 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/program.h"
+#include "atlas/data/output_names.h"
 #include "atlas/train/progress.h"
 
 namespace {
@@ -95,6 +96,9 @@ int main(int argc, char** argv) {
       if (done == all) bar->finish();
     };
     const data::DataCard card = data::make_data_card(folder, options);
+    std::vector<std::string> read{options.class_list};
+    for (const data::CardFile& f : card.files) read.push_back(f.path);
+    data::check_inputs_stay({sheet}, read, "data_card");
     fmt::print("{}", json ? to_json(card).dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n"
                           : data::to_text(card));
     if (!sheet.empty()) data::write_png(sheet, data::card_sheet(card, each));

@@ -13,6 +13,7 @@
 #include "atlas/data/class_picture.h"
 #include "atlas/data/image.h"
 #include "atlas/data/mix.h"
+#include "atlas/data/output_names.h"
 #include "atlas/data/plot.h"
 #include "atlas/data/rand_augment.h"
 #include "atlas/train/settings_options.h"
@@ -203,7 +204,9 @@ int main(int argc, char** argv) {
     app.add_option("--magnitude", o.magnitude, "of --op, in 0..10");
     atlas::add_field(app, "--sign", o.sign, "of --op: 1 or -1");
     train::add_settings(app, config);
-    return atlas::run_program<CLI::ParseError>(
-        app, argc, argv, [&] { return o.op.empty() ? draw_sheet(o, config) : draw_one(o, config); });
+    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+      for (const auto* read : {&o.images, &o.masks}) data::check_inputs_stay({o.out}, *read, "show_augmentation");
+      return o.op.empty() ? draw_sheet(o, config) : draw_one(o, config);
+    });
   });
 }

@@ -72,6 +72,24 @@ inline std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
+/// The names that the subfolders of all folders have in common, when each folder has exactly these, at least two, and
+/// no picture beside them; otherwise none. fold1/{cat,dog} and fold2/{cat,dog} are halves, not classes.
+inline std::vector<std::string> same_subfolders(const std::string& path, const std::vector<std::string>& folders) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> same;
+  for (const std::string& name : folders) {
+    const fs::path folder = fs::path(path) / name;
+    std::vector<std::string> inner;
+    for (const std::string& n : subfolders(folder))
+      if (holds_picture(folder / n)) inner.push_back(n);
+    if (inner.size() < 2 || (!same.empty() && inner != same)) return {};
+    for (const auto& entry : fs::directory_iterator(folder))
+      if (!entry.is_directory() && !is_hidden(entry.path()) && is_image_name(entry.path())) return {};
+    same = std::move(inner);
+  }
+  return folders.size() < 2 ? std::vector<std::string>{} : same;
+}
+
 }  // namespace detail
 
 /// The halves of a folder, or none when its subfolders are classes.
@@ -79,7 +97,8 @@ inline std::string joined(const std::vector<std::string>& names) {
 /// Halves are called train or training, and val, valid, validation, eval, evaluation, dev, test, testing or tests (the
 /// first kind of these that is there), in small or large letters. Each has one subfolder per class.
 /// @throws Error when subfolders look like halves but cannot be told apart, have no partner, go by other names
-/// (train2017), or lie inside the class folders: training on a class called "train" would be worse.
+/// (train2017, or any where all hold the same folders of images), or lie inside the class folders: training on a class
+/// called "train" would be worse.
 inline std::optional<FolderHalves> find_halves(const std::string& path) {
   namespace fs = std::filesystem;
   constexpr const char* op = "open_folder";
@@ -127,6 +146,12 @@ inline std::optional<FolderHalves> find_halves(const std::string& path) {
     }
     check(!train || !other, op, "{}: the class folder {} is divided into halves itself; {}", path, name, wanted);
   }
+  std::vector<std::string> classes;
+  for (const std::string& name : folders)
+    if (detail::holds_picture(fs::path(path) / name)) classes.push_back(name);
+  const std::vector<std::string> same = detail::same_subfolders(path, classes);
+  check(same.empty(), op, "{}: {} hold the same folders of images ({}), as halves of a data set do; {}", path,
+        detail::joined(classes), detail::joined(same), wanted);
   return std::nullopt;
 }
 

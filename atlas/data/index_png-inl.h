@@ -8,8 +8,8 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 
+#include "atlas/core/input_file.h"
 #include "atlas/data/byte_reader.h"
 #include "atlas/data/image_info-inl.h"
 #include "atlas/data/index_png.h"
@@ -157,11 +157,10 @@ ATLAS_INLINE Tensor read_index_png(const std::string& path, int64_t max_pixels) 
 }
 
 ATLAS_INLINE void check_index_png(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  check(in.good(), "mask", "cannot open {}: {}", path, std::strerror(errno));
+  const InputFile in(path);
+  check(in.problem().empty(), "mask", "cannot open {}: {}", path, in.problem());
   Bytes head(33);
-  in.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
-  head.resize(static_cast<size_t>(std::max<std::streamsize>(in.gcount(), 0)));
+  head.resize(in.read(head.data(), head.size()));
   detail::index_header(head, path);
 }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "atlas/core/error.h"
+#include "atlas/core/input_file.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
@@ -93,8 +93,7 @@ inline std::vector<std::string> subfolders(const std::filesystem::path& folder) 
 /// True when a file's first bytes are those of JPEG, PNG or BMP, whatever its name says.
 inline bool begins_like_a_picture(const std::string& path) {
   std::array<unsigned char, 4> first{};
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (file == nullptr || std::fread(first.data(), 1, first.size(), file.get()) != first.size()) return false;
+  if (InputFile(path).read(first.data(), first.size()) != first.size()) return false;
   const auto is = [&](std::initializer_list<unsigned char> bytes) {
     return std::equal(bytes.begin(), bytes.end(), first.begin());
   };

@@ -2,10 +2,7 @@
 // Not in atlas.h: include it by name.
 #pragma once
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstddef>
@@ -14,6 +11,7 @@
 #include <string>
 
 #include "atlas/core/error.h"
+#include "atlas/core/input_file.h"
 
 namespace atlas::inline ATLAS_ABI::io {
 
@@ -25,16 +23,11 @@ class MappedFile {
  public:
   /// @throws Error naming `op`, the path and the system's reason when it cannot be opened or is no regular file.
   MappedFile(const std::string& path, const char* op) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    check(fd >= 0, op, "cannot open {}: {}", path, std::strerror(errno));
-    struct stat s {};
-    const bool regular = ::fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
-    size_ = regular ? static_cast<size_t>(s.st_size) : 0;
-    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
-    const int error = errno;
-    ::close(fd);
-    check(regular, op, "{} is not a regular file", path);
-    check(data_ != MAP_FAILED, op, "cannot read {}: {}", path, std::strerror(error));
+    const InputFile file(path);
+    check(file.problem().empty(), op, "cannot open {}: {}", path, file.problem());
+    size_ = static_cast<size_t>(file.size());
+    if (size_ > 0) data_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.fd(), 0);
+    check(data_ != MAP_FAILED, op, "cannot read {}: {}", path, std::strerror(errno));
   }
   ~MappedFile() {
     if (size_ > 0) ::munmap(data_, size_);

@@ -4,9 +4,9 @@
 #include <charconv>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
+#include "atlas/core/input_file.h"
 #include "atlas/io/pytorch.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
@@ -18,11 +18,9 @@ ATLAS_INLINE LoadedWeights load_state_dict(const std::string& path, const std::s
                                            std::set<std::string>* rounded) {
   unsigned char start[9] = {};
   {
-    check(!std::filesystem::is_directory(path), "weights", "{} is a folder", path);
-    std::ifstream file(path, std::ios::binary);
-    check(file.good(), "weights", "cannot open {}: {}", path, std::strerror(errno));
-    file.read(reinterpret_cast<char*>(start), sizeof(start));
-    check(file.gcount() > 0, "weights", "{} is empty", path);
+    const InputFile file(path);
+    check(file.problem().empty(), "weights", "cannot open {}: {}", path, file.problem());
+    check(file.read(start, sizeof(start)) > 0, "weights", "{} is empty", path);
   }
   LoadedWeights weights;
   if (std::memcmp(start, "PK\3\4", 4) == 0 || start[0] == 0x80) {

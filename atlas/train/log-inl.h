@@ -8,11 +8,10 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "atlas/core/input_file.h"
 #include "atlas/core/output_file.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
@@ -77,11 +76,12 @@ inline LogRow parse_row(const std::string& line, const std::string& where) {
 }  // namespace detail
 
 ATLAS_INLINE std::vector<LogRow> read_log(const std::string& jsonl_path) {
-  std::ifstream in(jsonl_path, std::ios::binary);
-  check(in.good(), "log", "cannot open {}: {}", jsonl_path, std::strerror(errno));
-  const std::string whole{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  const InputFile in(jsonl_path);
+  check(in.problem().empty(), "log", "cannot open {}: {}", jsonl_path, in.problem());
+  std::string whole(static_cast<size_t>(in.size()), '\0');
+  whole.resize(in.read(whole.data(), whole.size()));
+  check(errno == 0, "log", "cannot read {}: {}", jsonl_path, std::strerror(errno));
   const std::string text(data::without_mark(whole));
-  check(!in.bad(), "log", "cannot read {}", jsonl_path);
   std::vector<LogRow> rows;
   int64_t number = 0;
   size_t begin = 0;

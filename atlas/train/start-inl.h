@@ -4,9 +4,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
 
+#include "atlas/core/input_file.h"
 #include "atlas/io/state_dict.h"
 #include "atlas/models/heads/detect.h"
 #include "atlas/models/presets.h"
@@ -17,10 +16,8 @@
 namespace atlas::inline ATLAS_ABI::train {
 
 ATLAS_INLINE bool is_training_checkpoint(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
   std::string start(size_t{1} << 16, '\0');
-  in.read(start.data(), static_cast<std::streamsize>(start.size()));
-  start.resize(static_cast<size_t>(in.gcount()));
+  start.resize(InputFile(path).read(start.data(), start.size()));
   return start.find("atlas-training-checkpoint") != start.npos && start.find("__metadata__") != start.npos;
 }
 

@@ -3,10 +3,10 @@
 
 #include <fmt/core.h>
 
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "atlas/autograd/node.h"
+#include "atlas/core/input_file.h"
 #include "atlas/core/precision.h"
 #include "atlas/core/select_device.h"
 #include "atlas/core/whole_number.h"
@@ -26,7 +26,7 @@
 namespace atlas::inline ATLAS_ABI::train {
 
 ATLAS_INLINE SavedModel load_saved_model(const std::string& path) {
-  check(is_training_checkpoint(path) || !std::ifstream(path).good(), "checkpoint",
+  check(is_training_checkpoint(path) || !InputFile(path).problem().empty(), "checkpoint",
         "{} is no checkpoint of a training run (weights from elsewhere: --model NAME --weights FILE)", path);
   const io::Checkpoint saved = io::load_checkpoint(path);
   SavedModel t;

@@ -57,6 +57,11 @@ struct ModelSource {
       fields;  ///< of the configuration, as text (models/field_options.h); beat model_options
 };
 
+/// The files that a model is read from, for data::check_inputs_stay(); "" among them for those that are not given.
+inline std::vector<std::string> files_of(const ModelSource& source) {
+  return {source.checkpoint, source.weights, source.model_options, source.classes};
+}
+
 /// Calls visit(option, field, help) for every field.
 template <class Source, class Visitor>
 void for_each_option(Source& s, Visitor&& visit) {

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 
+#include "atlas/core/input_file.h"
 #include "atlas/core/whole_number.h"
 #include "atlas/ops/arithmetic.h"
 #include "tests/data/data_test.h"
@@ -82,6 +83,27 @@ TEST_CASE("devices and FIFOs are written through and stay what they are") {
   CHECK(got == "through");
   CHECK(fs::is_fifo(fifo));
   CHECK(message_of([&] { put(scratch.path(), "x"); }) == "[test] cannot write " + scratch.path() + ": Is a directory");
+}
+
+TEST_CASE("what is read is a file: folders, devices and FIFOs are named, and not waited for") {
+  const Scratch scratch;
+  const std::string fifo = scratch / "fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  CHECK(InputFile(fifo).problem() == "is a device, not a file");
+  CHECK(InputFile("/dev/null").problem() == "is a device, not a file");
+  CHECK(InputFile(scratch.path()).problem() == "is a folder, not a file");
+  CHECK(InputFile(scratch / "absent").problem() == "No such file or directory");
+  char bytes[8] = {};
+  CHECK(InputFile(fifo).read(bytes, sizeof(bytes)) == 0);
+  put(scratch / "a", "abcdef");
+  const InputFile in(scratch / "a");
+  CHECK(in.problem().empty());
+  CHECK(in.size() == 6);
+  CHECK(in.read(bytes, 4) == 4);
+  CHECK(std::string(bytes, 4) == "abcd");
+  CHECK(in.read(bytes, sizeof(bytes)) == 2);
+  CHECK(std::string(bytes, 2) == "ef");
+  CHECK(in.read(bytes, sizeof(bytes)) == 0);
 }
 
 TEST_CASE("a writer that gives up leaves the old file and nothing else") {

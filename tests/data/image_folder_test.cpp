@@ -168,6 +168,15 @@ TEST_CASE("halves are recognized by all their names, and what only looks like th
   CHECK(refused({"01-trn/a/1.bmp", "02-TST/a/1.bmp"}));
   CHECK(error({"bullet_train/1.bmp", "bullet_train/2.bmp", "test_tube/1.bmp", "test_tube/2.bmp", "bus/1.bmp",
                "bus/2.bmp"}) == "no error");
+  // By whatever names: folders that all hold the same folders, and nothing beside them.
+  CHECK(error({"fold1/x/1.bmp", "fold1/y/1.bmp", "fold2/x/1.bmp", "fold2/y/1.bmp"})
+            .find("fold1, fold2 hold the same folders of images (x, y), as halves of a data set do; expected train/") !=
+        std::string::npos);
+  CHECK(refused({"1/x/1.bmp", "1/y/1.bmp", "2/x/1.bmp", "2/y/1.bmp", "3/x/1.bmp", "3/y/1.bmp"}));
+  CHECK(error({"cat/x/1.bmp", "cat/y/1.bmp", "dog/x/1.bmp", "dog/z/1.bmp"}) == "no error");
+  CHECK(error({"cat/x/1.bmp", "cat/x/2.bmp", "dog/x/1.bmp", "dog/x/2.bmp"}) == "no error");
+  CHECK(error({"cat/x/1.bmp", "cat/y/1.bmp", "dog/x/1.bmp", "dog/y/1.bmp", "emu/1.bmp", "emu/2.bmp"}) == "no error");
+  CHECK(error({"cat/x/1.bmp", "cat/y/1.bmp", "dog/x/1.bmp", "dog/y/1.bmp", "dog/1.bmp"}) == "no error");
   // A class may be called train, and validation comes before the test half.
   CHECK(error({"train/1.bmp", "train/2.bmp", "bus/1.bmp", "bus/2.bmp"}) == "no error");
   const Scratch scratch;
