@@ -9,6 +9,7 @@
 #include "atlas/data/rand_augment.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
+#include "atlas/io/utf8.h"
 #include "atlas/train/config.h"
 #include "atlas/train/group_rules.h"
 #include "atlas/train/recipes-inl.h"
@@ -143,6 +144,8 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
       need(field >= 0, key, field, "it must not be negative");
       need(field <= int64_t{1} << 40, key, field, "it is too large, at most 2^40");
     }
+    if constexpr (std::is_same_v<T, std::string>)
+      check(io::is_utf8(field), "config", "{} '{}' is not UTF-8, which JSON needs", key, io::escaped(field));
   });
   need(c.data.image_size >= 4 && c.data.image_size <= 16384, "image_size", c.data.image_size, "between 4 and 16384");
   need(c.optimization.epochs >= 1, "epochs", c.optimization.epochs, "at least 1");

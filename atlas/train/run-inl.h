@@ -52,6 +52,7 @@ class Run {
     }
     manual_seed(static_cast<uint64_t>(c_.compute.seed));
     sets_ = open_data(c_, group_.size());
+    check_class_names(sets_.train->classes(), data_name());
     check_same_data(group_, *sets_.train, "training");
     check_same_data(group_, *sets_.test, "test");
     if (!o_.eval_only && !o_.dry_run) check_memory_of_steps();

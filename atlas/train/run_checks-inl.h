@@ -11,6 +11,7 @@
 #include "atlas/dist/group.h"
 #include "atlas/dist/placement.h"
 #include "atlas/io/checkpoint.h"
+#include "atlas/io/utf8.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/config.h"
 #include "atlas/train/group_state.h"
@@ -57,6 +58,13 @@ inline void check_same_settings(const TrainConfig& c, const RunOptions& o, const
     settings.emplace_back(file, std::filesystem::exists(file) ? "there" : "missing");
   }
   dist::check_agree(group, "the start", settings);
+}
+
+/// Folders may have any name, but checkpoints and logs hold JSON: said before the first epoch, not after it.
+inline void check_class_names(const std::vector<std::string>& classes, const std::string& data) {
+  for (const std::string& name : classes)
+    check(io::is_utf8(name), "data", "the class '{}' of {} is not UTF-8, which checkpoints need: give it another name",
+          io::escaped(name), data);
 }
 
 /// Other data may have as many classes, but what the model says would then be read wrongly.

@@ -113,6 +113,14 @@ if cp s.png $'names/\xff\xfe.png' 2>/dev/null; then
   "$bin/classify" "${cls[@]}" --json names >out 2>err || complain "classify --json of names that are not UTF-8"
   "$bin/segment" "${seg[@]}" --json --out named names >out 2>err || complain "segment of names that are not UTF-8"
   "$bin/detect" "${det[@]}" --json named.json --out named names >out 2>err || complain "detect of names that are not UTF-8"
+  mkdir -p classes/$'c\xff'
+  for class in a b $'c\xff'; do
+    for i in 1 2 3 4; do cp s.png "classes/$class/$i.png"; done
+  done
+  refuse 2 "the class 'c\xff' of folder:classes is not UTF-8" train --data folder:classes "${few[@]}" --out none
+  mv classes $'classes\xff'
+  refuse 2 "data 'folder:classes\xff' is not UTF-8" train --data folder:$'classes\xff' "${few[@]}" --out none
+  [ ! -e none/log.csv ] || complain "training began with names that checkpoints cannot hold"
   [ -s named.json ] && [ -s $'named/\xff\xfe.png' ] && [ "$(wc -l <named/areas.jsonl)" = 2 ] || complain "their results"
 fi
 cp s.png $'names/a\nb.png'
