@@ -64,6 +64,15 @@ std::vector<Row> inspect(models::Model& model, const Tensor& images) {
   const auto modules = model.named_modules();
   const auto layers = profile_sums([](const ProfileRecord& r) { return r.layer; });
   const auto parameters = model.named_parameters();
+  std::vector<std::pair<std::string, int64_t>> innermost;  // what containers pass on is the same tensor
+  for (const auto& [path, module] : modules) {
+    const auto it = outputs.find(module);
+    if (it == outputs.end()) continue;
+    const bool leaf = std::none_of(modules.begin(), modules.end(), [&, &name = path](const auto& other) {
+      return other.first != name && below(other.first, name) && outputs.contains(other.second);
+    });
+    if (leaf) innermost.emplace_back(path, it->second.second);
+  }
   std::vector<Row> rows;
   for (const auto& [path, module] : modules) {
     Row row;
@@ -73,13 +82,8 @@ std::vector<Row> inspect(models::Model& model, const Tensor& images) {
       if (path.empty() || name.starts_with(path + ".")) row.parameters += p.numel();
     for (const ProfileSum& s : layers)
       if (below(s.key, path)) row.multiply_adds += s.flops / 2;
-    for (const auto& [inner, m] : modules) {  // of the innermost layers: what containers pass on is the same tensor
-      const bool leaf = std::none_of(modules.begin(), modules.end(), [&, &name = inner](const auto& other) {
-        return other.first != name && below(other.first, name) && outputs.contains(other.second);
-      });
-      if (const auto it = outputs.find(m); leaf && below(inner, path) && it != outputs.end())
-        row.activations += it->second.second;
-    }
+    for (const auto& [inner, bytes] : innermost)
+      if (below(inner, path)) row.activations += bytes;
     rows.push_back(std::move(row));
   }
   return rows;

@@ -35,6 +35,9 @@ done
 [ "$(parameters --model mambavision-toy --model.dim 32 --model-options '{"depths": [1, 1, 1, 1]}')" = "$json" ] ||
   complain "JSON and option do not add up"
 
+# A deep model takes longer than a shallow one, but not with the cube of its depth.
+timeout 60 "$bin/model_info" --depth 0 --model atlas-toy --model.depths 1,200 >log 2>&1 || complain "200 blocks: $(cat log)"
+
 for program in train model_info classify features; do
   [ -x "$bin/$program" ] || continue
   help=$("$bin/$program" --model atlas-tiny --help)
@@ -51,6 +54,9 @@ expect 'did you mean mambavision-t' classify --model mambavison-t --weights none
 expect "[model.dim] '3x' is no whole number" model_info --model atlas-toy --model.dim 3x
 expect 'drop_path_rate must be in [0, 1), got 1' model_info --model atlas-toy --model.drop-path-rate 1
 expect 'patch must be 4, 8 or 16, got 5' train --out none --model.patch 5
+expect 'depths must be in [0, 1000]' model_info --model atlas-toy --model.depths 1,2000000
+expect 'depths must be in [0, 1000]' train --data shapes:32 --model.depths '[1,99999999999]' --dry-run --out none
+expect "has 'dim' twice" model_info --model atlas-toy --model-options '{"dim": 64, "dim": 32}'
 expect 'go with --model' classify --checkpoint none.ckpt --model.dim 3 picture.png
 
 # A run keeps what it was given, and its checkpoint is read without being told again.
