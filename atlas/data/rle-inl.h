@@ -167,7 +167,7 @@ ATLAS_INLINE Rle rle_from_string(std::string_view text, int64_t height, int64_t 
 }
 
 ATLAS_INLINE Rle rle_from_polygon(std::span<const double> corners, int64_t height, int64_t width) {
-  constexpr double kFine = 5, kFar = 1e6;
+  constexpr double kFine = 5, kFar = 1e5;
   check(corners.size() % 2 == 0 && corners.size() >= 6, "rle",
         "a polygon needs x and y of at least three corners, got {} numbers", corners.size());
   const int64_t pixels = detail::rle_pixels(height, width);
@@ -185,8 +185,18 @@ ATLAS_INLINE Rle rle_from_polygon(std::span<const double> corners, int64_t heigh
   at.push_back(at.front());
 
   // The edges as points of the fine grid, each edge walked from its lower end of the longer axis and reversed if need
-  // be.
-  std::vector<Point> line;
+  // be. Where the line passes from one column of pixels' centers to the next, every pixel below changes sides.
+  std::vector<int64_t> changes;
+  Point before = at.front();
+  const auto pass = [&](Point to) {
+    const Point from = std::exchange(before, to);
+    if (from.x == to.x) return;
+    const double x = (static_cast<double>(to.x < from.x ? to.x : to.x - 1) + 0.5) / kFine - 0.5;
+    if (std::floor(x) != x || x < 0 || x > static_cast<double>(width - 1)) return;
+    const double y = (static_cast<double>(std::min(from.y, to.y)) + 0.5) / kFine - 0.5;
+    changes.push_back(static_cast<int64_t>(x) * height +
+                      static_cast<int64_t>(std::ceil(std::clamp(y, 0.0, static_cast<double>(height)))));
+  };
   for (size_t i = 0; i + 1 < at.size(); ++i) {
     Point from = at[i], to = at[i + 1];
     const int64_t dx = std::abs(to.x - from.x), dy = std::abs(to.y - from.y);
@@ -200,20 +210,10 @@ ATLAS_INLINE Rle rle_from_polygon(std::span<const double> corners, int64_t heigh
       const double across =
           static_cast<double>(wide ? from.y : from.x) + detail::rounded_product(slope, static_cast<double>(t)) + 0.5;
       const auto other = static_cast<int64_t>(across);
-      line.push_back(wide ? Point{from.x + t, other} : Point{other, from.y + t});
+      const Point here = wide ? Point{from.x + t, other} : Point{other, from.y + t};
+      if (i == 0 && d == 0) before = here;
+      pass(here);
     }
-  }
-
-  // Where the line passes from one column of pixels' centers to the next, every pixel below changes sides.
-  std::vector<int64_t> changes;
-  for (size_t i = 1; i < line.size(); ++i) {
-    const Point &a = line[i - 1], &b = line[i];
-    if (a.x == b.x) continue;
-    const double x = (static_cast<double>(b.x < a.x ? b.x : b.x - 1) + 0.5) / kFine - 0.5;
-    if (std::floor(x) != x || x < 0 || x > static_cast<double>(width - 1)) continue;
-    const double y = (static_cast<double>(std::min(a.y, b.y)) + 0.5) / kFine - 0.5;
-    changes.push_back(static_cast<int64_t>(x) * height +
-                      static_cast<int64_t>(std::ceil(std::clamp(y, 0.0, static_cast<double>(height)))));
   }
   std::sort(changes.begin(), changes.end());
   changes.push_back(pixels);

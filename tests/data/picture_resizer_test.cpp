@@ -37,8 +37,7 @@ TEST_CASE("pictures are resized as feature maps are, to a rounding") {
       x.data<uint8_t>()[i] = static_cast<uint8_t>(rng.chance(0.2) ? 255 * rng.below(2) : rng.below(256));
     for (const Interpolation mode : {Interpolation::bilinear, Interpolation::bicubic})
       for (const bool antialias : {false, true}) {
-        CAPTURE(height);
-        CAPTURE(to_width);
+        CAPTURE(x.shape().str());
         CAPTURE(antialias);
         const Tensor expected = resize(x.unsqueeze(0), to_height, to_width, mode, antialias).select(0, 0);
         const Tensor y = resize_picture(x, to_height, to_width, mode, antialias);
