@@ -109,18 +109,16 @@ TEST_CASE("detection: numbers that are not finite are an error of tests, not pic
   const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::objects);
   const tasks::Detection task(set->classes());
   const data::Batch batch = batch_of(set, 2, task);
-  for (const auto& [part, named] : {std::pair{"neck.", "'neck'"},
-                                    {"rpn_head.rpn_cls.", "'rpn_head.rpn_cls'"},
-                                    {"rpn_head.rpn_reg.", "'rpn_head.rpn_reg'"},
-                                    {"roi_head.bbox_head.1.fc_cls.", "'roi_head.bbox_head.1.fc_cls'"},
-                                    {"roi_head.bbox_head.2.fc_reg.", "'roi_head.bbox_head.2.fc_reg'"}}) {
+  for (const std::string part :
+       {"neck", "rpn_head.rpn_cls", "rpn_head.rpn_reg", "roi_head.bbox_head.1.fc_cls", "roi_head.bbox_head.2.fc_reg"}) {
     CAPTURE(part);
     const auto model = toy();
     for (auto& [name, p] : model->named_parameters())
-      if (name.starts_with(part)) p.detach().fill_(NAN);
+      if (name.starts_with(part + ".")) p.detach().fill_(NAN);
     model->eval();
     const NoGrad off;
-    CHECK(error_of([&] { task.outputs(*model, batch.images, batch.targets); }).find(named) != std::string::npos);
+    CHECK(error_of([&] { task.outputs(*model, batch.images, batch.targets); }).find("'" + part + "'") !=
+          std::string::npos);
   }
 }
 
