@@ -231,7 +231,8 @@ TEST_CASE("unequal parts, and ranks without an image that can be read") {
   const Group group = Group::world();
   if (!shares_evenly(group)) return;
   Training t(group, {.accumulate = 1, .updates = 6});
-  t.loader.emplace(std::make_shared<Damaged>(kTogether * 6, 32, 4, 1), t.loader->options(),
+  const data::LoaderOptions options = t.loader->options();  // emplace() destroys the loader first
+  t.loader.emplace(std::make_shared<Damaged>(kTogether * 6, 32, 4, 1), options,
                    data::Normalize{{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}});
   REQUIRE(t.fit());
   CHECK(t.trainer->step() >= 1);
