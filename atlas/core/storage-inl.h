@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 
@@ -40,10 +41,27 @@ ATLAS_INLINE std::string bytes_text(int64_t bytes) {
   return fmt::format("{:.2f} {}", value, unit);
 }
 
+namespace detail {
+
+/// The limit of the container that this process is in, if there is one (cgroups, version 2 or 1).
+inline int64_t container_limit() {
+  for (const char* path : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"})
+    if (std::FILE* const file = std::fopen(path, "re"); file != nullptr) {
+      long long bytes = 0;
+      const bool number = std::fscanf(file, "%lld", &bytes) == 1;  // "max" is none
+      std::fclose(file);
+      if (number && bytes > 0) return bytes;
+    }
+  return std::numeric_limits<int64_t>::max();
+}
+
+}  // namespace detail
+
 ATLAS_INLINE int64_t memory_limit() {
-  int64_t limit = std::numeric_limits<int64_t>::max();
+  static const int64_t container = detail::container_limit();
+  int64_t limit = container;
   const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
-  if (pages > 0 && page > 0) limit = static_cast<int64_t>(pages) * page;
+  if (pages > 0 && page > 0) limit = std::min(limit, static_cast<int64_t>(pages) * page);
   rlimit r{};
   if (::getrlimit(RLIMIT_AS, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
     limit = static_cast<int64_t>(std::min<rlim_t>(r.rlim_cur, static_cast<rlim_t>(limit)));

@@ -22,8 +22,8 @@ void empty_cache(Device device = {});
 std::string bytes_text(int64_t bytes);
 
 class Shape;
-/// The most bytes that this process may have on the CPU: what memory the machine has, or the process's limit of address
-/// space (ulimit -v) when that is less.
+/// The most bytes that this process may have on the CPU: the least of the machine's memory, its container's limit and
+/// the process's limit of address space (ulimit -v).
 int64_t memory_limit();
 /// Refuses what `op` would make before anything is allocated or computed: `shape` with elements of `item` bytes.
 /// @throws Error when its size overflows 64 bits or is more than memory_limit() on the CPU.

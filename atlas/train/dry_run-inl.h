@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -107,21 +106,8 @@ ATLAS_INLINE StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& 
   return measure_steps(*model, *task, *optimizer, training, pipeline.train, options, c.optimization.batch_size, how);
 }
 
-namespace detail {
-
-/// The limit of the container that this process is in, if there is one (cgroups, version 2 or 1).
-inline int64_t container_limit() {
-  for (const char* file : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
-    std::ifstream in(file);
-    if (int64_t bytes = 0; in >> bytes && bytes > 0) return bytes;  // "max" is no number
-  }
-  return std::numeric_limits<int64_t>::max();
-}
-
-}  // namespace detail
-
 ATLAS_INLINE int64_t usable_memory(Device device, int64_t processes_here) {
-  if (!device.is_cuda()) return std::min(memory_limit(), detail::container_limit()) / processes_here;
+  if (!device.is_cuda()) return memory_limit() / processes_here;
   if constexpr (kWithCuda) return cuda::device_bytes(device).free + memory_stats(device).reserved;
   return 0;
 }
