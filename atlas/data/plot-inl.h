@@ -32,22 +32,23 @@ inline std::string fitted(const std::string& text, int64_t width, int64_t scale)
 
 }  // namespace detail
 
+ATLAS_INLINE Extent extent_of(const std::vector<Series>& series, std::string_view op) {
+  Extent e{HUGE_VAL, -HUGE_VAL, HUGE_VAL, -HUGE_VAL};
+  for (const Series& s : series) {
+    check(s.x.size() == s.y.size(), op, "series {} has {} x values and {} y values", s.name, s.x.size(), s.y.size());
+    for (size_t i = 0; i < s.x.size(); ++i) {
+      if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
+      e = {std::min(e.x_low, s.x[i]), std::max(e.x_high, s.x[i]), std::min(e.y_low, s.y[i]),
+           std::max(e.y_high, s.y[i])};
+    }
+  }
+  return e.x_low <= e.x_high ? e : Extent{0, 1, 0, 1};
+}
+
 ATLAS_INLINE Tensor line_chart(const std::vector<Series>& series, const ChartOptions& o) {
   check(o.width >= 200 && o.height >= 150, "line_chart", "needs at least 200 x 150 pixels, got {} x {}", o.width,
         o.height);
-  double x_low = HUGE_VAL, x_high = -HUGE_VAL, y_low = HUGE_VAL, y_high = -HUGE_VAL;
-  for (const Series& s : series) {
-    check(s.x.size() == s.y.size(), "line_chart", "series {} has {} x values and {} y values", s.name, s.x.size(),
-          s.y.size());
-    for (size_t i = 0; i < s.x.size(); ++i) {
-      if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
-      x_low = std::min(x_low, s.x[i]);
-      x_high = std::max(x_high, s.x[i]);
-      y_low = std::min(y_low, s.y[i]);
-      y_high = std::max(y_high, s.y[i]);
-    }
-  }
-  if (x_low > x_high) x_low = y_low = 0, x_high = y_high = 1;  // nothing to show
+  auto [x_low, x_high, y_low, y_high] = extent_of(series, "line_chart");
   if (std::isfinite(o.y_min)) y_low = o.y_min;
   if (std::isfinite(o.y_max)) y_high = o.y_max;
   const Ticks x_ticks(x_low, x_high, static_cast<int>(o.width / 110), false);

@@ -4,6 +4,7 @@
 
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "atlas/data/canvas.h"
@@ -16,6 +17,13 @@ struct Series {
   std::vector<double> x, y;
   bool dots = false;  ///< mark each point
 };
+
+/// Where the points of some series lie that are finite; from 0 to 1 where there are none.
+struct Extent {
+  double x_low, x_high, y_low, y_high;
+};
+/// @throws Error when a series has x and y of different lengths; op: whose message it is.
+Extent extent_of(const std::vector<Series>& series, std::string_view op);
 
 struct ChartOptions {
   std::string title = {}, x_label = {}, y_label = {};

@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "atlas/core/cuda.h"
+#include "atlas/core/host_name.h"
 #include "atlas/core/select_device.h"
 #include "atlas/dist/placement.h"
 
@@ -62,13 +62,6 @@ ATLAS_INLINE int device_index(const std::vector<std::string>& ranks, int rank) {
   return static_cast<int>(std::count(ranks.begin(), own, *own));
 }
 
-/// The name of this machine.
-inline std::string host_name() {
-  std::array<char, 256> host{};
-  ::gethostname(host.data(), host.size() - 1);
-  return host.data();
-}
-
 }  // namespace detail
 
 ATLAS_INLINE Device place_device(const Group& group, std::string_view text) {
@@ -83,7 +76,7 @@ ATLAS_INLINE Device place_device(const Group& group, std::string_view text) {
   if (chosen.is_cuda() && devices <= 0) return select_device(text);  // says why there is none
   const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
   const std::vector<std::string> all =
-      group.all_gather(fmt::format("{} {} {}", detail::host_name(), visible == nullptr ? "all" : visible, devices));
+      group.all_gather(fmt::format("{} {} {}", host_name(), visible == nullptr ? "all" : visible, devices));
   if (!chosen.is_cuda()) return chosen;
   check(chosen.index == 0, "device", "{} was asked for, but {} processes take a device each: --device cuda",
         chosen.str(), group.size());
@@ -100,7 +93,7 @@ ATLAS_INLINE int place_process(const Group& group, int threads) {
     detail::use_cores(all);
   }
   std::vector<int> mine = detail::own_cores();
-  const std::string here = detail::host_name() + ":" + detail::text_of(mine);
+  const std::string here = host_name() + ":" + detail::text_of(mine);
   const std::vector<std::string> everywhere = group.all_gather(here);
   const auto like_me = std::count(everywhere.begin(), everywhere.end(), here);
   const auto cores = static_cast<int64_t>(mine.size()), count = static_cast<int64_t>(group.local_size());

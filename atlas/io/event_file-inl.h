@@ -15,6 +15,7 @@
 #include <cstring>
 #include <limits>
 
+#include "atlas/core/host_name.h"
 #include "atlas/io/event_file.h"
 
 namespace atlas::inline ATLAS_ABI::io {
@@ -176,10 +177,8 @@ ATLAS_INLINE EventFile::EventFile(const std::string& folder, std::function<doubl
   if (!clock_)
     clock_ = [] { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); };
   static std::atomic<int> number{0};
-  std::array<char, 256> host{};
-  if (::gethostname(host.data(), host.size() - 1) != 0 || host[0] == '\0') std::strcpy(host.data(), "localhost");
   const double now = clock_();
-  path_ = fmt::format("{}/events.out.tfevents.{:010}.{}.{}.{}", folder, static_cast<int64_t>(now), host.data(),
+  path_ = fmt::format("{}/events.out.tfevents.{:010}.{}.{}.{}", folder, static_cast<int64_t>(now), host_name(),
                       ::getpid(), number++);
   const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   check(fd >= 0, "tensorboard", "cannot write {}: {}", path_, std::strerror(errno));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "atlas/data/plot.h"
 #include "atlas/data/ticks.h"
 #include "atlas/train/report_page.h"
 
@@ -16,19 +17,7 @@ ATLAS_INLINE std::string svg_chart(const std::vector<data::Series>& series, cons
   // Charts lie in columns of 360 to 700 pixels: in units of this width letters stay readable in all of them.
   constexpr double kWidth = 460, kHeight = 250, kRight = 14, kTop = 10, kBottom = 30, kLetter = 7;
   constexpr size_t kMostDots = 60;
-  double x_low = HUGE_VAL, x_high = -HUGE_VAL, y_low = HUGE_VAL, y_high = -HUGE_VAL;
-  for (const data::Series& s : series) {
-    check(s.x.size() == s.y.size(), "svg_chart", "series {} has {} x values and {} y values", s.name, s.x.size(),
-          s.y.size());
-    for (size_t i = 0; i < s.x.size(); ++i) {
-      if (!std::isfinite(s.x[i]) || !std::isfinite(s.y[i])) continue;
-      x_low = std::min(x_low, s.x[i]);
-      x_high = std::max(x_high, s.x[i]);
-      y_low = std::min(y_low, s.y[i]);
-      y_high = std::max(y_high, s.y[i]);
-    }
-  }
-  if (x_low > x_high) x_low = y_low = 0, x_high = y_high = 1;  // nothing to show
+  auto [x_low, x_high, y_low, y_high] = data::extent_of(series, "svg_chart");
   if (percent && y_low == y_high) y_low = std::max(0.0, y_low - 10), y_high = std::min(100.0, y_high + 10);
   const data::Ticks xs(x_low, x_high, 6, false), ys(y_low, y_high, 5, true);
   size_t widest = 3;
