@@ -2,17 +2,7 @@
 # What programs do to the files of their users: results of pictures of one name get different names, nothing that was
 # read is written over, what is no file is not waited for, and names need not be UTF-8.
 # ctest-timeout: 900
-set -uo pipefail
-bin=$ATLAS_BIN_DIR
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-complain() {
-  echo "FAILED: $*" >&2
-  cat err >&2 2>/dev/null
-  failures=$((failures + 1))
-}
+source "$ATLAS_SOURCE_DIR/tests/programs.sh"
 # refuse STATUS TEXT PROGRAM ARGUMENT...: in time, that exit status and one line on stderr, with TEXT.
 refuse() {
   local wanted=$1 text=$2 program=$3 status=0

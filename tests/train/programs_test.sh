@@ -1,17 +1,7 @@
 #!/usr/bin/env bash
 # What callers do to programs: closed descriptors, full disks, pipes that end, outputs that are devices or links, weights
 # that are not finite, numbers and sizes that cannot be meant, two runs in one folder, terminals that go away.
-set -uo pipefail
-bin=$ATLAS_BIN_DIR
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-complain() {
-  echo "FAILED: $*" >&2
-  cat err >&2 2>/dev/null
-  failures=$((failures + 1))
-}
+source "$ATLAS_SOURCE_DIR/tests/programs.sh"
 # refuse STATUS TEXT PROGRAM ARGUMENT...: that exit status and one line on stderr with TEXT.
 refuse() {
   local wanted=$1 text=$2 program=$3 status=0

@@ -3,17 +3,7 @@
 # classifier's backbone, and segments photographs; what people get wrong is said in one line.
 # ctest-labels: slow
 # ctest-timeout: 900
-set -uo pipefail
-bin=$ATLAS_BIN_DIR
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failures=0
-complain() {
-  echo "FAILED: $*" >&2
-  tail -n 5 err out 2>/dev/null >&2
-  failures=$((failures + 1))
-}
+source "$ATLAS_SOURCE_DIR/tests/programs.sh"
 refuse() { # refuse TEXT PROGRAM ARGUMENT...: exit status 2 and one line on stderr with TEXT
   local text=$1 program=$2 status=0
   shift 2
