@@ -11,14 +11,14 @@ namespace atlas::inline ATLAS_ABI {
 
 /// The number of letters to insert, delete, replace or swap with their neighbor to turn `a` into `b` (Damerau and
 /// Levenshtein's distance, with no letter touched twice).
-ATLAS_INLINE size_t edit_distance(std::string_view a, std::string_view b);
+size_t edit_distance(std::string_view a, std::string_view b);
 
 /// Those of `known` that are nearest to `name`, at most three, none when all of them are far away: up to a third of the
 /// letters may differ, or one name starts with the other.
-ATLAS_INLINE std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known);
+std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known);
 
 /// "there are A, B and C", and where there is something near to `name`: "; did you mean B?"
-ATLAS_INLINE std::string known_names(std::string_view name, const std::vector<std::string>& known);
+std::string known_names(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace atlas::inline ATLAS_ABI
 

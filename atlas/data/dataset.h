@@ -99,7 +99,7 @@ class Subset : public Dataset {
 
 /// The first `count` images of a set (all of them when it has fewer). Of a set in order of classes that is one class:
 /// see some_of_each_class().
-ATLAS_INLINE DatasetPtr take(DatasetPtr whole, int64_t count);
+DatasetPtr take(DatasetPtr whole, int64_t count);
 
 }  // namespace atlas::inline ATLAS_ABI::data
 

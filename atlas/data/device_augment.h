@@ -39,7 +39,7 @@ struct PipelineCut {
 /// @param pipeline  a Compose, or one transform
 /// @return nothing when the device can do nothing: the pipeline does not end in Normalize, or Normalize and
 /// RandomErasing
-ATLAS_INLINE std::optional<PipelineCut> cut_for_device(const Transform& pipeline);
+std::optional<PipelineCut> cut_for_device(const Transform& pipeline);
 
 }  // namespace atlas::inline ATLAS_ABI::data
 

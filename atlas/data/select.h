@@ -10,10 +10,10 @@
 namespace atlas::inline ATLAS_ABI::data {
 
 /// A number that looks random and is the same on every machine: SplitMix64 of `n`.
-ATLAS_INLINE uint64_t stable_hash(uint64_t n);
+uint64_t stable_hash(uint64_t n);
 
 /// The same of a text: FNV-1a.
-ATLAS_INLINE uint64_t stable_hash(std::string_view text);
+uint64_t stable_hash(std::string_view text);
 
 /// Positions [0, n) of which about equally many of each group are chosen, by a hash of the position.
 ///
@@ -23,18 +23,18 @@ ATLAS_INLINE uint64_t stable_hash(std::string_view text);
 /// @param groups  group number of each position, from 0
 /// @param count   how many to choose; all when there are fewer
 /// @return positions, ascending
-ATLAS_INLINE std::vector<int64_t> choose_evenly(const std::vector<int64_t>& groups, int64_t count);
+std::vector<int64_t> choose_evenly(const std::vector<int64_t>& groups, int64_t count);
 
 /// The class of every image of a set.
-ATLAS_INLINE std::vector<int64_t> labels_of(const Dataset& set);
+std::vector<int64_t> labels_of(const Dataset& set);
 
 /// `count` images of a set, about equally many of each class (choose_evenly()), in the order of the set; all of them
 /// when it has fewer.
-ATLAS_INLINE DatasetPtr some_of_each_class(DatasetPtr whole, int64_t count);
+DatasetPtr some_of_each_class(DatasetPtr whole, int64_t count);
 
 /// `count` images of a set, all of them when it has fewer: about equally many of each class where images have one, and
 /// otherwise by a hash of the position.
-ATLAS_INLINE DatasetPtr some_of(DatasetPtr whole, int64_t count);
+DatasetPtr some_of(DatasetPtr whole, int64_t count);
 
 }  // namespace atlas::inline ATLAS_ABI::data
 

@@ -74,7 +74,7 @@ inline std::string json_text(int64_t v) { return fmt::format("{}", v); }
 inline std::string json_text(double v) { return fmt::format("{}", v); }
 inline std::string json_text(bool v) { return v ? "true" : "false"; }
 inline std::string json_text(const std::optional<double>& v) { return v ? json_text(*v) : "null"; }
-ATLAS_INLINE std::string json_text(const std::string& v);
+std::string json_text(const std::string& v);
 /// "[1, 2, 3]"
 template <class List>
 requires(std::same_as<typename List::value_type, int64_t> ||

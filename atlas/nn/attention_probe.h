@@ -56,7 +56,7 @@ struct AttentionRecord {
 namespace detail {
 
 /// The place of the tokens that layers without a map of their own work on.
-ATLAS_INLINE const TokenPlace*& token_place();
+const TokenPlace*& token_place();
 
 }  // namespace detail
 
@@ -94,7 +94,7 @@ class AttentionScope {
 
 /// What is known of tokens [B, L, heads, D] that attend to each other: they are windows of the TokenScope's map, if
 /// they are as many, or a row.
-ATLAS_INLINE AttentionRecord self_attention_places(const Tensor& q);
+AttentionRecord self_attention_places(const Tensor& q);
 
 /// While it lives, layers on this thread know where their tokens lie (for AttentionRecorder; it changes no numbers).
 class TokenScope {

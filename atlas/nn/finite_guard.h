@@ -12,11 +12,11 @@
 namespace atlas::inline ATLAS_ABI {
 
 /// True when no element is NaN or infinite (always for tensors that are not float32, float64 or bfloat16).
-ATLAS_INLINE bool all_finite(const Tensor& t);
+bool all_finite(const Tensor& t);
 
 /// For models that would pass over numbers that are not finite, as detectors drop such boxes.
 /// @throws Failure naming the module, when its output is NaN or infinite.
-ATLAS_INLINE void require_finite_output(const Tensor& output, std::string_view module);
+void require_finite_output(const Tensor& output, std::string_view module);
 
 /// While it lives, looks at the output of every module of `root` that runs on this thread and remembers the first that
 /// is not finite. Inner modules are seen before those they belong to. Slow: for the second look at a bad batch.

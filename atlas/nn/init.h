@@ -9,9 +9,9 @@
 namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
-ATLAS_INLINE bool& skip_init();
+bool& skip_init();
 /// Puts `values` (a fresh tensor, float32) into a parameter.
-ATLAS_INLINE void initialize(Tensor& t, const Tensor& values);
+void initialize(Tensor& t, const Tensor& values);
 }  // namespace detail
 
 /// While it lives, random initializers on this thread leave the memory as it came: for models whose every value is
@@ -34,33 +34,33 @@ struct Fans {
 
 /// Fans of a weight: [out, in] for a linear layer; out or in channels times the kernel's taps for a convolution.
 /// @throws Error for a tensor of fewer than two axes.
-ATLAS_INLINE Fans compute_fans(const Tensor& weight, Layout layout = Layout::plain);
+Fans compute_fans(const Tensor& weight, Layout layout = Layout::plain);
 
 /// t = value everywhere.
-ATLAS_INLINE void constant_(Tensor& t, double value);
+void constant_(Tensor& t, double value);
 
 /// Uniform in [low, high).
-ATLAS_INLINE void uniform_(Tensor& t, double low, double high);
+void uniform_(Tensor& t, double low, double high);
 
 /// Normal with the given mean and standard deviation.
-ATLAS_INLINE void normal_(Tensor& t, double mean = 0, double std = 1);
+void normal_(Tensor& t, double mean = 0, double std = 1);
 
 /// Normal with mean 0 and standard deviation `std`, conditioned on lying in [low, high].
-ATLAS_INLINE void trunc_normal_(Tensor& t, double std = 1, double low = -2, double high = 2);
+void trunc_normal_(Tensor& t, double std = 1, double low = -2, double high = 2);
 
 /// Uniform in ±gain √(3 / fan_in), gain = √(2 / (1 + a²)) (He et al., ICCV 2015; a: slope of a leaky ReLU after).
-ATLAS_INLINE void kaiming_uniform_(Tensor& t, double a = 0, Layout layout = Layout::plain);
+void kaiming_uniform_(Tensor& t, double a = 0, Layout layout = Layout::plain);
 /// Normal with standard deviation √(2 / ((1 + a²) fan)); fan is fan_in, or fan_out to keep the gradient's scale.
-ATLAS_INLINE void kaiming_normal_(Tensor& t, double a = 0, Layout layout = Layout::plain, bool use_fan_out = false);
+void kaiming_normal_(Tensor& t, double a = 0, Layout layout = Layout::plain, bool use_fan_out = false);
 /// Uniform in ±gain √(6 / (fan_in + fan_out)) (Glorot and Bengio, AISTATS 2010).
-ATLAS_INLINE void xavier_uniform_(Tensor& t, double gain = 1, Layout layout = Layout::plain);
+void xavier_uniform_(Tensor& t, double gain = 1, Layout layout = Layout::plain);
 /// Normal with standard deviation gain √(2 / (fan_in + fan_out)).
-ATLAS_INLINE void xavier_normal_(Tensor& t, double gain = 1, Layout layout = Layout::plain);
+void xavier_normal_(Tensor& t, double gain = 1, Layout layout = Layout::plain);
 
 namespace detail {
 /// What linear and convolutional layers start from: weight and bias uniform in ±1/√fan_in.
-ATLAS_INLINE void default_init(Tensor& weight, Tensor& bias, Layout layout);
-ATLAS_INLINE void check_size(std::string_view op, std::string_view what, int64_t value, int64_t least = 1);
+void default_init(Tensor& weight, Tensor& bias, Layout layout);
+void check_size(std::string_view op, std::string_view what, int64_t value, int64_t least = 1);
 }  // namespace detail
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -26,7 +26,7 @@ enum class Layout : uint8_t {
 using StateDict = std::map<std::string, Tensor>;
 
 /// The tensor as files hold it: a view of the same memory (contiguous only for Layout::plain), outside the graph.
-ATLAS_INLINE Tensor published_view(const Tensor& t, Layout layout);
+Tensor published_view(const Tensor& t, Layout layout);
 
 /// One parameter or buffer of a module tree.
 struct StateEntry {
@@ -38,7 +38,7 @@ struct StateEntry {
 
 /// True for entries that files may lack: the count of batches, which older PyTorch did not write and inference never
 /// reads. A model keeps its own.
-ATLAS_INLINE bool may_be_missing(std::string_view name);
+bool may_be_missing(std::string_view name);
 
 /// What Module::load_state_dict accepts besides a perfect fit. Tensors of another shape are never accepted.
 enum class Strictness : uint8_t { strict, allow_missing, allow_unexpected, allow_both };

@@ -12,7 +12,7 @@ namespace atlas::inline ATLAS_ABI {
 
 /// Half a cosine from `from` to `to` as t goes from 0 to 1 (clamped): to + (from - to) (1 + cos πt) / 2.
 /// Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5.
-ATLAS_INLINE double cosine_between(double from, double to, double t);
+double cosine_between(double from, double to, double t);
 
 /// The learning rate over a run: a linear warm-up, then one of four shapes, then an optional cool-down.
 ///

@@ -25,9 +25,9 @@ class RunningMean {
 
 namespace detail {
 /// Code points of UTF-8 text, which is its width for the class names met here.
-ATLAS_INLINE int text_width(std::string_view text);
+int text_width(std::string_view text);
 /// The first `width` characters, with a mark where something was cut.
-ATLAS_INLINE std::string shortened(const std::string& text, int width);
+std::string shortened(const std::string& text, int width);
 }  // namespace detail
 
 /// Counts how often the true class is the largest, or among the five largest, of the logits.
