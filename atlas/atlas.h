@@ -128,7 +128,6 @@
 #include "atlas/io/pytorch.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
-#include "atlas/models/field_options.h"
 #include "atlas/models/preset.h"
 #include "atlas/models/presets.h"
 #include "atlas/models/published.h"

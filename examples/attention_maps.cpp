@@ -10,18 +10,18 @@
 // ctest-needs: train
 // ctest: --checkpoint run/best.ckpt --at 100,40 --out attention.png run/curves.png
 // ctest: run/curves.png --checkpoint run/best.ckpt --image-size 70x50 --head 1 --block 0 --out attention2.png
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <sstream>
 
 #include "atlas/core/parallel.h"
-#include "atlas/core/program.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/image.h"
 #include "atlas/data/output_names.h"
-#include "atlas/models/field_options.h"
 #include "atlas/train/attention_picture.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/trained_model.h"
+#include "tools/program/model_options.h"
 
 namespace {
 
@@ -81,23 +81,17 @@ int run(const Settings& s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Draws what a patch of a picture looks at.", "attention_maps");
-  app.option_defaults()->always_capture_default();
-  atlas::train::for_each_option(s.source, [&](const std::string& name, auto& field, const char* help) {
-    if (name == "--classes" || name == "--crop") return;
-    atlas::add_field(app, name, field, help)->group("Model");
-  });
-  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
-  app.add_option("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
-  atlas::add_output(app, "--out", s.out, "PNG file to write");
-  atlas::add_field(app, "--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)")
-      ->check(CLI::Range(-1, 4096));
-  atlas::add_field(app, "--block", s.show.block,
-                   "which attention layer of the model, or of each macro stage of Atlas (-1 = what is shown by "
-                   "default: all, or the last)")
-      ->check(CLI::Range(-1, 4096));
-  atlas::add_field(app, "--panel", s.show.panel, "longer side of each panel, in pixels")->check(CLI::Range(64, 2048));
-  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_option("image", s.file, "JPEG, PNG or BMP file")->required();
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
+  program::CommandLine app("Draws what a patch of a picture looks at.", "attention_maps");
+  program::add_model_source(app, argc, argv, s.source, {"--classes", "--crop"});
+  app.add("--at", s.at, "X,Y: pixel of the picture whose patch is asked; default: the middle");
+  app.add_output("--out", s.out, "PNG file to write");
+  app.add("--head", s.show.head, "one attention head, counted from 0 (-1 = the mean of all)").range(-1, 4096);
+  app.add("--block", s.show.block,
+          "which attention layer of the model, or of each macro stage of Atlas (-1 = what is shown by "
+          "default: all, or the last)")
+      .range(-1, 4096);
+  app.add("--panel", s.show.panel, "longer side of each panel, in pixels").range(64, 2048);
+  app.add("--threads", s.threads, "threads (0 = all cores)").range(0, 4096);
+  app.add("image", s.file, "JPEG, PNG or BMP file").required();
+  return app.run(argc, argv, [&] { return run(s); });
 }

@@ -11,22 +11,23 @@
 // ctest: --checkpoint run/best.ckpt run/predictions.png
 // ctest: run --checkpoint run/best.ckpt --json --batch 2 --image-size 48x40 --top 2
 // ctest: --list-models
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <chrono>
 #include <mutex>
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
-#include "atlas/core/program.h"
+#include "atlas/core/standard_output.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/output_names.h"
-#include "atlas/models/field_options.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/train/diagnose.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/trained_model.h"
+#include "tools/program/model_options.h"
 
 namespace {
 
@@ -113,26 +114,23 @@ int run(const Settings& s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Says what is on pictures, with a model that train made or with published weights.", "classify");
-  app.option_defaults()->always_capture_default();
-  atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
-    atlas::add_field(app, name, field, help)->group("Model");
-  });
-  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
-  app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
-  atlas::add_field(app, "--top", s.top, "classes to show for each picture")->check(CLI::Range(1, 100000));
-  atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
-  atlas::add_output(app, "--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
-  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_flag("--exact-decode", s.exact, "decode pictures whole, which finds damage anywhere in a file");
-  app.add_flag("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
-  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app("Says what is on pictures, with a model that train made or with published weights.",
+                           "classify");
+  program::add_model_source(app, argc, argv, s.source);
+  app.add("--list-models", s.list, "list what --model knows").group("Model");
+  app.add("--top", s.top, "classes to show for each picture").range(1, 100000);
+  app.add("--batch", s.batch, "pictures per forward pass").range(1, 4096);
+  app.add_output("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  app.add("--threads", s.threads, "threads (0 = all cores)").range(0, 4096);
+  app.add("--exact-decode", s.exact, "decode pictures whole, which finds damage anywhere in a file");
+  app.add("--json", s.json, "a line of JSON for each picture on stdout, everything else on stderr");
+  app.add("images", s.paths, "JPEG, PNG or BMP files, and folders of them").shown_default("");
+  return app.run(argc, argv, [&] {
     if (s.list) {
       for (const std::string& name : atlas::models::preset_names("classification")) fmt::print("{}\n", name);
       return 0;
     }
-    if (s.paths.empty()) throw CLI::RequiredError("images");
+    if (s.paths.empty()) throw program::WrongUsage("images is required");
     if (s.json) atlas::check_standard_output_is_free("--json");
     atlas::data::check_inputs_stay({s.profile}, s.paths, "classify");
     if (!s.profile.empty()) atlas::profile_program(s.profile);

@@ -10,12 +10,12 @@
 //
 // ctest: --list-models
 
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <filesystem>
 #include <map>
 
 #include "atlas/autograd/node.h"
-#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/data/coco.h"
 #include "atlas/data/detect_augment.h"
@@ -29,6 +29,7 @@
 #include "atlas/train/setup.h"
 #include "atlas/train/start.h"
 #include "atlas/train/trained_model.h"
+#include "tools/program/command_line.h"
 
 namespace {
 using namespace atlas;
@@ -173,25 +174,24 @@ int run(const Settings& s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Finds objects on pictures.", "detect");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--checkpoint", s.checkpoint, "best.ckpt or last.ckpt of a training run");
-  app.add_option("--model", s.model, "preset whose weights are in --weights");
-  app.add_option("--weights", s.weights, "weights for --model: a PyTorch file or safetensors");
-  app.add_option("--model-options", s.model_options, "JSON object that overrides fields of the preset");
-  app.add_option("--classes", s.classes, "text file with the names of the classes, one per line");
-  app.add_option("--threshold", s.threshold, "least score shown")->check(CLI::Range(0.0, 1.0));
-  add_field(app, "--top", s.top, "objects per picture, at most")->check(CLI::Range(1, 100000));
-  add_field(app, "--longer", s.longer, "bound of longer sides (0 = the model's)")->check(CLI::Range(0, 16384));
-  add_field(app, "--shorter", s.shorter, "of shorter ones (0 = 0.6 of it from 480 on)")->check(CLI::Range(0, 16384));
-  app.add_option("--out", s.out, "folder for pictures with what was found");
-  add_output(app, "--json", s.json, "file for what was found, in COCO's format for results");
-  app.add_option("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");
-  app.add_option("--device", s.device, "where to compute: cpu, cuda, cuda:N, or auto");
-  app.add_flag("--list-models", s.list, "list what --model knows");
-  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
-  return run_program<CLI::ParseError>(app, argc, argv, [&] {
-    if (s.paths.empty() && !s.list) throw CLI::RequiredError("images");
+  program::CommandLine app("Finds objects on pictures.", "detect");
+  app.add("--checkpoint", s.checkpoint, "best.ckpt or last.ckpt of a training run");
+  app.add("--model", s.model, "preset whose weights are in --weights");
+  app.add("--weights", s.weights, "weights for --model: a PyTorch file or safetensors");
+  app.add("--model-options", s.model_options, "JSON object that overrides fields of the preset");
+  app.add("--classes", s.classes, "text file with the names of the classes, one per line");
+  app.add("--threshold", s.threshold, "least score shown").range(0.0, 1.0);
+  app.add("--top", s.top, "objects per picture, at most").range(1, 100000);
+  app.add("--longer", s.longer, "bound of longer sides (0 = the model's)").range(0, 16384);
+  app.add("--shorter", s.shorter, "of shorter ones (0 = 0.6 of it from 480 on)").range(0, 16384);
+  app.add("--out", s.out, "folder for pictures with what was found");
+  app.add_output("--json", s.json, "file for what was found, in COCO's format for results");
+  app.add("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");
+  app.add("--device", s.device, "where to compute: cpu, cuda, cuda:N, or auto");
+  app.add("--list-models", s.list, "list what --model knows");
+  app.add("images", s.paths, "JPEG, PNG or BMP files, and folders of them").shown_default("");
+  return app.run(argc, argv, [&] {
+    if (s.paths.empty() && !s.list) throw program::WrongUsage("images is required");
     if (!s.list) return run(s);
     for (const std::string& name : models::preset_names("detection")) fmt::print("{}\n", name);
     return 0;

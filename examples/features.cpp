@@ -12,19 +12,18 @@
 // ctest-needs: train
 // ctest: --checkpoint run/best.ckpt run/predictions.png run/curves.png --out features --channels-first
 // ctest: run --checkpoint run/best.ckpt --out features --image-size 40x24 --batch 2 --maps none
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <map>
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/parallel.h"
-#include "atlas/core/program.h"
 #include "atlas/data/feed.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/output_names.h"
 #include "atlas/io/npy.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/utf8.h"
-#include "atlas/models/field_options.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/join.h"
@@ -32,6 +31,7 @@
 #include "atlas/train/progress.h"
 #include "atlas/train/run_folder.h"
 #include "atlas/train/trained_model.h"
+#include "tools/program/model_options.h"
 
 namespace {
 
@@ -148,21 +148,16 @@ int run(const Settings& s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Writes the features that a trained model finds in pictures.", "features");
-  app.option_defaults()->always_capture_default();
-  atlas::train::for_each_option(s.source, [&](const std::string& name, auto& field, const char* help) {
-    if (name == "--classes") return;
-    atlas::add_field(app, name, field, help)->group("Model");
-  });
-  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
-  app.add_option("--out", s.out, "folder to write into")->required();
-  app.add_option("--format", s.format, "npy, safetensors (all is held in memory until the end) or both")
-      ->check(CLI::IsMember({"npy", "safetensors", "both"}));
-  app.add_option("--maps", s.maps, "stages whose maps are written: all, none, or numbers such as 0,3");
-  app.add_flag("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
-  atlas::add_field(app, "--batch", s.batch, "pictures per forward pass")->check(CLI::Range(1, 4096));
-  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_flag("--exact-decode", s.exact, "decode pictures whole, which finds damage anywhere in a file");
-  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("")->required();
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
+  program::CommandLine app("Writes the features that a trained model finds in pictures.", "features");
+  program::add_model_source(app, argc, argv, s.source, {"--classes"});
+  app.add("--out", s.out, "folder to write into").required();
+  app.add("--format", s.format, "npy, safetensors (all is held in memory until the end) or both")
+      .choices({"npy", "safetensors", "both"});
+  app.add("--maps", s.maps, "stages whose maps are written: all, none, or numbers such as 0,3");
+  app.add("--channels-first", s.channels_first, "maps as [pictures, C, H, W]");
+  app.add("--batch", s.batch, "pictures per forward pass").range(1, 4096);
+  app.add("--threads", s.threads, "threads (0 = all cores)").range(0, 4096);
+  app.add("--exact-decode", s.exact, "decode pictures whole, which finds damage anywhere in a file");
+  app.add("images", s.paths, "JPEG, PNG or BMP files, and folders of them").shown_default("").required();
+  return app.run(argc, argv, [&] { return run(s); });
 }

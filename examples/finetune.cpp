@@ -10,13 +10,11 @@
 //
 // ctest-needs: train
 // ctest: --checkpoint run/best.ckpt --data shapes:32 --limit-train 64 --epochs 1 --freeze stem,0 --out tuned --resume
-#include <CLI/CLI.hpp>
-
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
-#include "atlas/train/settings_options.h"
 #include "atlas/train/stored_settings.h"
 #include "atlas/train/trained_model.h"
+#include "tools/program/training.h"
 
 namespace {
 
@@ -63,14 +61,14 @@ void take_over(train::TrainConfig& c, const std::string& model, const std::strin
 
 int main(int argc, char** argv) {
   std::string checkpoint;
-  const auto own = [&](CLI::App& app) {
-    app.add_option("--checkpoint", checkpoint,
-                   "best.ckpt or last.ckpt of a training run: weights, and which model it is")
-        ->group(train::kRunGroup);
+  program::Training training{.config = gentle()};
+  training.own = [&](program::CommandLine& line) {
+    line.add("--checkpoint", checkpoint, "best.ckpt or last.ckpt of a training run: weights, and which model it is")
+        .group(program::kRunGroup);
   };
   // The model sets the defaults of much else.
-  const auto choose = [&](const train::TrainConfig& given, bool, train::TrainConfig& config,
-                          const train::RunOptions& run) {
+  training.choose = [&](const train::TrainConfig& given, bool, train::TrainConfig& config,
+                        const train::RunOptions& run) {
     if (run.resume && train::merge_stored_settings(config, run.out)) {  // it goes on as it began
       atlas::check(checkpoint.empty() || checkpoint == config.model.weights, "finetune",
                    "the run in {} goes on from its own weights, not from {}: leave --checkpoint out", run.out,
@@ -86,12 +84,12 @@ int main(int argc, char** argv) {
       take_over(config, given.model.name, given.model.options);
     }
   };
-  const auto checked = [](const train::TrainConfig& config) {
+  training.check = [](const train::TrainConfig& config) {
     atlas::check(!config.model.name.empty() && !config.model.weights.empty(), "finetune",
                  "say what to start from: --checkpoint FILE, or --model NAME --weights FILE");
     atlas::check(!config.data.name.empty(), "finetune",
                  "say what to learn: --data folder:DIR, with a subfolder per class");
   };
-  return train::training_program<CLI::App, CLI::ParseError>("finetune", "Teaches a trained model other classes.", argc,
-                                                            argv, gentle(), own, choose, checked);
+  return program::run_training_program("finetune", "Teaches a trained model other classes.", argc, argv,
+                                       std::move(training));
 }

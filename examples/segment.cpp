@@ -10,22 +10,23 @@
 //
 // ctest-needs: train
 // ctest: --help
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <chrono>
 #include <filesystem>
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
-#include "atlas/core/program.h"
+#include "atlas/core/standard_output.h"
 #include "atlas/data/class_picture.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/index_png.h"
 #include "atlas/data/output_names.h"
 #include "atlas/data/plot.h"
-#include "atlas/models/field_options.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/run_folder.h"
 #include "atlas/train/trained_segmenter.h"
+#include "tools/program/model_options.h"
 
 namespace {
 
@@ -129,31 +130,26 @@ int run(const Settings& s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Gives every pixel of photographs a class, with a segmenter that train made or with published weights.",
-               "segment");
-  app.option_defaults()->always_capture_default();
-  atlas::train::for_each_option(s.source, [&](const char* name, auto& field, const char* help) {
-    if (std::string_view(name) != "--crop") atlas::add_field(app, name, field, help)->group("Model");
-  });
-  atlas::models::add_model_fields(app, argc, argv, "", s.source.fields);
-  app.add_flag("--list-models", s.list, "list what --model knows")->group("Model");
-  app.add_option("--out", s.out, "folder for the results");
-  atlas::add_field(app, "--slide", s.slide, "side of overlapping pieces that photographs are cut into; 0: whole ones")
-      ->check(CLI::Range(0, 16384));
-  atlas::add_field(app, "--stride", s.stride, "distance of the pieces; 0: two thirds of the side")
-      ->check(CLI::Range(0, 16384));
-  atlas::add_field(app, "--cover", s.cover, "of the colors over the photograph, in [0, 1]")
-      ->check(CLI::Range(0.0, 1.0));
-  atlas::add_output(app, "--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
-  atlas::add_field(app, "--threads", s.threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  app.add_flag("--json", s.json, "the lines of areas.jsonl on stdout, everything else on stderr");
-  app.add_option("images", s.paths, "JPEG, PNG or BMP files, and folders of them")->default_str("");
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app(
+      "Gives every pixel of photographs a class, with a segmenter that train made or with published weights.",
+      "segment");
+  program::add_model_source(app, argc, argv, s.source, {"--crop"});
+  app.add("--list-models", s.list, "list what --model knows").group("Model");
+  app.add("--out", s.out, "folder for the results");
+  app.add("--slide", s.slide, "side of overlapping pieces that photographs are cut into; 0: whole ones")
+      .range(0, 16384);
+  app.add("--stride", s.stride, "distance of the pieces; 0: two thirds of the side").range(0, 16384);
+  app.add("--cover", s.cover, "of the colors over the photograph, in [0, 1]").range(0.0, 1.0);
+  app.add_output("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
+  app.add("--threads", s.threads, "threads (0 = all cores)").range(0, 4096);
+  app.add("--json", s.json, "the lines of areas.jsonl on stdout, everything else on stderr");
+  app.add("images", s.paths, "JPEG, PNG or BMP files, and folders of them").shown_default("");
+  return app.run(argc, argv, [&] {
     if (s.list) {
       for (const std::string& name : atlas::models::preset_names("segmentation")) fmt::print("{}\n", name);
       return 0;
     }
-    if (s.paths.empty()) throw CLI::RequiredError("images");
+    if (s.paths.empty()) throw program::WrongUsage("images is required");
     if (s.json) atlas::check_standard_output_is_free("--json");
     data::check_inputs_stay({s.profile}, s.paths, "segment");
     if (!s.profile.empty()) atlas::profile_program(s.profile);

@@ -13,29 +13,29 @@
 //
 // ctest: --data shapes:32 --limit-train 128 --limit-test 64 --batch-size 32 --epochs 1 --out run --resume
 // ctest: --out run --eval-only
-#include <CLI/CLI.hpp>
-
 #include "atlas/data/text.h"
-#include "atlas/train/settings_options.h"
 #include "atlas/train/stored_settings.h"
+#include "tools/program/training.h"
 
 int main(int argc, char** argv) {
   namespace train = atlas::train;
   std::string recipe, file;
   bool eval_only = false, explain = false;
-  const auto own = [&](CLI::App& app) {
+  program::Training training;
+  training.own = [&](program::CommandLine& line) {
     std::string names;
     for (const std::string& n : train::recipe_names()) names += (names.empty() ? "" : ", ") + n;
-    app.add_flag("--eval-only", eval_only, "test the best checkpoint in --out and write its pictures")
-        ->group(train::kRunGroup);
-    app.add_option("--recipe", recipe, "settings to start from: " + names)->group(train::kRunGroup);
-    app.add_flag("--explain", explain, "print every setting with its source, and stop")->group(train::kRunGroup);
-    app.add_option("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line")
-        ->group(train::kRunGroup);
+    const auto add = [&](const char* name, auto& field, const std::string& help) {
+      line.add(name, field, help).group(program::kRunGroup);
+    };
+    add("--eval-only", eval_only, "test the best checkpoint in --out and write its pictures");
+    add("--recipe", recipe, "settings to start from: " + names);
+    add("--explain", explain, "print every setting with its source, and stop");
+    add("--config", file, "JSON file with settings; beats the recipe, and is beaten by the command line");
   };
   // The recipe and the file set the defaults of everything else.
-  const auto choose = [&](const train::TrainConfig& given, bool has_model, train::TrainConfig& config,
-                          train::RunOptions& run) {
+  training.choose = [&](const train::TrainConfig& given, bool has_model, train::TrainConfig& config,
+                        train::RunOptions& run) {
     run.eval_only = eval_only;
     if (explain) run.explain = recipe.empty() ? "toy" : recipe;
     if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model.name : "");
@@ -44,6 +44,5 @@ int main(int argc, char** argv) {
     atlas::check(!run.eval_only || stored, "out", "{} holds no run to test (no config.json, no checkpoint)", run.out);
     if (!file.empty()) train::merge_json(config, atlas::data::read_text(file), file);
   };
-  return train::training_program<CLI::App, CLI::ParseError>("train", "Trains a vision model on images.", argc, argv, {},
-                                                            own, choose, [](const train::TrainConfig&) {});
+  return program::run_training_program("train", "Trains a vision model on images.", argc, argv, std::move(training));
 }

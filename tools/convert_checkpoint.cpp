@@ -6,11 +6,11 @@
 //   convert_checkpoint model.pth --list
 //
 // Nothing in the file is executed. OUT is written under another name first: it holds all or nothing.
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <cmath>
 #include <set>
 
-#include "atlas/core/program.h"
 #include "atlas/data/output_names.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
@@ -18,6 +18,7 @@
 #include "atlas/nn/init.h"
 #include "atlas/ops/cast.h"
 #include "atlas/train/start.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -105,26 +106,25 @@ void fit(atlas::StateDict& tensors, const std::string& preset, const std::string
 int main(int argc, char** argv) {
   std::string in, out, dtype = "keep", weights, model;
   bool show = false, ema = false;
-  CLI::App app(
+  program::CommandLine app(
       "Turns a PyTorch checkpoint or a safetensors file into safetensors, or lists what it holds. The format is found "
       "by "
       "content. Numbers stay as they are, bit by bit, unless --dtype says otherwise; integers of 8 to 32 bits become "
       "int64.",
       "convert_checkpoint");
-  app.add_option("in", in, "PyTorch checkpoint (.pth, .pt, .pth.tar, .ckpt) or safetensors file")->required();
-  atlas::add_output(app, "out", out, "safetensors file to write (replaced when it exists)");
-  app.add_option("--dtype", dtype, "type of the floating tensors in OUT")
-      ->check(CLI::IsMember({"keep", "float32", "float64", "float16", "bfloat16"}))
-      ->capture_default_str();
-  app.add_flag("--ema", ema, "take the averaged weights (state_dict_ema, ema, model_ema)");
-  app.add_option("--weights", weights,
-                 "take the dictionary of this name; default: state_dict, model, model_state_dict or the top level")
-      ->excludes("--ema");
-  app.add_option("--model", model,
-                 "preset (classify, segment and detect --list-models list them): give the tensors its names, leave out "
-                 "all others");
-  app.add_flag("--list", show, "print names, shapes, types and statistics (of the finite elements)");
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  app.add("in", in, "PyTorch checkpoint (.pth, .pt, .pth.tar, .ckpt) or safetensors file").required();
+  app.add_output("out", out, "safetensors file to write (replaced when it exists)");
+  app.add("--dtype", dtype, "type of the floating tensors in OUT")
+      .choices({"keep", "float32", "float64", "float16", "bfloat16"});
+  app.add("--ema", ema, "take the averaged weights (state_dict_ema, ema, model_ema)");
+  app.add("--weights", weights,
+          "take the dictionary of this name; default: state_dict, model, model_state_dict or the top level")
+      .excludes("--ema");
+  app.add("--model", model,
+          "preset (classify, segment and detect --list-models list them): give the tensors its names, leave out "
+          "all others");
+  app.add("--list", show, "print names, shapes, types and statistics (of the finite elements)");
+  return app.run(argc, argv, [&] {
     atlas::check(show || !out.empty(), "convert", "name the file to write, or use --list");
     atlas::data::check_inputs_stay({out}, {in}, "convert");
     std::set<std::string> rounded;  // uint64 beyond int64 can be shown, but not written

@@ -7,13 +7,14 @@
 // Every file is read once, on all cores; --decode also decodes every picture.
 #include "atlas/data/data_card.h"
 
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <nlohmann/json.hpp>
 
 #include "atlas/core/parallel.h"
-#include "atlas/core/program.h"
 #include "atlas/data/output_names.h"
 #include "atlas/train/progress.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -75,18 +76,16 @@ int main(int argc, char** argv) {
   std::string folder, sheet;
   bool json = false;
   int64_t threads = 0, each = 4;
-  CLI::App app("Says what a folder of pictures by class holds: classes, sizes, formats, broken files, duplicates.",
-               "data_card");
-  app.option_defaults()->always_capture_default();
-  app.add_option("folder", folder, "a subfolder of pictures per class, or train/ and val/ that have them")->required();
-  app.add_option("--classes", options.class_list, "text file with the classes to look at, a folder name a line");
-  atlas::add_output(app, "--sheet", sheet, "PNG file with pictures of every class");
-  atlas::add_field(app, "--per-class", each, "pictures of each class on the sheet")->check(CLI::Range(1, 100));
-  atlas::add_field(app, "--decode", options.decode,
-                   "decode every picture: finds files that are whole, but damaged inside");
-  atlas::add_field(app, "--json", json, "print JSON, with every file that is broken or there twice");
-  atlas::add_field(app, "--threads", threads, "threads that read files (0 = all cores)")->check(CLI::Range(0, 4096));
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app(
+      "Says what a folder of pictures by class holds: classes, sizes, formats, broken files, duplicates.", "data_card");
+  app.add("folder", folder, "a subfolder of pictures per class, or train/ and val/ that have them").required();
+  app.add("--classes", options.class_list, "text file with the classes to look at, a folder name a line");
+  app.add_output("--sheet", sheet, "PNG file with pictures of every class");
+  app.add("--per-class", each, "pictures of each class on the sheet").range(1, 100);
+  app.add("--decode", options.decode, "decode every picture: finds files that are whole, but damaged inside");
+  app.add("--json", json, "print JSON, with every file that is broken or there twice");
+  app.add("--threads", threads, "threads that read files (0 = all cores)").range(0, 4096);
+  return app.run(argc, argv, [&] {
     if (threads > 0) atlas::set_num_threads(static_cast<int>(threads));
     std::optional<atlas::train::Progress> bar;
     options.progress = [&](int64_t done, int64_t all) {

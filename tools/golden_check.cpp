@@ -4,7 +4,6 @@
 // tests/golden/README.md says what the files hold and how errors are measured.
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -18,8 +17,8 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/node.h"
-#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
+#include "atlas/core/standard_output.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/kernels/kernel.h"
@@ -35,6 +34,7 @@
 #include "tools/golden/comparison.h"
 #include "tools/golden/detect.h"
 #include "tools/golden/segment.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -267,20 +267,16 @@ int main(int argc, char** argv) {
   // The repository this was built from, wherever it is called.
   settings.folder =
       (std::filesystem::path(__FILE__).parent_path().parent_path() / "tests" / "golden").lexically_normal().string();
-  CLI::App app("Runs golden data and prints the largest relative error of every file.", "golden_check");
-  app.add_option("folder", settings.folder, "folder of *.safetensors files")->capture_default_str();
-  app.add_option("--device", settings.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  app.add_option("--dtype", settings.dtype, "element type to compute in")
-      ->check(CLI::IsMember({"float32", "float64"}))
-      ->capture_default_str();
-  app.add_option("--kernels", settings.kernels,
-                 "fast, or reference: the plain loops of atlas/reference/, slow, on the CPU")
-      ->check(CLI::IsMember({"fast", "reference"}))
-      ->capture_default_str();
-  app.add_option("--filter", settings.filter, "only files with this text in their name");
-  app.add_option("--tolerance", settings.tolerance,
-                 "one tolerance for all comparisons, in (0, 1]; default: each kind's own")
-      ->check(CLI::Range(1e-30, 1.0));
-  app.add_flag("--list", settings.list, "print the files and their kinds without running them");
-  return run_program<CLI::ParseError>(app, argc, argv, [&] { return run(settings); });
+  program::CommandLine app("Runs golden data and prints the largest relative error of every file.", "golden_check");
+  app.add("folder", settings.folder, "folder of *.safetensors files");
+  app.add("--device", settings.device, "cpu, cuda, cuda:N or auto");
+  app.add("--dtype", settings.dtype, "element type to compute in").choices({"float32", "float64"});
+  app.add("--kernels", settings.kernels, "fast, or reference: the plain loops of atlas/reference/, slow, on the CPU")
+      .choices({"fast", "reference"});
+  app.add("--filter", settings.filter, "only files with this text in their name");
+  app.add("--tolerance", settings.tolerance, "one tolerance for all comparisons, in (0, 1]; default: each kind's own")
+      .range(1e-30, 1.0)
+      .shown_default("");
+  app.add("--list", settings.list, "print the files and their kinds without running them");
+  return app.run(argc, argv, [&] { return run(settings); });
 }

@@ -4,14 +4,15 @@
 //   image_folders OUT --classes 0,1,2,3,4 --train 2000 --test 1000
 //
 // makes OUT/train/<class>/00001.png and OUT/val/<class>/...
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <filesystem>
 
-#include "atlas/core/program.h"
 #include "atlas/data/image.h"
 #include "atlas/data/open.h"
 #include "atlas/data/select.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -47,15 +48,13 @@ int main(int argc, char** argv) {
   std::string out, data = "fashion-mnist";
   std::vector<int64_t> classes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
   int64_t train = 0, test = 0;
-  CLI::App app("Writes a data set as folders of PNG files, one subfolder per class.", "image_folders");
-  app.option_defaults()->always_capture_default();
-  app.add_option("out", out, "folder to make")->required();
-  app.add_option("--data", data, "fashion-mnist[:DIR], mnist:DIR or cifar10:DIR");
-  atlas::add_field(app, "--classes", classes, "classes to write, by number");
-  atlas::add_field(app, "--train", train, "training images in all, equally many of each class (0 = all)")
-      ->check(CLI::Range(0, kMostImages));
-  atlas::add_field(app, "--test", test, "test images (0 = all)")->check(CLI::Range(0, kMostImages));
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app("Writes a data set as folders of PNG files, one subfolder per class.", "image_folders");
+  app.add("out", out, "folder to make").required();
+  app.add("--data", data, "fashion-mnist[:DIR], mnist:DIR or cifar10:DIR");
+  app.add("--classes", classes, "classes to write, by number");
+  app.add("--train", train, "training images in all, equally many of each class (0 = all)").range(0, kMostImages);
+  app.add("--test", test, "test images (0 = all)").range(0, kMostImages);
+  return app.run(argc, argv, [&] {
     const atlas::data::DataPair sets = atlas::data::open_data(data);
     for (const int64_t c : classes)
       atlas::check(c >= 0 && c < sets.train->num_classes(), "classes", "there is no class {} in {}", c, data);

@@ -6,19 +6,19 @@
 //   model_info --model cascade-mask-rcnn-mambavision-t --image-size 1216x800
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/profile.h"
-#include "atlas/core/program.h"
-#include "atlas/models/field_options.h"
+#include "atlas/core/whole_number.h"
 #include "atlas/models/heads/detect.h"
+#include "atlas/models/presets.h"
 #include "atlas/models/published.h"
 #include "atlas/nn/init.h"
 #include "atlas/tensor/create.h"
+#include "tools/program/model_options.h"
 
 namespace {
 
@@ -112,18 +112,16 @@ int main(int argc, char** argv) {
   int64_t batch = 1, depth = 3, classes = 0;
   std::map<std::string, std::string> fields;  // of the configuration
   bool json = false;
-  CLI::App app("Prints what a model is made of.", "model_info");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", name, "preset: " + fmt::format("{}", fmt::join(models::preset_names(), ", ")))->required();
-  app.add_option("--model-options", options, "JSON object that overrides fields of the preset");
-  models::add_model_fields(app, argc, argv, "", fields);
-  app.add_option("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
-  atlas::add_field(app, "--classes", classes, "number of classes (0 = the preset's)")->check(CLI::Range(0, 1 << 20));
-  atlas::add_field(app, "--batch", batch, "images")->check(CLI::Range(1, 1 << 16));
-  atlas::add_field(app, "--depth", depth, "levels of modules to show, 0 shows the totals only")
-      ->check(CLI::Range(0, 1000));
-  app.add_flag("--json", json, "print JSON instead of a table");
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app("Prints what a model is made of.", "model_info");
+  app.add("--model", name, "preset: " + fmt::format("{}", fmt::join(models::preset_names(), ", "))).required();
+  app.add("--model-options", options, "JSON object that overrides fields of the preset");
+  program::add_model_fields(app, argc, argv, "", fields);
+  app.add("--image-size", size, "pixels: 384, or 640x480 (width x height); default: the model's own");
+  app.add("--classes", classes, "number of classes (0 = the preset's)").range(0, 1 << 20);
+  app.add("--batch", batch, "images").range(1, 1 << 16);
+  app.add("--depth", depth, "levels of modules to show, 0 shows the totals only").range(0, 1000);
+  app.add("--json", json, "print JSON instead of a table");
+  return app.run(argc, argv, [&] {
     const size_t x = size.find('x');
     int64_t width = size.empty() ? 0 : number(size.substr(0, x)),
             height = x == size.npos ? width : number(size.substr(x + 1));

@@ -6,18 +6,20 @@
 //
 // The first column of a sheet is the picture as it is; mixing pairs the pictures of a column. --op does one operation
 // of RandAugment as timm does at rand-mM-inc1, to be compared with Pillow.
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 
+#include "atlas/core/program.h"
 #include "atlas/data/class_picture.h"
 #include "atlas/data/image.h"
 #include "atlas/data/mix.h"
 #include "atlas/data/output_names.h"
 #include "atlas/data/plot.h"
 #include "atlas/data/rand_augment.h"
-#include "atlas/train/settings_options.h"
 #include "atlas/train/setup.h"
+#include "tools/program/training.h"
 
 namespace {
 
@@ -186,25 +188,21 @@ int draw_one(const Options& o, const train::TrainConfig& c) {
 int main(int argc, char** argv) {
   Options o;
   train::TrainConfig config;
-  CLI::App app("Draws what a training recipe makes of pictures.", "show_augmentation");
-  app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  program::CommandLine app("Draws what a training recipe makes of pictures.", "show_augmentation");
+  app.last_counts();
   return atlas::run_program("show_augmentation", [&] {
     if (const std::string recipe = recipe_of(argc, argv); !recipe.empty()) train::apply_recipe(config, recipe, "");
-    using Policy = CLI::MultiOptionPolicy;
-    app.add_option("images", o.images, "pictures")->required()->multi_option_policy(Policy::TakeAll);
-    app.add_option("--recipe", o.recipe, "settings to start from");
-    atlas::add_output(app, "--out", o.out, "PNG file to write")->required();
-    atlas::add_field(app, "--columns", o.columns, "pictures side by side: one as it is, the others as in training")
-        ->check(CLI::Range(2, 32));
-    app.add_option("--mask", o.masks, "pictures whose red channel is the class of each pixel, one for each picture")
-        ->multi_option_policy(Policy::TakeAll);
-    app.add_option("--box", o.boxes, "left,top,right,bottom in pixels, of every picture; as often as wanted")
-        ->multi_option_policy(Policy::TakeAll);
-    app.add_option("--op", o.op, "one operation of RandAugment alone, by name");
-    app.add_option("--magnitude", o.magnitude, "of --op, in 0..10");
-    atlas::add_field(app, "--sign", o.sign, "of --op: 1 or -1");
-    train::add_settings(app, config);
-    return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+    app.add("images", o.images, "pictures").required().all();
+    app.add("--recipe", o.recipe, "settings to start from");
+    app.add_output("--out", o.out, "PNG file to write").required();
+    app.add("--columns", o.columns, "pictures side by side: one as it is, the others as in training").range(2, 32);
+    app.add("--mask", o.masks, "pictures whose red channel is the class of each pixel, one for each picture").all();
+    app.add("--box", o.boxes, "left,top,right,bottom in pixels, of every picture; as often as wanted").all();
+    app.add("--op", o.op, "one operation of RandAugment alone, by name");
+    app.add("--magnitude", o.magnitude, "of --op, in 0..10");
+    app.add("--sign", o.sign, "of --op: 1 or -1");
+    program::add_settings(app, config);
+    return app.run(argc, argv, [&] {
       for (const auto* read : {&o.images, &o.masks}) data::check_inputs_stay({o.out}, *read, "show_augmentation");
       return o.op.empty() ? draw_sheet(o, config) : draw_one(o, config);
     });

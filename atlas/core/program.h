@@ -10,20 +10,15 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
-#include <sstream>
 #include <string>
 #include <system_error>
-#include <type_traits>
-#include <vector>
 
 #include "atlas/core/failure.h"
 #include "atlas/core/standard_output.h"
-#include "atlas/core/whole_number.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -94,62 +89,6 @@ int run_program(const char* name, const Body& body) {
     detail::say_error(std::string(name) + ": " + e.what());
   }
   return detail::status_after_flush(name, status);
-}
-
-/// The same with a command line to read first: --help and wrong options end the program.
-/// @tparam ParseError  CLI::ParseError, which this header does not know
-/// @param app   a CLI::App, whose name is the program's
-/// @param body  runs after the options were read; returns the exit status
-template <class ParseError, class App, class Body>
-int run_program(App& app, int argc, char** argv, const Body& body) {
-  const std::string name = app.get_name();
-  return run_program(name.c_str(), [&] {
-    try {
-      app.parse(argc, argv);
-      return static_cast<int>(body());
-    } catch (const ParseError& e) {
-      if (e.get_exit_code() == 0 && detail::may_speak != nullptr && !detail::may_speak(false)) return 0;
-      if (e.get_exit_code() == 0) {  // --help
-        std::ostringstream text;
-        app.exit(e, text, text);
-        fmt::print("{}", text.str());
-        return 0;
-      }
-      detail::say_error(fmt::format("{}: {} (see {} --help)", name, e.what(), name));
-      return 2;
-    }
-  });
-}
-
-/// Adds an option (a flag, for bool) that is bound to a field: what all programs do with a list of settings.
-///
-/// Whole numbers are decimal, so that 010 is ten; lists of numbers are separated by commas.
-/// @param app  a CLI::App   @return the CLI::Option, for checks
-template <class App, class Field>
-auto* add_field(App& app, const std::string& name, Field& field, const std::string& help) {
-  if constexpr (std::is_same_v<Field, bool>) {
-    return app.add_flag(name, field, help);
-  } else if constexpr (std::is_same_v<Field, int64_t> || std::is_same_v<Field, int> ||
-                       std::is_same_v<Field, std::vector<int64_t>>) {
-    auto* option = app.add_option(name, field, help);
-    if constexpr (std::is_same_v<Field, std::vector<int64_t>>) option->delimiter(',');
-    option->transform([name](const std::string& text) { return std::to_string(whole_number(text, name)); });
-    return option;
-  } else {
-    auto* option = app.add_option(name, field, help);
-    if constexpr (std::is_same_v<Field, std::vector<double>>) option->delimiter(',');
-    return option;
-  }
-}
-
-/// Adds the option that names a file to be written. Where that is the standard output (/dev/stdout), nothing else is
-/// printed there: everything that the program says goes to stderr.
-/// @param app  a CLI::App   @return the CLI::Option, for checks
-template <class App>
-auto* add_output(App& app, const std::string& name, std::string& field, const std::string& help) {
-  auto* option = app.add_option(name, field, help);
-  option->each([name](const std::string& path) { reserve_standard_output(path, name); });
-  return option;
 }
 
 }  // namespace atlas::inline ATLAS_ABI

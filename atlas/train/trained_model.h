@@ -54,7 +54,7 @@ struct ModelSource {
   bool ema = false;
   std::string device = "auto";
   std::map<std::string, std::string>
-      fields;  ///< of the configuration, as text (models/field_options.h); beat model_options
+      fields;  ///< of the configuration, as text (models::with_fields()); beat model_options
 };
 
 /// The files that a model is read from, for data::check_inputs_stay(); "" among them for those that are not given.

@@ -45,7 +45,7 @@ allow_only libjpeg '(jpeglib|jerror)\.h' '^atlas/data/.*-inl\.h$|^tests/'
 allow_only zlib 'zlib\.h' '^atlas/(data|io)/.*(-inl\.h|\.cpp)$|^tests/'
 allow_only MPI 'mpi\.h' '^atlas/dist/mpi\.cpp$'
 allow_only NCCL 'nccl\.h' '^atlas/dist/nccl\.cpp$'
-allow_only CLI11 'CLI/' '^(examples|tools)/'
+allow_only CLI11 'CLI/' '^tools/program/command_line\.cpp$'
 allow_only doctest 'doctest/' '^tests/'
 
 while IFS= read -r file; do

@@ -1,17 +1,18 @@
 // Measures one case against PyTorch and records it. tools/bench/run.sh is how people call it, one process per case.
 //
 //   bench --case mambavision-t-224-train --torch python3 --record tools/bench/RESULTS.md
-#include <CLI/CLI.hpp>
+#include <fmt/core.h>
+
 #include <ctime>
 
 #include "atlas/core/isa.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/precision.h"
-#include "atlas/core/program.h"
 #include "growth.h"
 #include "measure.h"
 #include "peak.h"
 #include "record.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -207,30 +208,29 @@ int main(int argc, char** argv) {
   Settings s;
   s.peer.script = "tools/bench/torch_side.py";
   s.peer.folder = "bench";
-  CLI::App app("Measures one case of the benchmark (tools/bench/run.sh runs them all).", "bench");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--case", s.name, "which case");
-  app.add_flag("--list", s.list, "print the cases");
-  app.add_flag("--growth", s.growth, "instead of a case: time and memory over the size of the image");
-  app.add_option("--growth-models", s.models, "models of the tables of growth");
-  atlas::add_field(app, "--growth-sizes", s.sides, "sides in pixels (none: 256 to 2048, forward to 4096)");
-  app.add_option("--torch", s.peer.python, "a Python with PyTorch and NumPy; without it ours is timed alone");
-  app.add_option("--script", s.peer.script, "the program of PyTorch's side");
-  atlas::add_field(app, "--threads", s.threads, "threads of both sides (0 = all cores)")->check(CLI::Range(0, 4096));
-  atlas::add_field(app, "--pairs", s.measure.pairs, "pairs of runs")->check(CLI::Range(1, 10000));
-  app.add_option("--seconds", s.measure.seconds, "least length of one side of a pair")->check(CLI::Range(0.0, 600.0));
-  app.add_option("--tolerance", s.measure.tolerance, "largest relative difference of the answers (0 = the case's own)")
-      ->check(CLI::Range(0.0, 1.0));
-  app.add_option("--precision", s.peer.precision, "of forward passes, both sides: float32 or bf16")
-      ->check(CLI::IsMember({"float32", "bf16"}));
-  app.add_option("--record", s.record, "Markdown file whose marked section gets the result");
-  app.add_option("--commit", s.commit, "what the record calls this version");
-  app.add_option("--folder", s.peer.folder, "folder for PyTorch's chosen variants and compiled code");
-  app.add_option("--preload", s.peer.libraries, "an allocator's library that PyTorch may be faster with");
-  atlas::add_field(app, "--compile-limit", s.peer.compile_limit, "seconds that torch.compile may take");
-  app.add_flag("--choose-again", s.peer.again, "find PyTorch's fastest variant again");
-  app.add_flag("--choose-only", s.choose_only, "find PyTorch's fastest variant and stop");
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app("Measures one case of the benchmark (tools/bench/run.sh runs them all).", "bench");
+  app.add("--case", s.name, "which case");
+  app.add("--list", s.list, "print the cases");
+  app.add("--growth", s.growth, "instead of a case: time and memory over the size of the image");
+  app.add("--growth-models", s.models, "models of the tables of growth");
+  app.add("--growth-sizes", s.sides, "sides in pixels (none: 256 to 2048, forward to 4096)");
+  app.add("--torch", s.peer.python, "a Python with PyTorch and NumPy; without it ours is timed alone");
+  app.add("--script", s.peer.script, "the program of PyTorch's side");
+  app.add("--threads", s.threads, "threads of both sides (0 = all cores)").range(0, 4096);
+  app.add("--pairs", s.measure.pairs, "pairs of runs").range(1, 10000);
+  app.add("--seconds", s.measure.seconds, "least length of one side of a pair").range(0.0, 600.0);
+  app.add("--tolerance", s.measure.tolerance, "largest relative difference of the answers (0 = the case's own)")
+      .range(0.0, 1.0);
+  app.add("--precision", s.peer.precision, "of forward passes, both sides: float32 or bf16")
+      .choices({"float32", "bf16"});
+  app.add("--record", s.record, "Markdown file whose marked section gets the result");
+  app.add("--commit", s.commit, "what the record calls this version");
+  app.add("--folder", s.peer.folder, "folder for PyTorch's chosen variants and compiled code");
+  app.add("--preload", s.peer.libraries, "an allocator's library that PyTorch may be faster with");
+  app.add("--compile-limit", s.peer.compile_limit, "seconds that torch.compile may take");
+  app.add("--choose-again", s.peer.again, "find PyTorch's fastest variant again");
+  app.add("--choose-only", s.choose_only, "find PyTorch's fastest variant and stop");
+  return app.run(argc, argv, [&] {
     if (s.list) {
       for (const Case& c : cases())
         fmt::print("{:<32} {}{}\n", c.name, c.title, c.by_default ? "" : "   (only when named)");

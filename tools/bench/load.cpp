@@ -6,9 +6,9 @@
 //
 // A load is everything between a path and a model that can run: the file is recognized and checked, names are fitted,
 // values copied. Each one has a process of its own, because memory that a process got before comes at no cost.
+#include <fmt/core.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "atlas/core/parallel.h"
-#include "atlas/core/program.h"
 #include "atlas/io/formula.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/io/state_dict.h"
@@ -28,6 +27,7 @@
 #include "atlas/tensor/memory.h"
 #include "atlas/tensor/print.h"
 #include "tests/io/torch_file.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -131,14 +131,13 @@ int main(int argc, char** argv) {
   std::string model = "mambavision-l3-512", file, folder = fs::temp_directory_path();
   int runs = 5;
   bool once = false;
-  CLI::App app("Times loading of weights from a warm page cache.", "load");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", model, "preset");
-  app.add_option("--file", file, "weights of that model; default: both formats, written to --folder for the time");
-  app.add_option("--folder", folder, "for files that are written");
-  atlas::add_field(app, "--runs", runs, "loads of each file; the median counts")->check(CLI::Range(1, 1000));
-  app.add_flag("--once", once, "load --file once in this process")->group("");
-  return run_program<CLI::ParseError>(app, argc, argv, [&] {
+  program::CommandLine app("Times loading of weights from a warm page cache.", "load");
+  app.add("--model", model, "preset");
+  app.add("--file", file, "weights of that model; default: both formats, written to --folder for the time");
+  app.add("--folder", folder, "for files that are written");
+  app.add("--runs", runs, "loads of each file; the median counts").range(1, 1000);
+  app.add("--once", once, "load --file once in this process").group("");
+  return app.run(argc, argv, [&] {
     if (once) {
       load_once(model, file);
     } else if (!file.empty()) {

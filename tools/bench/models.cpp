@@ -4,7 +4,6 @@
 //   models --model mambavision-t --image-size 224 --batch 8 --mode both --threads 2
 //   models --model atlas-s --batch 1 --mode inference      what folding and keeping gain, both ways in turn
 //   models --model atlas-b --image-size 1024 --batch 32 --device cuda --precision bf16 --cuda-graph
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -20,7 +19,6 @@
 #include "atlas/core/parallel.h"
 #include "atlas/core/precision.h"
 #include "atlas/core/profile.h"
-#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/cast.h"
@@ -28,6 +26,7 @@
 #include "atlas/ops/shape.h"
 #include "atlas/optim/adam.h"
 #include "atlas/tensor/create.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -245,25 +244,24 @@ int main(int argc, char** argv) {
   int64_t size = 224, batch = 8;
   int threads = 0, runs = 3;
   double seconds = 1;
-  CLI::App app("Times forward passes and training steps of whole models.", "models");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--model", model, "preset; none runs a default list");
-  atlas::add_field(app, "--image-size", size, "side of the images in pixels")->check(CLI::Range(8, 16384));
-  atlas::add_field(app, "--batch", batch, "images per step")->check(CLI::Range(1, 1 << 16));
-  app.add_option("--mode", mode, "what to time")->check(CLI::IsMember({"forward", "train", "both", "inference"}));
-  app.add_option("--device", device, "where to compute: cpu, cuda, cuda:N or auto");
-  app.add_option("--precision", precision,
-                 "float32, bf16 (heavy ops in bfloat16; on the CPU the products of forward passes), or both in turn")
-      ->check(CLI::IsMember({"float32", "bf16", "both"}));
-  app.add_option("--leave-out", left_out, "take off the time of kernels whose name holds this, such as selective_scan");
+  program::CommandLine app("Times forward passes and training steps of whole models.", "models");
+  app.add("--model", model, "preset; none runs a default list");
+  app.add("--image-size", size, "side of the images in pixels").range(8, 16384);
+  app.add("--batch", batch, "images per step").range(1, 1 << 16);
+  app.add("--mode", mode, "what to time").choices({"forward", "train", "both", "inference"});
+  app.add("--device", device, "where to compute: cpu, cuda, cuda:N or auto");
+  app.add("--precision", precision,
+          "float32, bf16 (heavy ops in bfloat16; on the CPU the products of forward passes), or both in turn")
+      .choices({"float32", "bf16", "both"});
+  app.add("--leave-out", left_out, "take off the time of kernels whose name holds this, such as selective_scan");
   app.add_flag("--cuda-graph{yes}", graph,
                "record forward (and backward) once and replay it, on CUDA devices; =both without and with")
-      ->check(CLI::IsMember({"yes", "no", "both"}));
-  add_output(app, "--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
-  atlas::add_field(app, "--threads", threads, "threads (0 = all cores)")->check(CLI::Range(0, 4096));
-  atlas::add_field(app, "--runs", runs, "fewest timed runs")->check(CLI::Range(1, 1000000));
-  app.add_option("--seconds", seconds, "least time measured")->check(CLI::Range(0.0, 3600.0));
-  return run_program<CLI::ParseError>(app, argc, argv, [&] {
+      .choices({"yes", "no", "both"});
+  app.add_output("--profile", profile, "file for a trace of every kernel; tables by kernel and layer go to stderr");
+  app.add("--threads", threads, "threads (0 = all cores)").range(0, 4096);
+  app.add("--runs", runs, "fewest timed runs").range(1, 1000000);
+  app.add("--seconds", seconds, "least time measured").range(0.0, 3600.0);
+  return app.run(argc, argv, [&] {
     if (!profile.empty()) profile_program(profile);
     if (threads > 0) set_num_threads(threads);
     place.device = select_device(device);

@@ -5,7 +5,6 @@
 //   photos --size 224 --crops crops.txt --out ours.npy *.jpg   the crops of the first round, and what became of them
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <ctime>
 #include <memory>
@@ -13,13 +12,13 @@
 #include <vector>
 
 #include "atlas/core/parallel.h"
-#include "atlas/core/program.h"
 #include "atlas/data/augment.h"
 #include "atlas/data/encoded_image.h"
 #include "atlas/data/image_folder.h"
 #include "atlas/data/loader.h"
 #include "atlas/io/npy.h"
 #include "atlas/train/run_folder.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -89,14 +88,13 @@ int run(const Settings& s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Times how photographs become batches for training, in processor time a picture.", "photos");
-  app.option_defaults()->always_capture_default();
-  atlas::add_field(app, "--size", s.size, "side of the result, in pixels")->check(CLI::Range(1, 16384));
-  atlas::add_field(app, "--rounds", s.rounds, "times that all pictures are read")->check(CLI::Range(1, 1000));
-  atlas::add_field(app, "--workers", s.workers, "threads of the loader; 0: none")->check(CLI::Range(0, 256));
-  app.add_flag("--exact-decode", s.exact, "decode pictures whole");
-  app.add_option("--crops", s.crops, "write the crops: top, left, height, width and file, a line each");
-  app.add_option("--out", s.out, "write the pictures of the first round, float32 [N,size,size,3], as .npy");
-  app.add_option("files", s.files, "JPEG files")->default_str("")->required();
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
+  program::CommandLine app("Times how photographs become batches for training, in processor time a picture.", "photos");
+  app.add("--size", s.size, "side of the result, in pixels").range(1, 16384);
+  app.add("--rounds", s.rounds, "times that all pictures are read").range(1, 1000);
+  app.add("--workers", s.workers, "threads of the loader; 0: none").range(0, 256);
+  app.add("--exact-decode", s.exact, "decode pictures whole");
+  app.add("--crops", s.crops, "write the crops: top, left, height, width and file, a line each");
+  app.add("--out", s.out, "write the pictures of the first round, float32 [N,size,size,3], as .npy");
+  app.add("files", s.files, "JPEG files").shown_default("").required();
+  return app.run(argc, argv, [&] { return run(s); });
 }

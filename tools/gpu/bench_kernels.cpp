@@ -6,7 +6,6 @@
 //   bench_kernels --device cpu --tiny                     the same on small shapes: that it runs
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -15,7 +14,6 @@
 
 #include "atlas/autograd/node.h"
 #include "atlas/core/cuda_async.h"
-#include "atlas/core/program.h"
 #include "atlas/core/select_device.h"
 #include "atlas/kernels/attention.h"
 #include "atlas/kernels/augment.h"
@@ -42,6 +40,7 @@
 #include "atlas/ops/window.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
+#include "tools/program/command_line.h"
 
 namespace {
 
@@ -375,14 +374,13 @@ int run(Settings s) {
 
 int main(int argc, char** argv) {
   Settings s;
-  CLI::App app("Times every heavy kernel at the shapes of the published models.", "bench_kernels");
-  app.option_defaults()->always_capture_default();
-  app.add_option("--device", s.device, "cpu, cuda, cuda:N or auto");
-  app.add_option("--dtype", s.dtype, "type of the operands")->check(CLI::IsMember({"float32", "float64", "bfloat16"}));
-  app.add_option("--filter", s.filter, "only kernels whose name holds this text");
-  app.add_option("--seconds", s.seconds, "least time measured for each kernel")->check(CLI::Range(0.0, 600.0));
-  app.add_flag("--tiny", s.tiny, "small shapes: that everything runs");
-  app.add_flag("--markdown", s.markdown, "a table in Markdown");
-  app.add_flag("--list", s.list, "names of the kernels, nothing else");
-  return atlas::run_program<CLI::ParseError>(app, argc, argv, [&] { return run(s); });
+  program::CommandLine app("Times every heavy kernel at the shapes of the published models.", "bench_kernels");
+  app.add("--device", s.device, "cpu, cuda, cuda:N or auto");
+  app.add("--dtype", s.dtype, "type of the operands").choices({"float32", "float64", "bfloat16"});
+  app.add("--filter", s.filter, "only kernels whose name holds this text");
+  app.add("--seconds", s.seconds, "least time measured for each kernel").range(0.0, 600.0);
+  app.add("--tiny", s.tiny, "small shapes: that everything runs");
+  app.add("--markdown", s.markdown, "a table in Markdown");
+  app.add("--list", s.list, "names of the kernels, nothing else");
+  return app.run(argc, argv, [&] { return run(s); });
 }

@@ -1,23 +1,20 @@
-// Fields of a model's configuration as options of a command line: --model.dim 96 beside --model NAME.
-#pragma once
+#include "tools/program/model_options.h"
 
 #include <algorithm>
 #include <cctype>
-#include <map>
 #include <set>
-#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "atlas/models/presets.h"
+#include "atlas/train/trained_model.h"
 
-namespace atlas::inline ATLAS_ABI::models {
+namespace program {
 
-namespace detail {
+namespace {
 
 /// The words of a command line and, for --name=value, what stands before the sign.
-inline std::vector<std::pair<std::string, std::string>> words_of(int argc, char** argv) {
+std::vector<std::pair<std::string, std::string>> words_of(int argc, char** argv) {
   std::vector<std::pair<std::string, std::string>> words;
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i], name = word.substr(0, word.find('='));
@@ -28,33 +25,27 @@ inline std::vector<std::pair<std::string, std::string>> words_of(int argc, char*
   return words;
 }
 
-}  // namespace detail
+}  // namespace
 
-/// Adds an option --model.FIELD for every field of the configuration of the model that follows --model on a command
-/// line that is yet to be parsed, but not for the image size and the number of classes, which programs ask for by
-/// themselves. Fields that do not exist are taken too: with_fields() says what is wrong with them.
-/// @param app        a CLI::App
-/// @param otherwise  the model where there is no --model; may be empty
-/// @param given      gets the texts, for with_fields(); must live as long as the app
-template <class App>
-void add_model_fields(App& app, int argc, char** argv, std::string otherwise,
+void add_model_fields(CommandLine& line, int argc, char** argv, const std::string& otherwise,
                       std::map<std::string, std::string>& given) {
-  const auto words = detail::words_of(argc, argv);
+  const auto words = words_of(argc, argv);
+  std::string model = otherwise;
   for (const auto& [name, value] : words)
-    if (name == "--model") otherwise = value;
+    if (name == "--model") model = value;
   const auto add = [&](const std::string& option, const std::string& field, const std::string& help) {
-    return app.template add_option_function<std::string>(
+    return line.add(
         option, [&given, field](const std::string& text) { given[field] = text; }, help);
   };
-  const std::vector<std::string> models = preset_names();
+  const std::vector<std::string> models = atlas::models::preset_names();
   std::set<std::string> options;
-  if (std::find(models.begin(), models.end(), otherwise) != models.end())
-    for (const FieldText& field : fields_of(otherwise)) {
+  if (std::find(models.begin(), models.end(), model) != models.end())
+    for (const atlas::models::FieldText& field : atlas::models::fields_of(model)) {
       if (field.has_option) continue;
       std::string option = "--model." + field.name;
       std::replace(option.begin(), option.end(), '_', '-');
       options.insert(option);
-      add(option, field.name, field.help)->default_str(field.value)->group("Configuration of " + otherwise);
+      add(option, field.name, field.help).shown_default(field.value).group("Configuration of " + model);
     }
   constexpr std::string_view prefix = "--model.";
   const auto is_name = [](const std::string& text) {
@@ -66,8 +57,16 @@ void add_model_fields(App& app, int argc, char** argv, std::string otherwise,
         options.insert(name).second) {
       std::string field = name.substr(prefix.size());
       std::replace(field.begin(), field.end(), '-', '_');
-      add(name, field, "")->group("");
+      add(name, field, "").group("");
     }
 }
 
-}  // namespace atlas::inline ATLAS_ABI::models
+void add_model_source(CommandLine& line, int argc, char** argv, atlas::train::ModelSource& source,
+                      const std::vector<std::string>& without) {
+  atlas::train::for_each_option(source, [&](const std::string& name, auto& field, const char* help) {
+    if (std::find(without.begin(), without.end(), name) == without.end()) line.add(name, field, help).group("Model");
+  });
+  add_model_fields(line, argc, argv, "", source.fields);
+}
+
+}  // namespace program

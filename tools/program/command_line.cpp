@@ -1,0 +1,164 @@
+#include "tools/program/command_line.h"
+
+#include <fmt/core.h>
+
+#include <CLI/CLI.hpp>
+#include <sstream>
+
+#include "atlas/core/program.h"
+#include "atlas/core/standard_output.h"
+#include "atlas/core/whole_number.h"
+
+namespace program {
+
+Option& Option::group(const std::string& heading) {
+  option_->group(heading);
+  return *this;
+}
+
+Option& Option::required() {
+  option_->required();
+  return *this;
+}
+
+Option& Option::range(int least, int most) {
+  option_->check(CLI::Range(least, most));
+  return *this;
+}
+
+Option& Option::range(double least, double most) {
+  option_->check(CLI::Range(least, most));
+  return *this;
+}
+
+Option& Option::choices(const std::vector<std::string>& texts) {
+  option_->check(CLI::IsMember(texts));
+  return *this;
+}
+
+Option& Option::excludes(const std::string& other) {
+  option_->excludes(other);
+  return *this;
+}
+
+Option& Option::shown_default(const std::string& text) {
+  option_->default_str(text);
+  return *this;
+}
+
+Option& Option::all() {
+  option_->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  return *this;
+}
+
+Option& Option::joined() {
+  option_->multi_option_policy(CLI::MultiOptionPolicy::Join);
+  return *this;
+}
+
+CommandLine::CommandLine(const std::string& about, const std::string& name)
+    : app_(std::make_unique<CLI::App>(about, name)) {
+  app_->option_defaults()->always_capture_default();
+}
+
+CommandLine::~CommandLine() = default;
+
+namespace {
+
+/// Has texts read by atlas::whole_number() before CLI11 reads the number.
+Option decimal(CLI::Option* option, const std::string& names) {
+  option->transform([names](const std::string& text) { return std::to_string(atlas::whole_number(text, names)); });
+  return Option(option);
+}
+
+}  // namespace
+
+Option CommandLine::add(const std::string& names, bool& flag, const std::string& help) {
+  return Option(app_->add_flag(names, flag, help));
+}
+
+Option CommandLine::add(const std::string& names, int& number, const std::string& help) {
+  return decimal(app_->add_option(names, number, help), names);
+}
+
+Option CommandLine::add(const std::string& names, int64_t& number, const std::string& help) {
+  return decimal(app_->add_option(names, number, help), names);
+}
+
+Option CommandLine::add(const std::string& names, double& number, const std::string& help) {
+  return Option(app_->add_option(names, number, help));
+}
+
+Option CommandLine::add(const std::string& names, std::string& text, const std::string& help) {
+  return Option(app_->add_option(names, text, help));
+}
+
+Option CommandLine::add(const std::string& names, std::vector<int64_t>& numbers, const std::string& help) {
+  return decimal(app_->add_option(names, numbers, help)->delimiter(','), names);
+}
+
+Option CommandLine::add(const std::string& names, std::vector<double>& numbers, const std::string& help) {
+  return Option(app_->add_option(names, numbers, help)->delimiter(','));
+}
+
+Option CommandLine::add(const std::string& names, std::vector<std::string>& texts, const std::string& help) {
+  return Option(app_->add_option(names, texts, help));
+}
+
+Option CommandLine::add(const std::string& names, const std::function<void(const std::string&)>& take,
+                        const std::string& help) {
+  return Option(app_->add_option_function<std::string>(names, take, help));
+}
+
+Option CommandLine::add_flag(const std::string& names, std::string& text, const std::string& help) {
+  return Option(app_->add_flag(names, text, help));
+}
+
+Option CommandLine::add_output(const std::string& names, std::string& file, const std::string& help) {
+  CLI::Option* option = app_->add_option(names, file, help);
+  option->each([names](const std::string& path) { atlas::reserve_standard_output(path, names); });
+  return Option(option);
+}
+
+void CommandLine::last_counts() { app_->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast); }
+
+void CommandLine::footer(const std::string& text) { app_->footer(text); }
+
+int CommandLine::run(int argc, char** argv, const std::function<int()>& body) {
+  const std::string name = app_->get_name();
+  return atlas::run_program(name.c_str(), [&] {
+    std::string wrong;
+    try {
+      app_->parse(argc, argv);
+      return body();
+    } catch (const CLI::ParseError& e) {
+      if (e.get_exit_code() == 0) {  // --help
+        if (atlas::detail::may_speak != nullptr && !atlas::detail::may_speak(false)) return 0;
+        std::ostringstream text;
+        app_->exit(e, text, text);
+        fmt::print("{}", text.str());
+        return 0;
+      }
+      wrong = e.what();
+    } catch (const WrongUsage& e) {
+      wrong = e.what();
+    }
+    atlas::detail::say_error(fmt::format("{}: {} (see {} --help)", name, wrong, name));
+    return 2;
+  });
+}
+
+bool CommandLine::peek(int argc, char** argv) {
+  app_->set_help_flag();
+  app_->allow_extras();
+  try {
+    app_->parse(argc, argv);
+    return true;
+  } catch (const CLI::ParseError&) {
+    return false;
+  }
+}
+
+bool CommandLine::has(const std::string& name) const { return app_->get_option(name)->count() > 0; }
+
+}  // namespace program
