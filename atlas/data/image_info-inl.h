@@ -8,6 +8,7 @@
 #include <array>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "atlas/data/byte_reader.h"
 #include "atlas/data/image.h"
@@ -16,28 +17,37 @@ namespace atlas::inline ATLAS_ABI::data {
 
 namespace detail {
 
-/// The orientation in an EXIF block (what follows "Exif\0\0"), or 1 when there is none or the block makes no sense: a
+/// The orientation in an EXIF block (what follows "Exif\0\0"), or none when it has none or the block makes no sense: a
 /// camera's odd metadata is no reason to refuse a picture.
-inline int exif_orientation(std::span<const uint8_t> block) {
+inline std::optional<int> exif_orientation(std::span<const uint8_t> block) {
   const ByteReader r{block};
-  if (!r.has(0, 8)) return 1;
+  if (!r.has(0, 8)) return {};
   const bool little = block[0] == 'I' && block[1] == 'I', big = block[0] == 'M' && block[1] == 'M';
-  if (!little && !big) return 1;
+  if (!little && !big) return {};
   const auto u16 = [&](size_t at) { return little ? r.little16(at) : r.big16(at); };
   const auto u32 = [&](size_t at) { return little ? r.little32(at) : r.big32(at); };
   const size_t directory = u32(4);
-  if (u16(2) != 42 || !r.has(directory, 2)) return 1;
+  if (u16(2) != 42 || !r.has(directory, 2)) return {};
   const size_t entries = u16(directory);
   for (size_t i = 0; i < entries; ++i) {
     const size_t entry = directory + 2 + 12 * i;
-    if (!r.has(entry, 12)) return 1;
-    // Tag 274 holds one number, stored in the entry itself: of 16 bits (type 3), or as some write it, 32 (4) or 8 (1).
+    if (!r.has(entry, 12)) return {};
+    // Tag 274 holds one number, stored in the entry itself: of 16 bits (type 3), or as some write it, 8 (1) or 32 (4).
+    // Types 6, 8 and 9 are the same with a sign.
     const uint32_t type = u16(entry + 2);
-    if (u16(entry) != 274 || u32(entry + 4) != 1 || (type != 1 && type != 3 && type != 4)) continue;
-    const uint32_t value = type == 1 ? block[entry + 8] : type == 3 ? u16(entry + 8) : u32(entry + 8);
-    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+    const size_t bytes = type == 1 || type == 6 ? 1 : type == 3 || type == 8 ? 2 : type == 4 || type == 9 ? 4 : 0;
+    if (u16(entry) != 274 || u32(entry + 4) != 1 || bytes == 0) continue;
+    const uint32_t value = bytes == 1 ? block[entry + 8] : bytes == 2 ? u16(entry + 8) : u32(entry + 8);
+    if (value >= 1 && value <= 8) return static_cast<int>(value);
+    return {};
   }
-  return 1;
+  return {};
+}
+
+/// What the header of a PNG file says of a pixel; the header chunk must be there.
+inline uint32_t png_bits_per_pixel(std::span<const uint8_t> file) {
+  const uint32_t depth = file[24], color = file[25];
+  return depth * (color == 2 ? 3 : color == 6 ? 4 : color == 4 ? 2 : 1);
 }
 
 inline void check_image_size(const ImageInfo& info, uint64_t most, int64_t max_pixels, const std::string& name) {
@@ -79,6 +89,7 @@ inline constexpr int kMaxJpegScans = 100;
 
 inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int64_t max_pixels) {
   ImageInfo info{ImageInfo::Format::jpeg};
+  std::optional<int> orientation;
   bool frame = false, scan = false, arithmetic = false, tables = false, progressive = false;
   int scans = 0;
   std::array<double, 256> shares{};  // of the pixels, that each component has coefficients for
@@ -135,7 +146,7 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
       tables = true;
       check_huffman_tables(body, at + 2, name);
     } else if (marker == 0xE1 && body.size() >= 6 && std::memcmp(body.data(), "Exif\0\0", 6) == 0) {
-      info.orientation = exif_orientation(body.subspan(6));
+      if (!orientation) orientation = exif_orientation(body.subspan(6));
     }
     at += length;
     if (marker == 0xDA) {
@@ -150,6 +161,7 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
   }
   check(frame && scan, "image", "{}: JPEG has no {} before its end marker at offset {}", name,
         frame ? "image data" : "frame header", at - 2);
+  info.orientation = orientation.value_or(1);
   // Progressive files keep all coefficients, 16 bits each, and every scan goes over those of its components.
   const double kept = 2 * std::accumulate(shares.begin(), shares.end(), 0.0);
   check_decoding_size(info, progressive ? 3 + kept + in_scans : 3, name);
@@ -158,6 +170,7 @@ inline ImageInfo inspect_jpeg(const ByteReader& r, const std::string& name, int6
 
 inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64_t max_pixels) {
   ImageInfo info{ImageInfo::Format::png};
+  std::optional<int> orientation;
   uint64_t packed = 0;
   uint32_t bits_per_pixel = 0;
   for (size_t at = 8;;) {
@@ -182,14 +195,13 @@ inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64
     if (first) {
       info.width = static_cast<int64_t>(r.big32(at + 8));
       info.height = static_cast<int64_t>(r.big32(at + 12));
-      const uint32_t depth = r.bytes[at + 16], color = r.bytes[at + 17];
-      bits_per_pixel = depth * (color == 2 ? 3 : color == 6 ? 4 : color == 4 ? 2 : 1);
+      bits_per_pixel = png_bits_per_pixel(r.bytes);
       check_image_size(info, ~uint64_t{0}, max_pixels, name);
     } else if (type == "eXIf") {
       auto block = r.bytes.subspan(at + 8, length);
       // The chunk holds the block alone, but some writers begin it as JPEG does.
       if (length >= 6 && std::memcmp(block.data(), "Exif\0\0", 6) == 0) block = block.subspan(6);
-      if (info.orientation == 1) info.orientation = exif_orientation(block);
+      if (!orientation) orientation = exif_orientation(block);
     } else if (type == "IDAT") {
       packed += length;
     } else if (type == "IEND") {
@@ -197,6 +209,7 @@ inline ImageInfo inspect_png(const ByteReader& r, const std::string& name, int64
     }
     at += 12 + length;
   }
+  info.orientation = orientation.value_or(1);
   // Deflate packs at most 1032 to 1.
   check_image_size(info, (packed * 1032 + 64) * 8 / std::max<uint32_t>(bits_per_pixel, 1), max_pixels, name);
   check_decoding_size(info, 3 + bits_per_pixel / 8.0, name);

@@ -14,12 +14,18 @@
 #include "atlas/tensor/create.h"
 #include "tests/data/data_test.h"
 #include "tests/data/encode.h"
+#include "tests/data/quarters.h"
 #include "tests/source_dir.h"
 
 using namespace atlas;
 using namespace atlas::data;
+using atlas_test::corners;
+using atlas_test::exif;
 using atlas_test::message_of;
+using atlas_test::pixel;
+using atlas_test::quarters_jpeg;
 using atlas_test::Scratch;
+using atlas_test::with_segment;
 
 namespace {
 
@@ -28,70 +34,6 @@ Tensor noise(int64_t height, int64_t width, int64_t channels) {
   Rng rng(3, Purpose::synthetic, height, width);
   for (int64_t i = 0; i < t.numel(); ++i) t.data<uint8_t>()[i] = static_cast<uint8_t>(rng.bits() >> 24);
   return t;
-}
-
-std::array<int, 3> pixel(const Tensor& t, int64_t y, int64_t x) {
-  return {t.at<uint8_t>({y, x, 0}), t.at<uint8_t>({y, x, 1}), t.at<uint8_t>({y, x, 2})};
-}
-
-/// 32 wide, 16 high; quarters red, green / blue, white. JPEG keeps their middles almost exactly.
-Bytes quarters_jpeg() {
-  std::vector<uint8_t> rgb;
-  for (int y = 0; y < 16; ++y) {
-    for (int x = 0; x < 32; ++x) {
-      const bool bottom = y >= 8, right = x >= 16;
-      for (const bool on : {bottom == right, right, bottom}) rgb.push_back(on ? 255 : 0);
-    }
-  }
-  return atlas_test::jpeg(32, 16, rgb);
-}
-
-/// 'r', 'g', 'b', 'w' for the quarter colors (bottom == right gives red on, so top left is red, bottom right white).
-char color_at(const Tensor& t, int64_t y, int64_t x) {
-  const auto p = pixel(t, y, x);
-  const bool r = p[0] > 128, g = p[1] > 128, b = p[2] > 128;
-  return r && g && b ? 'w' : r ? 'r' : g ? 'g' : b ? 'b' : '?';
-}
-
-std::string corners(const Tensor& t) {
-  const int64_t h = t.shape()[0], w = t.shape()[1];
-  return {color_at(t, 3, 3), color_at(t, 3, w - 4), color_at(t, h - 4, 3), color_at(t, h - 4, w - 4)};
-}
-
-/// The segment of EXIF data with one orientation entry.
-Bytes exif(bool little, uint16_t tag, uint16_t type, uint16_t value, uint32_t directory = 8, uint16_t entries = 1) {
-  Bytes e = {'E', 'x', 'i', 'f', 0, 0};
-  const auto put = [&](uint32_t v, int bytes) {
-    for (int i = 0; i < bytes; ++i) e.push_back(static_cast<uint8_t>(v >> (8 * (little ? i : bytes - 1 - i))));
-  };
-  e.insert(e.end(), 2, little ? 'I' : 'M');
-  put(42, 2);
-  put(directory, 4);
-  put(entries, 2);
-  put(tag, 2);
-  put(type, 2);
-  put(1, 4);
-  put(value, type == 4 ? 4 : type == 1 ? 1 : 2);
-  e.resize(28);
-  return e;
-}
-
-Bytes with_segment(const Bytes& jpeg, const Bytes& body) {
-  Bytes out(jpeg.begin(), jpeg.begin() + 2);
-  const size_t length = body.size() + 2;
-  out.insert(out.end(), {0xFF, 0xE1, static_cast<uint8_t>(length >> 8), static_cast<uint8_t>(length)});
-  out.insert(out.end(), body.begin(), body.end());
-  out.insert(out.end(), jpeg.begin() + 2, jpeg.end());
-  return out;
-}
-
-Bytes changed(Bytes bytes, size_t at, uint8_t value) {
-  bytes.at(at) = value;
-  return bytes;
-}
-
-Bytes cut(const Bytes& bytes, size_t length) {
-  return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)};
 }
 
 }  // namespace
@@ -203,30 +145,6 @@ TEST_CASE("JPEG with arithmetic coding: a large picture of one color is a small 
   }
 }
 
-TEST_CASE("EXIF orientation turns JPEG files upright, in both byte orders") {
-  const char* expected[] = {"", "rgbw", "grwb", "wbgr", "bwrg", "rbgw", "brwg", "wgbr", "gwrb"};
-  for (uint16_t o = 1; o <= 8; ++o) {
-    for (const bool little : {true, false}) {
-      CAPTURE(o);
-      const Tensor t = decode_image(with_segment(quarters_jpeg(), exif(little, 274, 3, o)), "e.jpg");
-      CHECK(t.shape() == (o >= 5 ? Shape{32, 16, 3} : Shape{16, 32, 3}));
-      CHECK(corners(t) == expected[o]);
-      for (const uint16_t type : {uint16_t{4}, uint16_t{1}})  // as some programs store it: 32 bits, or 8
-        CHECK(corners(decode_image(with_segment(quarters_jpeg(), exif(little, 274, type, o)), "e.jpg")) == expected[o]);
-    }
-  }
-}
-
-TEST_CASE("the orientation of PNG files counts, too") {
-  const Bytes upright = encode_png(decode_image(quarters_jpeg(), "q.jpg"));
-  for (const bool marked : {false, true}) {
-    Bytes block = exif(false, 274, 3, 6);
-    if (!marked) block.erase(block.begin(), block.begin() + 6);
-    const Bytes file = atlas_test::with_chunk(upright, "eXIf", block);
-    CHECK(corners(decode_image(file, "e.png")) == "brwg");
-  }
-}
-
 TEST_CASE("palettes: indices beyond them are black, never what was in memory") {
   // Two entries, indices 0 to 3; and all of 256.
   for (const int depth : {2, 8}) {
@@ -320,49 +238,6 @@ TEST_CASE("pictures are written as PNG, and names that say otherwise are refused
   for (const char* name : {"x.jpg", "x.JPEG", "x.bmp", "x.webp"})
     CHECK(message_of([&] { write_png(scratch / name, image); }).find("end the name in .png") != std::string::npos);
   for (const char* name : {"x.png", "x.PNG", "x", "v1.2"}) write_png(scratch / name, image);
-}
-
-TEST_CASE("every orientation moves each pixel where it belongs") {
-  const int64_t h = 3, w = 4;
-  const Tensor in = noise(h, w, 3);
-  for (int o = 1; o <= 8; ++o) {
-    const Tensor out = oriented(in, o);
-    REQUIRE(out.shape() == (o >= 5 ? Shape{w, h, 3} : Shape{h, w, 3}));
-    for (int64_t y = 0; y < out.shape()[0]; ++y) {
-      for (int64_t x = 0; x < out.shape()[1]; ++x) {
-        const std::array<std::pair<int64_t, int64_t>, 9> from = {{{},
-                                                                  {y, x},
-                                                                  {y, w - 1 - x},
-                                                                  {h - 1 - y, w - 1 - x},
-                                                                  {h - 1 - y, x},
-                                                                  {x, y},
-                                                                  {h - 1 - x, y},
-                                                                  {h - 1 - x, w - 1 - y},
-                                                                  {x, w - 1 - y}}};
-        REQUIRE(pixel(out, y, x) == pixel(in, from[static_cast<size_t>(o)].first, from[static_cast<size_t>(o)].second));
-      }
-    }
-  }
-  CHECK(message_of([&] { oriented(in, 9); }) == "[oriented] orientation must lie in 1..8, got 9");
-}
-
-TEST_CASE("odd EXIF data leaves the picture as stored") {
-  const Bytes jpeg = quarters_jpeg();
-  Bytes lengths = exif(true, 274, 3, 6);
-  const std::vector<Bytes> odd = {exif(true, 274, 3, 0),
-                                  exif(true, 274, 3, 9),
-                                  exif(true, 274, 5, 6),
-                                  exif(true, 300, 3, 6),
-                                  exif(false, 274, 3, 6, 0xFFFFFFFF),
-                                  exif(false, 274, 3, 6, 1000),
-                                  exif(true, 300, 3, 6, 8, 0xFFFF),
-                                  cut(lengths, 7),
-                                  cut(lengths, 12),
-                                  cut(lengths, 20),
-                                  changed(lengths, 6, 'X'),
-                                  changed(lengths, 8, 43),
-                                  {'E', 'x', 'i', 'f', 0, 0}};
-  for (const Bytes& block : odd) CHECK(corners(decode_image(with_segment(jpeg, block), "odd.jpg")) == "rgbw");
 }
 
 TEST_CASE("files that cannot be read are named") {
