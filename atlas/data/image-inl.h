@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "atlas/data/bmp-inl.h"
@@ -44,9 +45,17 @@
 // Memory that starts as zeros: a JPEG scan may name Huffman tables that the file never defines, and stb_image 2.27 then
 // looks up codes in whatever was there before.
 #define STBI_MALLOC(size) calloc(1, size)
-#define STBI_REALLOC(p, size) realloc(p, size)
+#define STBI_REALLOC(p, size) grown_block(p, size)
 #define STBI_FREE(p) free(p)
 namespace atlas_stb {
+/// The largest block that stb_image may grow to: it unpacks whatever a PNG file holds, not what its header says.
+inline thread_local size_t largest_block = 0;
+inline thread_local bool block_refused = false;
+inline void* grown_block(void* p, size_t size) {
+  if (size <= largest_block) return realloc(p, size);
+  block_refused = true;
+  return nullptr;
+}
 #include <stb/stb_image.h>
 }  // namespace atlas_stb
 #undef STB_IMAGE_STATIC
@@ -130,6 +139,13 @@ inline bool pad_palette(std::span<const uint8_t> bytes, Bytes& to) {
   return false;
 }
 
+/// More than the rows of a PNG file take, with their filters, also interlaced ones; 0 for other formats.
+inline size_t unpacked_bytes(const ImageInfo& info, std::span<const uint8_t> file) {
+  if (info.format != ImageInfo::Format::png) return 0;
+  const auto width = static_cast<size_t>(info.width), height = static_cast<size_t>(info.height);
+  return height * (width * png_bits_per_pixel(file) / 8 + 16);
+}
+
 }  // namespace detail
 
 ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::string& name, int64_t max_pixels) {
@@ -148,9 +164,13 @@ ATLAS_INLINE Tensor decode_image(std::span<const uint8_t> bytes, const std::stri
     void operator()(uint8_t* p) const { atlas_stb::stbi_image_free(p); }
   };
   atlas_stb::stbi__g_failure_reason = nullptr;  // not every failure sets it
+  atlas_stb::block_refused = false;
+  atlas_stb::largest_block = 2 * std::max(detail::unpacked_bytes(info, bytes), bytes.size() + 4096);
   const std::unique_ptr<uint8_t, Free> pixels(
       atlas_stb::stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &w, &h, &channels, 0));
   const char* reason = atlas_stb::stbi_failure_reason();
+  check(!atlas_stb::block_refused, "image", "{}: holds more pixels than the {} x {} that its header says", name,
+        info.width, info.height);
   check(pixels != nullptr, "image", "{}: cannot be decoded ({})", name,
         reason != nullptr ? reason : "its data ends or makes no sense");
   check(w == info.width && h == info.height && channels >= 1 && channels <= 4, "image",

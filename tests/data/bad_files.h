@@ -129,6 +129,8 @@ inline std::vector<BadFile> bad_images(bool strict) {
        "declares 4294967295 x 4294967295 pixels, more than the 134217728 allowed"},
       {"few_rows.png", png(2, 9, 8, 2, Bytes(14, 0)), cannot},
       {"filter.png", png(2, 2, 8, 2, Bytes(14, 9)), cannot},
+      {"bomb.png", png(16, 16, 8, 2, Bytes(10000000, 0)), "holds more pixels than the 16 x 16 that its header says"},
+      {"bomb_16.png", png(2, 2, 16, 6, Bytes(100000, 0)), "holds more pixels than the 2 x 2 that its header says"},
       {"depth.png", png(2, 2, 3, 2, Bytes(14, 0)), cannot},
       {"color.png", png(2, 2, 8, 5, Bytes(14, 0)), cannot},
       {"no_palette.png", png(2, 2, 8, 3, Bytes(6, 0)), cannot},
