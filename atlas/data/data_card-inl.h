@@ -69,11 +69,12 @@ inline std::vector<Duplicates> find_duplicates(const std::vector<CardFile>& file
 }
 
 /// The folders with class folders, and their names as a card shows them.
-inline std::vector<std::pair<std::string, std::string>> card_halves(const std::string& folder) {
+inline std::vector<std::pair<std::string, std::string>> card_halves(const std::string& folder,
+                                                                    const std::vector<std::string>& listed) {
   namespace fs = std::filesystem;
   check(fs::exists(folder), "data_card", "{}: no such folder", folder);
   check(fs::is_directory(folder), "data_card", "{}: is a file, not a folder", folder);
-  const std::optional<FolderHalves> halves = find_halves(folder);
+  const std::optional<FolderHalves> halves = find_halves(folder, listed);
   if (!halves) return {{folder, ""}};
   return {{halves->train, fs::path(halves->train).filename().string()},
           {halves->test, fs::path(halves->test).filename().string()}};
@@ -84,9 +85,9 @@ inline DataCard list_card(const std::string& folder, const CardOptions& options)
   namespace fs = std::filesystem;
   DataCard card;
   card.folder = folder;
-  const auto halves = card_halves(folder);
-  if (!options.class_list.empty()) {
-    const ClassList list = read_class_list(options.class_list);
+  const ClassList list = options.class_list.empty() ? ClassList{} : read_class_list(options.class_list);
+  const auto halves = card_halves(folder, list.names);
+  if (!list.names.empty()) {
     for (const auto& [path, name] : halves) check_listed(list, path, subfolders(path));
     card.classes = list.names;
   } else {

@@ -66,6 +66,22 @@ inline int loosely_a_half(const std::string& name) {
   return 0;
 }
 
+/// True for a name that is a half's and nothing more: "Test", "val2017", "test-set", "hold_out" and "train_a", not
+/// "test_tube". Beside class folders, such a folder is hardly one of them.
+inline bool names_a_half(const std::string& name) {
+  bool half = false, hold = false, out = false;
+  for (const std::string& word : words_of_name(name)) {
+    hold = hold || word == "hold" || word == "held";
+    out = out || word == "out";
+    const bool is = is_train_half(word) || is_test_half(word) || word == "holdout" || word == "heldout";
+    half = half || is;
+    if (!is && word.size() > 1 && word != "hold" && word != "held" && word != "out" && word != "set" &&
+        word != "data" && word != "split" && word != "image" && word != "img")
+      return false;
+  }
+  return half || (hold && out);
+}
+
 inline std::string joined(const std::vector<std::string>& names) {
   std::string text;
   for (const std::string& n : names) text += (text.empty() ? "" : ", ") + n;
@@ -90,41 +106,59 @@ inline std::vector<std::string> same_subfolders(const std::string& path, const s
   return folders.size() < 2 ? std::vector<std::string>{} : same;
 }
 
+/// The names among `folders` that are exactly those of two halves, or none when one of them is missing.
+/// @throws Error naming those that could be the same half.
+inline std::optional<FolderHalves> halves_among(const std::vector<std::string>& folders, const std::string& path,
+                                                const char* op) {
+  std::vector<std::string> trains;
+  std::array<std::vector<std::string>, kTestHalves.size()> tests;
+  for (const std::string& name : folders) {
+    const std::string lower = lower_case(name);
+    if (is_train_half(lower)) trains.push_back(name);
+    for (size_t kind = 0; kind < tests.size(); ++kind)
+      if (std::find(kTestHalves[kind].begin(), kTestHalves[kind].end(), lower) != kTestHalves[kind].end())
+        tests[kind].push_back(name);
+  }
+  const auto test = std::find_if(tests.begin(), tests.end(), [](const auto& kind) { return !kind.empty(); });
+  if (trains.empty() || test == tests.end()) return std::nullopt;
+  check(trains.size() == 1 && test->size() == 1, op, "{}: which of {} is meant? Leave one of them", path,
+        joined(trains.size() > 1 ? trains : *test));
+  return FolderHalves{trains[0], test->front()};
+}
+
 }  // namespace detail
 
 /// The halves of a folder, or none when its subfolders are classes.
 ///
 /// Halves are called train or training, and val, valid, validation, eval, evaluation, dev, test, testing or tests (the
 /// first kind of these that is there), in small or large letters. Each has one subfolder per class.
-/// @throws Error when subfolders look like halves but cannot be told apart, have no partner, go by other names
-/// (train2017, or any where all hold the same folders of images), or lie inside the class folders: training on a class
-/// called "train" would be worse.
-inline std::optional<FolderHalves> find_halves(const std::string& path) {
+/// @param classes  names that a list of classes has: where all of them are subfolders, these are classes, whatever they
+/// are called
+/// @throws Error when subfolders look like halves but cannot be told apart, have no partner, stand beside class
+/// folders, go by other names (train2017, or any where all hold the same folders of images), or lie inside the class
+/// folders: training on a class called "train" would be worse.
+inline std::optional<FolderHalves> find_halves(const std::string& path, const std::vector<std::string>& classes = {}) {
   namespace fs = std::filesystem;
   constexpr const char* op = "open_folder";
   constexpr const char* wanted =
-      "expected train/ and val/ (or valid, validation, eval, test) with a subfolder per class in each";
+      "expected train/ and val/ (or valid, validation, eval, test) with a subfolder per class in each, or a list of "
+      "the classes (--classes)";
   const std::vector<std::string> folders = detail::subfolders(path);
-  std::vector<std::string> trains, look_alike;
-  std::array<std::vector<std::string>, detail::kTestHalves.size()> tests;
+  const bool listed = !classes.empty() && std::all_of(classes.begin(), classes.end(), [&](const std::string& name) {
+    return std::find(folders.begin(), folders.end(), name) != folders.end();
+  });
+  if (listed && std::any_of(classes.begin(), classes.end(), detail::resembles_half)) return std::nullopt;
+  if (const auto halves = detail::halves_among(folders, path, op))
+    return FolderHalves{(fs::path(path) / halves->train).string(), (fs::path(path) / halves->test).string()};
+  if (listed) return std::nullopt;
+  std::vector<std::string> look_alike, beside;
   size_t with_pictures = 0, look_alike_with_pictures = 0;
   for (const std::string& name : folders) {
-    const std::string lower = detail::lower_case(name);
-    if (detail::is_train_half(lower)) trains.push_back(name);
-    for (size_t kind = 0; kind < tests.size(); ++kind)
-      if (std::find(detail::kTestHalves[kind].begin(), detail::kTestHalves[kind].end(), lower) !=
-          detail::kTestHalves[kind].end())
-        tests[kind].push_back(name);
     const bool pictures = detail::holds_picture(fs::path(path) / name), resembles = detail::resembles_half(name);
     with_pictures += pictures;
     look_alike_with_pictures += pictures && resembles;
     if (resembles) look_alike.push_back(name);
-  }
-  const auto test = std::find_if(tests.begin(), tests.end(), [](const auto& kind) { return !kind.empty(); });
-  if (!trains.empty() && test != tests.end()) {
-    check(trains.size() == 1 && test->size() == 1, op, "{}: which of {} is meant? Leave one of them", path,
-          detail::joined(trains.size() > 1 ? trains : *test));
-    return FolderHalves{(fs::path(path) / trains[0]).string(), (fs::path(path) / test->front()).string()};
+    if (pictures && detail::names_a_half(name)) beside.push_back(name);
   }
   check(look_alike_with_pictures == 0 || look_alike_with_pictures < with_pictures, op,
         "{}: {} look{} like halves of a data set, not like classes; {}", path, detail::joined(look_alike),
@@ -133,6 +167,8 @@ inline std::optional<FolderHalves> find_halves(const std::string& path) {
   for (const std::string& name : folders) ++kinds[static_cast<size_t>(detail::loosely_a_half(name))];
   check(kinds[0] > 0 || kinds[1] == 0 || kinds[2] == 0, op,
         "{}: {} look like halves of a data set, not like classes; {}", path, detail::joined(folders), wanted);
+  check(beside.empty(), op, "{}: {} beside class folders looks like a half of a data set; {}", path,
+        detail::joined(beside), wanted);
   for (const std::string& name : folders) {
     const fs::path folder = fs::path(path) / name;
     bool train = false, other = false;
@@ -146,12 +182,12 @@ inline std::optional<FolderHalves> find_halves(const std::string& path) {
     }
     check(!train || !other, op, "{}: the class folder {} is divided into halves itself; {}", path, name, wanted);
   }
-  std::vector<std::string> classes;
+  std::vector<std::string> with_images;
   for (const std::string& name : folders)
-    if (detail::holds_picture(fs::path(path) / name)) classes.push_back(name);
-  const std::vector<std::string> same = detail::same_subfolders(path, classes);
+    if (detail::holds_picture(fs::path(path) / name)) with_images.push_back(name);
+  const std::vector<std::string> same = detail::same_subfolders(path, with_images);
   check(same.empty(), op, "{}: {} hold the same folders of images ({}), as halves of a data set do; {}", path,
-        detail::joined(classes), detail::joined(same), wanted);
+        detail::joined(with_images), detail::joined(same), wanted);
   return std::nullopt;
 }
 

@@ -188,7 +188,9 @@ ATLAS_INLINE DataPair open_folder(const std::string& path, const FolderOptions& 
         "test_fraction must lie between 0 and 1, got {}", options.test_fraction);
   std::optional<FolderHalves> halves;
   try {
-    if (fs::is_directory(path)) halves = find_halves(path);
+    if (fs::is_directory(path))
+      halves = find_halves(
+          path, options.class_list.empty() ? std::vector<std::string>{} : read_class_list(options.class_list).names);
   } catch (const fs::filesystem_error& error) {
     fail("open_folder", "{}: {} ({})", path, error.code().message(), error.path1().string());
   }

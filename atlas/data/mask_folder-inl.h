@@ -79,20 +79,39 @@ ATLAS_INLINE Sample MaskFolder::get(int64_t index) const {
 
 namespace detail {
 
+/// The pictures below a folder. What is left out is reported. @throws Error when files are there and none can be read.
+inline PictureFiles readable_files(const std::filesystem::path& folder, const char* what,
+                                   const FolderOptions& options) {
+  PictureFiles files = picture_files(folder);
+  if (files.others.empty()) return files;
+  const std::string text = left_out_text(files.others, folder);
+  check(!files.pictures.empty(), "masks", "{}: has no {} that can be read: {}", folder.string(), what, text);
+  report_files(options, fmt::format("{}: {}", folder.string(), text));
+  return files;
+}
+
 /// The photographs below one folder with the masks of the same names below another.
 inline std::vector<MaskFolder::File> paired_files(const std::filesystem::path& images,
                                                   const std::filesystem::path& masks, const FolderOptions& options) {
   namespace fs = std::filesystem;
   check(fs::is_directory(images), "masks", "{}: there is no such folder (of photographs)", images.string());
   check(fs::is_directory(masks), "masks", "{}: there is no such folder (of masks)", masks.string());
-  std::map<std::string, std::string> by_stem;
-  for (const std::string& mask : picture_files(masks).pictures)
-    by_stem.emplace(fs::path(mask).lexically_relative(masks).replace_extension().string(), mask);
-  const PictureFiles found = picture_files(images);
+  const auto stem = [](const std::string& file, const fs::path& folder) {
+    return fs::path(file).lexically_relative(folder).replace_extension().string();
+  };
+  const PictureFiles found = readable_files(images, "photograph", options),
+                     drawn = readable_files(masks, "mask", options);
+  std::map<std::string, std::string> by_stem, photographs;
+  for (const std::string& mask : drawn.pictures) {
+    const auto [at, fresh] = by_stem.emplace(stem(mask, masks), mask);
+    check(fresh, "masks", "{} and {} are masks of one name; leave one of them", at->second, mask);
+  }
   std::vector<MaskFolder::File> files;
   std::vector<std::string> alone;
   for (const std::string& image : found.pictures) {
-    const auto mask = by_stem.find(fs::path(image).lexically_relative(images).replace_extension().string());
+    const auto [at, fresh] = photographs.emplace(stem(image, images), image);
+    check(fresh, "masks", "{} and {} are photographs of one name; leave one of them", at->second, image);
+    const auto mask = by_stem.find(at->first);
     if (mask == by_stem.end()) {
       alone.push_back(image);
       continue;
@@ -132,17 +151,10 @@ inline std::vector<std::string> mask_classes(const std::filesystem::path& folder
 /// Names of the halves below a folder.
 inline FolderHalves halves_below(const std::filesystem::path& folder) {
   check(std::filesystem::is_directory(folder), "masks", "{}: there is no such folder", folder.string());
-  std::string train, test;
-  size_t kind = kTestHalves.size();
-  for (const std::string& name : subfolders(folder)) {
-    const std::string lower = lower_case(name);
-    if (is_train_half(lower)) train = name;
-    for (size_t k = 0; k < kind; ++k)
-      if (std::find(kTestHalves[k].begin(), kTestHalves[k].end(), lower) != kTestHalves[k].end()) kind = k, test = name;
-  }
-  check(!train.empty() && !test.empty(), "masks",
-        "{}: expected train/ and val/ (or valid, validation, eval, test) in it", folder.string());
-  return {train, test};
+  const auto halves = halves_among(subfolders(folder), folder.string(), "masks");
+  check(halves.has_value(), "masks", "{}: expected train/ and val/ (or valid, validation, eval, test) in it",
+        folder.string());
+  return *halves;
 }
 
 /// Errors of the file system in one line.

@@ -54,7 +54,11 @@ inline bool is_companion(const std::filesystem::path& path) {
          lower_case(path.filename().string()) == "readme" || lower_case(path.filename().string()) == "license";
 }
 
-inline bool is_hidden(const std::filesystem::path& path) { return path.filename().string().starts_with('.'); }
+/// Also what archives of macOS leave behind.
+inline bool is_hidden(const std::filesystem::path& path) {
+  const std::string name = path.filename().string();
+  return name.starts_with('.') || name == "__MACOSX";
+}
 
 /// Calls visit(path) for every file below a folder that is not hidden, until it returns false.
 inline void walk_files(const std::filesystem::path& folder,

@@ -73,6 +73,44 @@ TEST_CASE("masks: pairs by name, classes by classes.json, halves by folder; 255 
   CHECK(sets.train->get(1).targets[kMask].at<uint8_t>({0, 0}) == 1);
 }
 
+TEST_CASE("masks and photographs of other formats do not vanish; two of one name, and unclear halves, are errors") {
+  const Folder f;
+  f.text("classes.json", R"(["a", "b"])");
+  for (const char* half : {"train", "val"}) {
+    f.photo(fmt::format("images/{}/1.png", half));
+    f.mask(fmt::format("masks/{}/1.png", half), 1);
+  }
+  const auto open = [&](std::string& said) { return message_of([&] { open_masks(f.path, quiet(said)); }); };
+  std::string said;
+  CHECK(open(said) == "no error");
+  CHECK(said.empty());
+  for (const char* name : {"images/train/2.webp", "images/train/3.tif", "masks/val/4.tif"}) f.text(name, "x");
+  f.text("images/train/notes.txt", "x");
+  CHECK(open(said) == "no error");
+  CHECK(has(said, f.path + "/images/train: 2 files are left out, not .jpg, .jpeg, .png or .bmp: 2.webp, 3.tif"));
+  CHECK(has(said, f.path + "/masks/val: 1 file is left out, not .jpg, .jpeg, .png or .bmp: 4.tif"));
+  fs::remove(f.path + "/masks/val/1.png");
+  CHECK(has(open(said), "masks/val: has no mask that can be read: 1 file is left out"));
+  f.mask("masks/val/1.png", 1);
+  fs::rename(f.path + "/images/val/1.png", f.path + "/images/val/1.gif");
+  CHECK(has(open(said), "images/val: has no photograph that can be read: 1 file is left out"));
+  fs::rename(f.path + "/images/val/1.gif", f.path + "/images/val/1.png");
+
+  fs::copy(f.path + "/images/val/1.png", f.path + "/images/val/1.jpg");
+  CHECK(has(open(said),
+            fmt::format("{0}/images/val/1.jpg and {0}/images/val/1.png are photographs of one name", f.path)));
+  fs::remove(f.path + "/images/val/1.jpg");
+  f.mask("masks/train/1.PNG", 1);
+  CHECK(has(open(said), fmt::format("{0}/masks/train/1.PNG and {0}/masks/train/1.png are masks of one name", f.path)));
+  fs::remove(f.path + "/masks/train/1.PNG");
+
+  fs::create_directories(f.path + "/images/Val");
+  CHECK(has(open(said), "images: which of Val, val is meant? Leave one of them"));
+  fs::remove(f.path + "/images/Val");
+  fs::create_directories(f.path + "/images/training");
+  CHECK(has(open(said), "images: which of train, training is meant? Leave one of them"));
+}
+
 TEST_CASE("ade20k: the published folders, 0 ignored and the rest one less") {
   const Folder f;
   for (const char* half : {"training", "validation"}) {
