@@ -162,6 +162,11 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
        c.augmentation.eval_crop, "in [0.1, 1]");
   need(c.augmentation.min_crop_scale > 0 && c.augmentation.min_crop_scale <= 1, "min_crop_scale",
        c.augmentation.min_crop_scale, "in (0, 1]");
+  need(c.augmentation.crop_padding <= c.data.image_size, "crop_padding", c.augmentation.crop_padding,
+       "at most image_size, or crops show nothing of the image");
+  need(c.augmentation.color_jitter <= 10, "color_jitter", c.augmentation.color_jitter, "at most 10");
+  for (const auto& [key, alpha] : {std::pair{"mixup", c.augmentation.mixup}, {"cutmix", c.augmentation.cutmix}})
+    need(alpha <= 1000, key, alpha, "at most 1000");
   for (const auto& [key, p] : {std::pair{"flip", c.augmentation.flip},
                                {"erase", c.augmentation.erase},
                                {"mix_prob", c.augmentation.mix_prob},

@@ -123,6 +123,12 @@ TEST_CASE("settings out of range are refused by name") {
   refused(R"({"eval_crop": 0})");
   refused(R"({"warmup_epochs": 3, "epochs": 2})");
   refused(R"({"image_size": 2})");
+  refused(R"({"crop_padding": 33})");
+  refused(R"({"image_size": 64, "crop_padding": 1000000})");
+  refused(R"({"color_jitter": 10.5})");
+  refused(R"({"color_jitter": 1e300})");
+  refused(R"({"mixup": 1e300})");
+  refused(R"({"cutmix": 1001})");
   TrainConfig c;
   c.optimization.epochs = 0;
   CHECK_THROWS_WITH_AS(validate(c), "[config] epochs = 0 is out of range: at least 1", Error);
