@@ -26,7 +26,10 @@ std::string bytes_text(int64_t bytes);  // storage.h, whose bodies include this 
 ///
 /// Source is where memory comes from: `void* take(int64_t)` returns null when there is none, `give(void*, int64_t)`
 /// takes back, `mark_used(void* p, int64_t used, int64_t size)` hears which bytes of a block are in use, and
-/// `shortage()` says what is left and what to do, for the error.
+/// `shortage()` says what is left and what to do, for the error. Where `kBounded` holds, blocks of the system stay
+/// within what was in use at most, three sixteenths and 64 MiB: beyond that, the largest blocks that wait go back
+/// before another is taken. (Of the tests, steps of training need up to a sixth beyond it and lose nothing; an
+/// inference with maps of many sizes would keep half of its memory for nobody.)
 template <class Source>
 class BlockCache {
  public:
@@ -102,6 +105,7 @@ class BlockCache {
     return (bytes + grain - 1) / grain * grain;
   }
   void* from_source(int64_t size) {
+    if constexpr (Source::kBounded) release_beyond(size);
     void* p = source_.take(size);
     if (p == nullptr) {
       release_cached();
@@ -113,6 +117,20 @@ class BlockCache {
     stats_.reserved += size;
     ++stats_.system_calls;
     return p;
+  }
+  /// Makes room among the cached blocks for one of `size` bytes.
+  void release_beyond(int64_t size) {
+    most_ = std::max({most_, stats_.peak, stats_.current + size});
+    const int64_t bound = most_ + most_ / 16 * 3 + (int64_t{64} << 20);
+    while (stats_.reserved + size > bound) {
+      const auto largest = std::max_element(free_.begin(), free_.end(), [](const auto& a, const auto& b) {
+        return (a.second.empty() ? 0 : a.first) < (b.second.empty() ? 0 : b.first);
+      });
+      if (largest == free_.end() || largest->second.empty()) return;
+      source_.give(largest->second.back(), largest->first);
+      largest->second.pop_back();
+      stats_.reserved -= largest->first;
+    }
   }
   void release_cached() {
     for (auto& [size, list] : free_) {
@@ -137,6 +155,7 @@ class BlockCache {
   std::unordered_map<int64_t, Lists> pools_;  // free blocks of pools
   std::unordered_map<void*, int64_t> owner_;  // of blocks that belong to a pool
   MemoryStats stats_;
+  int64_t most_ = 0;  // bytes in use at most, ever
   Source source_;
 };
 

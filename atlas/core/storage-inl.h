@@ -86,6 +86,7 @@ namespace detail {
 
 /// Memory of the CPU: 64-byte aligned blocks of the system.
 struct HostMemory {
+  static constexpr bool kBounded = true;
   void* take(int64_t size) {
     // Large blocks lie on huge pages where the system has them: kernels walk over many rows at once, and with pages of
     // 4 KiB they wait for address translations.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "atlas/core/error.h"
 #include "atlas/core/storage.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -26,5 +27,28 @@ T* workspace(int64_t count, int slot = 0) {
   }
   return static_cast<T*>(s->data());
 }
+
+/// workspace() for what may be very large, for one call: from 16 MiB on it comes from the allocator and goes back at
+/// the end, since buffers of this size that stay with a thread would add up to more than the tensors.
+template <class T>
+class Scratch {
+ public:
+  Scratch(int64_t count, int slot) {
+    constexpr int64_t kLarge = int64_t{16} << 20;
+    if (count < kLarge / static_cast<int64_t>(sizeof(T))) {
+      data_ = workspace<T>(count, slot);
+      return;
+    }
+    check(count <= INT64_MAX / static_cast<int64_t>(sizeof(T)), "workspace",
+          "scratch memory for {} elements overflows 64 bits", count);
+    own_ = std::make_unique<Storage>(count * static_cast<int64_t>(sizeof(T)), Device{});
+    data_ = static_cast<T*>(own_->data());
+  }
+  T* data() const { return data_; }
+
+ private:
+  std::unique_ptr<Storage> own_;
+  T* data_;
+};
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -23,10 +23,10 @@ inline void convolve_direct(const float* in, const float* weight, float* out, co
                             const GemmEpilogue<float>& epilogue, const float* packed) {
   const int64_t rows = s.out_pixels(), depth = s.depth(), channels = s.out_channels;
   const PackedPanels filters(channels, depth);
+  const Scratch<float> mine(packed == nullptr ? filters.size() : 0, kSlotShared);
   if (packed == nullptr) {
-    float* mine = workspace<float>(filters.size(), kSlotShared);
-    filters.pack(true, weight, depth, mine);
-    packed = mine;
+    filters.pack(true, weight, depth, mine.data());
+    packed = mine.data();
   }
   const PatchGrid patches = input_patches(s, 0);
   const int64_t block = patch_rows(rows, depth, sizeof(float)), blocks = divide_up(rows, block);
@@ -178,7 +178,8 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     }
 
     // Filters as [group][tap][out channel of the group][in channel of the group], phase by phase.
-    T* arranged = workspace<T>(filters, 4);
+    const Scratch<T> rearranged(filters, 4);
+    T* arranged = rearranged.data();
     parallel_for(static_cast<int64_t>(phases.size()) * s.groups, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const Phase& p = phases[static_cast<size_t>(i / s.groups)];

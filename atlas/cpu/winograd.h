@@ -126,10 +126,10 @@ inline void winograd_convolve(const float* x, const float* weight, float* y, con
   const int64_t from = input_gradient ? s.out_channels : s.in_channels;
   const int64_t to = input_gradient ? s.in_channels : s.out_channels;
   const WinogradFilters f(from, to, tiles.points());
+  const Scratch<float> mine(u == nullptr ? f.size : 0, kSlotFilters);
   if (u == nullptr) {
-    float* mine = workspace<float>(f.size, kSlotFilters);
-    winograd_filters(weight, s, side, input_gradient, mine);
-    u = mine;
+    winograd_filters(weight, s, side, input_gradient, mine.data());
+    u = mine.data();
   }
 
   const int64_t left_step = odd_lines(from), right_step = odd_lines(f.panels * kernels.tile_columns);
@@ -177,7 +177,8 @@ inline void winograd_weight_gradient(const float* x, const float* dy, float* dw,
   const WinogradLayout left{odd_lines(chunk * out_step), out_step, out_step, out_step, true};
   float* v = workspace<float>(points * right.point_step, kSlotPoints);
   float* z = workspace<float>(points * left.point_step, kSlotShared);
-  float* du = workspace<float>(points * out * in, kSlotFilters);
+  const Scratch<float> sum(points * out * in, kSlotFilters);
+  float* du = sum.data();
   const Pieces rows(out, kGemmRows);
   for (int64_t t0 = 0; t0 < tiles.count(); t0 += chunk) {
     const int64_t n = std::min(chunk, tiles.count() - t0);

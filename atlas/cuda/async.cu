@@ -20,6 +20,7 @@ namespace atlas::inline ATLAS_ABI::cuda {
 namespace {
 
 struct PinnedMemory {
+  static constexpr bool kBounded = false;  // giving back waits for all devices
   void* take(int64_t size) {
 #if ATLAS_CUDA_EMULATE
     return std::aligned_alloc(64, static_cast<size_t>(size));

@@ -14,6 +14,7 @@ namespace atlas::inline ATLAS_ABI::cuda {
 
 /// Memory of one device, as core/caching.h takes it.
 struct DeviceMemory {
+  static constexpr bool kBounded = false;  // giving back waits for the device, and recorded graphs keep addresses
   int index = 0;
   void* take(int64_t size);  ///< 256-byte aligned; null when there is none
   void give(void* p, int64_t size);

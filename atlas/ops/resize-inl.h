@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "atlas/autograd/node.h"
 #include "atlas/kernels/resize.h"
@@ -12,6 +14,7 @@
 #include "atlas/ops/resize.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -155,6 +158,60 @@ ATLAS_INLINE Tensor resize(const Tensor& x, int64_t height, int64_t width, Inter
   detail::check_resize(x, height, width, mode, antialias, align_corners);
   return detail::resample("resize", x, height, width, [&](int axis) {
     return detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, antialias, align_corners);
+  });
+}
+
+ATLAS_INLINE Tensor resize_cat(const std::vector<Tensor>& maps, int64_t height, int64_t width, Interpolation mode) {
+  constexpr const char* op = "resize_cat";
+  check(!maps.empty(), op, "needs at least one map");
+  const Tensor& first = maps.front();
+  std::vector<int64_t> begin{0};
+  for (size_t i = 0; i < maps.size(); ++i) {
+    const Tensor& x = maps[i];
+    detail::check_resize(x, height, width, mode, false, false);
+    check_dtype(x, op, 0);
+    check(x.dtype() == first.dtype() && x.device() == first.device() && x.size(0) == first.size(0), op,
+          "map {} is {}, map 0 is {}: dtype, device and batch must agree", i, describe(x), describe(first));
+    int64_t end = 0;
+    check(!__builtin_add_overflow(begin.back(), x.size(3), &end), op, "axis 3 becomes longer than 64 bits");
+    begin.push_back(end);
+  }
+  const Shape to{first.size(0), height, width, begin.back()};
+  check_memory(op, to, item_size(first.dtype()), first.device());
+  if (to.numel() > 0) detail::check_taps(op, std::max(height, width));
+  Tensor y = empty(to, first.dtype(), first.device());
+  const auto taps = [height, width, mode](const Shape& from, int axis) {
+    return detail::make_taps(from[axis + 1], axis == 0 ? height : width, mode, false);
+  };
+  const auto fits = [height, width](const Shape& from) { return from[1] == height && from[2] == width; };
+  for (size_t i = 0; i < maps.size(); ++i) {
+    const Tensor& x = maps[i];
+    if (to[0] == 0 || x.size(3) == 0) continue;
+    Tensor part = slice(y, 3, begin[i], begin[i + 1]), resized = x;
+    if (!fits(x.shape())) {
+      resized = empty(part.shape(), x.dtype(), x.device());
+      kernels::resample2d(x.contiguous(), taps(x.shape(), 0), taps(x.shape(), 1), resized);
+    }
+    copy_elements(part, resized);
+  }
+  std::vector<Shape> shapes;
+  for (const Tensor& x : maps) shapes.push_back(x.shape());
+  return record(op, std::move(y), maps, [=](const Tensor& dy) {
+    // Each map's gradient is R^T dy_i C of its own channels dy_i, as in resize(). Overwrites.
+    Grads grads;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      const Shape& s = shapes[i];
+      const Tensor mine = slice(dy, 3, begin[i], begin[i + 1]);
+      if (mine.numel() == 0 || fits(s)) {
+        grads.push_back(mine.numel() == 0 ? detail::zeros_of(s, dy) : mine);
+        continue;
+      }
+      Tensor dx = empty(s, dy.dtype(), dy.device());
+      kernels::resample2d(mine.contiguous(), detail::transposed(taps(s, 0), s[1]), detail::transposed(taps(s, 1), s[2]),
+                          dx);
+      grads.push_back(dx);
+    }
+    return grads;
   });
 }
 

@@ -1,6 +1,8 @@
 // Resizing of feature maps and images: nearest, bilinear and bicubic, with antialiasing.
 #pragma once
 
+#include <vector>
+
 #include "atlas/kernels/resize.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -43,6 +45,13 @@ Tensor resample_reference(const Tensor& x, const ResampleTaps& rows, const Resam
 /// @throws Error for another number of axes, an empty map or size, and antialias or align_corners with nearest.
 Tensor resize(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias = false,
               bool align_corners = false);
+
+/// Maps resized to one size and put side by side: cat({resize(maps[0], ..), resize(maps[1], ..), ...}, 3), one after
+/// the other, so that the resized maps are never all there beside the result.
+/// @param maps  float32 or float64 [B, h_i, w_i, C_i], at least one
+/// @return [B, height, width, sum of C_i]
+/// @throws Error naming the map whose dtype, device or batch is not that of map 0, and as resize().
+Tensor resize_cat(const std::vector<Tensor>& maps, int64_t height, int64_t width, Interpolation mode);
 
 /// Rows of a map, from `first` on.
 struct RowSpan {

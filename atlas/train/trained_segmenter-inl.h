@@ -39,9 +39,11 @@ ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image, int64_t crop,
   const NoGrad off;
   data::Rng rng(0, data::Purpose::sample, 0, 0);
   const Tensor x = data::to_float(transform(image, rng)).unsqueeze(0).to(device);
-  const Tensor logits = crop == 0 ? (*model)(x) : model->slide(x, crop, stride);
-  require_finite(*model, x, on_host(logits));
-  return on_host(models::class_map(logits, {{x.size(1), x.size(2)}, {image.size(0), image.size(1)}})).select(0, 0);
+  const auto finite = [this](const Tensor& seen, const Tensor& logits) {
+    require_finite(*model, seen, on_host(logits));
+  };
+  constexpr int64_t kStrip = int64_t{1} << 25;
+  return on_host(model->predict(x, image.size(0), image.size(1), crop, stride, kStrip, finite)).select(0, 0);
 }
 
 ATLAS_INLINE TrainedSegmenter open_segmenter(const ModelSource& source) {

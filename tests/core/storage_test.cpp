@@ -88,6 +88,7 @@ TEST_CASE("zero bytes need no block; absurd sizes and absent devices are errors"
 namespace {
 /// Memory of a device with room for `left` bytes; blocks are numbered, not real.
 struct SmallMemory {
+  static constexpr bool kBounded = false;
   int64_t* left;
   void* take(int64_t size) {
     if (size > *left) return nullptr;
@@ -121,6 +122,47 @@ TEST_CASE("a device that is full: cached blocks are given back first, then the e
   cache.empty_cache();
   CHECK(left == 10000 - 4096);
   CHECK(cache.stats().peak == 4096 + 5120);
+}
+
+namespace {
+/// Counts what is out, and hands out addresses that nobody reads.
+struct CountedMemory {
+  static constexpr bool kBounded = true;
+  int64_t* out;
+  int64_t* next;
+  void* take(int64_t size) {
+    *out += size;
+    return reinterpret_cast<void*>(static_cast<uintptr_t>(*next += size));
+  }
+  void give(void*, int64_t size) { *out -= size; }
+  void mark_used(void*, int64_t, int64_t) {}
+  std::string shortage() const { return ""; }
+};
+}  // namespace
+
+TEST_CASE("blocks that wait for nobody go back: the cache is bounded by what was in use at most") {
+  constexpr int64_t MiB = 1 << 20;
+  int64_t out = 0, next = 0;
+  BlockCache<CountedMemory> cache(CountedMemory{&out, &next});
+  for (int64_t m = 100; m <= 1000; m += 100) cache.deallocate(cache.allocate(m * MiB), m * MiB);
+  CHECK(cache.stats().reserved == out);
+  CHECK(out >= 1000 * MiB);  // the last block waits for the next of its size
+  CHECK(out <= 1024 * MiB * 19 / 16 + 64 * MiB);
+  const int64_t calls = cache.stats().system_calls;
+  cache.deallocate(cache.allocate(1000 * MiB), 1000 * MiB);
+  CHECK(cache.stats().system_calls == calls);
+
+  // Steps that ask for the same blocks every time ask the system for nothing once they have them.
+  for (int step = 0; step < 3; ++step) {
+    if (step == 1) next = 0;
+    void* a = cache.allocate(600 * MiB);
+    void* b = cache.allocate(300 * MiB);
+    cache.deallocate(b, 300 * MiB);
+    void* c = cache.allocate(200 * MiB);
+    cache.deallocate(a, 600 * MiB);
+    cache.deallocate(c, 200 * MiB);
+  }
+  CHECK(next == 0);
 }
 
 TEST_CASE("sizes as text") {

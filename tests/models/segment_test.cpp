@@ -3,10 +3,15 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
+
+#include "atlas/core/storage.h"
 #include "atlas/models/presets.h"
 #include "atlas/nn/init.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/order.h"
 #include "atlas/tensor/create.h"
+#include "atlas/tensor/memory.h"
 #include "tests/compare.h"
 
 using namespace atlas;
@@ -73,4 +78,51 @@ TEST_CASE("pieces that cover the image once give the mean of what they say; one 
   CHECK(same(model.predict(images, 48, 70, 70, 70), model.predict(images, 48, 70)));
   CHECK(model.slide(images, 32, 20).shape() == whole.shape());
   CHECK(message_of([&] { model.slide(images, 32, 40); }).find("needs 1 <= stride <= crop") != std::string::npos);
+}
+
+TEST_CASE("sliding in strips says what the mean of all pieces says, and keeps no logits of the whole image") {
+  manual_seed(7);
+  const auto made = models::make_any_model("upernet-atlas-toy", {.num_classes = 5});
+  auto& model = dynamic_cast<models::Segmenter&>(*made);
+  model.eval();
+  const NoGrad off;
+  const Tensor images = randn({1, 150, 70, 3});
+  // The mean over pieces as the formula has it: every piece resized to its size, added in its place.
+  Tensor total = zeros({1, 150, 70, 5}), count = zeros({1, 150, 70, 1});
+  for (const int64_t top : {0, 20, 40, 60, 80, 100, 118})
+    for (const int64_t left : {0, 20, 38}) {
+      const auto place = [=](const Tensor& x) { return x.slice(1, top, top + 32).slice(2, left, left + 32); };
+      Tensor sum = place(total), seen = place(count);
+      copy_elements(sum, place(total) + model.whole(place(images).contiguous()));
+      copy_elements(seen, place(count) + 1);
+    }
+  const Tensor mean = total / count;
+  CHECK(test::largest_difference(model.slide(images, 32, 20), mean) <= 1e-6);
+  for (const auto& [h, w] : {std::array<int64_t, 2>{150, 70}, {61, 130}, {333, 41}}) {
+    const Tensor expected = argmax(models::resize_map(mean, h, w), 3);
+    for (const int64_t strip : {int64_t{1}, int64_t{9000}, int64_t{1} << 25})
+      CHECK(same(model.predict(images, h, w, 32, 20, strip), expected));
+  }
+  int pieces = 0;
+  model.predict(images, 150, 70, 32, 20, 5000, [&](const Tensor& seen, const Tensor& logits) {
+    ++pieces;
+    CHECK(seen.shape() == Shape{1, 32, 32, 3});
+    CHECK(logits.size(3) == 5);
+  });
+  CHECK(pieces == 21);
+
+  const auto many = models::make_any_model("upernet-atlas-toy", {.num_classes = 60});
+  auto& wide = dynamic_cast<models::Segmenter&>(*many);
+  wide.eval();
+  const Tensor tall = zeros({1, 2048, 64, 3});
+  const auto peak_of = [](auto&& f) {
+    f();  // scratch memory and packed weights are there afterwards
+    reset_peak_memory();
+    const int64_t before = memory_stats().current;
+    f();
+    return memory_stats().peak - before;
+  };
+  const int64_t whole = 2048 * 64 * 60 * 4;
+  CHECK(peak_of([&] { wide.slide(tall, 64, 64); }) > whole);
+  CHECK(peak_of([&] { wide.predict(tall, 2048, 64, 64, 64, 1'000'000); }) < whole / 4);
 }

@@ -5,6 +5,7 @@
 
 #include "atlas/autograd/gradcheck.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/join.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
@@ -265,4 +266,27 @@ TEST_CASE("resize: errors") {
   CHECK(error_of([] {
           resize(empty({1, 4, 4, 3}, int64), 2, 2, kBilinear);
         }) == "[resize] needs float32, float64 or uint8, got int64[1,4,4,3] (convert with .to(atlas::float32))");
+}
+
+TEST_CASE("resize_cat is cat of resize, values and gradients, and names a map that does not fit") {
+  for (const DType dtype : {float32, float64}) {
+    const Tensor a = wave({2, 3, 5, 2}, 0.7, 0.3, 1, dtype), b = wave({2, 6, 7, 3}, 0.9, 0.1, 1, dtype),
+                 c = wave({2, 1, 1, 4}, 1.3, 0.2, 1, dtype);
+    const Tensor joined = resize_cat({a, b, c}, 6, 7, kBilinear);
+    CHECK(same_bits(joined, cat({resize(a, 6, 7, kBilinear), b, resize(c, 6, 7, kBilinear)}, 3)));
+  }
+  const Op fused = [](const std::vector<Tensor>& in) { return resize_cat(in, 4, 6, kBilinear); };
+  const Op composite = [](const std::vector<Tensor>& in) {
+    std::vector<Tensor> resized;
+    for (const Tensor& x : in) resized.push_back(resize(x, 4, 6, kBilinear));
+    return cat(resized, 3);
+  };
+  const std::vector<Tensor> maps{random({2, 3, 5, 2}, 1), random({2, 4, 6, 3}, 2), random({2, 9, 2, 1}, 3)};
+  CHECK(gradcheck(fused, maps).checked > 0);
+  CHECK(op_difference(fused, composite, maps) == 0);
+  CHECK(resize_cat({zeros({0, 2, 2, 3}), zeros({0, 4, 4, 1})}, 4, 4, kBilinear).shape() == Shape{0, 4, 4, 4});
+  CHECK(message_of([] { resize_cat({}, 4, 4, kBilinear); }) == "[resize_cat] needs at least one map");
+  CHECK(message_of([] {
+          resize_cat({zeros({2, 2, 2, 3}), zeros({1, 4, 4, 1})}, 4, 4, kBilinear);
+        }) == "[resize_cat] map 1 is float32[1,4,4,1], map 0 is float32[2,2,2,3]: dtype, device and batch must agree");
 }

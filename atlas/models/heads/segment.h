@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,7 +17,6 @@
 #include "atlas/models/model.h"
 #include "atlas/nn/activation.h"
 #include "atlas/ops/arithmetic.h"
-#include "atlas/ops/join.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/resize.h"
 
@@ -99,15 +99,13 @@ class UPerHead : public PixelClassifier {
       const Tensor& top = maps[last];
       std::vector<Tensor> parts{top};
       for (size_t i = 0; i < pools_.size(); ++i)
-        parts.push_back(
-            resize_map(psp_modules[i].conv(adaptive_avg_pool2d(top, pools_[i], pools_[i])), top.size(1), top.size(2)));
-      levels.push_back(bottleneck(cat(parts, 3)));
+        parts.push_back(psp_modules[i].conv(adaptive_avg_pool2d(top, pools_[i], pools_[i])));
+      levels.push_back(bottleneck(resize_cat(parts, top.size(1), top.size(2), Interpolation::bilinear)));
     }
     for (size_t i = last; i-- > 0;)
       levels[i] = levels[i] + resize_map(levels[i + 1], levels[i].size(1), levels[i].size(2));
     for (size_t i = 0; i < last; ++i) levels[i] = fpn_convs[i](levels[i]);
-    for (Tensor& level : levels) level = resize_map(level, maps[0].size(1), maps[0].size(2));
-    const Tensor joined = cat(levels, 3);
+    const Tensor joined = resize_cat(levels, maps[0].size(1), maps[0].size(2), Interpolation::bilinear);
     levels.clear();
     return fpn_bottleneck(joined);
   }
@@ -148,6 +146,8 @@ class Segmenter : public Model {
     Tensor auxiliary;  ///< for training alone
   };
   virtual Logits logits(const Tensor& images) const = 0;
+  /// Hears images and the logits that the model made from them.
+  using SeenLogits = std::function<void(const Tensor& images, const Tensor& logits)>;
   /// The share that the auxiliary head's loss has in training.
   virtual double auxiliary_weight() const = 0;
 
@@ -158,11 +158,13 @@ class Segmenter : public Model {
   Tensor slide(const Tensor& images, int64_t crop, int64_t stride) const;
   /// The class of every pixel of a picture of height x width, of which the images are versions of another size: logits
   /// are resized to the images' size, then to height x width, and the largest is taken. Rows are made in strips, so
-  /// that never more than `strip_bytes` of logits are there at a time.
-  /// @param crop, stride  as slide(); 0: the whole image at once
+  /// that never more than `strip_bytes` of resized logits are there at a time, of pieces neither: besides, only the
+  /// model's own small logits of the pieces that a strip lies in.
+  /// @param crop, stride  as slide(); crop 0: the whole image at once
+  /// @param seen          hears what the model was given and said, for the whole or each piece
   /// @return int64 [B, height, width]
   Tensor predict(const Tensor& images, int64_t height, int64_t width, int64_t crop = 0, int64_t stride = 0,
-                 int64_t strip_bytes = int64_t{1} << 25) const;
+                 int64_t strip_bytes = int64_t{1} << 25, const SeenLogits& seen = {}) const;
 };
 
 /// Number of the largest of each pixel's logits, once they are resized to each of `sizes` in turn.
