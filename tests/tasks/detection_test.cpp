@@ -122,6 +122,22 @@ TEST_CASE("detection: numbers that are not finite are an error of tests, not pic
   }
 }
 
+TEST_CASE("detection: infinite logits of masks are an error, though a sigmoid makes probabilities of them") {
+  const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const data::Batch batch = batch_of(set, 2, task);
+  for (const float value : {INFINITY, -INFINITY, NAN}) {
+    const auto model = toy(R"({"score_threshold": 0})");
+    for (auto& [name, p] : model->named_parameters())
+      if (name == "roi_head.mask_head.1.conv_logits.bias") p.detach().fill_(value);
+    model->eval();
+    const NoGrad off;
+    CHECK(error_of([&] {
+            task.outputs(*model, batch.images, batch.targets);
+          }).find("'roi_head.mask_head.1.conv_logits'") != std::string::npos);
+  }
+}
+
 TEST_CASE("detection: box heads share the statistics of their batch norm with those who work together") {
   const auto set = std::make_shared<data::Scenes>(4, 64, data::SceneTruth::objects);
   const tasks::Detection task(set->classes());

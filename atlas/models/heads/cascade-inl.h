@@ -212,8 +212,11 @@ ATLAS_INLINE Tensor CascadeRoIHead::mask_probabilities(const std::vector<Tensor>
   if (rois.size(0) == 0) return zeros({0, side, side}, rois.dtype(), rois.device());
   const Tensor x = features(maps, rois, settings_.mask_bins);
   Tensor all;
-  for (const auto& head : mask_head) {
-    const Tensor one = sigmoid(detail::map_of_class((*head)(x), labels));
+  for (int64_t s = 0; s < settings_.stages(); ++s) {
+    const Tensor logits = detail::map_of_class(mask_head[static_cast<size_t>(s)](x), labels);
+    // Before the sigmoid, which makes 0 or 1 of infinite ones.
+    require_finite_output(logits, "roi_head.mask_head." + std::to_string(s) + ".conv_logits");
+    const Tensor one = sigmoid(logits);
     all = all.defined() ? all + one : one;
   }
   return all / static_cast<double>(settings_.stages());
@@ -264,7 +267,6 @@ ATLAS_INLINE std::vector<Detections> CascadeRoIHead::predict(const std::vector<T
   if (settings_.mask) {
     const Tensor masks = mask_probabilities(maps, detail::to_rois(kept), cat(labels, 0));
     detail::note(trace, "mask_probabilities", masks);
-    require_finite_output(masks, "roi_head.mask_head");
     const std::vector<Tensor> parts = split(masks, detail::counts_of(kept), 0);
     for (size_t i = 0; i < found.size(); ++i) found[i].masks = parts[i];
   }
