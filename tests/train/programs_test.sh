@@ -65,6 +65,12 @@ for program in "classify" "classify --json" "features --out nan" "attention_maps
 done
 [ ! -e nan/pooled.npy ] && [ ! -e nan.png ] || complain "results that are not finite were written"
 
+# Numbers that are none, which comparisons with a range let pass.
+for number in nan -nan inf 1e999; do
+  refuse 2 "is no finite number" classify "${ckpt[@]}" --crop $number $picture
+  refuse 2 "is no finite number" detect --model cascade-mask-rcnn-mambavision-toy --weights run/best.ckpt --threshold $number $picture
+done
+
 # Every way to test a model or to start from one, for all tasks: a detector would just find nothing.
 few=(--limit-train 8 --limit-test 4 --batch-size 4 --epochs 1 --workers 0)
 "$bin/train" --model upernet-mambavision-toy --data scenes:64 --image-size 64 "${few[@]}" --out pixels >out 2>err ||

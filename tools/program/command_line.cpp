@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdlib>
 #include <sstream>
 
 #include "atlas/core/program.h"
@@ -71,6 +73,14 @@ Option decimal(CLI::Option* option, const std::string& names) {
   return Option(option);
 }
 
+/// Refuses NaN, which every comparison with a range lets pass, and infinite numbers.
+Option finite(CLI::Option* option) {
+  option->check([](const std::string& text) {
+    return std::isfinite(std::strtod(text.c_str(), nullptr)) ? std::string() : text + " is no finite number";
+  });
+  return Option(option);
+}
+
 }  // namespace
 
 Option CommandLine::add(const std::string& names, bool& flag, const std::string& help) {
@@ -86,7 +96,7 @@ Option CommandLine::add(const std::string& names, int64_t& number, const std::st
 }
 
 Option CommandLine::add(const std::string& names, double& number, const std::string& help) {
-  return Option(app_->add_option(names, number, help));
+  return finite(app_->add_option(names, number, help));
 }
 
 Option CommandLine::add(const std::string& names, std::string& text, const std::string& help) {
@@ -98,7 +108,7 @@ Option CommandLine::add(const std::string& names, std::vector<int64_t>& numbers,
 }
 
 Option CommandLine::add(const std::string& names, std::vector<double>& numbers, const std::string& help) {
-  return Option(app_->add_option(names, numbers, help)->delimiter(','));
+  return finite(app_->add_option(names, numbers, help)->delimiter(','));
 }
 
 Option CommandLine::add(const std::string& names, std::vector<std::string>& texts, const std::string& help) {
