@@ -138,6 +138,7 @@ inline void sort_objects(CocoFile& file, const std::string& name) {
 template <class F>
 CocoFile parse_coco_text(std::string_view text, const std::string& name, const F& done) {
   CocoFile file;
+  check_utf8(text, name);
   text = without_mark(text);
   io::JsonReader json(text, name);
   bool images = false, objects = false, categories = false;

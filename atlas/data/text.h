@@ -17,13 +17,19 @@ inline std::string_view without_mark(std::string_view text) {
   return text;
 }
 
+/// @throws Error when a text is UTF-16, by its mark, or because every second byte of its first letters is 0.
+inline void check_utf8(std::string_view text, std::string_view name) {
+  const bool marked = text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF");
+  const bool halves = text.size() >= 2 && (text[0] == 0) != (text[1] == 0);
+  check(!marked && !halves, "read_text", "{}: is UTF-16 text, as its first two bytes say; save it as UTF-8", name);
+}
+
 /// A text file, whole, without byte-order mark.
-/// @throws Error naming the file when it cannot be read, is longer than `limit`, or is UTF-16 (by its mark).
+/// @throws Error naming the file when it cannot be read, is longer than `limit`, or is UTF-16.
 inline std::string read_text(const std::string& path, int64_t limit = int64_t{1} << 26) {
   const Bytes bytes = read_file(path, limit);
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  check(!text.starts_with("\xFF\xFE") && !text.starts_with("\xFE\xFF"), "read_text",
-        "{}: is UTF-16 text, as its first two bytes say; save it as UTF-8", path);
+  check_utf8(text, path);
   return std::string(without_mark(text));
 }
 

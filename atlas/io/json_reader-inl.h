@@ -81,7 +81,17 @@ ATLAS_INLINE double JsonReader::number() {
 ATLAS_INLINE int64_t JsonReader::integer() {
   const size_t begin = (peek(), at_);
   const double value = number();
-  if (std::floor(value) != value || std::abs(value) > 0x1p53) bad_at(begin, "needs a whole number");
+  if (std::floor(value) != value) bad_at(begin, "needs a whole number");
+  // Digits alone are exact; 1e3 is a whole number, too.
+  const std::string_view text = text_.substr(begin, at_ - begin);
+  int64_t exact = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), exact);
+  if (error == std::errc{} && end == text.data() + text.size()) return exact;
+  if (error == std::errc::result_out_of_range || std::abs(value) > 0x1p53)
+    bad_at(
+        begin,
+        fmt::format("{} is too {}: whole numbers lie between -2^63 and 2^63 - 1{}", text, value < 0 ? "small" : "large",
+                    error == std::errc{} ? ", those with a point or an exponent between -2^53 and 2^53" : ""));
   return static_cast<int64_t>(value);
 }
 

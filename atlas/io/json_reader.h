@@ -43,7 +43,7 @@ class JsonReader {
     while (more(']'));
   }
   double number();
-  /// A number without a fraction. @throws Error for another.
+  /// A number without a fraction. @throws Error for another, and for one beyond 64 bits.
   int64_t integer();
   bool boolean();
   std::string string();

@@ -119,6 +119,12 @@ TEST_CASE("coco: mistakes are one line") {
   const std::string twice =
       R"({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}], "annotations": [], "categories": []})";
   CHECK(error_of([&] { data::parse_coco(twice, "f"); }) == "[coco] f: image id 1 occurs twice");
+  for (const std::string mark : {"\xFF\xFE", ""}) {  // as editors of Windows save it, with and without a mark
+    std::string wide = mark;
+    for (const char c : std::string("{\"images\": []}")) wide += {c, '\0'};
+    CHECK(error_of([&] { data::parse_coco(wide, "f"); }) ==
+          "[read_text] f: is UTF-16 text, as its first two bytes say; save it as UTF-8");
+  }
   // Cut anywhere, a file is an error, and never a crash.
   for (size_t n = 0; n < kFile.size(); ++n)
     CHECK(!error_of([&] { data::parse_coco(std::string_view(kFile).substr(0, n), "f"); }).empty());
@@ -148,6 +154,15 @@ TEST_CASE("json reader: values, escapes, what is skipped, depth") {
   CHECK(skipped == R"({"x": [true, null]})");
   CHECK(!last);
   CHECK(error_of([] { JsonReader("1.5", "t").integer(); }) == "[json] t, byte 0: needs a whole number");
+  CHECK(JsonReader("9223372036854775807", "t").integer() == INT64_MAX);
+  CHECK(JsonReader("-9223372036854775808", "t").integer() == INT64_MIN);
+  CHECK(JsonReader("9007199254740993,", "t").integer() == 9007199254740993);
+  CHECK(JsonReader("-2e3", "t").integer() == -2000);
+  CHECK(error_of([] { JsonReader("9223372036854775808", "t").integer(); }) ==
+        "[json] t, byte 0: 9223372036854775808 is too large: whole numbers lie between -2^63 and 2^63 - 1");
+  CHECK(error_of([] { JsonReader(" -1e40", "t").integer(); }) ==
+        "[json] t, byte 1: -1e40 is too small: whole numbers lie between -2^63 and 2^63 - 1, those with a point or an "
+        "exponent between -2^53 and 2^53");
   CHECK(error_of([] { JsonReader("\"abc", "t").string(); }) ==
         "[json] t, byte 0: a string does not end (is the file cut off?)");
   CHECK(error_of([] { JsonReader("\"\\x\"", "t").string(); }) == "[json] t, byte 2: no escape is written like this");
