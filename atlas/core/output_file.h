@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -56,7 +57,8 @@ inline std::string resolved_path(const std::string& path, std::string_view op = 
 /// A file that is being written.
 ///
 /// A plain file is written under a temporary name beside it and renamed by finish(), so that its name never stands for
-/// half of it; it keeps the mode and owner that it had. Symbolic links are followed. Devices, FIFOs and open files
+/// half of it; it keeps the mode and owner that it had, and one that is write-protected is an error. Symbolic links are
+/// followed. Devices, FIFOs and open files
 /// (/dev/stdout) are written through, because they cannot be replaced. A writer that is destroyed before finish()
 /// leaves everything as it was.
 ///
@@ -74,13 +76,15 @@ class OutputFile {
     if (exists_ && S_ISDIR(info.st_mode)) give_up(EISDIR);
     check(!exists_ || !(S_ISBLK(info.st_mode) || S_ISSOCK(info.st_mode)), op_, "cannot write {}: it is a {}", path_,
           S_ISBLK(info.st_mode) ? "block device" : "socket");
+    // Renaming would get around a file's protection.
+    if (exists_ && ::faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) != 0) give_up(errno);
     const int descriptor = own_descriptor();
     if (descriptor >= 0) {
       fd_ = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
     } else if (exists_ && !S_ISREG(info.st_mode)) {
       fd_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
     } else {
-      temporary_ = fmt::format("{}.tmp-{}", target_, ::getpid());
+      temporary_ = temporary_name();
       ::unlink(temporary_.c_str());  // of a process that was killed and had our number
       fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
@@ -126,6 +130,14 @@ class OutputFile {
   }
 
  private:
+  /// Beside the target, and no longer than names may be.
+  std::string temporary_name() const {
+    constexpr size_t kLongest = 200;
+    const size_t begin = target_.rfind('/') + 1;  // 0 without one
+    const std::string ending = fmt::format(".tmp-{}", ::getpid());
+    if (target_.size() - begin <= kLongest) return target_ + ending;
+    return fmt::format("{}.{:x}{}", target_.substr(0, begin), std::hash<std::string>()(target_.substr(begin)), ending);
+  }
   int own_descriptor() const {
     const std::string own = fmt::format("/proc/{}/fd/", ::getpid());
     if (!target_.starts_with(own)) return -1;

@@ -106,6 +106,29 @@ TEST_CASE("what is read is a file: folders, devices and FIFOs are named, and not
   CHECK(in.read(bytes, sizeof(bytes)) == 0);
 }
 
+TEST_CASE("a file that is write-protected stays, and names may be as long as the system lets them be") {
+  const Scratch scratch;
+  REQUIRE(::chmod(scratch.path().c_str(), 0777) == 0);
+  put(scratch / "kept", "old");
+  REQUIRE(::chmod((scratch / "kept").c_str(), 0444) == 0);
+  const uid_t me = ::geteuid();
+  if (me == 0) REQUIRE(::seteuid(65534) == 0);  // root may write anywhere
+  const std::string error = message_of([&] { put(scratch / "kept", "new"); });
+  const std::string probe = message_of([&] { check_can_write(scratch / "kept", "test"); });
+  if (me == 0) REQUIRE(::seteuid(me) == 0);
+  CHECK(error == fmt::format("[test] cannot write {}: Permission denied", scratch / "kept"));
+  CHECK(probe == error);
+  CHECK(text_of(scratch / "kept") == "old");
+  CHECK(count_files(scratch.path()) == 1);
+
+  for (const size_t length : {size_t{200}, size_t{201}, size_t{255}}) {
+    const std::string name = scratch / std::string(length, 'x');
+    put(name, "long");
+    CHECK(text_of(name) == "long");
+  }
+  CHECK(count_files(scratch.path()) == 4);
+}
+
 TEST_CASE("a writer that gives up leaves the old file and nothing else") {
   const Scratch scratch;
   put(scratch / "a", "old");
