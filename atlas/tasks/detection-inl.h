@@ -334,27 +334,25 @@ ATLAS_INLINE Report Detection::report(const data::Dataset& set, const Meter& tes
     report.summary += fmt::format("; masks AP {:.1f} %, AP50 {:.1f} %", 100 * std::max(masks.numbers[0], 0.0),
                                   100 * std::max(masks.numbers[1], 0.0));
   }
+  constexpr int64_t kSheetCell = 400;
   std::vector<data::Tile> tiles;
   for (const auto& [index, size] : meter->sizes()) {
     if (std::ssize(tiles) >= pictures_) break;
     const data::Sample sample = set.get(index);
     if (!sample.image.defined()) continue;
-    const double x = static_cast<double>(sample.image.size(1)) / static_cast<double>(size[1]),
-                 y = static_cast<double>(sample.image.size(0)) / static_cast<double>(size[0]);
     std::vector<CocoObject> objects;
-    for (const CocoObject& o : meter->found()) {
-      if (o.image != index || o.score < 0.5) continue;
-      objects.push_back(o);
-      objects.back().box = {o.box[0] * x, o.box[1] * y, o.box[2] * x, o.box[3] * y};
-      if (x != 1 || y != 1) objects.back().mask = {};
-    }
+    for (const CocoObject& o : meter->found())
+      if (o.image == index && o.score >= 0.5) objects.push_back(o);
+    const auto annotated = std::count_if(meter->truths().begin(), meter->truths().end(),
+                                         [i = index](const CocoObject& o) { return o.image == i; });
     data::Tile tile;
-    tile.image = draw_objects(sample.image, objects, classes_);
+    tile.image = draw_reduced(sample.image, objects, size, kSheetCell, classes_);
+    tile.caption = {fmt::format("{} found, {} annotated", objects.size(), annotated)};
     tiles.push_back(std::move(tile));
   }
   if (tiles.empty()) return report;
   const std::string picture = options.folder + "/detections.png";
-  data::write_png(picture, data::contact_sheet(tiles, 4, options.title + ": " + report.summary));
+  data::write_png(picture, data::contact_sheet(tiles, 3, options.title + ": " + report.summary, kSheetCell));
   report.files = {{"detections", picture}};
   return report;
 }

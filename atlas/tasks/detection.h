@@ -96,6 +96,11 @@ std::array<uint8_t, 3> class_color(int64_t category);
 Tensor draw_objects(const Tensor& image, const std::vector<CocoObject>& objects,
                     const std::vector<std::string>& classes, bool scores = true);
 
+/// The same with the image resized first, its longer side to `side` pixels, so that lines and names can be read there.
+/// @param size     height and width that the objects' boxes and masks are given in
+Tensor draw_reduced(const Tensor& image, const std::vector<CocoObject>& objects, const std::array<int64_t, 2>& size,
+                    int64_t side, const std::vector<std::string>& classes);
+
 }  // namespace atlas::inline ATLAS_ABI::tasks
 
 #ifndef ATLAS_COMPILED_LIB

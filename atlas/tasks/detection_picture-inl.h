@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "atlas/data/canvas.h"
+#include "atlas/data/pixels.h"
 #include "atlas/data/rle.h"
 #include "atlas/tasks/detection.h"
 
@@ -51,6 +52,23 @@ ATLAS_INLINE Tensor draw_objects(const Tensor& image, const std::vector<CocoObje
     canvas.text(left + 2, y + 2, text, data::kWhite, scale);
   }
   return canvas.image();
+}
+
+ATLAS_INLINE Tensor draw_reduced(const Tensor& image, const std::vector<CocoObject>& objects,
+                                 const std::array<int64_t, 2>& size, int64_t side,
+                                 const std::vector<std::string>& classes) {
+  const double share = static_cast<double>(side) / static_cast<double>(std::max(image.size(0), image.size(1)));
+  const auto scaled = [share](int64_t n) { return std::max<int64_t>(1, std::llround(share * static_cast<double>(n))); };
+  const int64_t height = scaled(image.size(0)), width = scaled(image.size(1));
+  const double x = static_cast<double>(width) / static_cast<double>(size[1]),
+               y = static_cast<double>(height) / static_cast<double>(size[0]);
+  std::vector<CocoObject> moved = objects;
+  for (CocoObject& o : moved) {
+    o.box = {o.box[0] * x, o.box[1] * y, o.box[2] * x, o.box[3] * y};
+    if (o.mask.height > 0 && o.mask.width > 0)
+      o.mask = data::rle_encode(data::detail::nearest_pixels(data::rle_decode(o.mask), height, width));
+  }
+  return draw_objects(data::resize_image(image, height, width, Interpolation::bilinear), moved, classes);
 }
 
 }  // namespace atlas::inline ATLAS_ABI::tasks

@@ -262,6 +262,24 @@ TEST_CASE("detection: perfect answers have AP 1; meters are merged, saved and lo
   std::filesystem::remove_all(folder);
 }
 
+TEST_CASE("detection: on a sheet objects are drawn after the photograph is reduced, where they lie then") {
+  const Tensor photo = full({200, 400, 3}, 255.0, uint8);
+  Tensor mask = zeros({200, 400}, uint8);
+  Tensor left = mask.slice(1, 0, 100);
+  left.fill_(1);
+  CocoObject o;
+  o.box = {240, 40, 80, 120};
+  o.mask = data::rle_encode(mask);
+  const Tensor picture = draw_reduced(photo, {o}, {200, 400}, 100, {"x"});
+  CHECK(picture.shape() == Shape{50, 100, 3});
+  const auto white = [&](int64_t y, int64_t x) { return picture.at<uint8_t>({y, x, 2}) == 255; };
+  CHECK_FALSE(white(25, 10));  // under the mask
+  CHECK(white(25, 40));        // beside it
+  CHECK_FALSE(white(25, 60));  // the box's left line, of one pixel
+  CHECK(white(25, 62));
+  CHECK(white(25, 70));
+}
+
 TEST_CASE("detection: errors") {
   const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::pixels);
   CHECK(error_of([&] {
