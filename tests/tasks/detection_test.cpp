@@ -9,6 +9,7 @@
 
 #include "atlas/autograd/backward.h"
 #include "atlas/data/loader.h"
+#include "atlas/data/rle.h"
 #include "atlas/data/scenes.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/norm_group.h"
@@ -267,10 +268,10 @@ TEST_CASE("detection: on a sheet objects are drawn after the photograph is reduc
   Tensor mask = zeros({200, 400}, uint8);
   Tensor left = mask.slice(1, 0, 100);
   left.fill_(1);
-  CocoObject o;
+  tasks::CocoObject o;
   o.box = {240, 40, 80, 120};
   o.mask = data::rle_encode(mask);
-  const Tensor picture = draw_reduced(photo, {o}, {200, 400}, 100, {"x"});
+  const Tensor picture = tasks::draw_reduced(photo, {o}, {200, 400}, 100, {"x"});
   CHECK(picture.shape() == Shape{50, 100, 3});
   const auto white = [&](int64_t y, int64_t x) { return picture.at<uint8_t>({y, x, 2}) == 255; };
   CHECK_FALSE(white(25, 10));  // under the mask
