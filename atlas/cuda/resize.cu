@@ -11,6 +11,7 @@ namespace atlas::inline ATLAS_ABI::cuda {
 namespace {
 
 constexpr int kThreads = 256;
+constexpr int kBlock = 64;  // numbers that are added up in float32
 
 /// ResampleTaps in device memory.
 template <class A>
@@ -105,6 +106,8 @@ __global__ void resample_kernel(View<const In> x, ResampleShape s, Taps<Compute<
     const int64_t top = rows.begin(i), left = columns.begin(j);
     const int tall = static_cast<int>(rows.count(i)), wide = static_cast<int>(columns.count(j));
     A sum[N] = {};
+    double sums[N] = {};  // of blocks: roundings add up over the numbers of one alone
+    int in_block = 0;
     for (int l = 0; l < wide; ++l) {
       const A weight = columns.factor(j, l);
       const int64_t column = ((int64_t{b} * s.height + top) * s.width + left + l) * s.packs + pack;
@@ -114,8 +117,15 @@ __global__ void resample_kernel(View<const In> x, ResampleShape s, Taps<Compute<
         load_numbers<N>(x, (column + int64_t{k} * s.width * s.packs) * N, v);
 #pragma unroll
         for (int n = 0; n < N; ++n) sum[n] += w * v[n];
+        if (++in_block == kBlock) {
+          in_block = 0;
+#pragma unroll
+          for (int n = 0; n < N; ++n) sums[n] += sum[n], sum[n] = 0;
+        }
       }
     }
+#pragma unroll
+    for (int n = 0; n < N; ++n) sum[n] = static_cast<A>(sums[n] + sum[n]);
     store_numbers<N>(y, at * N, sum);
   }
 }

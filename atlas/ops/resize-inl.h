@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <new>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,8 +23,18 @@ namespace detail {
 
 /// @throws Error unless the weights of `out` results along an axis fit into memory.
 inline void check_taps(const char* op, int64_t out) {
-  constexpr int64_t kTable = 64;  // bytes of an output's weights, at least
+  constexpr int64_t kTable = 128;  // bytes of an output's weights and of their copies on the way, about
   check_memory(op, {out}, kTable);
+}
+
+/// Runs what makes tables of weights and uses them. @throws Error when there is no memory for them.
+template <class F>
+void with_tables(const char* op, int64_t out, const F& f) {
+  try {
+    f();
+  } catch (const std::bad_alloc&) {
+    fail(op, "there is no memory for the weights of {} results along an axis", out);
+  }
 }
 
 /// The differentiable resampling op behind resize() and the average pools.
@@ -37,16 +48,21 @@ Tensor resample(const char* op, const Tensor& x, int64_t height, int64_t width, 
   ResampleTaps rows, columns;
   if (y.numel() > 0) {
     check_taps(op, std::max(height, width));
-    rows = taps(0), columns = taps(1);
-    kernels::resample2d(x.contiguous(), rows, columns, y);
+    with_tables(op, std::max(height, width), [&] {
+      rows = taps(0), columns = taps(1);
+      kernels::resample2d(x.contiguous(), rows, columns, y);
+    });
   }
-  return record(op, y, {x}, [rows = std::move(rows), columns = std::move(columns), s = x.shape()](const Tensor& dy) {
-    // y = R x C^T per channel, so dx = R^T dy C. Overwrites.
-    if (dy.numel() == 0) return Grads{detail::zeros_of(s, dy)};
-    Tensor dx = empty(s, dy.dtype(), dy.device());
-    kernels::resample2d(dy.contiguous(), transposed(rows, s[1]), transposed(columns, s[2]), dx);
-    return Grads{dx};
-  });
+  return record(op, y, {x},
+                [op, rows = std::move(rows), columns = std::move(columns), s = x.shape()](const Tensor& dy) {
+                  // y = R x C^T per channel, so dx = R^T dy C. Overwrites.
+                  if (dy.numel() == 0) return Grads{detail::zeros_of(s, dy)};
+                  Tensor dx = empty(s, dy.dtype(), dy.device());
+                  with_tables(op, std::max(rows.size(), columns.size()), [&] {
+                    kernels::resample2d(dy.contiguous(), transposed(rows, s[1]), transposed(columns, s[2]), dx);
+                  });
+                  return Grads{dx};
+                });
 }
 
 /// The cubic convolution kernel (Keys, "Cubic convolution interpolation for digital image processing", 1981).
@@ -246,23 +262,28 @@ inline RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mo
 
 ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
   detail::check_rows("rows_read", in, out, rows);
-  return detail::rows_read(in, out, rows, mode);
+  RowSpan read{};
+  detail::with_tables("rows_read", out, [&] { read = detail::rows_read(in, out, rows, mode); });
+  return read;
 }
 
 ATLAS_INLINE Tensor resize_rows(const Tensor& x, int64_t x_first, int64_t x_height, int64_t height, int64_t width,
                                 RowSpan rows, Interpolation mode) {
   detail::check_resize(x, height, width, mode, false, false);
   detail::check_rows("resize_rows", x_height, height, rows);
-  const RowSpan read = detail::rows_read(x_height, height, rows, mode);
+  RowSpan read{};
+  detail::with_tables("resize_rows", height, [&] { read = detail::rows_read(x_height, height, rows, mode); });
   check(x_first >= 0 && x_first <= read.first && read.first + read.count - x_first <= x.size(1), "resize_rows",
         "rows {} to {} of the map are read, but x {} holds {} rows from row {} on", read.first, read.first + read.count,
         describe(x), x.size(1), x_first);
   if (x.size(0) > 0 && x.size(3) > 0) detail::check_taps("resize_rows", width);
   Tensor y = empty({x.size(0), rows.count, width, x.size(3)}, x.dtype(), x.device());
   if (y.numel() > 0)
-    kernels::resample2d(x.contiguous(),
-                        detail::some_of(detail::make_taps(x_height, height, mode, false), rows, x_first),
-                        detail::make_taps(x.size(2), width, mode, false), y);
+    detail::with_tables("resize_rows", std::max(height, width), [&] {
+      kernels::resample2d(x.contiguous(),
+                          detail::some_of(detail::make_taps(x_height, height, mode, false), rows, x_first),
+                          detail::make_taps(x.size(2), width, mode, false), y);
+    });
   return y;
 }
 

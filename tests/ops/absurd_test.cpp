@@ -1,8 +1,11 @@
 // Sizes beyond reason: what cannot be held is refused before it is asked for. About the memory of the CPU.
 // ctest-device: cpu
 #include <doctest/doctest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <cstdint>
+#include <fstream>
 #include <functional>
 #include <vector>
 
@@ -17,6 +20,14 @@
 #include "atlas/ops/window.h"
 #include "atlas/tensor/create.h"
 #include "tests/ops/random_input.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define ATLAS_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define ATLAS_SANITIZED 1
+#endif
+#endif
 
 using namespace atlas;
 using namespace test;
@@ -108,6 +119,27 @@ TEST_CASE("absurd: parts, rows and classes that cannot be are an Error") {
   CHECK(error_of([] { one_hot(from_vector<int64_t>({INT64_MAX}, {1})); }) ==
         "[one_hot] class 9223372036854775807 is too large: no number is above it");
   CHECK(error_of([] { one_hot(from_vector<int64_t>({INT64_MAX - 1}, {1})); }) != "");
+}
+
+TEST_CASE("absurd: tables of weights are counted before they are made, and where memory still ends it is an Error") {
+  const int64_t many = memory_limit() / 100;  // results that fit into memory themselves
+  for (const Interpolation mode : {Interpolation::nearest, Interpolation::bilinear})
+    CHECK(error_of([&] { rows_read(5, many, {0, 1}, mode); }).find("more than the") != std::string::npos);
+#if !defined(ATLAS_SANITIZED)  // sanitizers need address space without end
+  const Tensor x = ones({1, 1, 1, 1});
+  rlimit before{}, now{};
+  REQUIRE(::getrlimit(RLIMIT_AS, &before) == 0);
+  int64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  now = before;
+  now.rlim_cur = static_cast<rlim_t>(pages * ::sysconf(_SC_PAGESIZE) + (int64_t{64} << 20));
+  REQUIRE(::setrlimit(RLIMIT_AS, &now) == 0);
+  const std::string wide = error_of([&] { resize(x, 1, 1 << 21, Interpolation::bilinear); }),
+                    mean = error_of([&] { adaptive_avg_pool2d(x, 1 << 21, 1); });
+  REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+  CHECK(wide.starts_with("[resize] "));
+  CHECK(mean.starts_with("[adaptive_avg_pool2d] "));
+#endif
 }
 
 TEST_CASE("absurd: lengths that are too large are said to be") {

@@ -6,7 +6,9 @@
 #include "atlas/ops/attention.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/norm.h"
+#include "atlas/ops/pool.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/resize.h"
 #include "atlas/ops/shape.h"
 #include "atlas/ops/softmax.h"
 #include "atlas/tensor/create.h"
@@ -88,6 +90,21 @@ TEST_CASE("precision: what all of dy has in common costs the gradient of a softm
 
 // A gradient is a sum of terms. What is promised (atlas/README.md) is a part of the largest of them, not of their sum:
 // where the true gradient vanishes, their rounding is all there is.
+TEST_CASE("precision: averages along long axes, and gradients of long sums, are as exact as short ones") {
+  for (const Shape& s : {Shape{1, 20000, 1, 2}, Shape{1, 1, 20000, 3}, Shape{1, 150, 140, 2}}) {
+    CAPTURE(s.str());
+    const Tensor x = around(1, s, 1);
+    CHECK(float32_error([](const auto& in) { return adaptive_avg_pool2d(in[0], 1, 1); }, {x}) < 4e-7);
+    for (const Interpolation mode : {Interpolation::bilinear, Interpolation::bicubic})
+      CHECK(float32_error([&](const auto& in) { return resize(in[0], 1, 1, mode, true); }, {x}) < 6e-7);
+    // The gradient of what becomes larger is a sum.
+    const auto enlarged = [&](const auto& in) {
+      return mul(resize(in[0], s[1], s[2], Interpolation::bilinear), in[1]) * 1e-4;
+    };
+    CHECK(float32_error(enlarged, {ones({1, 1, 1, s[3]}), x}) < 1e-6);
+  }
+}
+
 TEST_CASE("precision: where a true gradient vanishes, rounding of its terms is left and no more") {
   for (const DType dtype : {float32, float64}) {
     CAPTURE(name(dtype));
