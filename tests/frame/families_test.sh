@@ -4,7 +4,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ATLAS_SOURCE_DIR"
 
-programs=(examples/{train,finetune,classify,features}.cpp tools/{model_info,convert_checkpoint,golden_check}.cpp)
+programs=(examples/{train,finetune,classify,features}.cpp tools/{model_info,convert_checkpoint,golden_check}.cpp
+  tools/program/*.cpp)
 families='mamba|convnext|AtlasNet|AtlasConfig|AtlasBackbone|atlas_(net|config|pyramid)|"atlas"|atlas-(s|b|l|tiny|toy)([^a-z]|$)'
 problems=0
 
