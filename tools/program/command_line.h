@@ -53,7 +53,8 @@ class Option {
 /// The options of a program. Variables must live as long as it; their values are the defaults, and --help shows them.
 ///
 /// Names are "--top", several separated by commas ("--classes,--class-list"), or, without dashes, that of what needs no
-/// name ("images"). Whole numbers are decimal, so that 010 is ten; others are finite; lists of numbers are separated by commas.
+/// name ("images"). Whole numbers are decimal, so that 010 is ten; others are finite; lists of numbers are separated by
+/// commas.
 class CommandLine {
  public:
   /// @param about  what the program does, for --help   @param name  of the program, also for messages
