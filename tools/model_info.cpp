@@ -97,6 +97,28 @@ double in_linear_and_conv() {
   return sum;
 }
 
+/// Refuses sizes far above the model's own that would not fit into memory or take too long. What they cost is what its
+/// own size costs, times the pixels.
+void check_affordable(models::Model& model, int64_t batch, int64_t height, int64_t width) {
+  constexpr double kWithoutAsking = 4, kMostMultiplyAdds = 2e12;  // minutes on a CPU
+  const int64_t own = model.image_size();
+  if (width == 0) width = height = own;
+  const double times = static_cast<double>(batch) * static_cast<double>(height) * static_cast<double>(width) /
+                       static_cast<double>(own * own);
+  if (times <= kWithoutAsking) return;
+  const double multiply_adds = times * inspect(model, zeros({1, own, own, 3})).front().multiply_adds;
+  reset_peak_memory();  // packed weights are there now, which do not grow
+  const int64_t held = memory_stats().current;
+  inspect(model, zeros({1, own, own, 3}));
+  const double bytes = times * static_cast<double>(memory_stats().peak - held);
+  check(bytes <= static_cast<double>(memory_limit()), "image-size",
+        "{} x {} pixels, batch {}, would take {:.1f} GiB, more than the {} that this process may have", width, height,
+        batch, bytes / (1 << 30), bytes_text(memory_limit()));
+  check(multiply_adds <= kMostMultiplyAdds, "image-size",
+        "{} x {} pixels, batch {}, would be {:.2g} multiply-adds, which would take too long: at most {:.2g}", width,
+        height, batch, multiply_adds, kMostMultiplyAdds);
+}
+
 int64_t number(const std::string& text) {
   const bool digits = !text.empty() && text.find_first_not_of("0123456789") == text.npos;
   const int64_t n = digits ? whole_number(text, "image-size") : 0;
@@ -129,9 +151,13 @@ int main(int argc, char** argv) {
     {
       std::optional<SkipInit> only_shapes_matter;
       if (models::task_of(name) != models::Detector::kTask) only_shapes_matter.emplace();  // boxes follow the numbers
-      model = models::make_any_model(name, {.image_size = width == height ? width : 0,
-                                            .num_classes = classes,
-                                            .overrides = models::with_fields(name, options, fields)});
+      const auto made = [&](int64_t image_size) {
+        return models::make_any_model(name, {.image_size = image_size,
+                                             .num_classes = classes,
+                                             .overrides = models::with_fields(name, options, fields)});
+      };
+      if (width > 0 || batch > 1) check_affordable(*made(0), batch, height, width);
+      model = made(width == height ? width : 0);
     }
     if (width == 0) width = height = model->image_size();
     reset_peak_memory();

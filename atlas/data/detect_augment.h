@@ -25,13 +25,19 @@ inline Scale scaled_within(int64_t h, int64_t w, int64_t shorter, int64_t longer
 
 /// Resizes so that the shorter side is one of `shorter`, by chance, unless the longer one would pass `longer`.
 struct ResizeShortLong {
-  std::vector<int64_t> shorter;  ///< at least one
+  static constexpr int64_t kMostPixels = int64_t{1}
+                                         << 25;  ///< of a result: a detector takes hundreds of bytes for each
+  std::vector<int64_t> shorter;                  ///< at least one
   int64_t longer = 1333;
   Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "ResizeShortLong");
     check(!shorter.empty(), "ResizeShortLong", "needs at least one length");
     const int64_t side = shorter[static_cast<size_t>(rng.below(std::ssize(shorter)))];
-    return {detail::scaled_within(x.size(0), x.size(1), side, longer)};
+    const Scale to = detail::scaled_within(x.size(0), x.size(1), side, longer);
+    check(to.height <= kMostPixels / to.width, "ResizeShortLong",
+          "{} x {} pixels would become {} x {}, more than the {} that are allowed: ask for shorter sides", x.size(1),
+          x.size(0), to.width, to.height, kMostPixels);
+    return {to};
   }
   Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };

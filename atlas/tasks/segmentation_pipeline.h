@@ -25,19 +25,22 @@ struct SegmentationSettings {
   static constexpr std::string_view kTitle = "segmentation";
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
-    visit("longer", c.longer, "bound of images' longer sides in pixels; 0: 4 times the shorter's", models::at_least(0));
-    visit("shorter", c.shorter, "bound of their shorter sides; 0: image_size", models::at_least(0));
-    visit("ratio_low", c.ratio_low, "least factor of both in training", models::positive());
-    visit("ratio_high", c.ratio_high, "largest factor of both in training", models::positive());
+    visit("longer", c.longer, "bound of images' longer sides in pixels; 0: 4 times the shorter's",
+          models::between(0, 65536));
+    visit("shorter", c.shorter, "bound of their shorter sides; 0: image_size", models::between(0, 65536));
+    visit("ratio_low", c.ratio_low, "least factor of both in training",
+          models::Range{.least = 0, .most = 100, .least_itself = false});
+    visit("ratio_high", c.ratio_high, "largest factor of both in training",
+          models::Range{.least = 0, .most = 100, .least_itself = false});
     visit("most_of_a_class", c.most_of_a_class, "share of a crop that one class may fill; 1: any",
           models::Range{.least = 0, .most = 1});
     visit("distortion", c.distortion, "random brightness, contrast, saturation and hue", models::any_value());
     visit("class_weights", c.class_weights, "weights of the classes in the loss, a list such as [1, 1, 4]",
           models::at_least(0));
     visit("slide_crop", c.slide_crop, "tests: side of the pieces that images are cut into; 0: whole images",
-          models::at_least(0));
+          models::between(0, 65536));
     visit("slide_stride", c.slide_stride, "tests: distance of the pieces; 0: two thirds of the side",
-          models::at_least(0));
+          models::between(0, 65536));
     visit("pictures", c.pictures, "images on the sheet of pictures", models::between(0, 64));
   }
 };

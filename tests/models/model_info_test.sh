@@ -60,5 +60,11 @@ expect "there is no preset 'nothing'" --model nothing
 expect 'is no number of pixels' --model atlas-toy --image-size 3x
 expect 'is no number of pixels' --model atlas-toy --image-size -1
 expect '--batch' --model atlas-toy --batch 0
+# Sizes that nobody can mean are not tried.
+started=$SECONDS
+expect '65536 x 65536 pixels, batch 1, would' --model mambavision-t --image-size 65536
+expect '8192 x 8192 pixels, batch 1, would' --model mambavision-t --image-size 8192
+expect '65536 x 16 pixels, batch 65536, would' --model atlas-toy --image-size 65536x16 --batch 65536
+[ $((SECONDS - started)) -lt 30 ] || complain "absurd sizes took $((SECONDS - started)) s"
 [ "$failures" = 0 ] && echo "model_info behaves"
 exit "$failures"

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "atlas/autograd/backward.h"
+#include "atlas/data/detect_augment.h"
 #include "atlas/data/loader.h"
 #include "atlas/data/rle.h"
 #include "atlas/data/scenes.h"
@@ -287,6 +288,11 @@ TEST_CASE("detection: errors") {
           tasks::make_detection(*set, {.image_size = 64});
         }).starts_with("[detection] needs objects (the targets 'boxes' and 'label'), but scenes has: mask"));
   CHECK(error_of([] { tasks::Detection task({}); }) == "[detection] needs at least one class");
+  data::Rng rng(0, data::Purpose::sample, 0, 0);
+  CHECK(error_of([&] {
+          data::ResizeShortLong{{16384}, 16384}(zeros({60, 80, 3}, uint8, Device{}), rng);
+        }).find("80 x 60 pixels would become 16384 x 12288, more than the 33554432 that are allowed") !=
+        std::string::npos);
 }
 
 TEST_CASE("coco results: a line for each object, with the file's ids, masks escaped") {
