@@ -11,6 +11,7 @@
 
 #include "atlas/data/image.h"
 #include "atlas/data/open.h"
+#include "atlas/data/picture_files.h"
 #include "atlas/data/select.h"
 #include "tools/program/command_line.h"
 
@@ -65,6 +66,11 @@ int main(int argc, char** argv) {
     for (const auto& [option, most] : {std::pair{"--train", train}, {"--test", test}})
       atlas::check(most == 0 || most >= std::ssize(classes), option,
                    "{} images are fewer than one of each of {} classes", most, classes.size());
+    // Pictures that lie there already would be taken for some of the data set.
+    for (const char* half : {"train", "val"})
+      if (const fs::path folder = fs::path(out) / half; fs::exists(folder))
+        atlas::check(!atlas::data::detail::holds_picture(folder), "out",
+                     "{} holds pictures already: choose another folder, or remove them", folder.string());
     const int64_t a = write_half(*sets.train, fs::path(out) / "train", classes, train);
     const int64_t b = write_half(*sets.test, fs::path(out) / "val", classes, test);
     fmt::print("{}: {} training and {} test images of {} classes\n", out, a, b, classes.size());
