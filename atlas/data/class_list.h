@@ -14,21 +14,23 @@ namespace atlas::inline ATLAS_ABI::data {
 struct ClassList {
   std::string file;  ///< where it stands
   std::vector<std::string> names;
-  std::vector<int64_t> lines;  ///< of each name in the file, from 1
+  std::vector<int64_t> lines;              ///< of each name in the file, from 1
+  std::vector<std::string> comments = {};  ///< such as "#a", which may be meant as the name of a folder
 
   /// "in100.txt line 7"
   std::string where(size_t i) const;
 };
 
 /// Reads a class list: a name a line. Spaces around names, empty lines, lines that begin with # and a byte-order mark
-/// are left out.
+/// are left out; \#a stands for a folder that is called #a.
 /// @throws Error naming the file and the line for a name that stands twice, or that is no name of a folder; for a list
 /// without names, and a file that cannot be read as text.
 ClassList read_class_list(const std::string& path);
 
 /// Holds a list against the subfolders of `folder`.
 /// @param there  their names
-/// @throws Error naming list, line and the nearest names for a class that the folder lacks.
+/// @throws Error naming list, line and the nearest names for a class that the folder lacks; and for a comment that is
+/// the name of a folder.
 void check_listed(const ClassList& list, const std::string& folder, const std::vector<std::string>& there);
 
 }  // namespace atlas::inline ATLAS_ABI::data

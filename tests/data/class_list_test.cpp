@@ -43,6 +43,24 @@ TEST_CASE("a list that says a name twice, none, or no folder's name is refused w
   CHECK(message_of([&] { read_class_list(scratch / "none.txt"); }).find("none.txt: No such file") != std::string::npos);
 }
 
+TEST_CASE("a folder may be called #a, and a comment is not taken for it in silence") {
+  const Scratch scratch;
+  for (const char* name : {"set/#a/1.bmp", "set/#a/2.bmp", "set/b/1.bmp", "set/b/2.bmp"})
+    scratch.write(name, picture(1));
+  FolderOptions options;
+  options.report = [](const std::string&) {};
+  const auto classes = [&](const std::string& text) {
+    options.class_list = list(scratch, text);
+    return image_folder(scratch / "set", options)->classes();
+  };
+  CHECK(classes("# a comment\n\\#a\n#c\nb\n") == std::vector<std::string>{"#a", "b"});
+  CHECK(
+      message_of([&] { classes("#a\nb\n"); }) ==
+      fmt::format("[classes] {}: #a is a comment, and {} has a folder of this name: write \\#a for the folder, or '# ' "
+                  "for a comment",
+                  options.class_list, scratch / "set"));
+}
+
 TEST_CASE("a folder with a list has its classes alone, in its order") {
   const Scratch scratch;
   for (const char* name : {"train/cat", "train/dog", "train/emu", "val/cat", "val/dog", "val/emu"})
