@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "atlas/data/coco.h"
+#include "atlas/data/image_folder-inl.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_reader.h"
 #include "atlas/io/mapped_file.h"
@@ -242,8 +243,13 @@ ATLAS_INLINE Rle coco_mask(std::string_view segmentation, int64_t height, int64_
   return numbers ? rle_from_counts(std::move(counts), height, width) : rle_from_string(text, height, width);
 }
 
-ATLAS_INLINE CocoDataset::CocoDataset(std::string name, CocoFile file, std::string folder, bool with_objects_alone)
-    : Dataset(std::move(name), {}), file_(std::move(file)), folder_(std::move(folder)), masks_(false) {
+ATLAS_INLINE CocoDataset::CocoDataset(std::string name, CocoFile file, std::string folder, bool with_objects_alone,
+                                      FolderOptions options)
+    : Dataset(std::move(name), {}),
+      file_(std::move(file)),
+      folder_(std::move(folder)),
+      masks_(false),
+      options_(std::move(options)) {
   for (const auto& category : file_.categories) classes_.push_back(category.name);
   for (const CocoAnnotation& o : file_.objects) masks_ = masks_ || !o.segmentation.empty();
   for (size_t i = 0; i < file_.images.size(); ++i) {
@@ -251,6 +257,7 @@ ATLAS_INLINE CocoDataset::CocoDataset(std::string name, CocoFile file, std::stri
     if (!with_objects_alone || std::any_of(begin, end, [](const CocoAnnotation& o) { return !o.crowd; }))
       chosen_.push_back(static_cast<int64_t>(i));
   }
+  bad_.resize(chosen_.size(), false);
 }
 
 ATLAS_INLINE int64_t CocoDataset::label(int64_t index) const {
@@ -265,11 +272,27 @@ ATLAS_INLINE int64_t CocoDataset::image_id(int64_t index) const {
   return file_.images[static_cast<size_t>(chosen_[static_cast<size_t>(index)])].id;
 }
 
+ATLAS_INLINE bool CocoDataset::was_skipped(int64_t index) const {
+  check_index(index);
+  const std::lock_guard lock(mutex_);
+  return bad_[static_cast<size_t>(index)];
+}
+
 ATLAS_INLINE Sample CocoDataset::get(int64_t index) const {
   const std::string path = where(index);
   const auto i = static_cast<size_t>(chosen_[static_cast<size_t>(index)]);
   const CocoFile::Image& about = file_.images[i];
-  Sample sample{read_image(path)};
+  Sample sample;
+  try {
+    sample.image = read_image(path, options_.max_pixels);
+  } catch (const Error& error) {
+    if (options_.strict) throw;
+    const std::lock_guard lock(mutex_);
+    if (!bad_[static_cast<size_t>(index)])
+      detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
+    bad_[static_cast<size_t>(index)] = true;
+    return sample;
+  }
   const int64_t h = sample.image.size(0), w = sample.image.size(1);
   check((about.height <= 0 || about.height == h) && (about.width <= 0 || about.width == w), "coco",
         "{} has {} x {} pixels, its annotations say {} x {}", path, h, w, about.height, about.width);
@@ -306,7 +329,7 @@ ATLAS_INLINE Sample CocoDataset::get(int64_t index) const {
   return sample;
 }
 
-ATLAS_INLINE DataPair open_coco(const std::string& folder) {
+ATLAS_INLINE DataPair open_coco(const std::string& folder, const FolderOptions& options) {
   namespace fs = std::filesystem;
   check(fs::is_directory(folder), "coco", "{} is no folder", folder);
   const auto half = [&](const std::string& split, bool training) -> DatasetPtr {
@@ -333,7 +356,7 @@ ATLAS_INLINE DataPair open_coco(const std::string& folder) {
       if (pictures.empty() && fs::exists(folder + place + "/" + file.images[0].file)) pictures = folder + place;
     check(!pictures.empty(), "coco", "{} of {} is in none of {}, images/{}, images and {}", file.images[0].file,
           annotations, split + year, split + year, folder);
-    return std::make_shared<CocoDataset>("coco " + split, std::move(file), pictures, training);
+    return std::make_shared<CocoDataset>("coco " + split, std::move(file), pictures, training, options);
   };
   DataPair pair{half("train", true), half("val", false)};
   check(pair.train->classes() == pair.test->classes(), "coco", "{}: train has {} categories, val {} or others", folder,

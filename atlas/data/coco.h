@@ -4,12 +4,14 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "atlas/data/dataset.h"
 #include "atlas/data/image.h"
+#include "atlas/data/image_folder.h"
 #include "atlas/data/rle.h"
 
 namespace atlas::inline ATLAS_ABI::data {
@@ -69,16 +71,20 @@ Rle coco_mask(std::string_view segmentation, int64_t height, int64_t width, cons
 /// out.
 class CocoDataset : public Dataset {
  public:
+  /// Photographs that cannot be read are skipped and counted, or with options.strict an error.
   /// @param folder  of the pictures   @param with_objects_alone  leaves out images without objects (crowds do not
   /// count)
-  CocoDataset(std::string name, CocoFile file, std::string folder, bool with_objects_alone = false);
+  CocoDataset(std::string name, CocoFile file, std::string folder, bool with_objects_alone = false,
+              FolderOptions options = {});
 
   int64_t size() const override { return std::ssize(chosen_); }
-  /// @throws Error naming the file that cannot be read, is of another size than the annotations say, or has a bad mask.
+  /// @throws Error naming the file that cannot be read (with options.strict), is of another size than the annotations
+  /// say, or has a bad mask.
   ATLAS_INLINE Sample get(int64_t index) const override;
   /// An image with objects has no class of its own. @throws Error always.
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
+  ATLAS_INLINE bool was_skipped(int64_t index) const override;
   std::string remarks() const override { return file_.counts.str(); }
   const CocoFile& file() const { return file_; }
   /// COCO's id of image `index`.
@@ -89,13 +95,16 @@ class CocoDataset : public Dataset {
   std::string folder_;
   bool masks_;
   std::vector<int64_t> chosen_;
+  FolderOptions options_;
+  mutable std::mutex mutex_;
+  mutable std::vector<bool> bad_;
 };
 
 /// DIR/annotations/instances_train2017.json with DIR/train2017 and the same for val (any year), or DIR/train.json and
 /// DIR/val.json with pictures in DIR/images/train, DIR/train or DIR/images. Images without objects are left out of
 /// training.
 /// @throws Error naming what was looked for, and when the halves have other categories.
-DataPair open_coco(const std::string& folder);
+DataPair open_coco(const std::string& folder, const FolderOptions& options = {});
 
 }  // namespace atlas::inline ATLAS_ABI::data
 

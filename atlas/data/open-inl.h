@@ -50,11 +50,11 @@ inline DataPair open_mask_folder(const std::string& where, const FolderOptions& 
 inline DataPair open_ade20k_folder(const std::string& where, const FolderOptions& options) {
   return open_ade20k(needed_folder("ade20k", where), options);
 }
-inline DataPair open_coco_folder(const std::string& where, const FolderOptions&) {
-  return open_coco(needed_folder("coco", where));
+inline DataPair open_coco_folder(const std::string& where, const FolderOptions& options) {
+  return open_coco(needed_folder("coco", where), options);
 }
-inline DataPair open_voc_folder(const std::string& where, const FolderOptions&) {
-  return open_voc(needed_folder("voc", where));
+inline DataPair open_voc_folder(const std::string& where, const FolderOptions& options) {
+  return open_voc(needed_folder("voc", where), options);
 }
 inline DataPair open_objects(const std::string& where, const FolderOptions&) {
   const int64_t side = where.empty() ? 96 : whole_number(where, "objects:SIZE");

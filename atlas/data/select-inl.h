@@ -69,9 +69,16 @@ ATLAS_INLINE DatasetPtr some_of_each_class(DatasetPtr whole, int64_t count) {
   return std::make_shared<Subset>(std::move(whole), std::move(chosen));
 }
 
+ATLAS_INLINE Targets first_targets(const Dataset& set) {
+  constexpr int64_t kTried = 100;
+  Targets targets;
+  for (int64_t i = 0; i < std::min(set.size(), kTried) && targets.empty(); ++i) targets = set.get(i).targets;
+  return targets;
+}
+
 ATLAS_INLINE DatasetPtr some_of(DatasetPtr whole, int64_t count) {
   if (count >= whole->size()) return whole;
-  const Targets targets = whole->get(0).targets;
+  const Targets targets = first_targets(*whole);
   const Target* label = targets.find(kLabel);
   if (targets.empty() || (label != nullptr && label->value.dim() == 0))
     return some_of_each_class(std::move(whole), count);

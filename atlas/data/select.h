@@ -28,6 +28,9 @@ std::vector<int64_t> choose_evenly(const std::vector<int64_t>& groups, int64_t c
 /// The class of every image of a set.
 std::vector<int64_t> labels_of(const Dataset& set);
 
+/// The targets of the first image of a set that can be read, of a hundred that are tried; none where none of them has.
+Targets first_targets(const Dataset& set);
+
 /// `count` images of a set, about equally many of each class (choose_evenly()), in the order of the set; all of them
 /// when it has fewer.
 DatasetPtr some_of_each_class(DatasetPtr whole, int64_t count);

@@ -138,7 +138,7 @@ ATLAS_INLINE VocAnnotation parse_voc(std::string_view text, const std::string& n
   return a;
 }
 
-ATLAS_INLINE DataPair open_voc(const std::string& given) {
+ATLAS_INLINE DataPair open_voc(const std::string& given, const FolderOptions& options) {
   namespace fs = std::filesystem;
   const std::string folder = folder_with(given, {"Annotations"}, "voc");
   if (folder.empty()) fail_missing("voc", given, {"Annotations"}, "beside ImageSets/Main and JPEGImages");
@@ -160,8 +160,9 @@ ATLAS_INLINE DataPair open_voc(const std::string& given) {
   if (std::includes(known.begin(), known.end(), names.begin(), names.end())) names = known;
   const std::vector<std::string> classes(names.begin(), names.end());
   const std::string pictures = folder + "/JPEGImages";
-  return {std::make_shared<CocoDataset>("voc train", detail::voc_as_coco(train, folder, classes), pictures, true),
-          std::make_shared<CocoDataset>("voc val", detail::voc_as_coco(test, folder, classes), pictures, false)};
+  return {
+      std::make_shared<CocoDataset>("voc train", detail::voc_as_coco(train, folder, classes), pictures, true, options),
+      std::make_shared<CocoDataset>("voc val", detail::voc_as_coco(test, folder, classes), pictures, false, options)};
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

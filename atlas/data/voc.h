@@ -35,7 +35,7 @@ VocAnnotation parse_voc(std::string_view text, const std::string& name);
 /// counts them, and what is found on them is no mistake. Classes are VOC's twenty where no other occurs, else the names
 /// that occur in either half, sorted. Images without objects are left out of training.
 /// @throws Error naming what was looked for, or the file that is wrong.
-DataPair open_voc(const std::string& folder);
+DataPair open_voc(const std::string& folder, const FolderOptions& options = {});
 
 }  // namespace atlas::inline ATLAS_ABI::data
 

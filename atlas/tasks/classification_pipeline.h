@@ -11,6 +11,7 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/rand_augment.h"
+#include "atlas/data/select.h"
 #include "atlas/tasks/classification.h"
 #include "atlas/tasks/settings.h"
 
@@ -80,7 +81,7 @@ inline Pipeline classification_pipeline(const TaskSettings& s) {
 inline std::unique_ptr<Task> make_classification(const data::Dataset& set, const TaskSettings& s) {
   check(s.options.empty() || s.options == "{}", "classification", "has no options of its own, got {}", s.options);
   if (set.size() > 0) {
-    const data::Targets targets = set.get(0).targets;  // of an image that cannot be read there are none
+    const data::Targets targets = data::first_targets(set);
     check(targets.empty() || targets.contains(data::kLabel), "classification",
           "needs one class for each image (the target '{}'), but {} has: {}", data::kLabel, set.name(),
           targets.names());

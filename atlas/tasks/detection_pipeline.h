@@ -9,6 +9,7 @@
 #include "atlas/data/augment.h"
 #include "atlas/data/dense_augment.h"
 #include "atlas/data/detect_augment.h"
+#include "atlas/data/select.h"
 #include "atlas/tasks/detection.h"
 #include "atlas/tasks/settings.h"
 
@@ -23,11 +24,12 @@ struct DetectionSettings {
   static constexpr std::string_view kTitle = "detection";
   template <class Self, class Visitor>
   static void fields(Self& c, Visitor&& visit) {
-    visit("longer", c.longer, "bound of images' longer sides in pixels; 0: image_size", models::at_least(0));
+    visit("longer", c.longer, "bound of images' longer sides in pixels; 0: image_size", models::between(0, 65536));
     visit("shorter", c.shorter, "of tests, and at most in training; 0: 0.6 of longer from 480 on, else longer",
-          models::at_least(0));
+          models::between(0, 65536));
     visit("shorter_low", c.shorter_low,
-          "at least in training, in steps of 32; 0: 0.6 of shorter from 480 on, else shorter", models::at_least(0));
+          "at least in training, in steps of 32; 0: 0.6 of shorter from 480 on, else shorter",
+          models::between(0, 65536));
     visit("crop", c.crop, "every second training image is cropped before it is resized (from 480 on)",
           models::any_value());
     visit("pictures", c.pictures, "images on the sheet of pictures", models::between(0, 64));
@@ -79,7 +81,7 @@ inline std::unique_ptr<Task> make_detection(const data::Dataset& set, const Task
         "images with objects are not mixed, nor their labels smoothed: leave mixup, cutmix and label_smoothing at 0");
   bool masks = true;
   if (set.size() > 0) {
-    const data::Targets targets = set.get(0).targets;  // of an image that cannot be read there are none
+    const data::Targets targets = data::first_targets(set);
     check(targets.empty() || (targets.contains(kBoxes) && targets.contains(data::kLabel)), "detection",
           "needs objects (the targets '{}' and '{}'), but {} has: {} (data with boxes: coco:FOLDER, voc:FOLDER or "
           "objects)",

@@ -3,6 +3,7 @@
 
 #include "atlas/data/augment.h"
 #include "atlas/data/dense_augment.h"
+#include "atlas/data/select.h"
 #include "atlas/tasks/segmentation_pipeline.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
@@ -46,7 +47,7 @@ ATLAS_INLINE std::unique_ptr<Task> make_segmentation(const data::Dataset& set, c
       "images of pixels with classes are not mixed, nor their labels smoothed: leave mixup, cutmix and label_smoothing "
       "at 0");
   if (set.size() > 0) {
-    const data::Targets targets = set.get(0).targets;  // of an image that cannot be read there are none
+    const data::Targets targets = data::first_targets(set);
     const data::Target* mask = targets.find(data::kMask);
     check(
         targets.empty() || (mask != nullptr && mask->kind == data::TargetKind::mask), "segmentation",

@@ -90,6 +90,7 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
     fail("config", "{} is not valid JSON: {}", source, io::json_reason(e.what()));
   }
   check(j.is_object(), "config", "{} must hold a JSON object, got {}", source, j.type_name());
+  io::JsonFields(std::string(data::without_mark(text)), source);  // no name twice
   for (const auto& [former, key] : kFormerNames)
     if (const auto it = j.find(former); it != j.end()) {
       j[key] = *it;

@@ -176,6 +176,8 @@ class Run {
     const bool has_last = std::filesystem::exists(path("last.ckpt"));
     check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out",
           o_.out);
+    check(o_.resume || !std::filesystem::exists(path("best.ckpt")), "out",
+          "{} holds the best.ckpt of a run, which would be written over: choose another --out", o_.out);
     if (group_.first()) {
       prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.optimization.ema > 0 ? 4 : 3));
       lock_ = std::make_unique<RunLock>(o_.out);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "atlas/io/json_fields.h"
 #include "atlas/models/presets.h"
 #include "atlas/train/setup.h"
 
@@ -14,6 +15,7 @@ ATLAS_INLINE std::unique_ptr<models::Model> make_model(const TrainConfig& c, int
     options = nlohmann::json::parse(c.model.options, nullptr, false);
     check(options.is_object() && c.model.options.find('\0') == std::string::npos, "config",
           "model_options must be a JSON object, got {}", c.model.options);
+    io::JsonFields(c.model.options, "model_options");  // no name twice
   }
   for (const models::FieldText& field : models::fields_of(c.model.name))
     if (field.name == "drop_path_rate" && !options.contains(field.name)) options[field.name] = c.model.drop_path;

@@ -50,13 +50,20 @@ inline tasks::Pipeline pipeline_of(const TrainConfig& c) { return task_kind(c).p
 /// Both halves of the data that `c` names, cut to limit_train and limit_test (about equally many images of each class,
 /// where images have classes).
 /// @param processes  that share an update
-/// @throws Error when there is no such data, or too few training images for one update.
+/// @throws Error when there is no such data, limit_train is below the number of classes, or there are too few training
+/// images for one update.
 inline data::DataPair open_data(const TrainConfig& c, int64_t processes = 1) {
   data::FolderOptions options;
   options.strict = c.data.strict;
   options.exact_decode = c.data.exact_decode;
   options.class_list = c.data.class_list;
   data::DataPair sets = data::open_data(c.data.name, options);
+  if (c.data.limit_train > 0) {
+    const data::Targets targets = data::first_targets(*sets.train);
+    const data::Target* label = targets.find(data::kLabel);
+    check(label == nullptr || label->value.dim() > 0 || c.data.limit_train >= sets.train->num_classes(), "limit_train",
+          "{} images are fewer than one of each of the {} classes", c.data.limit_train, sets.train->num_classes());
+  }
   if (c.data.limit_train > 0) sets.train = data::some_of(sets.train, c.data.limit_train);
   if (c.data.limit_test > 0) sets.test = data::some_of(sets.test, c.data.limit_test);
   check(sets.train->size() >= c.optimization.batch_size * c.optimization.accumulate * processes, "train",

@@ -8,6 +8,7 @@
 
 #include "atlas/data/image.h"
 #include "atlas/data/open.h"
+#include "atlas/data/select.h"
 #include "atlas/io/json_reader.h"
 #include "atlas/tensor/create.h"
 #include "tests/ops/random_input.h"
@@ -98,6 +99,27 @@ TEST_CASE("coco: a folder as a data set") {
   CHECK(ones_in(sample.targets["instance_masks"][0]) == 12);
   CHECK(pair.test->get(1).targets["boxes"].shape() == Shape{0, 4});
   CHECK(error_of([&] { pair.test->label(0); }).find("has objects") != std::string::npos);
+}
+
+TEST_CASE("coco: a photograph that cannot be read is skipped and counted, or an error when strict") {
+  const Folder folder;
+  const std::string photo = (folder.path / "images/seven.png").string();
+  std::ofstream(photo) << "no picture";
+  std::vector<std::string> said;
+  data::FolderOptions options;
+  options.report = [&](const std::string& text) { said.push_back(text); };
+  const data::DataPair pair = data::open_data("coco:" + folder.path.string(), options);
+  for (int round = 0; round < 2; ++round) CHECK(!pair.train->get(0).image.defined());
+  CHECK(pair.train->was_skipped(0));
+  CHECK(pair.train->skipped() == 1);
+  REQUIRE(said.size() == 1);
+  CHECK(said[0].find("skipped an unreadable image: [image] " + photo) == 0);
+  // What its images have is learned from one that can be read.
+  CHECK(data::first_targets(*pair.test).contains("boxes"));
+  CHECK(data::some_of(pair.test, 1)->size() == 1);
+  options.strict = true;
+  const data::DataPair strict = data::open_data("coco:" + folder.path.string(), options);
+  CHECK(error_of([&] { strict.train->get(0); }).find(photo) != std::string::npos);
 }
 
 TEST_CASE("coco: mistakes are one line") {

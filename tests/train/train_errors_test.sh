@@ -27,14 +27,18 @@ expect "fashion-mnist" --out "$work/a" --data imagenet
 expect "/nowhere" --out "$work/a" --data folder:/nowhere
 expect "is no recipe" --out "$work/a" --recipe best
 expect "none.json: No such file" --out "$work/a" --config "$work/none.json"
+expect "2 images are fewer than one of each" --out "$work/a" --limit-train 2 --batch-size 2
 expect "batch_size 4000" --out "$work/a" --batch-size 4000
 expect "model_options" --out "$work/a" --model-options '[1]'
+expect "'dim' twice" --out "$work/a" --model-options '{"dim": 48, "dim": 96}'
 expect "no_such_field" --out "$work/a" --model-options '{"no_such_field": 1}'
 expect "image" --out "$work/a" --image-size -3
 echo '{"lr": "fast"}' >"$work/bad.json"
 expect "'lr' must be a number" --out "$work/a" --config "$work/bad.json"
 echo '{"lrr": 1}' >"$work/bad.json"
 expect "'lrr' is no setting" --out "$work/a" --config "$work/bad.json"
+echo '{"lr": 1, "lr": 2}' >"$work/bad.json"
+expect "'lr' twice" --out "$work/a" --config "$work/bad.json"
 echo '{"lr": 1' >"$work/bad.json"
 expect "not valid JSON" --out "$work/a" --config "$work/bad.json"
 [ ! -e "$work/a" ] || { echo "FAILED: a run that could not start left a folder" >&2; failures=$((failures + 1)); }
@@ -46,6 +50,11 @@ mkdir "$work/locked" && chmod a-w "$work/locked"
 if ! touch "$work/locked/probe" 2>/dev/null; then # root may write anywhere
   expect "$work/locked" --out "$work/locked/run"
 fi
+
+# A folder that kept the best weights of a run alone is not trained over.
+mkdir "$work/kept" && echo weights >"$work/kept/best.ckpt"
+expect "holds the best.ckpt of a run" --out "$work/kept"
+[ "$(cat "$work/kept/best.ckpt")" = weights ] || { echo "FAILED: best.ckpt was written over" >&2; failures=$((failures + 1)); }
 
 # Damaged checkpoints are named.
 "$train" --data shapes:32 --limit-train 64 --limit-test 32 --batch-size 16 --epochs 1 --workers 0 --out "$work/run" >/dev/null
