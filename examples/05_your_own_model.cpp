@@ -54,7 +54,7 @@ class ConvNeXtBlock : public Module {
   }
   Tensor forward(const Tensor& x) const override {
     const Tensor y = norm(conv_dw(x));
-    return drop_path.drops() ? x + drop_path(gamma * mlp(y)) : mlp.onto(x, y, gamma);
+    return drop_path.onto(x, mlp, y, gamma);
   }
 
   Tensor gamma;
@@ -74,7 +74,7 @@ class ConvNeXtStage : public Module {
     }
     for (int64_t j = 0; j < c.depths[i]; ++j)
       blocks.add<ConvNeXtBlock>(c.dims[i], c.layer_scale,
-                                models::detail::drop_path_rate(c.drop_path_rate, block++, blocks_of_all));
+                                models::drop_path_rate(c.drop_path_rate, block++, blocks_of_all));
     register_modules({{"downsample", downsample}, {"blocks", blocks}});
   }
   Tensor forward(const Tensor& x) const override { return blocks(downsample(x)); }
@@ -91,7 +91,7 @@ class ConvNeXtBackbone : public models::Backbone {
     int64_t block = 0;
     for (size_t i = 0; i < 4; ++i) stages.add(c, i, block, c.depths[0] + c.depths[1] + c.depths[2] + c.depths[3]);
     register_modules({{"stem", stem}, {"stages", stages}});
-    models::detail::init_linears(*this);
+    models::init_linears(*this);
   }
   std::vector<Tensor> maps(const Tensor& images) const override {
     check_images(images, static_cast<const Conv2d&>(stem[0]).weight, Config::kTitle);
@@ -117,7 +117,7 @@ class ConvNeXtHead : public models::ClassifyHead {
   static constexpr const char *kName = "head", *kLinear = "head.fc";
   explicit ConvNeXtHead(const ConvNeXtConfig& c) : norm(c.dims[3], 1e-6), fc(c.dims[3], c.num_classes) {
     register_modules({{"norm", norm}, {"fc", fc}});
-    models::detail::init_linears(*this);
+    models::init_linears(*this);
   }
   Tensor pool(const std::vector<Tensor>& maps) const override { return norm(mean(maps.back(), {1, 2})); }
   Tensor forward(const Tensor& pooled) const override { return fc(pooled); }

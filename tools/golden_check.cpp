@@ -142,7 +142,7 @@ void check_scan(Comparison& c, Place place) {
     c.compare(fmt::format("grad.{}", name), t.grad(), 1e-5, floor);
 }
 
-/// Ten optimiser steps: the loss before each, then logits.
+/// Ten optimizer steps: the loss before each, then logits.
 void check_trajectory(Comparison& c, Place place) {
   const auto model = formula_model(c, place);
   const int64_t side = c.number("side");
@@ -160,7 +160,7 @@ void check_trajectory(Comparison& c, Place place) {
     lr = 5e-3;
     optimizer = std::make_unique<LAMB>(groups, LambOptions{.lr = lr, .max_grad_norm = 1});
   } else {
-    fail("golden_check", "there is no optimiser '{}'", kind);
+    fail("golden_check", "there is no optimizer '{}'", kind);
   }
   const Tensor losses = c.tensor("losses");
   for (int64_t step = 0; step < losses.numel(); ++step) {

@@ -70,7 +70,6 @@ class Geometry {
   /// These moves, then those of `next`.
   Geometry then(const Geometry& next) const;
   const std::vector<Move>& moves() const { return moves_; }
-  bool is_identity() const { return moves_.empty(); }
 
   /// The moved image.   uint8 or float32 [H,W,C]
   Tensor image(const Tensor& image) const;

@@ -83,7 +83,7 @@ template <class Places>
 Tensor AtlasScaleBlock::attend_onto(const Tensor& x, const Tensor& q, const std::vector<KeyValue>& sources,
                                     const Places& places) const {
   const Tensor y = gather(q, sources, places);
-  return drop_path.drops() ? x + drop_path(attn.proj(y)) : attn.proj.onto(x, y);
+  return drop_path.onto(x, attn.proj, y);
 }
 
 template <class Places>
@@ -93,10 +93,7 @@ Tensor AtlasScaleBlock::gather(const Tensor& q, const std::vector<KeyValue>& sou
   return attention(heads, sources).reshape(q.shape());
 }
 
-ATLAS_INLINE Tensor AtlasScaleBlock::finish(const Tensor& x) const {
-  const Tensor h = norm2(x);
-  return drop_path.drops() ? x + drop_path(mlp(h)) : mlp.onto(x, h);
-}
+ATLAS_INLINE Tensor AtlasScaleBlock::finish(const Tensor& x) const { return drop_path.onto(x, mlp, norm2(x)); }
 
 ATLAS_INLINE AtlasBlock::AtlasBlock(const AtlasConfig& c, size_t scales, double drop_path_rate) {
   for (size_t s = 0; s < scales; ++s) {
@@ -150,7 +147,7 @@ ATLAS_INLINE AttentionRecord AtlasBlock::places_up(const AtlasPyramid& scales, s
 }
 
 ATLAS_INLINE AtlasLevel::AtlasLevel(const AtlasConfig& c, size_t scales, int64_t depth) {
-  for (int64_t i = 0; i < depth; ++i) blocks.add(c, scales, detail::drop_path_rate(c.drop_path_rate, i, depth));
+  for (int64_t i = 0; i < depth; ++i) blocks.add(c, scales, drop_path_rate(c.drop_path_rate, i, depth));
   register_module("blocks", blocks);
 }
 
@@ -171,7 +168,7 @@ ATLAS_INLINE AtlasBackbone::AtlasBackbone(const Config& config)
   for (size_t i = 0; i < config.depths.size(); ++i)
     atlas_models.add(config, i < scales_ ? scales_ - i : 1, config.depths[i], i == 0);
   register_module("atlas_models", atlas_models);
-  detail::init_linears(*this);
+  init_linears(*this);
 }
 
 ATLAS_INLINE std::vector<Tensor> AtlasBackbone::maps(const Tensor& images) const {
@@ -278,7 +275,7 @@ ATLAS_INLINE AtlasHead::AtlasHead(const AtlasConfig& config)
       fc_norm(config.dim),
       fc((SkipInit(), config.dim), config.num_classes) {  // init_linears() draws it
   register_modules({{"readout_norm", readout_norm}, {"fc_norm", fc_norm}, {"fc", fc}});
-  detail::init_linears(*this);
+  init_linears(*this);
 }
 
 ATLAS_INLINE Tensor AtlasHead::pool(const std::vector<Tensor>& features) const {

@@ -70,13 +70,10 @@ class Backbone : public Module {
   }
 };
 
-namespace detail {
 /// Drop-path rate of block i of n: 0 for the first, `last` for the last, linear between.
 inline double drop_path_rate(double last, int64_t i, int64_t n) {
   return n > 1 ? last * static_cast<double>(i) / static_cast<double>(n - 1) : 0;
 }
-/// Hidden features of a block's perceptron.
-inline int64_t hidden_size(int64_t dim, double ratio) { return static_cast<int64_t>(static_cast<double>(dim) * ratio); }
 
 /// The rule of most vision models: linear layers start from a truncated normal of deviation 0.02 and zero biases.
 inline void init_linears(Module& part) {
@@ -87,6 +84,10 @@ inline void init_linears(Module& part) {
     }
   }
 }
+
+namespace detail {
+/// Hidden features of a block's perceptron.
+inline int64_t hidden_size(int64_t dim, double ratio) { return static_cast<int64_t>(static_cast<double>(dim) * ratio); }
 
 /// Takes the streams of random numbers that a head's linear layer took here before heads were parts of their own, so
 /// that a seed still gives the weights it gave.

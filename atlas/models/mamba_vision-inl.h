@@ -50,12 +50,7 @@ ATLAS_INLINE Tensor MambaVisionHybridBlock::forward(const Tensor& x) const {
 
 ATLAS_INLINE Tensor MambaVisionHybridBlock::residual(const Tensor& x, const Module& norm, const Module& f,
                                                      const Tensor& gamma) const {
-  Tensor y = norm(x);
-  if (!drop_path.drops()) return f.onto(x, y, gamma);
-  y = f(y);
-  if (gamma.defined()) y = gamma * y;
-  y = drop_path(y);
-  return x + std::move(y);
+  return drop_path.onto(x, f, norm(x), gamma);
 }
 
 ATLAS_INLINE MambaVisionDownsample::MambaVisionDownsample(int64_t dim) {
@@ -71,7 +66,7 @@ ATLAS_INLINE MambaVisionStage::MambaVisionStage(const MambaVisionConfig& c, size
   const int64_t total = std::accumulate(c.depths.begin(), c.depths.end(), int64_t{0});
   const int64_t first_attention = (depth + 1) / 2;  // mixers first, attention last
   for (int64_t j = 0; j < depth; ++j) {
-    const double rate = detail::drop_path_rate(c.drop_path_rate, before + j, total);
+    const double rate = drop_path_rate(c.drop_path_rate, before + j, total);
     if (convolutional_)
       blocks.add<MambaVisionConvBlock>(dim, rate);
     else
@@ -105,7 +100,7 @@ ATLAS_INLINE MambaVisionBackbone::MambaVisionBackbone(const Config& config)
   register_module("patch_embed", patch_embed);
   for (size_t i = 0; i < 4; ++i) levels.add(config, i);
   register_module("levels", levels);
-  detail::init_linears(*this);
+  init_linears(*this);
 }
 
 ATLAS_INLINE std::vector<Tensor> MambaVisionBackbone::maps(const Tensor& images) const {
@@ -144,7 +139,7 @@ ATLAS_INLINE std::vector<AttentionLayer> MambaVisionBackbone::attention_layers()
 ATLAS_INLINE MambaVisionHead::MambaVisionHead(const MambaVisionConfig& config)
     : norm(8 * config.dim), head((SkipInit(), 8 * config.dim), config.num_classes) {  // init_linears() draws it
   register_modules({{"norm", norm}, {"head", head}});
-  detail::init_linears(*this);
+  init_linears(*this);
 }
 
 ATLAS_INLINE Tensor MambaVisionHead::pool(const std::vector<Tensor>& features) const {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "atlas/nn/module.h"
+#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/dropout.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/unary.h"
@@ -69,6 +70,15 @@ class DropPath : public Module {
   Tensor forward(const Tensor& x) const override { return drop_path(x, p_, training()); }
   /// Whether forward() is anything but the identity.
   bool drops() const { return training() && p_ > 0; }
+  /// x + forward(gamma f(y)), what a residual block does; in one pass where nothing is dropped (Module::onto).
+  /// @param gamma  [C], undefined for ones
+  Tensor onto(const Tensor& x, const Module& f, const Tensor& y, const Tensor& gamma = {}) const {
+    if (!drops()) return f.onto(x, y, gamma);
+    Tensor z = f(y);
+    if (gamma.defined()) z = gamma * z;
+    z = forward(z);
+    return x + std::move(z);
+  }
   double p() const { return p_; }
 
  private:

@@ -20,6 +20,7 @@ ATLAS_INLINE Tensor box_area(const Tensor& boxes);
 
 /// IoU of every pair of boxes: area of the intersection / area of the union, of which less than 1e-6 counts as 1e-6.
 /// @param a, b  float32 or float64 [N, 4], [M, 4]   @return [N, M]
+/// @throws Error for other shapes, and when dtype or device differ.
 ATLAS_INLINE Tensor pairwise_iou(const Tensor& a, const Tensor& b);
 
 /// IoU of boxes row by row.   [N, 4], [N, 4] -> [N]
@@ -94,11 +95,13 @@ ATLAS_INLINE BoxSamples sample_boxes(const Tensor& assigned, int64_t count, doub
 /// Masks of objects as seen by boxes: each cut out to size x size by roi_align(); 1 where at least half is covered.
 /// @param masks  uint8 [G, H, W] of zeros and ones   @param boxes  [N, 4]   @param which  int64 [N], the mask of each
 /// @return uint8 [N, size, size]
+/// @throws Error for other shapes or dtypes, and a size below 1.
 ATLAS_INLINE Tensor mask_targets(const Tensor& masks, const Tensor& boxes, const Tensor& which, int64_t size);
 
 /// Masks stretched over their boxes in an image: bilinear, 0 outside. An empty box pastes nothing.
 /// @param masks  float32 or float64 [N, S, S']   @param boxes  [N, 4] in pixels of the image
 /// @return [N, height, width]
+/// @throws Error for other shapes, and when height or width is below 0.
 ATLAS_INLINE Tensor paste_masks(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width);
 /// The same as uint8: 1 where the mask is at least `threshold`.
 ATLAS_INLINE Tensor paste_masks(const Tensor& masks, const Tensor& boxes, int64_t height, int64_t width,

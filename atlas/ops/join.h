@@ -16,11 +16,13 @@ Tensor cat(const std::vector<Tensor>& tensors, int axis);
 
 /// Tensors of one shape side by side along a new axis.
 /// @param axis  position of the new axis in the result; negative ones count from its end
+/// @throws Error when shapes, dtypes or devices differ.
 Tensor stack(const std::vector<Tensor>& tensors, int axis = 0);
 
 /// x with `value` around it.
 /// @param before, after  how many elements to add at both ends of each axis, at least 0; one entry per axis of x
 /// @return shape[i] = before[i] + x.shape[i] + after[i]
+/// @throws Error for another number of entries, and for a negative one.
 Tensor pad(const Tensor& x, const Shape& before, const Shape& after, double value = 0);
 
 /// Each index of an axis n times in a row: y[.., i * n + j, ..] = x[.., i, ..].
@@ -33,11 +35,13 @@ Tensor repeat_interleave(const Tensor& x, int64_t n, int axis);
 /// @param x      any shape and dtype; gradients for float32 and float64
 /// @param index  int64, as many axes as x, no longer than x on the axes other than `axis`; values in [0, x.shape[axis])
 /// @return a tensor of index's shape and x's dtype
+/// @throws Error when index does not fit x, and (on the CPU) for a value outside the range.
 Tensor gather(const Tensor& x, int axis, const Tensor& index);
 
 /// y = x at the given indices of one axis: y[.., k, ..] = x[.., index[k], ..].
 /// @param index  int64[K], values in [0, x.shape[axis]); may repeat
 /// @return shape of x with length K on `axis`
+/// @throws Error as gather().
 Tensor index_select(const Tensor& x, int axis, const Tensor& index);
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -21,6 +21,7 @@ struct RoiAlignOptions {
 /// @param rois    float32 or float64 [R, 5]: image, left, top, right, bottom in pixels of the image
 /// @param levels  how many, at least 1
 /// @return int64 [R]
+/// @throws Error for other shapes, no level, and a `finest` that is not positive.
 ATLAS_INLINE Tensor roi_levels(const Tensor& rois, int64_t levels, double finest);
 
 /// Means of bilinear samples in bins x bins equal parts of each region (He et al., "Mask R-CNN", ICCV 2017), aligned:
@@ -37,7 +38,10 @@ ATLAS_INLINE Tensor roi_levels(const Tensor& rois, int64_t levels, double finest
 ATLAS_INLINE Tensor roi_align(const Tensor& map, const Tensor& rois, int64_t bins, double scale);
 
 /// The same from a pyramid: each region from the map of its roi_levels().
-/// @param maps  of one batch, dtype and number of channels, fine to coarse, as many as strides
+/// @param maps  [B, H_i, W_i, C] of one batch, dtype and number of channels, fine to coarse, as many as strides
+/// @param rois  as above
+/// @return [R, bins, bins, C]
+/// @throws Error as above, and when maps do not fit each other or the strides.
 ATLAS_INLINE Tensor roi_align(const std::vector<Tensor>& maps, const Tensor& rois, const RoiAlignOptions& options);
 
 }  // namespace atlas::inline ATLAS_ABI

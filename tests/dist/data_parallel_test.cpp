@@ -143,7 +143,10 @@ Result train_both(const Group& group, DType dtype, int64_t accumulate, bool reco
 
 TEST_CASE("losses and gradients are those of one process, over 20 updates") {
   const Group group = Group::world();
-  if (!shares_evenly(group)) return;
+  if (!shares_evenly(group)) {
+    MESSAGE("the batch does not divide among ", group.size(), " processes: not tried");
+    return;
+  }
   for (const bool recompute : {false, true})
     for (const int64_t accumulate : {1, 3}) {
       CAPTURE(recompute);
@@ -269,7 +272,10 @@ TEST_CASE("frozen parameters stay out of it, buffers are made equal and averaged
 
 TEST_CASE("models that differ are refused, on every rank, and the difference is named") {
   const Group group = Group::world();
-  if (group.size() == 1) return;
+  if (group.size() == 1) {
+    MESSAGE("one process has nobody to compare with: not tried");
+    return;
+  }
   const bool last = group.rank() == group.size() - 1;
   const std::string who =
       "[dist] the model of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";

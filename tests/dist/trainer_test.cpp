@@ -144,7 +144,10 @@ bool shares_evenly(const Group& group) { return kTogether % (2 * group.size()) =
 
 TEST_CASE("20 updates with everything on have the losses and gradients of one process") {
   const Group group = Group::world();
-  if (!shares_evenly(group)) return;
+  if (!shares_evenly(group)) {
+    MESSAGE("the batch does not divide among ", group.size(), " processes: not tried");
+    return;
+  }
   // In float32, rounding may move an input of relu over its kink, where the gradient jumps, and later updates make more
   // of it. With the weights of this seed none is that near, with 2 or 4 processes, with AVX2 or AVX-512.
   for (const Setting& s : {Setting{.dtype = float64, .model = "mambavision-toy"},
@@ -185,7 +188,10 @@ TEST_CASE("20 updates with everything on have the losses and gradients of one pr
 
 TEST_CASE("a stop that one rank is asked for stops all, and what goes on is bit-identical") {
   const Group group = Group::world();
-  if (!shares_evenly(group)) return;
+  if (!shares_evenly(group)) {
+    MESSAGE("the batch does not divide among ", group.size(), " processes: not tried");
+    return;
+  }
   for (const bool sync : {true, false}) {
     CAPTURE(sync);
     Setting s{.updates = 4, .sync = sync};
@@ -210,7 +216,10 @@ TEST_CASE("a stop that one rank is asked for stops all, and what goes on is bit-
 
 TEST_CASE("a loss that is not finite on one rank ends all with the same words") {
   const Group group = Group::world();
-  if (!shares_evenly(group)) return;
+  if (!shares_evenly(group)) {
+    MESSAGE("the batch does not divide among ", group.size(), " processes: not tried");
+    return;
+  }
   Training t(group, {.updates = 4});
   if (group.rank() == group.size() - 1) t.task.bad_at = 3;
   const std::string message = test::message_of([&] { t.fit(); });
@@ -229,7 +238,10 @@ class Damaged : public data::Shapes {
 
 TEST_CASE("unequal parts, and ranks without an image that can be read") {
   const Group group = Group::world();
-  if (!shares_evenly(group)) return;
+  if (!shares_evenly(group)) {
+    MESSAGE("the batch does not divide among ", group.size(), " processes: not tried");
+    return;
+  }
   Training t(group, {.accumulate = 1, .updates = 6});
   const data::LoaderOptions options = t.loader->options();  // emplace() destroys the loader first
   t.loader.emplace(std::make_shared<Damaged>(kTogether * 6, 32, 4, 1), options,
@@ -245,7 +257,10 @@ TEST_CASE("unequal parts, and ranks without an image that can be read") {
 
 TEST_CASE("a loader of another rank is refused") {
   const Group group = Group::world();
-  if (group.size() == 1) return;
+  if (group.size() == 1) {
+    MESSAGE("one process has nobody to compare with: not tried");
+    return;
+  }
   Training t(group, {.updates = 1});
   data::LoaderOptions options = t.loader->options();
   options.ranks = 1;
@@ -258,7 +273,10 @@ TEST_CASE("a loader of another rank is refused") {
 
 TEST_CASE("data that differs between ranks is refused, on every rank, and the difference is named") {
   const Group group = Group::world();
-  if (group.size() == 1) return;
+  if (group.size() == 1) {
+    MESSAGE("one process has nobody to compare with: not tried");
+    return;
+  }
   const bool last = group.rank() == group.size() - 1;
   const std::string who =
       "[dist] the test data of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";

@@ -3,7 +3,10 @@
 # have other opinions.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 needs clang-format
-[[ $(clang-format --version) =~ version\ 14\. ]] || exit 77
+[[ $(clang-format --version) =~ version\ 14\. ]] || {
+  echo "skipped: needs clang-format 14, found $(clang-format --version)" >&2
+  exit 77
+}
 
 cd "$ATLAS_SOURCE_DIR"
 # Not --dry-run: it also reports comments at the ends of namespaces that it would replace by themselves.

@@ -66,9 +66,13 @@ while IFS= read -r file; do
   if grep -nE '^ *namespace +atlas( *\{|::)' "$file" | grep -vE 'namespace atlas::inline ATLAS_ABI'; then
     problem "$file: reopens namespace atlas without ATLAS_ABI"
   fi
-  lines=$(wc -l <"$file")
-  [ "$lines" -le 400 ] || problem "$file: $lines lines, more than 400"
 done < <(find atlas -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | sort)
+
+# A copy of a specification, which is read beside the original, stays as it is.
+while read -r lines file; do
+  [ "$file" = total ] || [ "$lines" -le 400 ] || problem "$file: $lines lines, more than 400"
+done < <(find atlas examples tests tools -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' -o -name '*.inc' \
+  -o -name '*.sh' -o -name '*.py' -o -name '*.cmake' \) ! -path tools/reference/cascade_mask_rcnn.py -exec wc -l {} +)
 
 # Header-only, every header can be the first that a program includes.
 while IFS= read -r line; do

@@ -10,17 +10,13 @@
 #include "tests/source_dir.h"
 
 using namespace atlas;
+using test::largest_difference;
 using test::message_of;
 
 namespace {
 
 std::map<std::string, Tensor> golden() {
   return io::load_safetensors(test::source_dir() + "/tests/golden/recipes/mesa.safetensors").tensors;
-}
-
-double largest_difference(const Tensor& a, const Tensor& b) {
-  REQUIRE(a.shape() == b.shape());
-  return max(abs(a.to(float64) - b.to(float64))).item();
 }
 
 /// All channels in one row, and a linear layer.
