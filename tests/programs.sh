@@ -9,6 +9,6 @@ failures=0
 # complain WHAT...: the script goes on, and fails at its end (exit code: failures).
 complain() {
   echo "FAILED: $*" >&2
-  tail -n 20 err out 2>/dev/null >&2
+  tail -n 20 err out >&2 2>/dev/null
   failures=$((failures + 1))
 }
