@@ -146,7 +146,7 @@ ATLAS_INLINE void Classification::prepare(const Module& model, const Tensor& ima
 }
 
 ATLAS_INLINE Named Classification::loss(const Named& outputs, const data::Targets& targets) const {
-  const Tensor& logits = at(outputs, "logits");
+  const Tensor& logits = checked_logits(outputs, "logits", 2, num_classes(), "classification");
   Named parts = {{"cross_entropy", cross_entropy(logits, detail::class_target(targets))}};
   if (const data::Target* average = targets.find(kAverageProbability)) {
     // KL(p || q) = H(p, q) - H(p); where p underflowed to 0, p log p is 0.

@@ -274,8 +274,13 @@ ATLAS_INLINE void Detection::arrange(data::Batch& batch) const {
 
 ATLAS_INLINE Named Detection::outputs(const Module& model, const Tensor& images, const data::Targets& targets) const {
   const auto* detector = dynamic_cast<const models::Detector*>(&model);
-  check(detector != nullptr, "detection", "the model finds no objects: it needs a model for {}",
-        models::Detector::kTask);
+  check(detector != nullptr, "detection",
+        "the model{} finds no objects in images {}: needs a model for detection, of {} classes",
+        detail::made_for(model), describe(images), classes_.size());
+  check(detector->num_classes() == std::ssize(classes_), "detection",
+        "the model for images {} tells {} classes of objects apart, but the task has {}: make the model with "
+        "num_classes = {}, or name {} classes for the task",
+        describe(images), detector->num_classes(), classes_.size(), classes_.size(), detector->num_classes());
   const int64_t batch = images.size(0);
   const auto sizes = detail::batch_sizes(targets, images.size(1), images.size(2), batch);
   if (model.training()) {

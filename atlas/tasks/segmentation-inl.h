@@ -142,8 +142,10 @@ ATLAS_INLINE Segmentation::Segmentation(std::vector<std::string> classes, const 
 ATLAS_INLINE Named Segmentation::outputs(const Module& model, const Tensor& images,
                                          const data::Targets& targets) const {
   const auto* segmenter = dynamic_cast<const models::Segmenter*>(&model);
-  check(segmenter != nullptr, "segmentation", "the model gives no class to every pixel: it needs a model for {}",
-        models::Segmenter::kTask);
+  check(segmenter != nullptr, "segmentation",
+        "the model{} gives no class to every pixel of images {}: needs a model for segmentation, with logits "
+        "[B,h,w,{}]",
+        detail::made_for(model), describe(images), num_classes());
   if (model.training()) {
     const auto [main, auxiliary] = segmenter->logits(images);
     return {{"logits", main},
@@ -160,7 +162,7 @@ ATLAS_INLINE Named Segmentation::outputs(const Module& model, const Tensor& imag
 
 ATLAS_INLINE Named Segmentation::loss(const Named& outputs, const data::Targets& targets) const {
   const data::Target& target = targets.at(data::kMask);
-  const Tensor& logits = at(outputs, "logits");
+  const Tensor& logits = checked_logits(outputs, "logits", 4, num_classes(), "segmentation");
   Tensor weight;
   if (!options_.class_weights.empty()) {
     weight = empty({num_classes()}, float64, Device{});
@@ -170,7 +172,8 @@ ATLAS_INLINE Named Segmentation::loss(const Named& outputs, const data::Targets&
   Named parts = {{"decode.loss_ce", pixel_loss(logits, target.value, target.outside, weight)}};
   for (const auto& [name, auxiliary] : outputs)
     if (name == "auxiliary")
-      parts.emplace_back("aux.loss_ce", pixel_loss(auxiliary, target.value, target.outside, weight) *
+      parts.emplace_back("aux.loss_ce", pixel_loss(checked_logits(outputs, name, 4, num_classes(), "segmentation"),
+                                                   target.value, target.outside, weight) *
                                             at(outputs, "auxiliary_weight").item());
   return parts;
 }

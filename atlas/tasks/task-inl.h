@@ -3,10 +3,18 @@
 
 #include <limits>
 
+#include "atlas/models/model.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/tasks/task.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
+
+namespace detail {
+ATLAS_INLINE std::string made_for(const Module& model) {
+  const auto* known = dynamic_cast<const models::Model*>(&model);
+  return known == nullptr ? "" : " for " + known->task();
+}
+}  // namespace detail
 
 ATLAS_INLINE const Tensor& at(const Named& tensors, std::string_view name) {
   std::string names;
@@ -15,6 +23,19 @@ ATLAS_INLINE const Tensor& at(const Named& tensors, std::string_view name) {
     names += (names.empty() ? "" : ", ") + key;
   }
   fail("task", "the model gives no '{}'; it gives: {}", name, names.empty() ? "nothing" : names);
+}
+
+ATLAS_INLINE const Tensor& checked_logits(const Named& outputs, std::string_view name, int axes, int64_t classes,
+                                          std::string_view task) {
+  const Tensor& logits = at(outputs, name);
+  check(logits.defined() && logits.dim() == axes, task, "needs {} {}, got {}: is this a model for {}?", name,
+        axes == 2 ? fmt::format("[B,{}]", classes) : fmt::format("[B,h,w,{}]", classes), describe(logits), task);
+  const int64_t theirs = logits.size(axes - 1);
+  check(theirs == classes, task,
+        "{} {} tell {} classes apart, but the task has {}: make the model with num_classes = {}, or name {} classes "
+        "for the task",
+        name, describe(logits), theirs, classes, classes, theirs);
+  return logits;
 }
 
 ATLAS_INLINE Tensor total(const Named& losses) {

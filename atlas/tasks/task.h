@@ -25,6 +25,20 @@ using Named = std::vector<std::pair<std::string, Tensor>>;
 /// The tensor of that name. @throws Error naming those that there are, when it is none of them.
 const Tensor& at(const Named& tensors, std::string_view name);
 
+/// Checks that the logits of a model tell the classes of a task apart.
+/// @param outputs  of the model, with logits [..., classes] of that name
+/// @param axes     that logits of this task have: 2 for [B, classes], 4 for [B, h, w, classes]
+/// @param task     who asks, for the message
+/// @return the logits
+/// @throws Error naming their shape and both numbers of classes.
+const Tensor& checked_logits(const Named& outputs, std::string_view name, int axes, int64_t classes,
+                             std::string_view task);
+
+namespace detail {
+/// " for classification", where a model says what it is made for; else "".
+std::string made_for(const Module& model);
+}  // namespace detail
+
 /// Sum of the parts of a loss: what backward() starts from. @throws Error when there is none.
 Tensor total(const Named& losses);
 

@@ -56,6 +56,14 @@ TEST_CASE("the loss is cross entropy with the labels, or with the soft ones wher
   CHECK(message_of([&] {
           task.loss({{"boxes", soft}}, targets);
         }) == "[task] the model gives no 'logits'; it gives: boxes");
+  CHECK(message_of([&] {
+          Classification({"a", "b"}).loss(outputs, labels_of({1, 0}));
+        }) ==
+        "[classification] logits float32[2,3] tell 3 classes apart, but the task has 2: make the model with "
+        "num_classes = 2, or name 3 classes for the task");
+  CHECK(message_of([&] {
+          task.loss({{"logits", zeros({2, 4, 4, 3})}}, labels_of({1, 0}));
+        }) == "[classification] needs logits [B,3], got float32[2,4,4,3]: is this a model for classification?");
   data::Targets objects = labels_of({1, 2});
   objects.find(data::kLabel)->offsets = {0, 2};
   CHECK(message_of([&] { task.loss(outputs, objects); }) ==

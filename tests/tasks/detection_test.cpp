@@ -25,7 +25,8 @@ namespace {
 
 std::unique_ptr<models::Model> toy(const std::string& options = "") {
   manual_seed(3);
-  return models::make_any_model("cascade-mask-rcnn-mambavision-toy", {.image_size = 64, .overrides = options});
+  return models::make_any_model("cascade-mask-rcnn-mambavision-toy",
+                                {.image_size = 64, .num_classes = 4, .overrides = options});
 }
 data::Batch batch_of(const data::DatasetPtr& set, int64_t size, const tasks::Task& task) {
   const tasks::Pipeline pipeline = tasks::detection_pipeline({.image_size = 64});
@@ -293,6 +294,15 @@ TEST_CASE("detection: errors") {
           data::ResizeShortLong{{16384}, 16384}(zeros({60, 80, 3}, uint8, Device{}), rng);
         }).find("80 x 60 pixels would become 16384 x 12288, more than the 33554432 that are allowed") !=
         std::string::npos);
+  const tasks::Detection task({"a", "b"});
+  const Tensor images = zeros({1, 64, 64, 3});
+  CHECK(
+      error_of([&] { task.outputs(*toy(), images, {}); }) ==
+      "[detection] the model for images float32[1,64,64,3] tells 4 classes of objects apart, but the task has 2: make "
+      "the model with num_classes = 2, or name 4 classes for the task");
+  CHECK(error_of([&] { task.outputs(*models::make_any_model("mambavision-toy"), images, {}); }) ==
+        "[detection] the model for classification finds no objects in images float32[1,64,64,3]: needs a model for "
+        "detection, of 2 classes");
 }
 
 TEST_CASE("coco results: a line for each object, with the file's ids, masks escaped") {

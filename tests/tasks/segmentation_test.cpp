@@ -142,7 +142,26 @@ TEST_CASE("a model in training gives both heads' losses, in tests class maps of 
   const Segmentation sliding({"a", "b", "c"}, {.crop = 32, .stride = 24});
   CHECK(at(sliding.outputs(*model, images, larger), "classes").shape() == Shape{2, 80, 99});
   const auto classifier = models::make_any_model("mambavision-toy");
-  CHECK(has(message_of([&] { task.outputs(*classifier, images, larger); }), "needs a model for segmentation"));
+  CHECK(message_of([&] { task.outputs(*classifier, images, larger); }) ==
+        "[segmentation] the model for classification gives no class to every pixel of images float32[2,40,50,3]: needs "
+        "a model for segmentation, with logits [B,h,w,3]");
+}
+
+TEST_CASE("logits of other classes than the task's are refused, of either head") {
+  const Segmentation task({"a", "b"});
+  const data::Targets targets = masks_of(labels_of({0, 1, 1, 0}, 2, 2));
+  const Named other_auxiliary = {
+      {"logits", zeros({1, 2, 2, 2})}, {"auxiliary", zeros({1, 1, 1, 3})}, {"auxiliary_weight", ones({})}};
+  CHECK(message_of([&] {
+          task.loss({{"logits", zeros({1, 2, 2, 5})}}, targets);
+        }) ==
+        "[segmentation] logits float32[1,2,2,5] tell 5 classes apart, but the task has 2: make the model with "
+        "num_classes = 2, or name 5 classes for the task");
+  CHECK(has(message_of([&] { task.loss(other_auxiliary, targets); }),
+            "[segmentation] auxiliary float32[1,1,1,3] tell 3 classes"));
+  CHECK(message_of([&] {
+          task.loss({{"logits", zeros({1, 2})}}, targets);
+        }) == "[segmentation] needs logits [B,h,w,2], got float32[1,2]: is this a model for segmentation?");
 }
 
 TEST_CASE("options, and data that has no masks") {
