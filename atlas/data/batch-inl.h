@@ -83,8 +83,8 @@ ATLAS_INLINE void BatchBuilder::put(int64_t at, Sample sample) {
 ATLAS_INLINE void BatchBuilder::check_alike(int64_t at, int64_t first, std::string_view first_place) const {
   const Part &now = *samples_[static_cast<size_t>(at)], &one = *samples_[static_cast<size_t>(first)];
   check(o_.pad > 0 || now.size == one.size, "loader",
-        "{} after {} of {}: images of one batch need one size (add a Resize or a crop)", now.size.str(), one.size.str(),
-        first_place);
+        "{} after {} of {}: images of one batch need one size (add a Resize or a crop, or set LoaderOptions::pad)",
+        now.size.str(), one.size.str(), first_place);
   detail::check_alike(now.targets, one.targets, first_place);
 }
 

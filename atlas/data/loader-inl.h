@@ -10,6 +10,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "atlas/autograd/node.h"
@@ -129,8 +130,10 @@ struct Loader::State {
     } catch (const std::bad_alloc&) {
       throw;  // not the image's fault
     } catch (const std::exception& error) {
-      const std::string what = error.what(), where = dataset->where(index);
+      const std::string where = dataset->where(index);
+      std::string what = error.what();
       if (what.find(where + ":") != std::string::npos) throw;
+      if (constexpr std::string_view own = "[loader] "; what.starts_with(own)) what.erase(0, own.size());
       fail("loader", "{}: {}", where, what);
     }
   }

@@ -90,11 +90,55 @@ void check_class_numbers(const std::string& key, const Target& target, int64_t c
   for (int64_t i = 0; i < value.numel(); ++i) {
     const auto v = static_cast<int64_t>(p[i]);
     if ((v >= 0 && v < classes) || (mask && v == target.outside)) continue;
-    if (!mask) fail("loader", "label {} is outside the {} classes", v, classes);
+    if (!mask)
+      fail("targets", "label '{}' ({}) holds {}{}: class numbers of the {} classes lie in 0..{}", key, describe(value),
+           v, target.value.dim() == 0 ? "" : fmt::format(" at row {}", i), classes, classes - 1);
     fail("targets",
          "mask '{}' ({}) holds {} at row {}, column {}: outside the {} classes, and not {}, which is ignored", key,
          describe(value), v, i / value.size(1), i % value.size(1), classes, target.outside);
   }
+}
+
+/// Probabilities are none below 0, and 1 together.
+inline void check_probabilities(const std::string& key, const Target& target) {
+  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const float* p = value.data<float>();
+  double all = 0;
+  for (int64_t i = 0; i < value.numel(); ++i) {
+    check(p[i] >= 0, "targets", "soft label '{}' ({}) holds {} at row {}: probabilities lie in 0..1", key,
+          describe(value), p[i], i);
+    all += static_cast<double>(p[i]);
+  }
+  constexpr double kSlack = 1e-3;  // of numbers that were stored with few digits
+  check(std::abs(all - 1) <= kSlack, "targets",
+        "soft label '{}' ({}) adds up to {:.6g}: the probabilities of all classes must add up to 1", key,
+        describe(value), all);
+}
+
+/// Boxes are finite, and end where they begin or behind.
+inline void check_boxes(const std::string& key, const Target& target) {
+  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const float* b = value.data<float>();
+  for (int64_t i = 0; i < value.size(0); ++i, b += 4) {
+    const bool finite = std::isfinite(b[0]) && std::isfinite(b[1]) && std::isfinite(b[2]) && std::isfinite(b[3]);
+    check(finite && b[0] <= b[2] && b[1] <= b[3], "targets",
+          "boxes '{}' ({}) hold {}, {}, {}, {} at row {}: needs finite numbers, left <= right and top <= bottom", key,
+          describe(value), b[0], b[1], b[2], b[3], i);
+  }
+}
+
+/// Masks of objects say 0 or 1.
+inline void check_flags(const std::string& key, const Target& target) {
+  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const uint8_t* p = value.data<uint8_t>();
+  const int64_t n = value.numel();
+  uint8_t any = 0;
+  for (int64_t i = 0; i < n; ++i) any |= p[i];
+  if (any <= 1) return;
+  const int64_t at = std::find_if(p, p + n, [](uint8_t v) { return v > 1; }) - p, plane = value.size(1) * value.size(2);
+  fail("targets",
+       "instance masks '{}' ({}) hold {} at object {}, row {}, column {}: needs 1 where the object is, else 0", key,
+       describe(value), p[at], at / plane, at % plane / value.size(2), at % value.size(2));
 }
 
 inline void check_target(const std::string& key, const Target& t, const Tensor& image, int64_t classes) {
@@ -115,6 +159,7 @@ inline void check_target(const std::string& key, const Target& t, const Tensor& 
       need(type == float32 && dim == 1 && t.value.numel() > 0 && (classes == 0 || t.value.size(0) == classes),
            classes > 0 ? fmt::format("float32[{}], a probability for each class", classes)
                        : "float32[C], a probability for each class");
+      check_probabilities(key, t);
       break;
     case TargetKind::number:
       need(dim <= 1, "one number, or [N], one for each object");
@@ -134,10 +179,12 @@ inline void check_target(const std::string& key, const Target& t, const Tensor& 
       break;
     case TargetKind::boxes:
       need(type == float32 && dim == 2 && t.value.size(1) == 4, "float32[N,4]: left, top, right, bottom in pixels");
+      check_boxes(key, t);
       break;
     case TargetKind::instance_masks:
       need(type == uint8 && dim == 3 && (t.fixed || (t.value.size(1) == h && t.value.size(2) == w)),
            fmt::format("uint8[N,{},{}], a mask of the image's size for each object", h, w));
+      check_flags(key, t);
       break;
   }
 }

@@ -135,8 +135,8 @@ TEST_CASE("images of different sizes are padded on request, and refused without"
   Loader plain(scenes, {.batch_size = 4});
   plain.start_epoch(0);
   CHECK(message_of([&] { plain.next(batch); }) ==
-        "[loader] image 1 of scenes: [loader] [9,11,3] after [8,10,3] of image 0 of scenes: images of one batch need "
-        "one size (add a Resize or a crop)");
+        "[loader] image 1 of scenes: [9,11,3] after [8,10,3] of image 0 of scenes: images of one batch need "
+        "one size (add a Resize or a crop, or set LoaderOptions::pad)");
   CHECK(message_of([&] { Loader(scenes, {.pad = -1}); }) == "[loader] pad must lie in 0..65536, got -1");
 }
 
@@ -211,16 +211,18 @@ TEST_CASE("samples whose targets differ are named") {
     return message_of([&] { loader.next(batch); });
   };
   CHECK(error(0) ==
-        "[loader] image 2 of scenes: [loader] its targets are label, boxes, classes, masks, those of image 0 of scenes "
+        "[loader] image 2 of scenes: its targets are label, boxes, classes, masks, those of image 0 of scenes "
         "are label, mask, boxes, classes, masks: samples of one batch need the same");
   CHECK(error(1) ==
-        "[loader] image 2 of scenes: [loader] mask 'mask' int64[8,10] after uint8[8,10] of image 0 of scenes: targets "
+        "[loader] image 2 of scenes: mask 'mask' int64[8,10] after uint8[8,10] of image 0 of scenes: targets "
         "of one batch need one shape, or rows of one shape");
   CHECK(
       error(2) ==
       "[loader] image 2 of scenes: [targets] mask 'mask' must be uint8 or int64 [8,10], a class number for each pixel "
       "of the image, got uint8[8,9]");
-  CHECK(error(3) == "[loader] image 2 of scenes: [loader] label 3 is outside the 3 classes");
+  CHECK(error(3) ==
+        "[loader] image 2 of scenes: [targets] label 'label' (int64[]) holds 3: class numbers of the 3 classes lie in "
+        "0..2");
 }
 
 TEST_CASE("images with masks or boxes are not mixed") {

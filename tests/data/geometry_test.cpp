@@ -229,7 +229,12 @@ TEST_CASE("targets that do not fit their kind or image are named") {
   CHECK(error("label", TargetKind::label, zeros({})) ==
         "[targets] label 'label' must be int64[], the class of the image, or int64[N], one for each object, got "
         "float32[]");
-  CHECK(error("label", TargetKind::label, full({}, 4, int64), 4) == "[loader] label 4 is outside the 4 classes");
+  CHECK(error("label", TargetKind::label, full({}, 4, int64), 4) ==
+        "[targets] label 'label' (int64[]) holds 4: class numbers of the 4 classes lie in 0..3");
+  Tensor labels = zeros({3}, int64);
+  labels.at<int64_t>({1}) = -1;
+  CHECK(error("classes", TargetKind::label, labels, 4) ==
+        "[targets] label 'classes' (int64[3]) holds -1 at row 1: class numbers of the 4 classes lie in 0..3");
   CHECK(error("soft", TargetKind::soft_label, zeros({3}), 4) ==
         "[targets] soft label 'soft' must be float32[4], a probability for each class, got float32[3]");
   CHECK(error("mask", TargetKind::mask, zeros({6, 4}, uint8)) ==
@@ -249,6 +254,29 @@ TEST_CASE("targets that do not fit their kind or image are named") {
   CHECK(error("masks", TargetKind::instance_masks, zeros({2, 4, 4}, uint8)) ==
         "[targets] instance masks 'masks' must be uint8[N,4,6], a mask of the image's size for each object, got "
         "uint8[2,4,4]");
+  CHECK(error("soft", TargetKind::soft_label, from_vector<float>({0.25f, 0.7499f}, {2})) == "no error");
+  CHECK(error("soft", TargetKind::soft_label, from_vector<float>({0.5f, 1}, {2})) ==
+        "[targets] soft label 'soft' (float32[2]) adds up to 1.5: the probabilities of all classes must add up to 1");
+  CHECK(error("soft", TargetKind::soft_label, from_vector<float>({1.5f, -0.5f}, {2})) ==
+        "[targets] soft label 'soft' (float32[2]) holds -0.5 at row 1: probabilities lie in 0..1");
+  CHECK(error("soft", TargetKind::soft_label, full({2}, NAN))
+            .starts_with("[targets] soft label 'soft' (float32[2]) "
+                         "holds nan at row 0"));
+  CHECK(error("boxes", TargetKind::boxes, from_vector<float>({1, 2, 1, 2}, {1, 4})) == "no error");
+  CHECK(error("boxes", TargetKind::boxes, from_vector<float>({0, 0, 1, 1, 3, 1, 2, 2}, {2, 4})) ==
+        "[targets] boxes 'boxes' (float32[2,4]) hold 3, 1, 2, 2 at row 1: needs finite numbers, left <= right and top "
+        "<= bottom");
+  CHECK(error("boxes", TargetKind::boxes, from_vector<float>({0, 2, 1, 1}, {1, 4})).find("hold 0, 2, 1, 1") !=
+        std::string::npos);
+  for (const float v : {NAN, INFINITY})
+    CHECK(error("boxes", TargetKind::boxes, from_vector<float>({0, 0, v, 1}, {1, 4})).find("at row 0: needs finite") !=
+          std::string::npos);
+  Tensor masks = ones({2, 4, 6}, uint8);
+  CHECK(error("masks", TargetKind::instance_masks, masks) == "no error");
+  masks.at<uint8_t>({1, 2, 3}) = 255;
+  CHECK(error("masks", TargetKind::instance_masks, masks) ==
+        "[targets] instance masks 'masks' (uint8[2,4,6]) hold 255 at object 1, row 2, column 3: needs 1 where the "
+        "object is, else 0");
   CHECK(error("boxes", TargetKind::boxes, Tensor()).starts_with("[targets] boxes 'boxes' must be a tensor on the CPU"));
   Sample s{numbered(4, 6)};
   s.targets.set("boxes", {TargetKind::boxes, zeros({3, 4})});

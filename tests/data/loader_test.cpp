@@ -234,8 +234,9 @@ TEST_CASE("of several errors in a batch the first in its order comes out, whoeve
     Loader loader(std::make_shared<Faulty>(std::vector<int64_t>{}, 2, 1, 3), {.batch_size = 4, .workers = 3}, late);
     loader.start_epoch(0);
     Batch batch;
-    CHECK(message_of([&] { loader.next(batch); }) ==
-          "[loader] photos/1.jpg: [loader] label 4 is outside the 4 classes");
+    CHECK(
+        message_of([&] { loader.next(batch); }) ==
+        "[loader] photos/1.jpg: [targets] label 'label' (int64[]) holds 4: class numbers of the 4 classes lie in 0..3");
   }
 }
 
@@ -267,11 +268,12 @@ TEST_CASE("errors come out of next() and name the file") {
   const std::vector<int64_t> none;
   for (int workers : {0, 2}) {
     CHECK(error(std::make_shared<Faulty>(none, 6), workers) == "[loader] photos/6.jpg: lens cap left on");
-    CHECK(error(std::make_shared<Faulty>(none, -1, 9), workers) ==
-          "[loader] photos/9.jpg: [loader] label 4 is outside the 4 classes");
+    CHECK(
+        error(std::make_shared<Faulty>(none, -1, 9), workers) ==
+        "[loader] photos/9.jpg: [targets] label 'label' (int64[]) holds 4: class numbers of the 4 classes lie in 0..3");
     CHECK(error(std::make_shared<Faulty>(none, -1, -1, 5), workers) ==
-          "[loader] photos/5.jpg: [loader] [20,20,3] after [16,16,3] of photos/4.jpg: images of one batch need one "
-          "size (add a Resize or a crop)");
+          "[loader] photos/5.jpg: [20,20,3] after [16,16,3] of photos/4.jpg: images of one batch need one "
+          "size (add a Resize or a crop, or set LoaderOptions::pad)");
     CHECK(error(std::make_shared<Faulty>(none), workers, PadAndCrop{1, 32, 32}) ==
           "[loader] photos/0.jpg: [PadAndCrop] uint8[16,16,3] with 1 pixels of padding is smaller than 32 x 32 (more "
           "padding?)");
