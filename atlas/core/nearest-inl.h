@@ -40,12 +40,17 @@ ATLAS_INLINE std::vector<std::string> nearest_names(std::string_view name, const
   return nearest;
 }
 
+ATLAS_INLINE std::string did_you_mean(std::string_view name, const std::vector<std::string>& known) {
+  const std::vector<std::string> nearest = nearest_names(name, known);
+  std::string text;
+  for (size_t i = 0; i < nearest.size(); ++i) text += (i == 0 ? "; did you mean " : " or ") + nearest[i];
+  return nearest.empty() ? text : text + "?";
+}
+
 ATLAS_INLINE std::string known_names(std::string_view name, const std::vector<std::string>& known) {
   std::string text = known.empty() ? "there are none" : "there are ";
   for (size_t i = 0; i < known.size(); ++i) text += (i > 0 ? ", " : "") + known[i];
-  const std::vector<std::string> nearest = nearest_names(name, known);
-  for (size_t i = 0; i < nearest.size(); ++i) text += (i == 0 ? "; did you mean " : " or ") + nearest[i];
-  return nearest.empty() ? text : text + "?";
+  return text + did_you_mean(name, known);
 }
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -17,7 +17,10 @@ size_t edit_distance(std::string_view a, std::string_view b);
 /// letters may differ, or one name starts with the other.
 std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known);
 
-/// "there are A, B and C", and where there is something near to `name`: "; did you mean B?"
+/// "; did you mean A or B?", of those of `known` that are nearest to `name`; "" when none is near.
+std::string did_you_mean(std::string_view name, const std::vector<std::string>& known);
+
+/// "there are A, B, C", and where there is something near to `name`: "; did you mean B?"
 std::string known_names(std::string_view name, const std::vector<std::string>& known);
 
 }  // namespace atlas::inline ATLAS_ABI

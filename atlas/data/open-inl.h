@@ -1,6 +1,7 @@
 // Bodies of open.h, and the sources that exist from the start.
 #pragma once
 
+#include "atlas/core/nearest.h"
 #include "atlas/core/whole_number.h"
 #include "atlas/data/cifar.h"
 #include "atlas/data/coco.h"
@@ -116,7 +117,9 @@ ATLAS_INLINE DataPair open_data(const std::string& what, const FolderOptions& op
           what);
     return source.open(colon == std::string::npos ? "" : what.substr(colon + 1), options);
   }
-  fail("data", "unknown data set {}; there are {}", what, source_usages());
+  std::vector<std::string> names;
+  for (const Source& source : detail::sources()) names.push_back(source.name());
+  fail("data", "unknown data set {}; there are {}{}", what, source_usages(), did_you_mean(kind, names));
 }
 
 ATLAS_INLINE Normalize normalization_of(const std::string& what) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "atlas/core/nearest.h"
 #include "atlas/data/evaluation.h"
 #include "atlas/data/rand_augment.h"
 #include "atlas/data/text.h"
@@ -48,10 +49,7 @@ ATLAS_INLINE void apply_recipe(TrainConfig& c, const std::string& name, const st
     if (!model.empty()) c.model.name = model;
     return;
   }
-  const std::vector<std::string> names = recipe_names();
-  std::string known;
-  for (size_t i = 0; i < names.size(); ++i) known += (i == 0 ? "" : i + 1 < names.size() ? ", " : " and ") + names[i];
-  fail("recipe", "'{}' is no recipe; there are {}", name, known);
+  fail("recipe", "'{}' is no recipe; {}", name, known_names(name, recipe_names()));
 }
 
 ATLAS_INLINE std::string explain(const TrainConfig& config, const std::string& recipe) {
@@ -129,8 +127,11 @@ ATLAS_INLINE void merge_json(TrainConfig& config, const std::string& text, const
     field = it->template get<T>();
     j.erase(it);
   });
-  check(j.empty(), "config", "{}: '{}' is no setting (see --help for the names)", source,
-        j.empty() ? "" : j.begin().key());
+  if (j.empty()) return;
+  std::vector<std::string> known;
+  for_each_setting(config, [&](const char* key, const auto&, const char*) { known.push_back(key); });
+  fail("config", "{}: '{}' is no setting{} (see --help for the names)", source, j.begin().key(),
+       did_you_mean(j.begin().key(), known));
 }
 
 ATLAS_INLINE void validate(const TrainConfig& c) {
@@ -180,13 +181,9 @@ ATLAS_INLINE void validate(const TrainConfig& c) {
         c.model.backbone_weights);
   need(c.model.weights.empty() ? !c.model.keep_head : true, "keep_head", c.model.keep_head,
        "it needs weights to take the head from");
-  const auto one_of = [](const std::string& v, const char* key, std::initializer_list<const char*> names) {
-    std::string list;
-    for (const char* n : names) {
-      if (v == n) return;
-      list += (list.empty() ? "" : ", ") + std::string(n);
-    }
-    fail("config", "{} = '{}' is unknown; there are {}", key, v, list);
+  const auto one_of = [](const std::string& v, const char* key, const std::vector<std::string>& names) {
+    if (std::find(names.begin(), names.end(), v) == names.end())
+      fail("config", "{} = '{}' is unknown; {}", key, v, known_names(v, names));
   };
   one_of(c.optimization.optimizer, "optimizer", {"adamw", "adam", "sgd", "lamb"});
   one_of(c.optimization.schedule, "schedule", {"cosine", "polynomial", "multistep", "constant"});

@@ -26,4 +26,6 @@ TEST_CASE("nearest names: the nearest first, none when all are far away") {
   CHECK(known_names("windw", {"dim", "window"}) == "there are dim, window; did you mean window?");
   CHECK(known_names("x", {"dim", "window"}) == "there are dim, window");
   CHECK(known_names("x", {}) == "there are none");
+  CHECK(did_you_mean("ab", {"abcd", "xyz", "abc"}) == "; did you mean abc or abcd?");
+  CHECK(did_you_mean("x", {"dim", "window"}).empty());
 }

@@ -6,6 +6,7 @@
 #include "atlas/io/checkpoint.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/train/stored_settings.h"
+#include "tests/compare.h"
 
 using namespace atlas;
 using namespace atlas::train;
@@ -69,9 +70,11 @@ TEST_CASE("recipes set the published values and keep the model that was asked fo
   CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""),
                        "[recipe] 'best' is no recipe; there are toy, atlas, atlas-b-1024, mambavision, mambavision-t, "
                        "mambavision-t2, mambavision-s, mambavision-b, mambavision-l, mambavision-l2, mambavision-l3, "
-                       "fine-tune, segmentation, segmentation-toy, detection, detection-s, detection-b and "
+                       "fine-tune, segmentation, segmentation-toy, detection, detection-s, detection-b, "
                        "detection-toy",
                        Error);
+  const std::string near = test::message_of([&] { apply_recipe(c, "segmentaton", ""); });
+  CHECK(near.ends_with("; did you mean segmentation or segmentation-toy?"));
 }
 
 TEST_CASE("a bad file names itself, the key and what is wrong") {
@@ -81,7 +84,7 @@ TEST_CASE("a bad file names itself, the key and what is wrong") {
   CHECK_THROWS_WITH_AS(merge_json(c, R"({"epochs": 1.5})", "a.json"),
                        "[config] a.json: 'epochs' must be a whole number, got 1.5", Error);
   CHECK_THROWS_WITH_AS(merge_json(c, R"({"lrr": 1})", "a.json"),
-                       "[config] a.json: 'lrr' is no setting (see --help for the names)", Error);
+                       "[config] a.json: 'lrr' is no setting; did you mean lr? (see --help for the names)", Error);
   CHECK_THROWS_WITH_AS(merge_json(c, "[1]", "a.json"), "[config] a.json must hold a JSON object, got array", Error);
   CHECK_THROWS_AS(merge_json(c, "{", "a.json"), Error);
   CHECK_THROWS_WITH_AS(merge_json(c, std::string("{}\0x", 4), "a.json"),

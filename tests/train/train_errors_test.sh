@@ -18,13 +18,15 @@ expect() {
   fi
 }
 
-expect "--epochz" --out "$work/a" --epochz 3
+expect "there is no option --epochz; did you mean --epochs?" --out "$work/a" --epochz 3
+expect "there is no option --bath-size; did you mean --batch-size? (see" --out "$work/a" --bath-size=3
 expect "epochs" --out "$work/a" --epochs 0
-expect "'adamm'" --out "$work/a" --optimizer adamm
+expect "optimizer = 'adamm' is unknown; there are adamw, adam, sgd, lamb; did you mean adamw or adam?" --out "$work/a" --optimizer adamm
 expect "label_smoothing" --out "$work/a" --label-smoothing 1.5
 expect "atlas-toy" --out "$work/a" --model resnet-50
 expect "fashion-mnist" --out "$work/a" --data imagenet
 expect "/nowhere" --out "$work/a" --data folder:/nowhere
+expect "; did you mean shapes?" --out "$work/a" --data shaps:32
 expect "is no recipe" --out "$work/a" --recipe best
 expect "none.json: No such file" --out "$work/a" --config "$work/none.json"
 expect "2 images are fewer than one of each" --out "$work/a" --limit-train 2 --batch-size 2

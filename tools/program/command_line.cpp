@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "atlas/core/nearest.h"
 #include "atlas/core/program.h"
 #include "atlas/core/standard_output.h"
 #include "atlas/core/whole_number.h"
@@ -81,6 +82,23 @@ Option finite(CLI::Option* option) {
   return Option(option);
 }
 
+/// "there is no option --bath-size; did you mean --batch-size?", or "" where every option that was given is one.
+std::string unknown_option(const CLI::App& app) {
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options())
+    if (!option->get_group().empty())
+      known.insert(known.end(), option->get_lnames().begin(), option->get_lnames().end());
+  for (const std::string& text : app.remaining()) {
+    const size_t start = text.find_first_not_of('-');
+    if (start == 0 || start == text.npos) continue;
+    const std::string name = text.substr(0, text.find('='));
+    std::vector<std::string> near = atlas::nearest_names(name.substr(start), known);
+    for (std::string& option : near) option.insert(0, "--");
+    return fmt::format("there is no option {}{}", name, atlas::did_you_mean(name, near));
+  }
+  return "";
+}
+
 }  // namespace
 
 Option CommandLine::add(const std::string& names, bool& flag, const std::string& help) {
@@ -149,7 +167,8 @@ int CommandLine::run(int argc, char** argv, const std::function<int()>& body) {
         fmt::print("{}", text.str());
         return 0;
       }
-      wrong = e.what();
+      if (e.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) wrong = unknown_option(*app_);
+      if (wrong.empty()) wrong = e.what();
     } catch (const WrongUsage& e) {
       wrong = e.what();
     }
