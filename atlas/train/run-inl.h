@@ -212,6 +212,7 @@ class Run {
     check_classes(saved, file, sets_.train->classes(), data_name());
     TrainConfig before;
     merge_settings(before, saved, file);
+    say("{}", limits_note(saved, file, c_, true));
     upgrade(saved, file, before.optimization.batch_size);
     for (const auto& [option, given, theirs] :
          {std::tuple{"weights", c_.model.weights, before.model.weights},
@@ -229,6 +230,7 @@ class Run {
   std::string load_best() {
     const std::string file = path(std::filesystem::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
     const io::Checkpoint saved = io::load_checkpoint(file);
+    say("{}", limits_note(saved, file, c_, false));
     check_classes(saved, file, sets_.train->classes(), data_name());
     io::restore_model(*model_, saved, file, c_.model.name);
     for (const auto& observer : observers_)

@@ -1,6 +1,8 @@
 // What a run is asked before it begins, and what it says of its images at the end: a part of run-inl.h.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -79,6 +81,19 @@ inline void check_classes(const io::Checkpoint& saved, const std::string& file, 
     check(theirs[i] == ours[i], "checkpoint",
           "{} was trained on other classes than those of {}: number {} is {}, not {}", file, data, i, theirs[i].dump(),
           ours[i].dump());
+}
+
+/// A line for runs that chose other images by their limits than are chosen now; else "".
+///
+/// Limits took every n-th image once, not equal shares of all classes. Checkpoints of that time have "epoch_so_far".
+/// @param saved  as its file has it, before upgrade()
+inline std::string limits_note(const io::Checkpoint& saved, const std::string& file, const TrainConfig& c,
+                               bool trains) {
+  if (!saved.extra.contains("epoch_so_far")) return "";
+  std::string limits = trains && c.data.limit_train > 0 ? fmt::format("limit_train = {}", c.data.limit_train) : "";
+  if (c.data.limit_test > 0) limits += fmt::format("{}limit_test = {}", limits.empty() ? "" : ", ", c.data.limit_test);
+  if (limits.empty()) return "";
+  return fmt::format("{}: {} was written when limits chose other images of the set than they do now\n", limits, file);
 }
 
 /// Images that any rank met and could not read.

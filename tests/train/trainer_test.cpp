@@ -9,6 +9,7 @@
 
 #include "atlas/core/parallel.h"
 #include "atlas/data/image.h"
+#include "atlas/data/text.h"
 #include "atlas/io/checkpoint.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
@@ -36,11 +37,12 @@ struct Scratch {
   ~Scratch() { fs::remove_all(path); }
 
   /// Trains into `name` and gives the last checkpoint.
-  io::Checkpoint train(const std::string& name, const TrainConfig& c) const {
+  io::Checkpoint train(const std::string& name, const TrainConfig& c, RunOptions options = {}) const {
     std::fflush(stdout);
     const int screen = dup(1);
     REQUIRE(std::freopen((path + "/" + name + ".txt").c_str(), "w", stdout) != nullptr);
-    const int status = run_training(c, {.out = path + "/" + name});
+    options.out = path + "/" + name;
+    const int status = run_training(c, options);
     std::fflush(stdout);
     dup2(screen, 1);
     close(screen);
@@ -110,6 +112,34 @@ TEST_CASE("a run leaves every file, and its checkpoint classifies") {
   CHECK(p.sum().item() == doctest::Approx(1));
 
   CHECK_THROWS_AS(run_training(c, {.out = scratch.path + "/run"}), Error);  // a run is not overwritten
+}
+
+TEST_CASE("a run from when limits chose other images says so where it goes on, and once alone") {
+  const Scratch scratch;
+  TrainConfig c = small();
+  c.optimization.epochs = 1;
+  io::Checkpoint last = scratch.train("run", c);
+  const std::string out = scratch.path + "/run/", said = scratch.path + "/run.txt";
+  const auto has_note = [&](const std::string& limits) {
+    return data::read_text(said).find(limits + "was written when limits chose other images") != std::string::npos;
+  };
+  scratch.train("run", c, {.eval_only = true});
+  CHECK_FALSE(has_note(""));
+  last.extra = {{"epoch_so_far", zeros({4}, float64, Device{})}};
+  io::save_checkpoint(out + "best.ckpt", last);
+  io::save_checkpoint(out + "last.ckpt", last);
+  scratch.train("run", c, {.eval_only = true});
+  CHECK(has_note("limit_test = 32: " + out + "best.ckpt "));
+  CHECK_FALSE(has_note(", limit_test = 32: " + out + "best.ckpt "));
+  c.optimization.epochs = 2;
+  scratch.train("run", c, {.resume = true});
+  CHECK(has_note("limit_train = 64, limit_test = 32: " + out + "last.ckpt "));
+  c.optimization.epochs = 3;
+  scratch.train("run", c, {.resume = true});
+  CHECK_FALSE(has_note(""));
+  c.data.limit_test = 0;
+  scratch.train("run", c, {.eval_only = true});
+  CHECK_FALSE(has_note(""));
 }
 
 TEST_CASE("the augmentation pipeline gives images of the asked size") {
