@@ -26,10 +26,11 @@ std::string bytes_text(int64_t bytes);  // storage.h, whose bodies include this 
 ///
 /// Source is where memory comes from: `void* take(int64_t)` returns null when there is none, `give(void*, int64_t)`
 /// takes back, `mark_used(void* p, int64_t used, int64_t size)` hears which bytes of a block are in use, and
-/// `shortage()` says what is left and what to do, for the error. Where `kBounded` holds, blocks of the system stay
-/// within what was in use at most, three sixteenths and 64 MiB: beyond that, the largest blocks that wait go back
-/// before another is taken. (Of the tests, steps of training need up to a sixth beyond it and lose nothing; an
-/// inference with maps of many sizes would keep half of its memory for nobody.)
+/// `shortage()` says what is left and what to do, for the error.
+///
+/// Where `kBounded` holds, the cache is bounded: all blocks together take at most 19/16 of the most that was in use,
+/// and 64 MiB. Before one is taken beyond that, the largest blocks that wait go back. Steps of training stay below the
+/// bound. An inference with maps of many sizes would keep half of its memory for nobody.
 template <class Source>
 class BlockCache {
  public:

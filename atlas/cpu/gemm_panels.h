@@ -113,9 +113,11 @@ struct PackedPanels {
   }
 };
 
-/// How a product is shared among threads: the cut that is done first when a task costs what it computes, its rows of A
-/// and its columns of B read once for every 16 columns and rows, and the work of a small tile. Every element of C is
-/// the same sum however C is cut.
+/// How a product is shared among threads: into blocks of rows and columns of C, a task each.
+///
+/// Of all cuts the cheapest is taken. A task is estimated to cost its multiply-adds, the reading of its rows of A for
+/// every 16 columns, that of its columns of B for every 16 rows, and a constant. Every element of C is the same sum
+/// however C is cut.
 struct GemmShares {
   Pieces rows, columns;
 

@@ -36,8 +36,8 @@ struct ResizeWithin {
   Tensor operator()(const Tensor& image, Rng& rng) const { return geometry(image, rng).image(image); }
 };
 
-/// Cuts out at most height x width at a random place, where no class fills more than `most` of the labeled pixels and
-/// there are two or more classes, if one of ten tries finds such a place.
+/// Cuts out at most height x width at a random place. Up to ten places are tried: the first counts where two or more
+/// classes are and none fills more than `most` of the labeled pixels, else the last.
 struct RandomClassCrop {
   int64_t height, width;
   double most = 0.75;  ///< 1: any place

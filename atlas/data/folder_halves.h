@@ -130,13 +130,13 @@ inline std::optional<FolderHalves> halves_among(const std::vector<std::string>& 
 
 /// The halves of a folder, or none when its subfolders are classes.
 ///
-/// Halves are called train or training, and val, valid, validation, eval, evaluation, dev, test, testing or tests (the
-/// first kind of these that is there), in small or large letters. Each has one subfolder per class.
-/// @param classes  names that a list of classes has: where all of them are subfolders, these are classes, whatever they
-/// are called
-/// @throws Error when subfolders look like halves but cannot be told apart, have no partner, stand beside class
-/// folders, go by other names (train2017, or any where all hold the same folders of images), or lie inside the class
-/// folders: training on a class called "train" would be worse.
+/// The training half is called train or training. The other is called val, valid, validation, eval, evaluation, dev,
+/// test, testing or tests; the first kind of these that is there counts. Letters may be small or large. Each half has
+/// one subfolder per class.
+/// @param classes  names of a list of classes: where all of them are subfolders, they are classes whatever their names
+/// @throws Error when subfolders look like halves but are none that can be used, since training on a class called
+/// "train" would be worse: when two could be meant, one has no partner, they stand beside class folders or inside them,
+/// or go by other names (train2017, or any where all hold the same folders of images).
 inline std::optional<FolderHalves> find_halves(const std::string& path, const std::vector<std::string>& classes = {}) {
   namespace fs = std::filesystem;
   constexpr const char* op = "open_folder";

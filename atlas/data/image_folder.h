@@ -68,9 +68,8 @@ std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const F
 /// @throws Error for a folder without images or that cannot be read.
 std::vector<std::string> find_images(const std::vector<std::string>& paths, const FolderOptions& options = {});
 
-/// Training and test images of a folder: its train/ and val/ (or what find_halves() knows) when it has them, else its
-/// own class folders, divided class by class by a hash of the file names, so that the division does not depend on the
-/// machine or a seed.
+/// Training and test images of a folder: its halves, where find_halves() finds them. Else its own class folders are
+/// divided, class by class, by a hash of the file names: the division depends on no machine and no seed.
 DataPair open_folder(const std::string& path, const FolderOptions& options = {});
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -50,11 +50,13 @@ struct LoaderOptions {
 
 /// Hands out the batches of an epoch. All workers fill one batch, an image each at a time, before they begin the next.
 ///
-/// Batch b of epoch e is the same for one seed whatever the number of workers, the prefetch depth and the batch an
-/// epoch was started at (the order of the images does not even depend on the batch size, nor on how many processes
-/// share it: two with batches of 32 see the images that one sees in batches of 64). Images that a data set skips are
-/// left out of their batch; a batch that loses all is passed over (by one process alone). One thread may call
-/// start_epoch and next. Errors of worker threads, which name the image's file, come out of next().
+/// Batch b of epoch e depends on the seed alone: not on the number of workers, the prefetch depth, or the batch that an
+/// epoch was started at. The order of the images does not even depend on the batch size or the number of processes: two
+/// with batches of 32 see the images that one sees in batches of 64.
+///
+/// Images that a data set skips are left out of their batch. A batch that loses all is passed over where one process
+/// trains alone. One thread may call start_epoch and next. Errors of worker threads name the image's file and come out
+/// of next().
 ///
 ///     Loader loader(train, {.batch_size = 64, .shuffle = true, .workers = 2}, transform);
 ///     loader.start_epoch(epoch);

@@ -32,9 +32,11 @@ struct DataParallelOptions {
 ///
 /// \snippet examples/06_many_processes.cpp parallel
 ///
-/// The mean of the ranks' gradients is the gradient of the whole batch where all parts have the same size. Batch norm
-/// has the statistics of each rank's own part, or those of the whole batch under SyncBatchNorm, and always in layers
-/// that ask for it (heads of detectors, as published), on the thread that made this object and for as long as it lives.
+/// The mean of the ranks' gradients is the gradient of the whole batch where all parts have the same size.
+///
+/// Batch norm takes the statistics of each rank's own part, or, under SyncBatchNorm, those of the whole batch. Layers
+/// that ask for it always take those of the whole batch (heads of detectors, as published). This holds on the thread
+/// that made this object, for as long as the object lives.
 class DataParallel {
  public:
   /// Makes the model the same on all ranks. Parameters that are frozen now are left alone later as well.

@@ -36,9 +36,11 @@ struct FittedWeights {
   std::vector<std::string> missing;  ///< names in the model that the file does not have, but for may_be_missing()
 };
 
-/// Strips the prefixes "module.", "model.", "encoder.", "backbone.", "_orig_mod.", "net.", "state_dict." and
-/// "_forward_module." (also several of them), and the wrappers of layers inside names ("._orig_mod.",
-/// "._checkpoint_wrapped_module.", "._fsdp_wrapped_module."), when, and only when, more names match the model's then.
+/// Strips prefixes and the names of wrappers, where that makes more names match the model's; otherwise names stay.
+///
+/// Prefixes are "module.", "model.", "encoder.", "backbone.", "_orig_mod.", "net.", "state_dict." and
+/// "_forward_module.", also several of them. Wrappers stand inside names: "._orig_mod.", "._checkpoint_wrapped_module."
+/// and "._fsdp_wrapped_module.".
 /// @param model  Module::state_dict() of the model
 ///
 /// What the file has beyond the model is ignored and listed, as the layers that the authors' models carry and never
