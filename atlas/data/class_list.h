@@ -22,7 +22,7 @@ struct ClassList {
 };
 
 /// Reads a class list: a name a line. Spaces around names, empty lines, lines that begin with # and a byte-order mark
-/// are left out; \#a stands for a folder that is called #a.
+/// are left out. A backslash before the # makes a line the name of a folder that begins with one.
 /// @throws Error naming the file and the line for a name that stands twice, or that is no name of a folder; for a list
 /// without names, and a file that cannot be read as text.
 ClassList read_class_list(const std::string& path);
