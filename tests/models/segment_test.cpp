@@ -80,17 +80,17 @@ TEST_CASE("pieces that cover the image once give the mean of what they say; one 
   CHECK(message_of([&] { model.slide(images, 32, 40); }).find("needs 1 <= stride <= crop") != std::string::npos);
 }
 
-TEST_CASE("sliding in strips says what the mean of all pieces says, and keeps no logits of the whole image") {
+TEST_CASE("sliding in strips says what the mean of all pieces says") {
   manual_seed(7);
   const auto made = models::make_any_model("upernet-atlas-toy", {.num_classes = 5});
   auto& model = dynamic_cast<models::Segmenter&>(*made);
   model.eval();
   const NoGrad off;
-  const Tensor images = randn({1, 150, 70, 3});
+  const Tensor images = randn({1, 70, 50, 3});
   // The mean over pieces as the formula has it: every piece resized to its size, added in its place.
-  Tensor total = zeros({1, 150, 70, 5}), count = zeros({1, 150, 70, 1});
-  for (const int64_t top : {0, 20, 40, 60, 80, 100, 118})
-    for (const int64_t left : {0, 20, 38}) {
+  Tensor total = zeros({1, 70, 50, 5}), count = zeros({1, 70, 50, 1});
+  for (const int64_t top : {0, 20, 38})
+    for (const int64_t left : {0, 18}) {
       const auto place = [=](const Tensor& x) { return x.slice(1, top, top + 32).slice(2, left, left + 32); };
       Tensor sum = place(total), seen = place(count);
       copy_elements(sum, place(total) + model.whole(place(images).contiguous()));
@@ -98,19 +98,26 @@ TEST_CASE("sliding in strips says what the mean of all pieces says, and keeps no
     }
   const Tensor mean = total / count;
   CHECK(test::largest_difference(model.slide(images, 32, 20), mean) <= 1e-6);
-  for (const auto& [h, w] : {std::array<int64_t, 2>{150, 70}, {61, 130}, {333, 41}}) {
+  for (const auto& [h, w] : {std::array<int64_t, 2>{70, 50}, {31, 90}, {133, 21}}) {
     const Tensor expected = argmax(models::resize_map(mean, h, w), 3);
-    for (const int64_t strip : {int64_t{1}, int64_t{9000}, int64_t{1} << 25})
+    for (const int64_t strip : {int64_t{9000}, int64_t{1} << 25})
       CHECK(same(model.predict(images, h, w, 32, 20, strip), expected));
   }
   int pieces = 0;
-  model.predict(images, 150, 70, 32, 20, 5000, [&](const Tensor& seen, const Tensor& logits) {
+  model.predict(images, 70, 50, 32, 20, 5000, [&](const Tensor& seen, const Tensor& logits) {
     ++pieces;
     CHECK(seen.shape() == Shape{1, 32, 32, 3});
     CHECK(logits.size(3) == 5);
   });
-  CHECK(pieces == 21);
+  CHECK(pieces == 6);
+}
 
+TEST_CASE("sliding keeps no logits of the whole image") {
+  if (default_device().is_cuda()) {
+    MESSAGE("memory is counted on the host: not tried");
+    return;
+  }
+  const NoGrad off;
   const auto many = models::make_any_model("upernet-atlas-toy", {.num_classes = 60});
   auto& wide = dynamic_cast<models::Segmenter&>(*many);
   wide.eval();
