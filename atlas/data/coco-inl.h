@@ -9,7 +9,6 @@
 #include <unordered_map>
 
 #include "atlas/data/coco.h"
-#include "atlas/data/image_folder-inl.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_reader.h"
 #include "atlas/io/mapped_file.h"
@@ -245,11 +244,10 @@ ATLAS_INLINE Rle coco_mask(std::string_view segmentation, int64_t height, int64_
 
 ATLAS_INLINE CocoDataset::CocoDataset(std::string name, CocoFile file, std::string folder, bool with_objects_alone,
                                       FolderOptions options)
-    : Dataset(std::move(name), {}),
+    : FileDataset(std::move(name), {}, std::move(options)),
       file_(std::move(file)),
       folder_(std::move(folder)),
-      masks_(false),
-      options_(std::move(options)) {
+      masks_(false) {
   for (const auto& category : file_.categories) classes_.push_back(category.name);
   for (const CocoAnnotation& o : file_.objects) masks_ = masks_ || !o.segmentation.empty();
   for (size_t i = 0; i < file_.images.size(); ++i) {
@@ -257,7 +255,6 @@ ATLAS_INLINE CocoDataset::CocoDataset(std::string name, CocoFile file, std::stri
     if (!with_objects_alone || std::any_of(begin, end, [](const CocoAnnotation& o) { return !o.crowd; }))
       chosen_.push_back(static_cast<int64_t>(i));
   }
-  bad_.resize(chosen_.size(), false);
 }
 
 ATLAS_INLINE int64_t CocoDataset::label(int64_t index) const {
@@ -272,27 +269,13 @@ ATLAS_INLINE int64_t CocoDataset::image_id(int64_t index) const {
   return file_.images[static_cast<size_t>(chosen_[static_cast<size_t>(index)])].id;
 }
 
-ATLAS_INLINE bool CocoDataset::was_skipped(int64_t index) const {
-  check_index(index);
-  const std::lock_guard lock(mutex_);
-  return bad_[static_cast<size_t>(index)];
-}
-
 ATLAS_INLINE Sample CocoDataset::get(int64_t index) const {
   const std::string path = where(index);
   const auto i = static_cast<size_t>(chosen_[static_cast<size_t>(index)]);
   const CocoFile::Image& about = file_.images[i];
   Sample sample;
-  try {
-    sample.image = read_image(path, options_.max_pixels);
-  } catch (const Error& error) {
-    if (options_.strict) throw;
-    const std::lock_guard lock(mutex_);
-    if (!bad_[static_cast<size_t>(index)])
-      detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
-    bad_[static_cast<size_t>(index)] = true;
-    return sample;
-  }
+  sample.image = read(index, path);
+  if (!sample.image.defined()) return sample;
   const int64_t h = sample.image.size(0), w = sample.image.size(1);
   check((about.height <= 0 || about.height == h) && (about.width <= 0 || about.width == w), "coco",
         "{} has {} x {} pixels, its annotations say {} x {}", path, h, w, about.height, about.width);

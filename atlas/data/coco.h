@@ -4,7 +4,6 @@
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,7 +68,7 @@ Rle coco_mask(std::string_view segmentation, int64_t height, int64_t width, cons
 /// Images of a COCO annotation file. Targets, a row for each object: "boxes", "label", "crowd" and "area" (numbers),
 /// and where the file has segmentations "instance_masks". Boxes are cut to their image; those without area are left
 /// out.
-class CocoDataset : public Dataset {
+class CocoDataset : public FileDataset {
  public:
   /// Photographs that cannot be read are skipped and counted, or with options.strict an error.
   /// @param folder  of the pictures   @param with_objects_alone  leaves out images without objects (crowds do not
@@ -84,7 +83,6 @@ class CocoDataset : public Dataset {
   /// An image with objects has no class of its own. @throws Error always.
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
-  ATLAS_INLINE bool was_skipped(int64_t index) const override;
   std::string remarks() const override { return file_.counts.str(); }
   const CocoFile& file() const { return file_; }
   /// COCO's id of image `index`.
@@ -95,9 +93,6 @@ class CocoDataset : public Dataset {
   std::string folder_;
   bool masks_;
   std::vector<int64_t> chosen_;
-  FolderOptions options_;
-  mutable std::mutex mutex_;
-  mutable std::vector<bool> bad_;
 };
 
 /// DIR/annotations/instances_train2017.json with DIR/train2017 and the same for val (any year), or DIR/train.json and

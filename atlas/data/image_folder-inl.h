@@ -42,12 +42,35 @@ inline std::pair<std::vector<std::string>, ClassList> class_folders(const std::s
 
 }  // namespace detail
 
+ATLAS_INLINE FileDataset::FileDataset(std::string name, std::vector<std::string> classes, FolderOptions options)
+    : Dataset(std::move(name), std::move(classes)), options_(std::move(options)) {}
+
+ATLAS_INLINE bool FileDataset::skips(int64_t index, const Error& error) const {
+  if (options_.strict) return false;
+  const std::lock_guard lock(mutex_);
+  if (bad_.insert(index).second)
+    detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
+  return true;
+}
+
+ATLAS_INLINE bool FileDataset::was_skipped(int64_t index) const {
+  check_index(index);
+  const std::lock_guard lock(mutex_);
+  return bad_.contains(index);
+}
+
+ATLAS_INLINE Tensor FileDataset::read(int64_t index, const std::string& path) const {
+  try {
+    return read_image(path, options_.max_pixels);
+  } catch (const Error& error) {
+    if (!skips(index, error)) throw;
+    return {};
+  }
+}
+
 ATLAS_INLINE ImageFolder::ImageFolder(std::string name, std::vector<std::string> classes, std::vector<File> files,
                                       FolderOptions options)
-    : Dataset(std::move(name), std::move(classes)),
-      files_(std::move(files)),
-      options_(std::move(options)),
-      bad_(files_.size(), false) {
+    : FileDataset(std::move(name), std::move(classes), std::move(options)), files_(std::move(files)) {
   for (const File& f : files_)
     check(f.label >= 0 && f.label < num_classes(), "image_folder", "{}: label {} is outside the {} classes", f.path,
           f.label, num_classes());
@@ -63,44 +86,23 @@ ATLAS_INLINE int64_t ImageFolder::label(int64_t index) const {
   return files_[static_cast<size_t>(index)].label;
 }
 
-ATLAS_INLINE bool ImageFolder::was_skipped(int64_t index) const {
-  check_index(index);
-  std::lock_guard lock(mutex_);
-  return bad_[static_cast<size_t>(index)];
-}
-
 ATLAS_INLINE Sample ImageFolder::get(int64_t index) const {
   check_index(index);
   const File& file = files_[static_cast<size_t>(index)];
-  try {
-    return labeled(read_image(file.path, options_.max_pixels), file.label);
-  } catch (const Error& error) {
-    if (!skips(index, error)) throw;
-    return labeled(Tensor(), file.label);
-  }
+  return labeled(read(index, file.path), file.label);
 }
 
 ATLAS_INLINE Sample ImageFolder::open(int64_t index) const {
-  if (options_.exact_decode) return get(index);
+  if (options().exact_decode) return get(index);
   check_index(index);
   const File& file = files_[static_cast<size_t>(index)];
   Sample sample = labeled(Tensor(), file.label);
   try {
-    sample.encoded = EncodedImage::read(file.path, options_.max_pixels);
+    sample.encoded = EncodedImage::read(file.path, options().max_pixels);
   } catch (const Error& error) {
     if (!skips(index, error)) throw;
   }
   return sample;
-}
-
-ATLAS_INLINE bool ImageFolder::skips(int64_t index, const Error& error) const {
-  if (options_.strict) return false;
-  std::lock_guard lock(mutex_);
-  if (!bad_[static_cast<size_t>(index)]) {
-    bad_[static_cast<size_t>(index)] = true;
-    detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
-  }
-  return true;
 }
 
 ATLAS_INLINE std::shared_ptr<const ImageFolder> image_folder(const std::string& path, const FolderOptions& options,

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,9 +26,28 @@ struct FolderOptions {
   std::function<void(const std::string& message)> report = {};
 };
 
+/// Images that are read from files. One that cannot be read is reported once, counted and skipped, or with
+/// options.strict an error.
+class FileDataset : public Dataset {
+ public:
+  ATLAS_INLINE bool skips(int64_t index, const Error& error) const override;
+  ATLAS_INLINE bool was_skipped(int64_t index) const override;
+
+ protected:
+  FileDataset(std::string name, std::vector<std::string> classes, FolderOptions options);
+  /// The pixels of image `index`, undefined when they are skipped. @throws Error with options.strict.
+  Tensor read(int64_t index, const std::string& path) const;
+  const FolderOptions& options() const { return options_; }
+
+ private:
+  FolderOptions options_;
+  mutable std::mutex mutex_;
+  mutable std::set<int64_t> bad_;  // reported already
+};
+
 /// Images of files. Classes are the names of the subfolders, sorted or in the order of a list; files are sorted too, so
 /// positions are stable.
-class ImageFolder : public Dataset {
+class ImageFolder : public FileDataset {
  public:
   struct File {
     std::string path;
@@ -39,17 +59,12 @@ class ImageFolder : public Dataset {
   /// Decodes the file. An unreadable one gives a sample without image, or with options.strict an error.
   ATLAS_INLINE Sample get(int64_t index) const override;
   ATLAS_INLINE Sample open(int64_t index) const override;
-  ATLAS_INLINE bool skips(int64_t index, const Error& error) const override;
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
-  ATLAS_INLINE bool was_skipped(int64_t index) const override;
   const std::vector<File>& files() const { return files_; }
 
  private:
   std::vector<File> files_;
-  FolderOptions options_;
-  mutable std::mutex mutex_;
-  mutable std::vector<bool> bad_;  // one per file: reported already
 };
 
 /// All images (.jpg, .jpeg, .png, .bmp in any case, at any depth) of a folder's class subfolders.

@@ -20,25 +20,17 @@ namespace atlas::inline ATLAS_ABI::data {
 
 ATLAS_INLINE MaskFolder::MaskFolder(std::string name, std::vector<std::string> classes, std::vector<File> files,
                                     Numbers numbers, FolderOptions options)
-    : Dataset(std::move(name), std::move(classes)),
+    : FileDataset(std::move(name), std::move(classes), std::move(options)),
       files_(std::move(files)),
-      numbers_(numbers),
-      options_(std::move(options)),
-      bad_(files_.size(), false) {}
+      numbers_(numbers) {}
 
 ATLAS_INLINE std::string MaskFolder::where(int64_t index) const {
   check_index(index);
   return files_[static_cast<size_t>(index)].image;
 }
 
-ATLAS_INLINE bool MaskFolder::was_skipped(int64_t index) const {
-  check_index(index);
-  const std::lock_guard lock(mutex_);
-  return bad_[static_cast<size_t>(index)];
-}
-
 ATLAS_INLINE Tensor MaskFolder::mask(const File& file, const Tensor& image) const {
-  Tensor mask = read_index_png(file.mask, options_.max_pixels);
+  Tensor mask = read_index_png(file.mask, options().max_pixels);
   const int64_t h = image.size(0), w = image.size(1);
   check(mask.size(0) == h && mask.size(1) == w, "mask", "{}: is {} x {} pixels, its photograph {} has {} x {}{}",
         file.mask, mask.size(1), mask.size(0), file.image, w, h,
@@ -63,16 +55,8 @@ ATLAS_INLINE Sample MaskFolder::get(int64_t index) const {
   check_index(index);
   const File& file = files_[static_cast<size_t>(index)];
   Sample sample;
-  try {
-    sample.image = read_image(file.image, options_.max_pixels);
-  } catch (const Error& error) {
-    if (options_.strict) throw;
-    const std::lock_guard lock(mutex_);
-    if (!bad_[static_cast<size_t>(index)])
-      detail::report_files(options_, fmt::format("skipped an unreadable image: {}", error.what()));
-    bad_[static_cast<size_t>(index)] = true;
-    return sample;
-  }
+  sample.image = read(index, file.image);
+  if (!sample.image.defined()) return sample;
   sample.targets.set(kMask, {TargetKind::mask, mask(file, sample.image)});
   return sample;
 }

@@ -1,7 +1,6 @@
 // Photographs with a mask each: folders in ADE20K's layout, and folders of one's own.
 #pragma once
 
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -14,7 +13,7 @@ namespace atlas::inline ATLAS_ABI::data {
 ///
 /// Photographs that cannot be read are skipped and counted, as those of ImageFolder; a mask that does not fit is an
 /// error that names it, since what is wrong with one is mostly wrong with all.
-class MaskFolder : public Dataset {
+class MaskFolder : public FileDataset {
  public:
   struct File {
     std::string image, mask;
@@ -31,16 +30,12 @@ class MaskFolder : public Dataset {
   /// @throws Error naming the mask: another size than its photograph, a class that does not exist, colors.
   ATLAS_INLINE Sample get(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
-  ATLAS_INLINE bool was_skipped(int64_t index) const override;
 
  private:
   Tensor mask(const File& file, const Tensor& image) const;
 
   std::vector<File> files_;
   Numbers numbers_;
-  FolderOptions options_;
-  mutable std::mutex mutex_;
-  mutable std::vector<bool> bad_;
 };
 
 /// Photographs DIR/images/HALF/**/N.jpg with masks DIR/masks/HALF/**/N.png (train and val, or as find_halves() has
