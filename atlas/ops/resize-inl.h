@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -27,42 +28,58 @@ inline void check_taps(const char* op, int64_t out) {
   check_memory(op, {out}, kTable);
 }
 
-/// Runs what makes tables of weights and uses them. @throws Error when there is no memory for them.
+/// f(), which makes tables of weights. @throws Error when there is no memory for them.
 template <class F>
-void with_tables(const char* op, int64_t out, const F& f) {
+auto with_tables(const char* op, int64_t out, const F& f) {
   try {
-    f();
+    return f();
   } catch (const std::bad_alloc&) {
     fail(op, "there is no memory for the weights of {} results along an axis", out);
   }
 }
+
+/// What a map becomes: y = R x C^T per channel, with the weights of its rows and columns.
+struct Resampling {
+  const char* op;
+  ResampleTaps rows, columns;
+
+  /// @param taps  taps(0) and taps(1) give the weights
+  template <class F>
+  Resampling(const char* who, int64_t height, int64_t width, const F& taps) : op(who) {
+    check_taps(op, std::max(height, width));
+    with_tables(op, std::max(height, width), [&] { rows = taps(0), columns = taps(1); });
+  }
+  /// [B, H, W, C] -> [B, rows, columns, C]
+  Tensor forward(const Tensor& x) const {
+    Tensor y = empty({x.size(0), rows.size(), columns.size(), x.size(3)}, x.dtype(), x.device());
+    with_tables(op, std::max(rows.size(), columns.size()),
+                [&] { kernels::resample2d(x.contiguous(), rows, columns, y); });
+    return y;
+  }
+  /// dx = R^T dy C.   @param from  the shape of x
+  Tensor backward(const Tensor& dy, const Shape& from) const {
+    Tensor dx = empty(from, dy.dtype(), dy.device());
+    with_tables(op, std::max(rows.size(), columns.size()), [&] {
+      kernels::resample2d(dy.contiguous(), transposed(rows, from[1]), transposed(columns, from[2]), dx);
+    });
+    return dx;
+  }
+};
 
 /// The differentiable resampling op behind resize() and the average pools.
 ///
 /// taps(0) and taps(1) give the weights of the rows and columns, once it is sure that everything fits into memory.
 template <class F>
 Tensor resample(const char* op, const Tensor& x, int64_t height, int64_t width, const F& taps) {
-  const Shape to{x.shape()[0], height, width, x.shape()[3]};
+  const Shape to{x.shape()[0], height, width, x.shape()[3]}, from = x.shape();
   check_memory(op, to, item_size(x.dtype()), x.device());
-  Tensor y = empty(to, x.dtype(), x.device());
-  ResampleTaps rows, columns;
-  if (y.numel() > 0) {
-    check_taps(op, std::max(height, width));
-    with_tables(op, std::max(height, width), [&] {
-      rows = taps(0), columns = taps(1);
-      kernels::resample2d(x.contiguous(), rows, columns, y);
-    });
-  }
-  return record(op, y, {x},
-                [op, rows = std::move(rows), columns = std::move(columns), s = x.shape()](const Tensor& dy) {
-                  // y = R x C^T per channel, so dx = R^T dy C. Overwrites.
-                  if (dy.numel() == 0) return Grads{detail::zeros_of(s, dy)};
-                  Tensor dx = empty(s, dy.dtype(), dy.device());
-                  with_tables(op, std::max(rows.size(), columns.size()), [&] {
-                    kernels::resample2d(dy.contiguous(), transposed(rows, s[1]), transposed(columns, s[2]), dx);
-                  });
-                  return Grads{dx};
-                });
+  if (to.numel() == 0)
+    return record(op, empty(to, x.dtype(), x.device()), {x},
+                  [from](const Tensor& dy) { return Grads{detail::zeros_of(from, dy)}; });
+  Resampling how(op, height, width, taps);
+  Tensor y = how.forward(x);
+  return record(op, std::move(y), {x},
+                [how = std::move(how), from](const Tensor& dy) { return Grads{how.backward(dy, from)}; });
 }
 
 /// The cubic convolution kernel (Keys, "Cubic convolution interpolation for digital image processing", 1981).
@@ -194,38 +211,28 @@ ATLAS_INLINE Tensor resize_cat(const std::vector<Tensor>& maps, int64_t height, 
   }
   const Shape to{first.size(0), height, width, begin.back()};
   check_memory(op, to, item_size(first.dtype()), first.device());
-  if (to.numel() > 0) detail::check_taps(op, std::max(height, width));
   Tensor y = empty(to, first.dtype(), first.device());
-  const auto taps = [height, width, mode](const Shape& from, int axis) {
-    return detail::make_taps(from[axis + 1], axis == 0 ? height : width, mode, false);
-  };
-  const auto fits = [height, width](const Shape& from) { return from[1] == height && from[2] == width; };
+  // How each map is resized; not those that are put there as they are, and those without elements.
+  std::vector<std::optional<detail::Resampling>> how(maps.size());
+  std::vector<Shape> shapes;
   for (size_t i = 0; i < maps.size(); ++i) {
     const Tensor& x = maps[i];
-    if (to[0] == 0 || x.size(3) == 0) continue;
-    Tensor part = slice(y, 3, begin[i], begin[i + 1]), resized = x;
-    if (!fits(x.shape())) {
-      resized = empty(part.shape(), x.dtype(), x.device());
-      kernels::resample2d(x.contiguous(), taps(x.shape(), 0), taps(x.shape(), 1), resized);
-    }
-    copy_elements(part, resized);
+    shapes.push_back(x.shape());
+    Tensor part = slice(y, 3, begin[i], begin[i + 1]);
+    if (part.numel() > 0 && (x.size(1) != height || x.size(2) != width))
+      how[i].emplace(op, height, width, [&](int axis) {
+        return detail::make_taps(x.shape()[axis + 1], axis == 0 ? height : width, mode, false);
+      });
+    if (part.numel() > 0) copy_elements(part, how[i] ? how[i]->forward(x) : x);
   }
-  std::vector<Shape> shapes;
-  for (const Tensor& x : maps) shapes.push_back(x.shape());
-  return record(op, std::move(y), maps, [=](const Tensor& dy) {
-    // Each map's gradient is R^T dy_i C of its own channels dy_i, as in resize(). Overwrites.
+  return record(op, std::move(y), maps, [begin, how = std::move(how), shapes](const Tensor& dy) {
+    // Each map's gradient is R^T dy_i C of its own channels dy_i, as in resize().
     Grads grads;
     for (size_t i = 0; i < shapes.size(); ++i) {
-      const Shape& s = shapes[i];
       const Tensor mine = slice(dy, 3, begin[i], begin[i + 1]);
-      if (mine.numel() == 0 || fits(s)) {
-        grads.push_back(mine.numel() == 0 ? detail::zeros_of(s, dy) : mine);
-        continue;
-      }
-      Tensor dx = empty(s, dy.dtype(), dy.device());
-      kernels::resample2d(mine.contiguous(), detail::transposed(taps(s, 0), s[1]), detail::transposed(taps(s, 1), s[2]),
-                          dx);
-      grads.push_back(dx);
+      grads.push_back(mine.numel() == 0 ? detail::zeros_of(shapes[i], dy)
+                      : how[i]          ? how[i]->backward(mine, shapes[i])
+                                        : mine);
     }
     return grads;
   });
@@ -249,8 +256,8 @@ inline void check_rows(const char* op, int64_t in, int64_t out, RowSpan rows) {
         "{} rows from row {} on are not all among the {} rows of the result", rows.count, rows.first, out);
   check_taps(op, out);
 }
-inline RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
-  const ResampleTaps taps = some_of(make_taps(in, out, mode, false), rows, 0);
+inline RowSpan rows_read(const char* op, int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
+  const ResampleTaps taps = with_tables(op, out, [&] { return some_of(make_taps(in, out, mode, false), rows, 0); });
   int64_t first = in, end = 0;
   for (size_t i = 0; i < taps.begin.size(); ++i) {
     first = std::min(first, taps.begin[i]);
@@ -262,29 +269,23 @@ inline RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mo
 
 ATLAS_INLINE RowSpan rows_read(int64_t in, int64_t out, RowSpan rows, Interpolation mode) {
   detail::check_rows("rows_read", in, out, rows);
-  RowSpan read{};
-  detail::with_tables("rows_read", out, [&] { read = detail::rows_read(in, out, rows, mode); });
-  return read;
+  return detail::rows_read("rows_read", in, out, rows, mode);
 }
 
 ATLAS_INLINE Tensor resize_rows(const Tensor& x, int64_t x_first, int64_t x_height, int64_t height, int64_t width,
                                 RowSpan rows, Interpolation mode) {
   detail::check_resize(x, height, width, mode, false, false);
   detail::check_rows("resize_rows", x_height, height, rows);
-  RowSpan read{};
-  detail::with_tables("resize_rows", height, [&] { read = detail::rows_read(x_height, height, rows, mode); });
+  const RowSpan read = detail::rows_read("resize_rows", x_height, height, rows, mode);
   check(x_first >= 0 && x_first <= read.first && read.first + read.count - x_first <= x.size(1), "resize_rows",
         "rows {} to {} of the map are read, but x {} holds {} rows from row {} on", read.first, read.first + read.count,
         describe(x), x.size(1), x_first);
-  if (x.size(0) > 0 && x.size(3) > 0) detail::check_taps("resize_rows", width);
-  Tensor y = empty({x.size(0), rows.count, width, x.size(3)}, x.dtype(), x.device());
-  if (y.numel() > 0)
-    detail::with_tables("resize_rows", std::max(height, width), [&] {
-      kernels::resample2d(x.contiguous(),
-                          detail::some_of(detail::make_taps(x_height, height, mode, false), rows, x_first),
-                          detail::make_taps(x.size(2), width, mode, false), y);
-    });
-  return y;
+  if (x.size(0) == 0 || x.size(3) == 0) return empty({x.size(0), rows.count, width, x.size(3)}, x.dtype(), x.device());
+  const detail::Resampling how("resize_rows", height, width, [&](int axis) {
+    return axis == 0 ? detail::some_of(detail::make_taps(x_height, height, mode, false), rows, x_first)
+                     : detail::make_taps(x.size(2), width, mode, false);
+  });
+  return how.forward(x);
 }
 
 ATLAS_INLINE Tensor resize_reference(const Tensor& x, int64_t height, int64_t width, Interpolation mode, bool antialias,
