@@ -10,6 +10,17 @@
 
 namespace atlas::inline ATLAS_ABI {
 
+namespace detail {
+/// Bytes of `count` elements of T. @throws Error when they overflow 64 bits.
+template <class T>
+int64_t scratch_bytes(int64_t count) {
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(count, static_cast<int64_t>(sizeof(T)), &bytes))
+    fail("workspace", "scratch memory for {} elements overflows 64 bits", count);
+  return bytes;
+}
+}  // namespace detail
+
 /// Scratch of at least `count` elements of T, 64-byte aligned, uninitialized, private to the calling thread.
 /// From 512 KiB on it is long enough to lie on huge pages: kernels walk over many rows of it at once.
 /// Valid until the same thread asks for the same slot again (slots 0..11: a kernel that needs two buffers uses two).
@@ -18,9 +29,7 @@ T* workspace(int64_t count, int slot = 0) {
   constexpr int64_t kLong = int64_t{512} << 10, kHuge = int64_t{4} << 20;
   thread_local std::unique_ptr<Storage> slots[12];
   auto& s = slots[slot];
-  int64_t bytes = 0;
-  if (__builtin_mul_overflow(count, static_cast<int64_t>(sizeof(T)), &bytes))
-    fail("workspace", "scratch memory for {} elements overflows 64 bits", count);
+  const int64_t bytes = detail::scratch_bytes<T>(count);
   if (!s || s->bytes() < bytes) {
     s.reset();
     s = std::make_unique<Storage>(std::max(bytes, bytes < kLong ? int64_t{4096} : kHuge), Device{});
@@ -35,20 +44,15 @@ class Scratch {
  public:
   Scratch(int64_t count, int slot) {
     constexpr int64_t kLarge = int64_t{16} << 20;
-    if (count < kLarge / static_cast<int64_t>(sizeof(T))) {
-      data_ = workspace<T>(count, slot);
-      return;
-    }
-    check(count <= INT64_MAX / static_cast<int64_t>(sizeof(T)), "workspace",
-          "scratch memory for {} elements overflows 64 bits", count);
-    own_ = std::make_unique<Storage>(count * static_cast<int64_t>(sizeof(T)), Device{});
-    data_ = static_cast<T*>(own_->data());
+    const int64_t bytes = detail::scratch_bytes<T>(count);
+    if (bytes >= kLarge) own_ = std::make_unique<Storage>(bytes, Device{});
+    data_ = own_ ? static_cast<T*>(own_->data()) : workspace<T>(count, slot);
   }
   T* data() const { return data_; }
 
  private:
   std::unique_ptr<Storage> own_;
-  T* data_;
+  T* data_ = nullptr;
 };
 
 }  // namespace atlas::inline ATLAS_ABI

@@ -193,19 +193,18 @@ ATLAS_INLINE void conv2d_backward_input(const Tensor& dy, const Tensor& weight, 
     });
 
     // In float32 all threads read filters that were packed once: [phase][PackedPanels].
-    float* packed = nullptr;
-    if constexpr (std::is_same_v<T, float>) {
-      if (s.groups == 1) {
-        int64_t size = 0;
-        for (Phase& p : phases) {
-          p.packed = size;
-          size += detail::PackedPanels(channels, p.depth).size();
-        }
-        packed = workspace<float>(size, detail::kSlotShared);
+    const bool packs = std::is_same_v<T, float> && s.groups == 1;
+    int64_t panels = 0;
+    for (Phase& p : phases) {
+      p.packed = panels;
+      panels += packs ? detail::PackedPanels(channels, p.depth).size() : 0;
+    }
+    const Scratch<float> shared(panels, detail::kSlotShared);
+    float* packed = packs ? shared.data() : nullptr;
+    if constexpr (std::is_same_v<T, float>)
+      if (packs)
         for (const Phase& p : phases)
           detail::PackedPanels(channels, p.depth).pack(false, arranged + p.filters, channels, packed + p.packed);
-      }
-    }
 
     parallel_for(static_cast<int64_t>(tasks.size()), 1, [&](int64_t first, int64_t last) {
       for (int64_t i = first; i < last; ++i) {
