@@ -58,9 +58,8 @@ inline std::string resolved_path(const std::string& path, std::string_view op = 
 ///
 /// A plain file is written under a temporary name beside it and renamed by finish(), so that its name never stands for
 /// half of it; it keeps the mode and owner that it had, and one that is write-protected is an error. Symbolic links are
-/// followed. Devices, FIFOs and open files
-/// (/dev/stdout) are written through, because they cannot be replaced. A writer that is destroyed before finish()
-/// leaves everything as it was.
+/// followed. Devices, FIFOs and open files (/dev/stdout) are written through, because they cannot be replaced. A writer
+/// that is destroyed before finish() leaves everything as it was.
 ///
 /// Example: `OutputFile out("a.txt", "notes"); out.write(text.data(), text.size()); out.finish();`
 class OutputFile {

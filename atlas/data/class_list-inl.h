@@ -51,9 +51,7 @@ ATLAS_INLINE void check_listed(const ClassList& list, const std::string& folder,
   for (size_t i = 0; i < list.names.size(); ++i) {
     const std::string& name = list.names[i];
     if (has(there, name)) continue;
-    std::string near;
-    for (const std::string& n : nearest_names(name, there)) near += (near.empty() ? "; did you mean " : " or ") + n;
-    fail("classes", "{}: {} has no folder {}{}{}", list.where(i), folder, name, near, near.empty() ? "" : "?");
+    fail("classes", "{}: {} has no folder {}{}", list.where(i), folder, name, did_you_mean(name, there));
   }
 }
 

@@ -25,9 +25,9 @@ inline Scale scaled_within(int64_t h, int64_t w, int64_t shorter, int64_t longer
 
 /// Resizes so that the shorter side is one of `shorter`, by chance, unless the longer one would pass `longer`.
 struct ResizeShortLong {
-  static constexpr int64_t kMostPixels = int64_t{1}
-                                         << 25;  ///< of a result: a detector takes hundreds of bytes for each
-  std::vector<int64_t> shorter;                  ///< at least one
+  /// Of a result: a detector takes hundreds of bytes for each.
+  static constexpr int64_t kMostPixels = int64_t{1} << 25;
+  std::vector<int64_t> shorter;  ///< at least one
   int64_t longer = 1333;
   Geometry geometry(const Tensor& image, Rng& rng) const {
     const Tensor x = as_image(image, "ResizeShortLong");

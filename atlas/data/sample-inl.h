@@ -81,10 +81,13 @@ ATLAS_INLINE int64_t label_of(const Sample& sample) {
 
 namespace detail {
 
+/// The same elements, one after the other.
+inline Tensor in_order(const Tensor& x) { return x.is_contiguous() ? x : copy_of(x); }
+
 /// Class numbers of labels and masks: below `classes`, or in masks `ignored`.
 template <class T>
 void check_class_numbers(const std::string& key, const Target& target, int64_t classes) {
-  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const Tensor value = in_order(target.value);
   const bool mask = target.kind == TargetKind::mask;
   const T* p = value.data<T>();
   for (int64_t i = 0; i < value.numel(); ++i) {
@@ -101,7 +104,7 @@ void check_class_numbers(const std::string& key, const Target& target, int64_t c
 
 /// Probabilities are none below 0, and 1 together.
 inline void check_probabilities(const std::string& key, const Target& target) {
-  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const Tensor value = in_order(target.value);
   const float* p = value.data<float>();
   double all = 0;
   for (int64_t i = 0; i < value.numel(); ++i) {
@@ -117,7 +120,7 @@ inline void check_probabilities(const std::string& key, const Target& target) {
 
 /// Boxes are finite, and end where they begin or behind.
 inline void check_boxes(const std::string& key, const Target& target) {
-  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const Tensor value = in_order(target.value);
   const float* b = value.data<float>();
   for (int64_t i = 0; i < value.size(0); ++i, b += 4) {
     const bool finite = std::isfinite(b[0]) && std::isfinite(b[1]) && std::isfinite(b[2]) && std::isfinite(b[3]);
@@ -129,7 +132,7 @@ inline void check_boxes(const std::string& key, const Target& target) {
 
 /// Masks of objects say 0 or 1.
 inline void check_flags(const std::string& key, const Target& target) {
-  const Tensor value = target.value.is_contiguous() ? target.value : copy_of(target.value);
+  const Tensor value = in_order(target.value);
   const uint8_t* p = value.data<uint8_t>();
   const int64_t n = value.numel();
   uint8_t any = 0;
@@ -216,7 +219,7 @@ ATLAS_INLINE int64_t objects_of(const Targets& targets) {
 ATLAS_INLINE void keep_objects(Targets& targets, const std::vector<int64_t>& rows) {
   for (auto& [key, target] : targets) {
     if (!target.has_rows() || target.value.size(0) == std::ssize(rows)) continue;
-    const Tensor from = target.value.is_contiguous() ? target.value : copy_of(target.value);
+    const Tensor from = detail::in_order(target.value);
     std::vector<int64_t> sizes(from.shape().begin(), from.shape().end());
     const int64_t all = sizes[0], bytes = all > 0 ? from.numel() / all * item_size(from.dtype()) : 0;
     sizes[0] = std::ssize(rows);

@@ -87,14 +87,11 @@ std::string unknown_option(const CLI::App& app) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options())
     if (!option->get_group().empty())
-      known.insert(known.end(), option->get_lnames().begin(), option->get_lnames().end());
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   for (const std::string& text : app.remaining()) {
-    const size_t start = text.find_first_not_of('-');
-    if (start == 0 || start == text.npos) continue;
+    if (!text.starts_with('-') || text.find_first_not_of('-') == text.npos) continue;
     const std::string name = text.substr(0, text.find('='));
-    std::vector<std::string> near = atlas::nearest_names(name.substr(start), known);
-    for (std::string& option : near) option.insert(0, "--");
-    return fmt::format("there is no option {}{}", name, atlas::did_you_mean(name, near));
+    return fmt::format("there is no option {}{}", name, atlas::did_you_mean(name, known));
   }
   return "";
 }

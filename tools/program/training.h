@@ -21,12 +21,12 @@ void add_settings(CommandLine& line, atlas::train::TrainConfig& config);
 struct Training {
   atlas::train::TrainConfig config = {};  ///< settings before the command line is read
   /// Adds the program's own options. It is called twice.
-  std::function<void(CommandLine&)> own = {};
+  std::function<void(CommandLine&)> own = [](CommandLine&) {};
   /// Sets defaults of the settings and of the run after a first look at the command line.
   /// @param given      what it says   @param has_model  whether it names a model
   std::function<void(const atlas::train::TrainConfig& given, bool has_model, atlas::train::TrainConfig& config,
                      atlas::train::RunOptions& run)>
-      choose = {};
+      choose = [](const auto&, bool, auto&, auto&) {};
   /// Refuses what cannot be trained. @throws Error
   std::function<void(const atlas::train::TrainConfig&)> check = [](const atlas::train::TrainConfig&) {};
 };
