@@ -10,6 +10,7 @@
 #include "atlas/tensor/memory.h"
 #include "atlas/train/setup.h"
 #include "tests/compare.h"
+#include "tests/data/cut_pipeline.h"
 
 using namespace atlas;
 using namespace atlas::data;
@@ -30,34 +31,7 @@ TEST_CASE("The device's part of the pipeline makes the host's pictures") {
   c.augmentation.mixup = 0.4;
   c.augmentation.cutmix = 1;
   c.augmentation.label_smoothing = 0.1;
-  const DatasetPtr set = some_of_each_class(open_data(c.data.name, {}).train, 21);
-  LoaderOptions options{.batch_size = 7,
-                        .shuffle = true,
-                        .seed = 5,
-                        .collate = [task = std::shared_ptr<const tasks::Task>(train::make_task(c, *set))](
-                                       Batch& b, Rng& r) { task->collate(b, r); }};
-  Loader host(set, options, train::pipeline_of(c).train);
-  const std::optional<PipelineCut> cut = cut_for_device(train::pipeline_of(c).train);
-  REQUIRE(cut);
-  options.on_device = std::make_shared<const DeviceAugment>(cut->device);
-  options.pinned = true;
-  options.workers = 2;
-  Loader split(set, options, cut->host);
-  Feed feed(split, kDevice);
-  for (int64_t epoch = 0; epoch < 3; ++epoch) {
-    host.start_epoch(epoch);
-    feed.start_epoch(epoch);
-    Batch want, got;
-    while (host.next(want)) {
-      REQUIRE(feed.next(got));
-      CHECK(got.images.device() == kDevice);
-      CHECK(got.indices == want.indices);
-      CHECK(largest_difference(got.images, want.images) < 2e-5);
-      CHECK(largest_difference(got.targets["soft_label"], want.targets["soft_label"]) < 1e-6);
-      CHECK(to_vector<int64_t>(got.targets["label"]) == to_vector<int64_t>(want.targets["label"]));
-    }
-    CHECK_FALSE(feed.next(got));
-  }
+  CHECK(atlas_test::compare_cut_pipeline(c, 21, 7, 3, kDevice, true) == 9);
 }
 
 TEST_CASE("A feed goes on after an epoch that was left, and with a last batch that is smaller") {

@@ -5,18 +5,15 @@
 
 #include <cmath>
 
-#include "atlas/data/feed.h"
-#include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/setup.h"
-#include "tests/compare.h"
+#include "tests/data/cut_pipeline.h"
 #include "tests/data/data_test.h"
 
 using namespace atlas;
 using namespace atlas::data;
 using atlas_test::message_of;
-using test::largest_difference;
 
 namespace {
 
@@ -35,36 +32,8 @@ train::TrainConfig settings(const std::string& crop, double jitter) {
   return c;
 }
 
-/// The same batches from both pipelines. (tests/cuda/feed_test.cpp does it on a device.)
 void compare(const train::TrainConfig& c) {
-  const DatasetPtr set = some_of_each_class(data::open_data(c.data.name, {}).train, 45);
-  LoaderOptions options{.batch_size = 9,
-                        .shuffle = true,
-                        .seed = 5,
-                        .collate = [task = std::shared_ptr<const tasks::Task>(train::make_task(c, *set))](
-                                       Batch& b, Rng& r) { task->collate(b, r); }};
-  Loader host(set, options, train::pipeline_of(c).train);
-  const std::optional<PipelineCut> cut = cut_for_device(train::pipeline_of(c).train);
-  REQUIRE(cut);
-  options.on_device = std::make_shared<const DeviceAugment>(cut->device);
-  options.workers = 2;
-  Loader split(set, options, cut->host);
-  Feed feed(split, Device{});
-  int64_t batches = 0;
-  for (int64_t epoch = 0; epoch < 2; ++epoch) {
-    host.start_epoch(epoch);
-    feed.start_epoch(epoch);
-    for (Batch want, got; host.next(want); ++batches) {
-      REQUIRE(feed.next(got));
-      CHECK(got.indices == want.indices);
-      CHECK(got.number == want.number);
-      CHECK(largest_difference(got.images, want.images) < 2e-5);
-      CHECK(largest_difference(got.targets["soft_label"], want.targets["soft_label"]) < 1e-6);
-    }
-    Batch none;
-    CHECK_FALSE(feed.next(none));
-  }
-  CHECK(batches == 10);
+  CHECK(atlas_test::compare_cut_pipeline(c, 45, 9, 2, Device{}, false) == 10);
 }
 
 }  // namespace
