@@ -75,14 +75,14 @@ class OutputFile {
     if (exists_ && S_ISDIR(info.st_mode)) give_up(EISDIR);
     check(!exists_ || !(S_ISBLK(info.st_mode) || S_ISSOCK(info.st_mode)), op_, "cannot write {}: it is a {}", path_,
           S_ISBLK(info.st_mode) ? "block device" : "socket");
-    // Renaming would get around a file's protection.
-    if (exists_ && ::faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) != 0) give_up(errno);
     const int descriptor = own_descriptor();
     if (descriptor >= 0) {
       fd_ = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 3);
     } else if (exists_ && !S_ISREG(info.st_mode)) {
       fd_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
     } else {
+      // Renaming would get around a file's protection.
+      if (exists_ && ::faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) != 0) give_up(errno);
       temporary_ = temporary_name();
       ::unlink(temporary_.c_str());  // of a process that was killed and had our number
       fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
