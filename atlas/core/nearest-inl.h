@@ -40,10 +40,12 @@ ATLAS_INLINE std::vector<std::string> nearest_names(std::string_view name, const
   return nearest;
 }
 
-ATLAS_INLINE std::string did_you_mean(std::string_view name, const std::vector<std::string>& known) {
-  const std::vector<std::string> nearest = nearest_names(name, known);
+ATLAS_INLINE std::string did_you_mean(std::string_view name, const std::vector<std::string>& known,
+                                      std::string_view prefix) {
   std::string text;
-  for (size_t i = 0; i < nearest.size(); ++i) text += (i == 0 ? "; did you mean " : " or ") + nearest[i];
+  const std::vector<std::string> nearest = nearest_names(name, known);
+  for (size_t i = 0; i < nearest.size(); ++i)
+    text.append(i == 0 ? "; did you mean " : " or ").append(prefix).append(nearest[i]);
   return nearest.empty() ? text : text + "?";
 }
 

@@ -18,7 +18,8 @@ size_t edit_distance(std::string_view a, std::string_view b);
 std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& known);
 
 /// "; did you mean A or B?", of those of `known` that are nearest to `name`; "" when none is near.
-std::string did_you_mean(std::string_view name, const std::vector<std::string>& known);
+/// @param prefix  stands before each name in the text, and does not count as letters of it ("--" of options)
+std::string did_you_mean(std::string_view name, const std::vector<std::string>& known, std::string_view prefix = "");
 
 /// "there are A, B, C", and where there is something near to `name`: "; did you mean B?"
 std::string known_names(std::string_view name, const std::vector<std::string>& known);

@@ -28,4 +28,5 @@ TEST_CASE("nearest names: the nearest first, none when all are far away") {
   CHECK(known_names("x", {}) == "there are none");
   CHECK(did_you_mean("ab", {"abcd", "xyz", "abc"}) == "; did you mean abc or abcd?");
   CHECK(did_you_mean("x", {"dim", "window"}).empty());
+  CHECK(did_you_mean("bath-size", {"batch-size", "image-size"}, "--") == "; did you mean --batch-size?");
 }

@@ -87,11 +87,12 @@ std::string unknown_option(const CLI::App& app) {
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options())
     if (!option->get_group().empty())
-      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+      known.insert(known.end(), option->get_lnames().begin(), option->get_lnames().end());
   for (const std::string& text : app.remaining()) {
-    if (!text.starts_with('-') || text.find_first_not_of('-') == text.npos) continue;
+    const size_t start = text.find_first_not_of('-');
+    if (start == 0 || start == text.npos) continue;
     const std::string name = text.substr(0, text.find('='));
-    return fmt::format("there is no option {}{}", name, atlas::did_you_mean(name, known));
+    return fmt::format("there is no option {}{}", name, atlas::did_you_mean(name.substr(start), known, "--"));
   }
   return "";
 }
