@@ -5,10 +5,6 @@
 // in float32.
 #pragma once
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <bit>
 
 #include "atlas/cpu/bf16.h"
