@@ -39,10 +39,13 @@ int main(int argc, char** argv) {
     run.eval_only = eval_only;
     if (explain) run.explain = recipe.empty() ? "toy" : recipe;
     if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model.name : "");
+    const int64_t of_recipe = config.optimization.accumulate;
     // A run that was killed before it wrote anything is resumed from the beginning.
     const bool stored = (run.eval_only || run.resume) && train::merge_stored_settings(config, run.out);
     atlas::check(!run.eval_only || stored, "out", "{} holds no run to test (no config.json, no checkpoint)", run.out);
     if (!file.empty()) train::merge_json(config, atlas::data::read_text(file), file);
+    // The images of a recipe's updates are those of all processes together.
+    run.share_accumulation = !recipe.empty() && !stored && config.optimization.accumulate == of_recipe;
   };
   return program::run_training_program("train", "Trains a vision model on images.", argc, argv, std::move(training));
 }

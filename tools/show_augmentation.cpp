@@ -153,13 +153,18 @@ int draw_sheet(const Options& o, const train::TrainConfig& c) {
     const std::string caption = targets ? "" : mix(column, c, rng);
     for (size_t i = 0; i < column.size(); ++i) {
       rows[i].push_back({drawn(column[i], normalize), {}});
-      if (!caption.empty()) rows[i].back().caption = {caption};
+      // Pictures are mixed with the one as far from the end: in the middle of an odd number, with themselves.
+      if (!caption.empty() && 2 * i + 1 != column.size()) rows[i].back().caption = {caption};
     }
   }
   std::vector<data::Tile> tiles;
   for (const auto& row : rows) tiles.insert(tiles.end(), row.begin(), row.end());
+  const bool mixing = c.augmentation.mixup > 0 || c.augmentation.cutmix > 0;
+  const char* unmixed = targets                           ? " (without mixing)"
+                        : mixing && originals.size() == 1 ? " (one picture is not mixed)"
+                                                          : "";
   const std::string title = fmt::format("{}{}, {} px{}", o.recipe.empty() ? "settings" : "recipe ", o.recipe,
-                                        c.data.image_size, targets ? " (without mixing)" : "");
+                                        c.data.image_size, unmixed);
   data::write_png(o.out, data::contact_sheet(tiles, o.columns, title, 160));
   fmt::print("{}: {} pictures, {} variants of each\n", o.out, originals.size(), o.columns - 1);
   return 0;

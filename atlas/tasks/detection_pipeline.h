@@ -10,6 +10,7 @@
 #include "atlas/data/dense_augment.h"
 #include "atlas/data/detect_augment.h"
 #include "atlas/data/select.h"
+#include "atlas/tasks/augmentation.h"
 #include "atlas/tasks/detection.h"
 #include "atlas/tasks/settings.h"
 
@@ -67,6 +68,7 @@ inline Pipeline detection_pipeline(const TaskSettings& s) {
   else
     steps.push_back(data::ResizeShortLong{lengths, o.longer});
   if (s.augmentation.flip > 0) steps.push_back(data::RandomFlip{s.augmentation.flip});
+  add_rand_augment(steps, s);
   steps.push_back(s.normalize);
   return {.train = data::Compose{std::move(steps)},
           .test = data::Compose{{data::KeepTruth{}, data::ResizeShortLong{{o.shorter}, o.longer}, s.normalize}},
@@ -77,8 +79,7 @@ inline Pipeline detection_pipeline(const TaskSettings& s) {
 /// Detection of the classes of a set. @throws Error for bad options, and for a set whose images have no objects.
 inline std::unique_ptr<Task> make_detection(const data::Dataset& set, const TaskSettings& s) {
   const DetectionSettings o = detail::detection_settings(s);
-  check(s.augmentation.mixup == 0 && s.augmentation.cutmix == 0 && s.augmentation.label_smoothing == 0, "detection",
-        "images with objects are not mixed, nor their labels smoothed: leave mixup, cutmix and label_smoothing at 0");
+  check_dense(s.augmentation, "detection");
   bool masks = true;
   if (set.size() > 0) {
     const data::Targets targets = data::first_targets(set);

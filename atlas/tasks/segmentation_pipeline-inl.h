@@ -4,6 +4,7 @@
 #include "atlas/data/augment.h"
 #include "atlas/data/dense_augment.h"
 #include "atlas/data/select.h"
+#include "atlas/tasks/augmentation.h"
 #include "atlas/tasks/segmentation_pipeline.h"
 
 namespace atlas::inline ATLAS_ABI::tasks {
@@ -32,6 +33,7 @@ ATLAS_INLINE Pipeline segmentation_pipeline(const TaskSettings& s) {
       data::RandomClassCrop{s.image_size, s.image_size, o.most_of_a_class},
   };
   if (s.augmentation.flip > 0) steps.push_back(data::RandomFlip{s.augmentation.flip});
+  add_rand_augment(steps, s);
   if (o.distortion) steps.push_back(data::PhotometricDistortion{});
   steps.push_back(s.normalize);
   steps.push_back(data::PadTo{s.image_size, s.image_size});
@@ -42,10 +44,7 @@ ATLAS_INLINE Pipeline segmentation_pipeline(const TaskSettings& s) {
 
 ATLAS_INLINE std::unique_ptr<Task> make_segmentation(const data::Dataset& set, const TaskSettings& s) {
   const SegmentationSettings o = detail::segmentation_settings(s);
-  check(
-      s.augmentation.mixup == 0 && s.augmentation.cutmix == 0 && s.augmentation.label_smoothing == 0, "segmentation",
-      "images of pixels with classes are not mixed, nor their labels smoothed: leave mixup, cutmix and label_smoothing "
-      "at 0");
+  check_dense(s.augmentation, "segmentation");
   if (set.size() > 0) {
     const data::Targets targets = data::first_targets(set);
     const data::Target* mask = targets.find(data::kMask);

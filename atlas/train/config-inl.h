@@ -52,22 +52,26 @@ ATLAS_INLINE void apply_recipe(TrainConfig& c, const std::string& name, const st
   fail("recipe", "'{}' is no recipe; {}", name, known_names(name, recipe_names()));
 }
 
-ATLAS_INLINE std::string explain(const TrainConfig& config, const std::string& recipe) {
+ATLAS_INLINE std::string explain(const TrainConfig& config, const std::string& recipe, int64_t processes) {
   TrainConfig its;
   apply_recipe(its, recipe, "");
   const auto found =
       std::find_if(recipes().begin(), recipes().end(), [&](const Recipe& r) { return r.name == recipe; });
   const auto named = nlohmann::json::parse(found->settings), theirs = nlohmann::json::parse(to_json(its)),
              now = nlohmann::json::parse(to_json(config));
+  const auto& o = config.optimization;
+  const bool shared = processes > 1 && o.accumulate * processes == its.optimization.accumulate;
   std::string text = fmt::format("recipe {}: {}\n\n", recipe, found->source);
   for_each_setting(config, [&](const char* key, const auto&, const char*) {
-    const std::string source = now[key] != theirs[key] ? fmt::format("given; the recipe has {}", theirs[key].dump())
-                               : named.contains(key)   ? found->source
-                                                       : std::string("default of this program");
+    std::string source = now[key] != theirs[key] ? fmt::format("given; the recipe has {}", theirs[key].dump())
+                         : named.contains(key)   ? found->source
+                                                 : std::string("default of this program");
+    if (shared && std::string_view(key) == "accumulate")
+      source = fmt::format("{}, shared by {} processes", theirs[key].dump(), processes);
     text += fmt::format("{:<18} {:<28} {}\n", key, now[key].dump(), source);
   });
-  const auto& o = config.optimization;
-  text += fmt::format("\nimages per update  {} ({} x {})\n", o.batch_size * o.accumulate, o.batch_size, o.accumulate);
+  text += fmt::format("\nimages per update  {} ({} x {}{})\n", o.batch_size * o.accumulate * processes, o.batch_size,
+                      o.accumulate, processes > 1 ? fmt::format(" x {} processes", processes) : "");
   if (!found->differences.empty()) text += "\ndifferences from what was published:\n" + found->differences + "\n";
   return text;
 }

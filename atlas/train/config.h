@@ -235,8 +235,9 @@ void apply_recipe(TrainConfig& c, const std::string& name, const std::string& mo
 
 /// Every setting with its value and where that comes from: the recipe's source, a default, or what was given beside it;
 /// then how the recipe differs from what was published.
+/// @param processes  that train together, each with these settings
 /// @throws Error for another recipe's name.
-std::string explain(const TrainConfig& config, const std::string& recipe);
+std::string explain(const TrainConfig& config, const std::string& recipe, int64_t processes = 1);
 
 /// The settings as JSON text. An inverse of merge_json().
 std::string to_json(const TrainConfig& config);

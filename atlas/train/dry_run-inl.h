@@ -41,7 +41,7 @@ ATLAS_INLINE StepCost measure_steps(Module& model, const tasks::Task& task, Opti
     options.batch_size = images;
     data::Loader loader(set, options, transform);
     data::Feed feed(loader, device);
-    GradientStep step(model, task, optimizer, {.device = device, .batch_size = images, .bf16 = how.bf16});
+    GradientStep step(model, task, optimizer, {.device = device, .batch_size = images, .bf16 = how.bf16, .now = how.now});
     feed.start_epoch(0, 0);
     model.train();
     reset_peak_memory(device);
@@ -87,7 +87,7 @@ ATLAS_INLINE StepCost measure_steps(Module& model, const tasks::Task& task, Opti
 }
 
 ATLAS_INLINE StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& training, Device device,
-                                  const MeasureOptions& how) {
+                                  MeasureOptions how) {
   struct Generators {  // the run draws what it would have drawn
     Generator before = default_generator();
     ~Generators() { default_generator() = before; }
@@ -99,6 +99,18 @@ ATLAS_INLINE StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& 
   const std::unique_ptr<Optimizer> optimizer = make_optimizer(c, *model);
   std::optional<Ema> average;
   if (c.optimization.ema > 0) average.emplace(*model, EmaOptions{.decay = c.optimization.ema});
+  const auto on_average = [&](const std::function<void()>& body) {
+    struct Training {
+      Module& model;
+      ~Training() { model.train(); }
+    };
+    model->eval();
+    const Training afterwards{*model};
+    const Ema::Swapped swapped = average->swap();
+    body();
+  };
+  const auto epochs = static_cast<double>(c.optimization.epochs);
+  if (average) how.now = [&] { return tasks::Moment{epochs - 0.5, epochs, 0, on_average}; };
   data::LoaderOptions options = train_loader_options(c);
   const tasks::Pipeline pipeline = pipeline_of(c);
   options.collate = tasks::collate_for(*task, true);

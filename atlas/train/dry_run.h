@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "atlas/data/loader.h"
@@ -30,6 +31,8 @@ struct MeasureOptions {
   bool bf16 = false;
   bool timed = true;  ///< for their time as well: longer, and with larger batches
   int64_t limit = 0;  ///< bytes that may be taken; 0: unknown
+  /// Where training is, for Task::prepare(). None: at its beginning, without a moving average.
+  std::function<tasks::Moment()> now{};
 };
 
 /// Makes a few updates with 2, 4, 8 ... images, as long as steps take moments and memory may do for more, up to
@@ -40,10 +43,11 @@ StepCost measure_steps(Module& model, const tasks::Task& task, Optimizer& optimi
                        const data::Transform& transform, data::LoaderOptions options, int64_t batch,
                        const MeasureOptions& how = {});
 
-/// The same of the steps that a configuration comes to, with a model of its own, which is gone afterwards. Random
+/// The same of the steps that a configuration comes to, as in its last epoch, when all parts of the loss are there: with
+/// MESA, the first quarter of a training takes less. The model is one of its own, which is gone afterwards. Random
 /// numbers go on as if nothing had been.
 StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& training, Device device,
-                     const MeasureOptions& how = {});
+                     MeasureOptions how = {});
 
 /// Bytes that steps of one process may take: of the CPU what the machine or its container has, or the process's limit,
 /// shared by the processes on this machine; of a GPU what is free.

@@ -20,7 +20,9 @@ inline Recipe atlas_recipe(const char* name) {
       "drop_path": 0.3, "eval_crop": 1, "eval_squash": true})",
       "the authors' 8 GPUs are accumulation here: 32 x 8 GPUs x 8 batches = 32 x 64, batch norms see 32 images; with 8 "
       "processes --accumulate 8 is theirs\n"
-      "precision is float32 unless --precision bf16 is given, which needs a GPU; the authors' is bf16"};
+      "precision is float32 unless --precision bf16 is given, which needs a GPU; the authors' is bf16\n"
+      "images are erased before they are mixed, so mixing may carry noise from one to the other; timm's loader erases "
+      "what was mixed"};
 }
 
 /// One size of MambaVision on ImageNet-1K: 32 GPUs, 128 images each.
@@ -34,9 +36,13 @@ inline Recipe mambavision_recipe(const char* name, const std::string& own, const
       "beta2": 0.999, "eps": 1e-8, "clip_norm": 5, "ema": 0.9998, "ema_ramp": 0, "mesa_start": 0.25,
       "crop": "random-resized", "min_crop_scale": 0.08, "interpolation": "random", "flip": 0.5,
       "rand_augment": "rand-m9-mstd0.5-inc1", "color_jitter": 0.4, "erase": 0.25, "mixup": 0.8, "cutmix": 1,
-      "mix_switch": 0.5, "label_smoothing": 0.1, "seed": 31})",
+      "mix_prob": 1, "mix_switch": 0.5, "label_smoothing": 0.1, "sync_batch_norm": false, "eval_squash": false,
+      "seed": 31})",
       "the authors' 32 GPUs are accumulation here: one process makes 32 batches of 128 to an update of 4096 images\n"
       "random numbers are this program's: the same seed draws others than the authors' does\n"
+      "precision is float32 unless --precision bf16 is given, which needs a GPU\n"
+      "images are erased before they are mixed, so mixing may carry noise from one to the other; timm's loader erases "
+      "what was mixed\n"
       "running statistics of batch norms are averaged over processes after epochs, as the authors do over GPUs; one "
       "process has its own" +
           (note.empty() ? "" : "\n" + note)};

@@ -76,6 +76,9 @@ class Run {
     print_header();
     const std::string& from = c_.model.weights.empty() ? c_.model.backbone_weights : c_.model.weights;
     if (fresh && !from.empty()) say("starts from {}{}{}\n", from, left_out.empty() ? "" : ": ", left_out);
+    const OptimizationSettings& o = c_.optimization;
+    if (fresh && from.empty() && (o.backbone_lr_scale != 1 || o.group.find("backbone") != o.group.npos))
+      say("starts from random weights, though its backbone has a learning rate of its own: --weights names others\n");
   }
 
   int operator()() {
@@ -347,12 +350,14 @@ class Run {
 }  // namespace detail
 
 ATLAS_INLINE int run_training(const TrainConfig& config, const RunOptions& options) {
+  const dist::Group group = dist::Group::world();
+  const TrainConfig own = detail::shared_among(group, config, options);
   if (!options.explain.empty()) {
-    validate(config);
-    if (dist::Group::world().first()) say("{}", explain(config, options.explain));
+    validate(own);
+    if (group.first()) say("{}", explain(own, options.explain, group.size()));
     return 0;
   }
-  return detail::Run(config, options)();
+  return detail::Run(own, options)();
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

@@ -21,6 +21,22 @@
 
 namespace atlas::inline ATLAS_ABI::train::detail {
 
+/// The settings of each process: where batches are accumulated for one, several share them.
+/// @throws Error when they cannot be shared
+inline TrainConfig shared_among(const dist::Group& group, TrainConfig c, const RunOptions& o) {
+  int64_t& accumulate = c.optimization.accumulate;
+  if (!o.share_accumulation || accumulate <= 1) return c;
+  const int64_t processes = group.size(), batch = c.optimization.batch_size, images = batch * accumulate;
+  check(accumulate % processes == 0, "accumulate",
+        "an update of {} images (batch_size {} x accumulate {}) is not shared by {} processes: {}", images, batch,
+        accumulate, processes,
+        images % processes == 0 && images / processes < batch
+            ? fmt::format("--batch-size {} --accumulate 1 would have as many images", images / processes)
+            : std::string("choose --accumulate for each of them, or another number"));
+  accumulate /= processes;
+  return c;
+}
+
 /// What is asked for besides the settings. @return where to compute
 inline Device checked_device(const TrainConfig& c, const RunOptions& o, const dist::Group& group) {
   check(o.processes >= 0, "processes", "needs a number >= 0, got {}", o.processes);

@@ -21,6 +21,7 @@ struct RunOptions {
                                     ///< or auto: on the device when that is a GPU
   bool cuda_graph = false;          ///< forward and backward of a step are captured once and replayed (CUDA only)
   int64_t processes = 0;            ///< that have to be there; 0: as many as were started
+  bool share_accumulation = false;  ///< `accumulate` is of one process; several share it, for the same images an update
   bool any_memory = false;          ///< train also where steps need more memory than there seems to be
   bool tensorboard = false;         ///< write TensorBoard's event files into `out`
   int64_t tensorboard_histograms = 0;  ///< with weights and gradients every so many epochs; above 0 implies tensorboard

@@ -19,6 +19,12 @@ mpi -n 2 "$train" "${settings[@]}" --out "$scratch/alone" >"$scratch/log" 2>&1 |
 grep -q '2 epochs of 6 updates, batch 8 x 2 x 2 processes' "$scratch/log" || { cat "$scratch/log"; fail "the header"; }
 head -1 "$scratch/alone/log.csv" | grep -q 'fastest_step_seconds,slowest_step_seconds' || fail "no step times in the log"
 
+# A recipe's updates have as many images, whatever the number of processes that share them.
+mpi -n 2 "$train" --recipe mambavision-t --explain >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "--explain"; }
+grep -q '^images per update  4096 (128 x 16 x 2 processes)$' "$scratch/log" || { cat "$scratch/log"; fail "a shared update"; }
+mpi -n 2 "$train" --recipe mambavision-t --accumulate 32 --explain >"$scratch/log" 2>&1
+grep -q '^images per update  8192 (128 x 32 x 2 processes)$' "$scratch/log" || { cat "$scratch/log"; fail "--accumulate given"; }
+
 # Rank 1, rank 0 or all are killed; the run goes on to the same checkpoint, byte for byte.
 kills=0
 for who in 1 0 all; do
@@ -101,6 +107,9 @@ awk -v whole="${bytes[float32]}" -v half="${bytes[bf16]}" 'BEGIN {
   ratio = a[1] * k[a[2]] / (b[1] * k[b[2]]); exit !(ratio > 1.95 && ratio < 2.05) }' ||
   fail "bytes of gradients: ${bytes[float32]} as float32, ${bytes[bf16]} as bf16"
 [ "${losses[float32]}" != "${losses[bf16]}" ] || fail "--wire bf16 changed nothing"
+
+refused "an update of 4096 images (batch_size 128 x accumulate 32) is not shared by 3 processes" \
+  mpi -n 3 "$train" --recipe mambavision-t --explain
 
 # Other programs, data and weights.
 cp "$train" "$scratch/other" && echo >>"$scratch/other"

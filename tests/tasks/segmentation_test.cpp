@@ -175,8 +175,45 @@ TEST_CASE("options, and data that has no masks") {
             "class_weights"));
   CHECK(has(message_of([&] { kind.make(pixels, {.options = R"({"ratio_low": 3})"}); }), "at most ratio_high"));
   CHECK(has(message_of([&] { kind.make(objects, {}); }), "needs a class for every pixel"));
-  CHECK(has(message_of([&] { kind.make(pixels, {.augmentation = {.mixup = 0.8}}); }), "are not mixed"));
+  CHECK(message_of([&] { kind.make(pixels, {.augmentation = {.mixup = 0.8}}); }) ==
+        "[segmentation] mixup = 0.8: it is for images of one class; leave it at 0");
+  CHECK(has(message_of([&] { kind.make(pixels, {.augmentation = {.erase = 0.25}}); }), "erase = 0.25: it is for"));
+  CHECK(has(message_of([&] { find_task("detection").make(objects, {.augmentation = {.mesa = 0.5}}); }),
+            "[detection] mesa = 0.5: it is for"));
   CHECK(has(message_of([&] { task_for("segmentation", "mambavision-toy"); }), "upernet-mambavision-toy"));
+}
+
+TEST_CASE("RandAugment and jitter belong to the training of segmenters and detectors too, targets included") {
+  const TaskSettings plain{.image_size = 64, .augmentation = {.flip = 0}, .options = R"({"distortion": false})"};
+  TaskSettings turned = plain, jittered = plain;
+  turned.augmentation.rand_augment = "rand-m9-n3-p1";
+  jittered.augmentation.color_jitter = 0.4;
+  const data::Scenes pixels(6, 64, data::SceneTruth::pixels), objects(6, 64, data::SceneTruth::objects);
+  const auto trained = [](const char* task, const data::Scenes& set, TaskSettings s, int64_t i) {
+    if (std::string(task) == "detection") s.options = "";
+    data::Sample sample = set.get(i);
+    data::Rng rng(3, data::Purpose::sample, 0, i);
+    find_task(task).pipeline(s).train.apply(sample, rng);
+    return sample;
+  };
+  int masks = 0, boxes = 0;
+  for (int64_t i = 0; i < 6; ++i) {
+    const data::Sample was = trained("segmentation", pixels, plain, i), is = trained("segmentation", pixels, turned, i);
+    CHECK_FALSE(test::same_bits(was.image, is.image));
+    masks += test::same_bits(was.targets[data::kMask], is.targets[data::kMask]) ? 0 : 1;
+    const data::Sample jitter = trained("segmentation", pixels, jittered, i);
+    CHECK_FALSE(test::same_bits(was.image, jitter.image));
+    CHECK(test::same_bits(was.targets[data::kMask], jitter.targets[data::kMask]));
+    const data::Sample had = trained("detection", objects, plain, i), has = trained("detection", objects, turned, i);
+    CHECK_FALSE(test::same_bits(had.image, has.image));
+    boxes += had.targets[kBoxes].shape() == has.targets[kBoxes].shape() &&
+                     test::same_bits(had.targets[kBoxes], has.targets[kBoxes])
+                 ? 0
+                 : 1;
+    CHECK_FALSE(test::same_bits(had.image, trained("detection", objects, jittered, i).image));
+  }
+  CHECK(masks >= 1);  // five of the fifteen operations move pixels
+  CHECK(boxes >= 1);
 }
 
 TEST_CASE("the sheet of pictures and the report") {

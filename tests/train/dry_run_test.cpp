@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
 #include "atlas/core/storage.h"
 #include "atlas/ops/arithmetic.h"
@@ -48,6 +49,23 @@ TEST_CASE("steps of a few images tell what whole batches take") {
     CHECK(two.images == 2);
     CHECK(static_cast<double>(two.bytes) > 0.4 * bytes);
   }
+}
+
+TEST_CASE("steps are those of the last epoch, with what the moving average makes of the images") {
+  TrainConfig c = small();
+  c.model.name = "mambavision-toy";
+  c.optimization.batch_size = 2;
+  const data::DatasetPtr set = open_data(c).train;
+  // Evaluation has a forward pass more, and no backward pass.
+  const auto kernels = [&] {
+    start_profile();
+    measure_run(c, set, Device{}, {.timed = false});
+    stop_profile();
+    return std::ssize(profile_records());
+  };
+  const int64_t without = kernels();
+  c.augmentation.mesa = 0.5;
+  CHECK(static_cast<double>(kernels()) > 1.15 * static_cast<double>(without));
 }
 
 TEST_CASE("measuring leaves random numbers and memory as they were") {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "atlas/data/evaluation.h"
 #include "atlas/models/presets.h"
 #include "atlas/nn/linear.h"
 #include "atlas/tasks/detection_pipeline.h"
@@ -14,6 +15,10 @@
 using namespace atlas;
 using namespace atlas::train;
 using test::message_of;
+
+namespace {
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+}  // namespace
 
 TEST_CASE("every recipe can be trained, and says what it differs in") {
   const std::vector<std::string> presets = models::preset_names();
@@ -52,6 +57,42 @@ TEST_CASE("sizes of MambaVision have the published numbers") {
     CHECK(c.augmentation.rand_augment == "rand-m9-mstd0.5-inc1");
     CHECK(c.optimization.ema_ramp == 0);
   }
+}
+
+TEST_CASE("tests of a training see what classify sees") {
+  const Tensor picture = empty({37, 53, 3}, uint8);
+  data::Rng noise(1, data::Purpose::sample, 0, 0);
+  for (int64_t i = 0; i < picture.numel(); ++i) picture.data<uint8_t>()[i] = static_cast<uint8_t>(noise.below(256));
+  for (const bool squash : {false, true}) {
+    for (const double crop : {1.0, 0.98, 0.93}) {
+      for (const int64_t size : {24, 64}) {  // smaller and larger than the picture
+        CAPTURE(squash);
+        CAPTURE(crop);
+        CAPTURE(size);
+        TrainConfig c;
+        apply_recipe(c, "mambavision-t", "");
+        c.data.image_size = size;
+        c.augmentation.eval_crop = crop;
+        c.augmentation.eval_squash = squash;
+        data::Rng rng(0, data::Purpose::sample, 0, 0);
+        data::Sample tested{picture};
+        pipeline_of(c).test.apply(tested, rng);
+        const Tensor published = data::evaluation_transform({size, size, crop, squash, normalization_of(c)})(picture, rng);
+        CHECK(test::same_bits(tested.image, published));
+      }
+    }
+  }
+}
+
+TEST_CASE("several processes share what a recipe accumulates, and explain says so") {
+  TrainConfig c;
+  apply_recipe(c, "mambavision-t", "");
+  CHECK(has(explain(c, "mambavision-t"), "images per update  4096 (128 x 32)\n"));
+  c.optimization.accumulate = 4;
+  const std::string text = explain(c, "mambavision-t", 8);
+  CHECK(has(text, "images per update  4096 (128 x 4 x 8 processes)\n"));
+  CHECK(has(text, "32, shared by 8 processes\n"));
+  for (const char* said : {"erased before they are mixed", "precision is float32"}) CHECK(has(text, said));
 }
 
 TEST_CASE("Atlas is tested on pictures squashed to a square, as its authors do; nothing of that is left to say") {

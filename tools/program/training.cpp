@@ -78,6 +78,7 @@ int run_training_program(const std::string& name, const std::string& about, int 
     add(first, given);
     // What is not understood is said when everything is read.
     if (first.peek(argc, argv)) training.choose(given, first.has("--model"), config, run);
+    if (first.has("--accumulate")) run.share_accumulation = false;
     add(line, config);
     add_model_fields(line, argc, argv, config.model.name, fields);
     return line.run(argc, argv, [&] {
