@@ -40,16 +40,34 @@ inline const BatchShare*& batch_share() {
   thread_local const BatchShare* share = nullptr;
   return share;
 }
-/// A seed for numbers that belong to this process alone; that of `g` where nobody shares the batch.
-inline uint64_t seed_of_process(const Generator& g) {
-  const BatchShare* const share = batch_share();
-  return share == nullptr ? g.seed : g.seed + static_cast<uint64_t>(share->rank) * 0x9E3779B97F4A7C15u;
-}
+/// Generators of the images of a batch, one each: what they draw depends on an image's place in the whole batch,
+/// whatever process has it and how many images that process has.
+class ImageGenerators {
+ public:
+  /// @param generator  one stream of it is taken for all images; null: images have none
+  explicit ImageGenerators(Generator* generator)
+      : seed_(generator != nullptr ? generator->seed : 0),
+        stream_(generator != nullptr ? generator->next() : 0),
+        any_(generator != nullptr) {}
+  /// That of image `i` of this part, or null; good until the next call.
+  Generator* of(int64_t i) {
+    if (!any_) return nullptr;
+    const BatchShare* const share = batch_share();
+    const int64_t place = share == nullptr ? i : share->places[static_cast<size_t>(i)];
+    own_ = {seed_ + static_cast<uint64_t>(place + 1) * 0x9E3779B97F4A7C15u, stream_ << 8};
+    return &own_;
+  }
+
+ private:
+  uint64_t seed_, stream_;
+  bool any_;
+  Generator own_;
+};
 }  // namespace detail
 
 /// While it lives, random ops on this thread know that they see a part of a batch: drop_path() drops the images, and
 /// dropout() the elements, that they would drop of the whole batch (where axis 0 is that of the images, or has several
-/// rows of each); sample_boxes() draws other numbers than other processes do.
+/// rows of each); detectors choose the boxes of each image that they would choose in the whole batch.
 class BatchShareScope {
  public:
   /// @param share  outlives this

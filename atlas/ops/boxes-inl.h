@@ -7,7 +7,6 @@
 #include "atlas/kernels/nms.h"
 #include "atlas/kernels/paste_masks.h"
 #include "atlas/ops/arithmetic.h"
-#include "atlas/ops/batch_share.h"
 #include "atlas/ops/boxes.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/compare.h"
@@ -190,7 +189,7 @@ ATLAS_INLINE BoxSamples sample_boxes(const Tensor& assigned, int64_t count, doub
     }
     std::vector<std::pair<uint64_t, int64_t>> drawn;
     for (const int64_t row : rows) {
-      const Philox p(detail::seed_of_process(*generator), stream, static_cast<uint64_t>(row));
+      const Philox p(generator->seed, stream, static_cast<uint64_t>(row));
       drawn.emplace_back(uint64_t{p.v[0]} << 32 | p.v[1], row);
     }
     std::nth_element(drawn.begin(), drawn.begin() + most, drawn.end());

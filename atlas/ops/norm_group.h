@@ -41,6 +41,22 @@ struct SharedStatistics : NormGroupScope {
   SharedStatistics() : NormGroupScope(batch_norm_group(), offered_norm_group()) {}
 };
 
+/// While it lives, batch norm on this thread has the statistics of its own batch, whoever would share theirs.
+class OwnStatistics {
+ public:
+  OwnStatistics() = default;
+  ~OwnStatistics() {
+    batch_norm_group() = std::move(together_);
+    offered_norm_group() = std::move(offered_);
+  }
+  OwnStatistics(const OwnStatistics&) = delete;
+  OwnStatistics& operator=(const OwnStatistics&) = delete;
+
+ private:
+  std::shared_ptr<const SumOverGroup> together_ = std::exchange(batch_norm_group(), nullptr);
+  std::shared_ptr<const SumOverGroup> offered_ = std::exchange(offered_norm_group(), nullptr);
+};
+
 }  // namespace atlas::inline ATLAS_ABI::detail
 
 #ifndef ATLAS_COMPILED_LIB

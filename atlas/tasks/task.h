@@ -62,6 +62,8 @@ class Meter {
   virtual void merge(const Meter& other) = 0;
   /// What was measured: of training among them "loss", of tests what Goal::value names. The columns of logs are these.
   virtual std::vector<Value> values() const = 0;
+  /// Those of values() that are known at once, for displays between batches.
+  virtual std::vector<Value> values_so_far() const { return values(); }
   /// Images so far.
   virtual int64_t images() const = 0;
   /// What values() come from, by name: a meter that loads it goes on as if it had seen the same batches.

@@ -4,6 +4,7 @@
 
 #include <fmt/core.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -11,31 +12,45 @@
 #include "atlas/autograd/node.h"
 #include "atlas/core/failure.h"
 #include "atlas/nn/finite_guard.h"
+#include "atlas/ops/norm_group.h"
 
 namespace atlas::inline ATLAS_ABI::train {
 
-/// The first part of a training step that is not finite, in words: the same pass once more, looking at every module.
-/// The generator should be as it was before the pass, so that dropout draws the same numbers.
-inline std::string first_that_is_not_finite(Module& model, const Tensor& images, bool bf16) {
+/// What a model did with images, to be done once more: its forward(), or what its task makes of it.
+using Pass = std::function<void()>;
+
+/// The first part of a step that is not finite, in words: the same pass once more, looking at every module. The
+/// generator should be as it was before the pass, so that dropout draws the same numbers.
+inline std::string first_that_is_not_finite(Module& model, const Tensor& images, bool bf16, const Pass& pass) {
   if (!all_finite(images)) return "the data loader (the images themselves)";
   const NoGrad off;
   std::optional<Autocast> mixed;
   if (bf16) mixed.emplace();
+  const atlas::detail::OwnStatistics alone;  // other processes do not repeat their passes
   FiniteGuard guard(model);
-  model(images);
+  try {
+    pass();
+  } catch (const Failure& e) {  // a model that looks at its numbers itself
+    if (guard.first_bad().empty()) return fmt::format("another one: {}", e.what());
+  }
   return guard.first_bad().empty() ? "the loss itself" : "module '" + guard.first_bad() + "'";
 }
 
 /// Refuses results of inference that are NaN or infinite, as damaged weights give them.
 /// @param images   what the model was shown
 /// @param results  what it made of them: logits, features
+/// @param pass     how
 /// @throws Failure naming the first module whose output is not finite.
-inline void require_finite(Module& model, const Tensor& images, const Tensor& results) {
+inline void require_finite(Module& model, const Tensor& images, const Tensor& results, const Pass& pass) {
   if (all_finite(results)) return;
   throw Failure(fmt::format(
       "[model] its results are not finite (NaN or infinite). The first output that is not finite is that of "
       "{}. Are the weights damaged?",
-      first_that_is_not_finite(model, images, false)));
+      first_that_is_not_finite(model, images, false, pass)));
+}
+/// The same of what forward() made of them.
+inline void require_finite(Module& model, const Tensor& images, const Tensor& results) {
+  require_finite(model, images, results, [&] { model(images); });
 }
 
 /// Refuses weights that are NaN or infinite, wherever they are read or a model is tested: not all of them show in what

@@ -35,7 +35,8 @@ std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, d
     tasks::Named outputs = task.outputs(model, batch.images, batch.targets);
     for (auto& [name, output] : outputs) {
       output = on_host(is_floating(output.dtype()) ? output.to(float32) : output);
-      if (is_floating(output.dtype())) require_finite(model, batch.images, output);
+      if (is_floating(output.dtype()))
+        require_finite(model, batch.images, output, [&] { task.outputs(model, batch.images, batch.targets); });
     }
     data::Targets targets = batch.targets;
     for (auto& [name, target] : targets) target.value = on_host(target.value);

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
+#include <string_view>
+#include <vector>
 
 #include "atlas/core/storage.h"
 #include "atlas/train/observers.h"
@@ -33,10 +36,14 @@ ATLAS_INLINE void EpochLog::on_epoch_end(Trainer& t, const EpochResult& result) 
   log_.write(row);
 }
 
-ATLAS_INLINE ProgressInfo ProgressBars::info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before,
-                                             int64_t ranks) const {
-  return {.loss = meter.find("loss"),
-          .measure = meter.find(goal.value),
+ATLAS_INLINE ProgressInfo ProgressBars::info(const tasks::Meter& meter, const std::vector<tasks::Value>& values,
+                                             const tasks::Goal& goal, int64_t before, int64_t ranks) const {
+  const auto find = [&](std::string_view name) {
+    const auto found = std::ranges::find(values, name, &tasks::Value::name);
+    return found == values.end() ? std::numeric_limits<double>::quiet_NaN() : found->value;
+  };
+  return {.loss = find("loss"),
+          .measure = find(goal.value),
           .measure_name = goal.label.empty() ? goal.value : goal.label,
           .share = goal.share,
           .images = (meter.images() - before) * ranks};
@@ -53,7 +60,7 @@ ATLAS_INLINE void ProgressBars::on_epoch_start(Trainer& t) {
 }
 
 ATLAS_INLINE void ProgressBars::on_batch(Trainer& t, const data::Batch& batch) {
-  bar_->update(batch.end, info(t.meter(), t.task().goal(), seen_, t.ranks()));
+  bar_->update(batch.end, info(t.meter(), t.meter().values_so_far(), t.task().goal(), seen_, t.ranks()));
 }
 
 ATLAS_INLINE void ProgressBars::on_test_start(Trainer& t, int64_t batches) {
@@ -65,7 +72,9 @@ ATLAS_INLINE void ProgressBars::on_test_start(Trainer& t, int64_t batches) {
 }
 
 ATLAS_INLINE void ProgressBars::on_test_batch(Trainer& t, int64_t done, const tasks::Meter& so_far) {
-  bar_->update(done_ = done, info(so_far, t.task().goal(), 0, t.ranks()));
+  done_ = done;
+  const std::vector<tasks::Value> values = done == batches_ ? so_far.values() : so_far.values_so_far();
+  bar_->update(done, info(so_far, values, t.task().goal(), 0, t.ranks()));
 }
 
 ATLAS_INLINE void ProgressBars::on_test_end(Trainer&) {

@@ -163,7 +163,8 @@ class ProgressBars : public Observer {
   void on_stop(Trainer&) override { bar_.reset(); }
 
  private:
-  ProgressInfo info(const tasks::Meter& meter, const tasks::Goal& goal, int64_t before, int64_t ranks) const;
+  ProgressInfo info(const tasks::Meter& meter, const std::vector<tasks::Value>& values, const tasks::Goal& goal,
+                    int64_t before, int64_t ranks) const;
   std::string label(const Trainer& t, const char* word) const;
   ProgressOptions o_;
   std::unique_ptr<Progress> bar_;

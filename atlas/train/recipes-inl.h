@@ -58,6 +58,7 @@ inline Recipe detection_recipe(const char* name, const std::string& own) {
       "optimizer": "adamw", "beta1": 0.9, "beta2": 0.999, "weight_decay": 0.05, "no_decay": "norm", "clip_norm": 0,
       "schedule": "multistep", "milestones": [27, 33], "gamma": 0.1, "warmup_epochs": 0.13645, "flip": 0.5})",
       "the authors compute in 16 bits with a scaled loss\n"
+      "pictures are made smaller with antialiasing; mmcv's bilinear resize has none\n"
       "the backbone starts from a classifier's weights: --backbone-weights FILE\n"
       "the authors' 16 images of an update come from 8 GPUs with batch norms over all of them; --batch-size 2 in each "
       "of 8 processes is the same"};

@@ -119,17 +119,34 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   started_ = detail::seconds_now();
   tell([&](Observer& o) { o.on_epoch_start(*this); });
   int64_t behind = first;
-  for (data::Batch batch; feed.next(batch) && batch.end <= end_; behind = batch.end) {
-    const auto images = static_cast<double>(std::min(batch_size, batch.end - behind));
-    const bool last = (batch.end - first) % per_update_ == 0 || batch.end == end_;
-    if (!compute(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller), last)) continue;
-    tell([&](Observer& o) { o.on_batch(*this, batch); });
-    if (!last) continue;
-    update(batch.end / per_update_ - 1);
-    position_.images = batch.end;
+  int64_t open = -1;  // where the update ends whose gradients wait for more batches; -1: none wait
+  const auto finish = [&](int64_t end) {
+    update(end / per_update_ - 1);
+    open = -1;
+    position_.images = end;
     tell([&](Observer& o) { o.on_step(*this); });
-    if (stopping()) return false;
+    return !stopping();
+  };
+  // An update whose last batches were left out.
+  const auto close = [&] {
+    if (open < 0) return true;
+    if (ranks() > 1) average_gradients();
+    return finish(open);
+  };
+  for (data::Batch batch; feed.next(batch) && batch.end <= end_; behind = batch.end) {
+    const int64_t end = std::min(end_, first + (batch.end - first + per_update_ - 1) / per_update_ * per_update_);
+    if (end != open && !close()) return false;
+    const auto images = static_cast<double>(std::min(batch_size, batch.end - behind));
+    const bool last = batch.end == end;
+    if (compute(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller), last)) {
+      tell([&](Observer& o) { o.on_batch(*this, batch); });
+      open = end;
+      if (last && !finish(end)) return false;
+    } else if (last && !close()) {
+      return false;
+    }
   }
+  if (!close()) return false;
   join_epoch(meter_->images() - seen, step_ - before, o_.group.waited() - waited);
   check(o_.group.any(meter_->images() > 0), "train", "none of the {} training images of {} could be read", position_.of,
         training.dataset().name());
@@ -164,6 +181,16 @@ ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool 
   }
   if (!model_.device().is_cuda()) read_results();
   return true;
+}
+
+/// Makes gradients the means over the ranks, where no batch was left that would have done it.
+ATLAS_INLINE void Trainer::average_gradients() {
+  std::vector<Tensor> gradients;
+  for (Tensor& p : optimizer_.parameters()) {
+    if (!p.grad().defined()) p.set_grad(zeros(p.shape(), p.dtype(), p.device()));
+    gradients.push_back(p.grad());
+  }
+  dist::average(o_.group, gradients);
 }
 
 /// What an epoch of training was like for all ranks; running statistics become those of all.
@@ -261,7 +288,8 @@ ATLAS_INLINE void Trainer::read_results() {
 ATLAS_INLINE void Trainer::check_loss(const StepResult& r) {
   if (std::isfinite(r.loss.item())) return;
   if (ranks() > 1) {  // all have to know: agree() says it
-    if (!bad_) bad_ = StepResult{.images = r.images, .loss = r.loss.detach(), .generator = r.generator};
+    if (!bad_)
+      bad_ = StepResult{.images = r.images, .targets = r.targets, .loss = r.loss.detach(), .generator = r.generator};
     return;
   }
   const int64_t all = std::max<int64_t>(o_.epochs * updates_per_epoch_, 1);
@@ -274,8 +302,9 @@ ATLAS_INLINE std::string Trainer::explain_loss(const StepResult& r, double lr) {
       fmt::format("the loss{} became {}", ranks() > 1 ? fmt::format(" of rank {}", o_.group.rank()) : std::string(),
                   std::isnan(r.loss.item()) ? "NaN" : "infinite"),
       lr,
-      fmt::format("The first output that is not finite is that of {}.",
-                  first_that_is_not_finite(model_, r.images, o_.bf16)));
+      fmt::format(
+          "The first output that is not finite is that of {}.",
+          first_that_is_not_finite(model_, r.images, o_.bf16, [&] { task_.outputs(model_, r.images, r.targets); })));
 }
 
 /// After an update of several ranks: what one of them found or was asked for goes for all.

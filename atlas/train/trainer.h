@@ -122,6 +122,7 @@ class Trainer {
   void begin(data::Loader& training);
   bool train_epoch(data::Loader& training, data::Feed& feed);
   bool compute(const data::Batch& batch, double share, bool last);
+  void average_gradients();
   void update(int64_t index);
   void agree(double lr);
   void join_epoch(int64_t images, int64_t updates, double waited);

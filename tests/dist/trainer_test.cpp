@@ -255,6 +255,39 @@ TEST_CASE("unequal parts, and ranks without an image that can be read") {
   }
 }
 
+namespace {
+/// Shapes, of which every second batch cannot be read.
+class HalfDamaged : public data::Shapes {
+ public:
+  using Shapes::Shapes;
+  data::Sample get(int64_t index) const override {
+    return index / kTogether % 2 == 1 ? data::Sample{} : data::Shapes::get(index);
+  }
+};
+}  // namespace
+
+TEST_CASE("an update whose last batch cannot be read is made of the others, and nothing goes over to the next") {
+  const Group group = Group::world();
+  if (!shares_evenly(group)) {
+    MESSAGE("the batch does not divide among ", group.size(), " processes: not tried");
+    return;
+  }
+  const auto trained = [](const Group& who) {
+    auto t = std::make_unique<Training>(who, Setting{.dtype = float64, .updates = 4});
+    data::LoaderOptions options = t->loader->options();
+    options.shuffle = false;
+    t->loader.emplace(std::make_shared<HalfDamaged>(kTogether * 8, 32, 4, 1), options,
+                      data::Normalize{{0.5f, 0.5f, 0.5f}, {0.25f, 0.25f, 0.25f}});
+    REQUIRE(t->fit());
+    CHECK(t->trainer->step() == 4);
+    CHECK(t->batches == 4);
+    return t;
+  };
+  const auto together = trained(group), alone = trained(Group());
+  const std::vector<Tensor> ours = together->model->parameters(), theirs = alone->model->parameters();
+  for (size_t i = 0; i < ours.size(); ++i) CHECK(test::largest_difference(ours[i].detach(), theirs[i].detach()) < 1e-9);
+}
+
 TEST_CASE("a loader of another rank is refused") {
   const Group group = Group::world();
   if (group.size() == 1) {

@@ -13,9 +13,12 @@
 #include "atlas/data/rle.h"
 #include "atlas/data/scenes.h"
 #include "atlas/models/presets.h"
+#include "atlas/ops/batch_share.h"
 #include "atlas/ops/norm_group.h"
+#include "atlas/optim/sgd.h"
 #include "atlas/tasks/detection_pipeline.h"
 #include "atlas/tensor/create.h"
+#include "atlas/train/trainer.h"
 #include "tests/ops/random_input.h"
 
 using namespace atlas;
@@ -198,6 +201,53 @@ TEST_CASE("detection: the same seed draws the same samples") {
     manual_seed(5);
     return std::vector<Tensor>{tasks::total(task.outputs(*model, batch.images, batch.targets)).detach()};
   }));
+}
+
+TEST_CASE("detection: how many random numbers are taken does not depend on the images a process has") {
+  const auto set = std::make_shared<data::Scenes>(8, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const auto model = toy();
+  model->train();
+  const auto streams = [&](int64_t images) {
+    const data::Batch batch = batch_of(set, images, task);
+    manual_seed(5);
+    task.outputs(*model, batch.images, batch.targets);
+    return default_generator().stream;
+  };
+  CHECK(streams(1) == streams(4));
+  // An image's numbers are those of its place in the whole batch.
+  Generator one{5, 7}, two{5, 7};
+  atlas::detail::ImageGenerators whole(&one);
+  const Generator third = *whole.of(2);
+  const BatchShare share{.rank = 1, .places = {2, 3}, .of = 4};
+  const BatchShareScope part(share);
+  atlas::detail::ImageGenerators half(&two);
+  CHECK(half.of(0)->seed == third.seed);
+  CHECK(half.of(0)->stream == third.stream);
+  CHECK(half.of(1)->seed != third.seed);
+  CHECK(one.stream == two.stream);
+}
+
+TEST_CASE("detection: a training whose loss is not finite ends with the module, as that of classifiers does") {
+  const auto set = std::make_shared<data::Scenes>(4, 64, data::SceneTruth::objects);
+  const tasks::Detection task(set->classes());
+  const auto model = toy();
+  for (auto& [name, p] : model->named_parameters())
+    if (name == "roi_head.bbox_head.1.fc_cls.weight") p.detach().fill_(NAN);
+  SGD optimizer(decay_groups(*model, 0), SgdOptions{.lr = 0.01});
+  data::LoaderOptions options{.batch_size = 2, .pad = 32};
+  options.collate = tasks::collate_for(task);
+  data::Loader training(set, options, data::Normalize{}), tests(set, options, data::Normalize{});
+  train::Trainer trainer(*model, task, optimizer);
+  const std::string message = error_of([&] { trainer.fit(training, tests); });
+  CHECK_MESSAGE(message.find("[train] the loss became NaN at update 1 ") == 0, message);
+  CHECK_MESSAGE(message.find("'roi_head.bbox_head.1.fc_cls'") != std::string::npos, message);
+}
+
+TEST_CASE("detection: displays do not evaluate all that was found at every batch") {
+  const tasks::Detection task({"a", "b"});
+  CHECK(task.meter(false)->values_so_far().empty());
+  CHECK(task.meter(true)->values_so_far().size() == task.meter(true)->values().size());
 }
 
 TEST_CASE("detection: images without objects, boxes alone, crowds") {

@@ -7,6 +7,7 @@
 #include "atlas/models/heads/cascade.h"
 #include "atlas/models/heads/rpn-inl.h"
 #include "atlas/nn/finite_guard.h"
+#include "atlas/ops/batch_share.h"
 #include "atlas/ops/norm_group.h"
 #include "atlas/ops/roi_align.h"
 #include "atlas/ops/select.h"
@@ -117,6 +118,7 @@ ATLAS_INLINE CascadeRoIHead::Sampled CascadeRoIHead::sample(int64_t stage, const
                                                             Generator* generator, DetectionTrace* trace) const {
   Sampled out;
   const double iou = settings_.stage_iou[static_cast<size_t>(stage)];
+  atlas::detail::ImageGenerators chance(generator);
   for (size_t i = 0; i < boxes.size(); ++i) {
     // The truths join the proposals, in front.
     const int64_t own = truths[i].boxes.size(0);
@@ -125,8 +127,9 @@ ATLAS_INLINE CascadeRoIHead::Sampled CascadeRoIHead::sample(int64_t stage, const
     for (int64_t g = 0; g < own; ++g) assigned[static_cast<size_t>(g)] = g;
     for (const int64_t to : to_vector<int64_t>(assign_boxes(boxes[i], truths[i].boxes, {iou, iou, -1})))
       assigned.push_back(to);
-    const BoxSamples samples = sample_boxes(from_vector(assigned, {std::ssize(assigned)}, Device{}),
-                                            settings_.roi_samples, settings_.roi_positive, generator);
+    const BoxSamples samples =
+        sample_boxes(from_vector(assigned, {std::ssize(assigned)}, Device{}), settings_.roi_samples,
+                     settings_.roi_positive, chance.of(static_cast<int64_t>(i)));
     std::vector<int64_t> rows = samples.positive, others, which;
     rows.insert(rows.end(), samples.negative.begin(), samples.negative.end());
     for (const int64_t row : samples.positive) {

@@ -5,6 +5,7 @@
 
 #include "atlas/models/heads/rpn.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/batch_share.h"
 #include "atlas/ops/boxes.h"
 #include "atlas/ops/cast.h"
 #include "atlas/ops/compare.h"
@@ -72,6 +73,7 @@ ATLAS_INLINE LossParts RPNHead::loss(const Outputs& outputs, const std::vector<O
   const std::vector<double> edges = to_vector<double>(anchors.to(float64));
   std::vector<Tensor> classes, boxes;
   int64_t count = 0;
+  atlas::detail::ImageGenerators chance(generator);
   for (size_t i = 0; i < truths.size(); ++i) {
     const auto h = static_cast<double>(sizes[i][0]), w = static_cast<double>(sizes[i][1]);
     std::vector<int64_t> inside;
@@ -79,7 +81,8 @@ ATLAS_INLINE LossParts RPNHead::loss(const Outputs& outputs, const std::vector<O
       if (edges[k] >= 0 && edges[k + 1] >= 0 && edges[k + 2] < w && edges[k + 3] < h)
         inside.push_back(static_cast<int64_t>(k / 4));
     const Tensor assigned = on_host(assign_boxes(detail::rows_of(anchors, inside), truths[i].boxes, {0.7, 0.3, 0.3}));
-    BoxSamples samples = sample_boxes(assigned, settings_.rpn_samples, settings_.rpn_positive, generator);
+    BoxSamples samples =
+        sample_boxes(assigned, settings_.rpn_samples, settings_.rpn_positive, chance.of(static_cast<int64_t>(i)));
     std::vector<int64_t> which;
     for (int64_t& row : samples.positive) {
       which.push_back(assigned.data<int64_t>()[row]);
