@@ -24,30 +24,30 @@
 
 namespace atlas::inline ATLAS_ABI::cpu::detail {
 
-/// The transpose of x [rows, columns], row by row.
-inline const double* transposed(const double* x, int64_t rows, int64_t columns, int64_t step, double* to) {
+/// factor op(X) [rows, columns], row by row; x is X, or its transpose.
+inline const double* scaled_copy(bool transposed, double factor, const double* x, int64_t rows, int64_t columns,
+                                 int64_t step, double* to) {
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j) to[j * rows + i] = x[i * step + j];
+    for (int64_t j = 0; j < columns; ++j) to[i * columns + j] = factor * x[transposed ? j * step + i : i * step + j];
   return to;
 }
 
-/// gemm_serial() by Eigen. Transposed operands are copied first: one kind of product is a quarter of the templates.
+/// gemm_serial() by Eigen. Operands that are transposed or scaled are copied first: every kind of product would bring
+/// as many templates again.
 inline void eigen_gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double* a,
                        int64_t lda, const double* b, int64_t ldb, double beta, double* c, int64_t ldc) {
   using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   using Step = Eigen::OuterStride<>;
   using Input = Eigen::Map<const Matrix, Eigen::Unaligned, Step>;
   if (m == 0 || n == 0) return;
-  Eigen::Map<Matrix, Eigen::Unaligned, Step> out(c, m, n, Step(ldc));
-  if (beta == 0)
-    out.setZero();
-  else if (beta != 1)
-    out *= beta;
+  if (beta != 1) scale_rows(beta, m, n, c, ldc);
   if (k == 0) return;
-  double* copies = trans_a || trans_b ? workspace<double>((m + n) * k, kSlotTransposed) : nullptr;
-  if (trans_a) a = transposed(a, k, m, std::exchange(lda, k), copies);
-  if (trans_b) b = transposed(b, n, k, std::exchange(ldb, n), copies + m * k);
-  out.noalias() += alpha * Input(a, m, k, Step(lda)) * Input(b, k, n, Step(ldb));
+  const bool copy_a = trans_a || alpha != 1;
+  double* copies = copy_a || trans_b ? workspace<double>((m + n) * k, kSlotTransposed) : nullptr;
+  if (copy_a) a = scaled_copy(trans_a, alpha, a, m, k, std::exchange(lda, k), copies);
+  if (trans_b) b = scaled_copy(true, 1, b, k, n, std::exchange(ldb, n), copies + m * k);
+  Eigen::Map<Matrix, Eigen::Unaligned, Step>(c, m, n, Step(ldc)).noalias() +=
+      Input(a, m, k, Step(lda)) * Input(b, k, n, Step(ldb));
 }
 
 }  // namespace atlas::inline ATLAS_ABI::cpu::detail

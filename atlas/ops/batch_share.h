@@ -40,6 +40,12 @@ inline const BatchShare*& batch_share() {
   thread_local const BatchShare* share = nullptr;
   return share;
 }
+/// A seed for numbers that belong to this process alone; that of `g` where nobody shares the batch.
+inline uint64_t seed_of_process(const Generator& g) {
+  const BatchShare* const share = batch_share();
+  return share == nullptr ? g.seed : g.seed + static_cast<uint64_t>(share->rank) * 0x9E3779B97F4A7C15u;
+}
+
 /// Generators of the images of a batch, one each: what they draw depends on an image's place in the whole batch,
 /// whatever process has it and how many images that process has.
 class ImageGenerators {
