@@ -1,6 +1,9 @@
 // What element-wise ops have in common: functors applied, checked and recorded. For bodies of ops.
 #pragma once
 
+#include <cstddef>
+#include <cstring>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -50,25 +53,55 @@ Tensor binary(F f, const char* op, const Tensor& a, const Tensor& b) {
   return y;
 }
 
+/// A functor of one argument whose type is gone: what records and saves is compiled once, not once for each functor.
+struct UnaryOp {
+  const char* name;
+  bool from_output, integers;  // F::kFromOutput, F::kIntegers
+  void (*forward)(const UnaryOp& f, const Tensor& x, Tensor& y);
+  void (*backward)(const UnaryOp& f, const Tensor& v, const Tensor& dy, Tensor& dx);
+  alignas(8) std::byte functor[16];
+
+  template <class F>
+  explicit UnaryOp(const F& f)
+      : name(F::kName),
+        from_output(F::kFromOutput),
+        integers(F::kIntegers),
+        forward([](const UnaryOp& o, const Tensor& x, Tensor& y) { kernels::unary_forward(o.as<F>(), x, y); }),
+        backward([](const UnaryOp& o, const Tensor& v, const Tensor& dy, Tensor& dx) {
+          kernels::unary_backward(o.as<F>(), v, dy, dx);
+        }) {
+    static_assert(std::is_trivially_copyable_v<F> && sizeof(F) <= sizeof(functor) && alignof(F) <= 8);
+    std::memcpy(functor, &f, sizeof(F));
+  }
+  template <class F>
+  const F& as() const {
+    return *std::launder(reinterpret_cast<const F*>(functor));
+  }
+};
+
 /// y = f(x), recorded with dx = dy f'(x); keeps x or y for backward, whichever the derivative is written in.
-template <class F>
-Tensor unary(F f, const Tensor& x) {
-  check_dtype(x, F::kName, F::kIntegers ? takes::integers : 0);
+inline Tensor unary_of(const UnaryOp& f, const Tensor& x) {
+  check_dtype(x, f.name, f.integers ? takes::integers : 0);
   Tensor y = empty_like(x);
-  kernels::unary_forward(f, x, y);
+  f.forward(f, x, y);
   if (!needs_record({x})) return y;
-  const Saved v(F::kFromOutput ? y : x, F::kName);
-  y = record(F::kName, y, {x}, [f, v](const Tensor& dy) {
+  const Saved v(f.from_output ? y : x, f.name);
+  y = record(f.name, y, {x}, [f, v](const Tensor& dy) {
     Tensor dx = empty_like(dy);
-    kernels::unary_backward(f, v(), dy, dx);
+    f.backward(f, v(), dy, dx);
     return Grads{dx};
   });
-  if constexpr (F::kFromOutput) return y;
+  if (f.from_output) return y;
   return recomputable(y, v, [f, v] {
     Tensor again = empty_like(v());
-    kernels::unary_forward(f, v(), again);
+    f.forward(f, v(), again);
     return again;
   });
+}
+
+template <class F>
+Tensor unary(F f, const Tensor& x) {
+  return unary_of(UnaryOp(f), x);
 }
 
 /// The same in the memory of x, when nothing is recorded and nobody else holds it.
