@@ -108,7 +108,7 @@ awk -v whole="${bytes[float32]}" -v half="${bytes[bf16]}" 'BEGIN {
   fail "bytes of gradients: ${bytes[float32]} as float32, ${bytes[bf16]} as bf16"
 [ "${losses[float32]}" != "${losses[bf16]}" ] || fail "--wire bf16 changed nothing"
 
-refused "an update of 4096 images (batch_size 128 x accumulate 32) is not shared by 3 processes" \
+refused 'an update of 4096 images .batch_size 128 x accumulate 32. is not shared by 3 processes' \
   mpi -n 3 "$train" --recipe mambavision-t --explain
 
 # Other programs, data and weights.
