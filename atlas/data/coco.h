@@ -22,7 +22,7 @@ struct CocoAnnotation {
   std::array<double, 4> box{};  ///< left, top, width, height, as written
   double area = 0;
   bool crowd = false;
-  std::string_view segmentation{};  ///< its text in the file; empty without
+  std::string_view segmentation{};  ///< its text in the file; empty where that draws nothing: no mask
 };
 
 /// What a COCO annotation file says. Masks stay text until they are wanted.
@@ -42,6 +42,8 @@ struct CocoFile {
     int64_t unknown_categories = 0;
     int64_t empty_boxes = 0;    ///< of no or negative width or height, or outside their image
     int64_t clipped_boxes = 0;  ///< kept: beyond their image's border
+    int64_t bad_polygons = 0;   ///< of fewer than three corners, or an odd number of coordinates
+    int64_t without_masks = 0;  ///< kept: objects without a segmentation, or of which no polygon is left
     int64_t images_without_objects = 0;
     /// "3 boxes without area, ..." or "" when there is nothing odd
     std::string str() const;
@@ -61,13 +63,19 @@ CocoFile read_coco(const std::string& path);
 /// The same from text that stays where it is.
 CocoFile parse_coco(std::string_view text, const std::string& name);
 
-/// The mask of a segmentation's text: polygons, or run lengths as text or numbers. @throws Error as read_coco(), and
-/// for runs of another size than the image.
+/// The mask of a segmentation's text: polygons, or run lengths as text or numbers. Polygons that Counts::bad_polygons
+/// tells of draw nothing.
+/// @param name  of the picture, for messages
+/// @throws Error naming the picture, for what read_coco() would not take, and for runs that do not fit its size.
 Rle coco_mask(std::string_view segmentation, int64_t height, int64_t width, const std::string& name);
 
+/// Makes sure that a picture is the one that was annotated.
+/// @throws Error naming the picture, when the file gives it another size than it has; a file may give none.
+void check_picture_size(const CocoFile::Image& about, int64_t height, int64_t width, const std::string& path);
+
 /// Images of a COCO annotation file. Targets, a row for each object: "boxes", "label", "crowd" and "area" (numbers),
-/// and where the file has segmentations "instance_masks". Boxes are cut to their image; those without area are left
-/// out.
+/// and where the file has a mask for at least one object "instance_masks", zeros for objects without. Boxes are cut to
+/// their image; those without area are left out.
 class CocoDataset : public FileDataset {
  public:
   /// Photographs that cannot be read are skipped and counted, or with options.strict an error.

@@ -24,6 +24,7 @@ namespace atlas::inline ATLAS_ABI::data {
 /// | boxes          | float32 [N,4]: left, top, right, bottom in pixels  | [sum of N,4], offsets         |
 /// | instance_masks | uint8 [N,H,W]: 1 where the object is, 0 elsewhere  | [sum of N,H,W], offsets       |
 ///
+/// An object whose mask is not known has one of zeros alone.
 /// Pixel (y, x) covers the square from (x, y) to (x + 1, y + 1). Targets with N rows tell of the same N objects: where
 /// a box leaves the image, the rows of that object go from all of them.
 enum class TargetKind : uint8_t { label, soft_label, number, mask, boxes, instance_masks };

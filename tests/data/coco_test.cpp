@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "atlas/data/coco_match.h"
 #include "atlas/data/image.h"
 #include "atlas/data/open.h"
 #include "atlas/data/select.h"
@@ -41,14 +42,31 @@ int64_t ones_in(const Tensor& m) {
 /// A folder with train.json, val.json and both pictures.
 struct Folder {
   std::filesystem::path path = std::filesystem::temp_directory_path() / "atlas_coco_test";
-  explicit Folder(int64_t width = 10) {
+  explicit Folder(int64_t width = 10, const std::string& text = kFile) {
     std::filesystem::create_directories(path / "images");
-    for (const char* half : {"train.json", "val.json"}) std::ofstream(path / half) << kFile;
+    for (const char* half : {"train.json", "val.json"}) std::ofstream(path / half) << text;
     for (const char* name : {"empty.png", "seven.png"})
       data::write_png((path / "images" / name).string(), zeros({8, width, 3}, uint8, Device{}));
   }
   ~Folder() { std::filesystem::remove_all(path); }
 };
+
+/// A file of one image with an object for each segmentation; "" leaves it out.
+std::string file_of(const std::vector<std::string>& segmentations) {
+  std::string objects;
+  for (const std::string& s : segmentations)
+    objects += (objects.empty() ? "" : ", ") +
+               std::string(R"({"image_id": 7, "category_id": 1, "bbox": [1, 1, 4, 4])") +
+               (s.empty() ? "" : ", \"segmentation\": " + s) + "}";
+  return R"({"images": [{"id": 7, "file_name": "seven.png"}], "categories": [{"id": 1, "name": "cat"}], "annotations": [)" +
+         objects + "]}";
+}
+/// A file with pictures of these names, and nothing else.
+data::CocoFile file_of_pictures(const std::vector<std::string>& names) {
+  data::CocoFile file;
+  for (const std::string& name : names) file.images.push_back({std::ssize(file.images), 0, 0, name});
+  return file;
+}
 
 }  // namespace
 
@@ -65,10 +83,74 @@ TEST_CASE("coco: sections in any order, ids anywhere, odd objects counted and le
   CHECK(file.objects[0].area == 12);
   CHECK(file.objects[1].crowd);
   CHECK(file.objects[2].area == 81);
-  CHECK(file.counts.str() ==
-        "1 crowds, 1 objects of images that are not there (left out), 1 objects of categories that are not there (left "
-        "out), 1 boxes without area in their image (left out), 1 boxes beyond their image (clipped), 1 images without "
-        "objects");
+  CHECK(
+      file.counts.str() ==
+      "1 crowds, 1 objects of images that are not there (left out), 1 objects of categories that are not there (left "
+      "out), 1 boxes without area in their image (left out), 1 boxes beyond their image (clipped), 1 objects without a "
+      "mask, 1 images without objects");
+}
+
+TEST_CASE("coco: segmentations that draw nothing are none, and counted") {
+  const std::vector<std::string> nothing{
+      "", "null", "[]", "{}", "[ [ ], [\n] ]", "[[1, 2, 5, 5]]", "7", "[[1,2,3,4,5,6,7]]", "[1, 2, 5, 2, 5, 5]"};
+  const data::CocoFile none = data::parse_coco(file_of(nothing), "f");
+  REQUIRE(none.objects.size() == nothing.size());
+  for (const data::CocoAnnotation& o : none.objects) CHECK(o.segmentation.empty());
+  CHECK(none.counts.str() ==
+        "3 polygons of fewer than three corners or an odd number of coordinates (left out), 9 objects without a mask");
+  const std::string text = file_of({"[]", "[[1, 2, 5, 5], [1, 2, 5, 2, 5, 5, 1, 5]]", "[[1, 2, 5, 2, 5, 5]]"});
+  const data::CocoFile some = data::parse_coco(text, "f");
+  CHECK(some.counts.bad_polygons == 1);
+  CHECK(some.counts.without_masks == 1);
+  CHECK(ones_in(data::rle_decode(data::coco_mask(some.objects[1].segmentation, 8, 10, "f"))) == 12);
+  {
+    const Folder folder(10, text);
+    const data::Sample sample = data::open_coco(folder.path.string()).train->get(0);
+    REQUIRE(sample.targets.contains("instance_masks"));
+    CHECK(ones_in(sample.targets["instance_masks"][0]) == 0);
+    CHECK(ones_in(sample.targets["instance_masks"][1]) == 12);
+  }
+  const Folder folder(10, file_of(nothing));
+  const data::DataPair pair = data::open_coco(folder.path.string());
+  CHECK(pair.train->get(0).targets["boxes"].size(0) == 9);
+  CHECK(!pair.train->get(0).targets.contains("instance_masks"));
+  CHECK(pair.train->remarks().find("9 objects without a mask") != std::string::npos);
+}
+
+TEST_CASE("coco: pictures are images by the end of their paths, one each") {
+  using Images = std::vector<int64_t>;
+  const data::CocoFile cams = file_of_pictures({"cam1/1.jpg", "cam2/1.jpg", "cam2/2.jpg", "3.jpg"});
+  CHECK(data::match_pictures(cams, {"/x/cam2/1.jpg", "/x/cam1/1.jpg", "/x/2.jpg", "/y/3.jpg", "/y/4.jpg"}, "f") ==
+        Images{1, 0, 2, 3, -1});
+  CHECK(data::match_pictures(cams, {"cam1/../cam2/./1.jpg"}, "f") == Images{1});
+  CHECK(
+      error_of([&] { data::match_pictures(cams, {"/x/cam3/1.jpg"}, "f.json"); }) ==
+      "[coco] /x/cam3/1.jpg could be cam1/1.jpg or cam2/1.jpg of f.json: keep it in a folder of that name, or leave it "
+      "out");
+  // Of two pictures the one that agrees in more folders; of two images that agree in as many, the one that ends there.
+  CHECK(data::match_pictures(cams, {"/x/2.jpg", "/x/cam2/2.jpg", "/y/2.jpg"}, "f") == Images{-1, 2, -1});
+  CHECK(data::match_pictures(file_of_pictures({"cam1/1.jpg", "1.jpg"}), {"/cam1/1.jpg", "/x/1.jpg"}, "f") ==
+        Images{0, 1});
+  CHECK(error_of([&] {
+          data::match_pictures(file_of_pictures({"1.jpg"}), {"cam1/1.jpg", "cam2/1.jpg"}, "f.json");
+        }) == "[coco] cam1/1.jpg and cam2/1.jpg would both be 1.jpg of f.json: leave one out");
+}
+
+TEST_CASE("coco: categories are put into the order of classes, by name") {
+  data::CocoFile file = data::parse_coco(kFile, "f");
+  data::order_categories(file, {"b\xc3\xa4r", "cat"}, "f");
+  CHECK(file.categories[0].id == 3);
+  CHECK(file.categories[1].id == 1);
+  CHECK(file.objects[0].category == 0);
+  CHECK(file.objects[1].category == 1);
+  CHECK(error_of([&] {
+          data::order_categories(file, {"cat", "bear"}, "f.json");
+        }) == "[coco] f.json has no category 'bear', which is a class of the model");
+  CHECK(error_of([&] {
+          data::order_categories(file, {"cats", "b\xc3\xa4r"}, "f.json");
+        }) == "[coco] f.json has no category 'cats', which is a class of the model; did you mean cat?");
+  CHECK(error_of([&] { data::order_categories(file, {"cat"}, "f.json"); }) ==
+        "[coco] f.json has 2 categories, the model 1 classes");
 }
 
 TEST_CASE("coco: masks as polygons, runs and text") {
@@ -84,6 +166,9 @@ TEST_CASE("coco: masks as polygons, runs and text") {
   CHECK(error_of([&] { mask(R"({"size": [8, 9], "counts": [72]})"); }) ==
         "[coco] f: a mask's size is not that of its image, 8 x 10");
   CHECK(error_of([&] { mask(R"({"size": [8, 10], "counts": [-2]})"); }) == "[json] f, byte 31: is no length of a run");
+  CHECK(error_of([&] { mask(R"({"size": [8, 10], "counts": [3]})"); }) ==
+        "[coco] f: [rle] the runs of a mask sum up to 3 pixels, which are not 8 x 10 = 80");
+  CHECK(error_of([&] { mask("[[1, 2, 5, 2, 5, 1e9]]"); }).starts_with("[coco] f: [rle] corner 5, 1"));
 }
 
 TEST_CASE("coco: a folder as a data set") {
