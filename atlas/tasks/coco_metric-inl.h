@@ -31,8 +31,13 @@ inline constexpr std::array<size_t, 3> kCocoLimits = {1, 10, 100};
 inline double coco_size(const CocoObject& o, CocoShape shape) {
   return shape == CocoShape::mask ? static_cast<double>(o.mask.area()) : rounded(o.box[2], o.box[3]);
 }
-/// Against a crowd the union is the detection alone.
+/// False for truths that are neither right nor wrong to find.
+inline bool coco_counts(const CocoObject& truth, CocoShape shape) {
+  return !truth.crowd && (shape == CocoShape::box || truth.mask.height > 0);
+}
+/// Against a crowd the union is the detection alone. A truth without a mask is compared by its box.
 inline double coco_iou(const CocoObject& found, const CocoObject& truth, CocoShape shape) {
+  if (truth.mask.height == 0) shape = CocoShape::box;
   double inter = 0;
   if (shape == CocoShape::mask) {
     inter = static_cast<double>(data::rle_intersection(found.mask, truth.mask));
@@ -58,15 +63,16 @@ struct CocoMatch {
   int64_t counted = 0;             // truths that count
 };
 
-inline CocoMatch coco_match(const CocoPair& pair, const std::array<double, 2>& area) {
+inline CocoMatch coco_match(const CocoPair& pair, const std::array<double, 2>& area, CocoShape shape) {
   const size_t truths = pair.truths.size(), found = pair.found.size();
-  // Crowds and truths of other sizes are ignored: finding one is neither right nor wrong. They come last.
+  // Crowds, truths of other sizes and without masks are ignored: finding one is neither right nor wrong. They come
+  // last.
   std::vector<size_t> order;
   std::vector<char> skip;
   for (const bool ignored : {false, true})
     for (size_t t = 0; t < truths; ++t) {
       const CocoObject& o = *pair.truths[t];
-      if ((o.crowd || !(area[0] <= o.area && o.area <= area[1])) != ignored) continue;
+      if ((!coco_counts(o, shape) || !(area[0] <= o.area && o.area <= area[1])) != ignored) continue;
       order.push_back(t);
       skip.push_back(ignored ? 1 : 0);
     }
@@ -201,7 +207,8 @@ ATLAS_INLINE CocoResult coco_evaluate(const std::vector<CocoObject>& truths, con
       }
       for (size_t a = 0; a < detail::kCocoAreas.size(); ++a) {
         std::vector<detail::CocoMatch> matches;
-        for (const detail::CocoPair& pair : all[k]) matches.push_back(detail::coco_match(pair, detail::kCocoAreas[a]));
+        for (const detail::CocoPair& pair : all[k])
+          matches.push_back(detail::coco_match(pair, detail::kCocoAreas[a], shape));
         for (size_t l = 0; l < detail::kCocoLimits.size(); ++l)
           detail::coco_accumulate(all[k], matches, k, a, l, result);
       }
@@ -224,19 +231,25 @@ ATLAS_INLINE CocoResult coco_evaluate(const std::vector<CocoObject>& truths, con
   return result;
 }
 
-ATLAS_INLINE std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image, bool masks) {
+ATLAS_INLINE std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image,
+                                                 const std::array<int64_t, 2>& size, bool masks,
+                                                 const std::string& path) {
   std::vector<CocoObject> all;
   const data::CocoFile::Image& about = file.images[image];
+  data::check_picture_size(about, size[0], size[1], path);
   for (int64_t k = file.offsets[image]; k < file.offsets[image + 1]; ++k) {
     const data::CocoAnnotation& a = file.objects[static_cast<size_t>(k)];
     CocoObject t{.image = about.id, .category = a.category, .box = a.box};
     t.area = a.area;
     t.crowd = a.crowd;
-    if (masks && !a.segmentation.empty())
-      t.mask = data::coco_mask(a.segmentation, about.height, about.width, about.file);
+    if (masks && !a.segmentation.empty()) t.mask = data::coco_mask(a.segmentation, size[0], size[1], path);
     all.push_back(std::move(t));
   }
   return all;
+}
+
+ATLAS_INLINE bool have_masks(const std::vector<CocoObject>& objects) {
+  return std::any_of(objects.begin(), objects.end(), [](const CocoObject& o) { return o.mask.height > 0; });
 }
 
 ATLAS_INLINE std::string coco_results(const std::vector<CocoObject>& found, const std::vector<int64_t>& category_ids) {

@@ -18,7 +18,7 @@ namespace atlas::inline ATLAS_ABI::tasks {
 struct CocoObject {
   int64_t image = 0, category = 0;
   std::array<double, 4> box{};  ///< left, top, width, height
-  data::Rle mask{};             ///< for the numbers of masks
+  data::Rle mask{};             ///< for the numbers of masks; 0 x 0 where none is annotated
   double score = 0;             ///< of what was found
   double area = 0;              ///< of what is annotated: decides about small, medium and large
   bool crowd = false;           ///< annotated: many objects in one region
@@ -50,11 +50,20 @@ struct CocoResult {
 
 /// Matches what was found with what is annotated, image by image and category by category, best first. Equal scores
 /// keep their order.
+///
+/// Where masks are compared, annotated objects without one do not count, and finding one, by its box, is neither right
+/// nor wrong, as of crowds.
+/// @throws Error for masks of an image that differ in size.
 CocoResult coco_evaluate(const std::vector<CocoObject>& truths, const std::vector<CocoObject>& found, CocoShape shape);
 
 /// The annotated objects of image `image` of a file, with its id and classes by position.
-/// @param masks  whether they are drawn   @throws Error for a bad one.
-std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image, bool masks);
+/// @param size   height and width of the picture   @param path  of the picture, for messages
+/// @param masks  whether they are drawn, of the picture's size; those that the file lacks stay 0 x 0
+/// @throws Error naming the picture, when it is of another size than the file says, or has a bad mask.
+std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image, const std::array<int64_t, 2>& size,
+                                    bool masks, const std::string& path);
+/// Whether any of them has a mask.
+bool have_masks(const std::vector<CocoObject>& objects);
 
 /// What was found in COCO's format for results, as pycocotools' loadRes() reads it: a JSON array with a line for each
 /// object, with its mask where it has one.

@@ -164,7 +164,7 @@ ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::
   for (size_t i = 0; i < indices.size(); ++i) sizes.push_back({shown[2 * i], shown[2 * i + 1]});
   sizes = detail::original_sizes(targets, sizes);
   const auto masks = std::find_if(outputs.begin(), outputs.end(), [](const auto& o) { return o.first == "masks"; });
-  masks_ = masks_ && masks != outputs.end();
+  masks_ = masks_ && masks != outputs.end() && targets.contains(kInstanceMasks);
   const data::Target &truth = detail::object_target(targets, kBoxes),
                      &classes = detail::object_target(targets, data::kLabel);
   const data::Target *crowd = targets.find(kCrowd), *area = targets.find(kArea);
@@ -189,7 +189,10 @@ ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::
       if (masks_) {
         const Tensor mask = detail::object_target(targets, kInstanceMasks).value[k];
         o.mask = data::rle_encode(mask.slice(0, 0, h).slice(1, 0, w).contiguous());
-        o.area = static_cast<double>(o.mask.area());
+        if (o.mask.area() > 0)
+          o.area = static_cast<double>(o.mask.area());
+        else
+          o.mask = {};
       }
       if (area != nullptr) o.area = area->value.slice(0, k, k + 1).to(float64).item();
       if (crowd != nullptr) o.crowd = crowd->value.slice(0, k, k + 1).to(float64).item() != 0;
@@ -316,25 +319,36 @@ ATLAS_INLINE Report Detection::report(const data::Dataset& set, const Meter& tes
   const auto* meter = dynamic_cast<const DetectionMeter*>(&test);
   check(meter != nullptr, "detection", "reports are made of what a meter of detection has found in a test");
   const CocoResult boxes = meter->result(CocoShape::box);
-  const auto percent = [](double v) { return v < 0 ? std::string("     -") : fmt::format("{:6.1f}", 100 * v); };
+  const CocoResult masks = meter->with_masks() ? meter->result(CocoShape::mask) : CocoResult{};
   Report report;
-  report.tables = fmt::format("\n{:<24} {:>6} {:>6} {:>8}\n", "class", "AP", "AP50", "objects");
-  report.classes.columns = {"class", "AP", "AP50", "objects"};
+  report.classes.columns = {"class", "AP", "AP50"};
+  if (meter->with_masks()) report.classes.columns.insert(report.classes.columns.end(), {"mask AP", "mask AP50"});
+  report.classes.columns.emplace_back("objects");
   for (size_t k = 0; k < boxes.categories.size(); ++k) {
     const int64_t category = boxes.categories[k];
     const auto objects = std::count_if(meter->truths().begin(), meter->truths().end(),
                                        [&](const CocoObject& o) { return o.category == category; });
-    const double ap = boxes.category_ap(static_cast<int64_t>(k)), ap50 = boxes.category_ap(static_cast<int64_t>(k), 0);
-    const std::string& name = classes_[static_cast<size_t>(category)];
-    report.tables += fmt::format("{:<24} {} {} {:>8}\n", name, percent(ap), percent(ap50), objects);
-    const auto cell = [](double v) { return v < 0 ? std::string("-") : fmt::format("{:.1f} %", 100 * v); };
-    report.classes.rows.push_back({name, cell(ap), cell(ap50), std::to_string(objects)});
+    std::vector<std::string> row{classes_[static_cast<size_t>(category)]};
+    for (const CocoResult* result : {&boxes, &masks}) {
+      if (result->categories.empty()) continue;  // no masks; else both have the same categories
+      for (const int64_t iou : {-1, 0}) {
+        const double ap = result->category_ap(static_cast<int64_t>(k), iou);
+        row.push_back(ap < 0 ? "-" : fmt::format("{:.1f} %", 100 * ap));
+      }
+    }
+    row.push_back(std::to_string(objects));
+    report.classes.rows.push_back(std::move(row));
   }
-  report.tables += "\nboxes\n" + boxes.text();
+  const auto print = [&](const std::vector<std::string>& cells) {
+    report.tables += fmt::format("\n{:<24}", cells[0]);
+    for (size_t i = 1; i < cells.size(); ++i) report.tables += fmt::format(" {:>9}", cells[i]);
+  };
+  print(report.classes.columns);
+  for (const std::vector<std::string>& row : report.classes.rows) print(row);
+  report.tables += "\n\nboxes\n" + boxes.text();
   report.summary = fmt::format("AP {:.1f} %, AP50 {:.1f} %", 100 * std::max(boxes.numbers[0], 0.0),
                                100 * std::max(boxes.numbers[1], 0.0));
   if (meter->with_masks()) {
-    const CocoResult masks = meter->result(CocoShape::mask);
     report.tables += "\nmasks\n" + masks.text();
     report.summary += fmt::format("; masks AP {:.1f} %, AP50 {:.1f} %", 100 * std::max(masks.numbers[0], 0.0),
                                   100 * std::max(masks.numbers[1], 0.0));

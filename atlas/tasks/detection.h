@@ -15,7 +15,8 @@
 
 namespace atlas::inline ATLAS_ABI::tasks {
 
-/// Targets of samples with objects, a row for each; "label" is its class. Only kBoxes and the label must be there.
+/// Targets of samples with objects, a row for each; "label" is its class. Only kBoxes and the label must be there. An
+/// object whose mask has no pixel has none: nothing is learned from it, and it does not count among masks.
 inline constexpr const char *kBoxes = "boxes", *kInstanceMasks = "instance_masks", *kCrowd = "crowd", *kArea = "area";
 /// Of a batch: height and width of each image before padding, int64 [B, 2]; Detection::arrange() sets it.
 inline constexpr const char* kSizes = "sizes";
@@ -23,8 +24,8 @@ inline constexpr const char* kSizes = "sizes";
 /// What was found out about images with objects.
 ///
 /// Of training: "loss" and its parts, the stages' sums: "rpn_cls", "rpn_bbox", "cls", "bbox", "mask". Of tests: COCO's
-/// numbers of boxes "AP", "AP50", "AP75" and, of models with masks, "mask_AP", "mask_AP50" (shares; 0 where there is
-/// nothing to find).
+/// numbers of boxes "AP", "AP50", "AP75" and, of models and sets with masks, "mask_AP", "mask_AP50" (shares; 0 where
+/// there is nothing to find).
 class DetectionMeter : public Meter {
  public:
   DetectionMeter(std::vector<std::string> classes, bool training, bool masks);
@@ -80,7 +81,7 @@ class Detection : public Task {
   Named test_loss(const Named&, const data::Targets&) const override { return {}; }
   ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
   Goal goal() const override { return {"AP", "AP", "AP (%)", true, true}; }
-  /// detections.png; COCO's numbers and AP by class.
+  /// detections.png; COCO's numbers and AP by class, of boxes and of masks.
   ATLAS_INLINE Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
 
  private:

@@ -5,5 +5,6 @@
 #include "atlas/train/setup-inl.h"
 #include "atlas/train/start-inl.h"
 #include "atlas/train/stored_settings-inl.h"
+#include "atlas/train/trained_detector-inl.h"
 #include "atlas/train/trained_model-inl.h"
 #include "atlas/train/trained_segmenter-inl.h"

@@ -149,19 +149,28 @@ ATLAS_INLINE CascadeRoIHead::Sampled CascadeRoIHead::sample(int64_t stage, const
 }
 
 ATLAS_INLINE Tensor CascadeRoIHead::mask_loss(int64_t stage, const std::vector<Tensor>& maps, const Sampled& sampled,
-                                              const std::vector<ObjectTruth>& truths, DetectionTrace* trace) const {
-  const Tensor rois = detail::rows_of(detail::to_rois(sampled.boxes), sampled.positive);
-  const Tensor logits = mask_head[static_cast<size_t>(stage)](features(maps, rois, settings_.mask_bins));
+                                              const std::vector<ObjectTruth>& truths,
+                                              const std::vector<std::vector<int64_t>>& has_mask,
+                                              DetectionTrace* trace) const {
+  std::vector<int64_t> rows, labels;  // positives whose objects have masks, among all rows
   std::vector<Tensor> goals;
-  for (size_t i = 0; i < truths.size(); ++i)
-    goals.push_back(mask_targets(truths[i].masks, detail::first_rows(sampled.boxes[i], std::ssize(sampled.which[i])),
-                                 detail::rows_like(sampled.which[i], rois), 2 * settings_.mask_bins));
-  const Tensor goal = cat(goals, 0);
+  size_t positive = 0;
+  for (size_t i = 0; i < truths.size(); ++i) {
+    std::vector<int64_t> own, which;  // their rows in the image, and their objects
+    for (size_t k = 0; k < sampled.which[i].size(); ++k, ++positive) {
+      const int64_t object = sampled.which[i][k], row = sampled.positive[positive];
+      if (has_mask[i][static_cast<size_t>(object)] == 0) continue;
+      own.push_back(static_cast<int64_t>(k)), which.push_back(object);
+      rows.push_back(row), labels.push_back(sampled.labels[static_cast<size_t>(row)]);
+    }
+    const Tensor boxes = detail::rows_of(sampled.boxes[i], own);
+    goals.push_back(mask_targets(truths[i].masks, boxes, detail::rows_like(which, boxes), 2 * settings_.mask_bins));
+  }
+  const Tensor rois = detail::rows_of(detail::to_rois(sampled.boxes), rows), goal = cat(goals, 0);
+  const Tensor logits = mask_head[static_cast<size_t>(stage)](features(maps, rois, settings_.mask_bins));
   detail::note(trace, "s" + std::to_string(stage) + ".mask_logits", logits);
   detail::note(trace, "s" + std::to_string(stage) + ".mask_targets", goal);
-  if (sampled.positive.empty()) return sum(logits);
-  std::vector<int64_t> labels;
-  for (const int64_t row : sampled.positive) labels.push_back(sampled.labels[static_cast<size_t>(row)]);
+  if (rows.empty()) return sum(logits);
   return bce_with_logits(detail::map_of_class(logits, detail::rows_like(labels, logits)), goal.to(logits.dtype()));
 }
 
@@ -170,6 +179,9 @@ ATLAS_INLINE LossParts CascadeRoIHead::loss(const std::vector<Tensor>& maps, con
                                             Generator* generator, DetectionTrace* trace) const {
   LossParts losses;
   std::vector<Tensor> boxes = proposals;
+  std::vector<std::vector<int64_t>> has_mask;  // of each image's objects: 0 where no pixel is set
+  for (size_t i = 0; i < truths.size() && settings_.mask; ++i)
+    has_mask.push_back(to_vector<int64_t>(any(truths[i].masks, {1, 2}).to(int64)));
   for (int64_t s = 0; s < settings_.stages(); ++s) {
     const std::string name = "s" + std::to_string(s) + ".";
     const double weight = settings_.stage_weights[static_cast<size_t>(s)];
@@ -195,7 +207,8 @@ ATLAS_INLINE LossParts CascadeRoIHead::loss(const std::vector<Tensor>& maps, con
                                            : smooth_l1_loss(own, encode_boxes(from, goals, stds), 1, Reduction::sum);
     losses.emplace_back(name + "loss_bbox", box_loss * (weight / static_cast<double>(std::max<int64_t>(rows, 1))));
 
-    if (settings_.mask) losses.emplace_back(name + "loss_mask", mask_loss(s, maps, sampled, truths, trace) * weight);
+    if (settings_.mask)
+      losses.emplace_back(name + "loss_mask", mask_loss(s, maps, sampled, truths, has_mask, trace) * weight);
     if (s + 1 == settings_.stages()) break;
 
     // Boxes for the next stage: moved as their own class moves, background as its best class does. Truths leave again.

@@ -50,7 +50,8 @@ class CascadeRoIHead : public Module {
   /// @param proposals  [n, 4] of each image
   /// @param sizes      of the images before padding
   /// @param generator  for sampling; null for the fixed rule
-  /// @return s0.loss_cls, s0.loss_bbox, s0.loss_mask, s1.loss_cls, ..., weighted by stage
+  /// @return s0.loss_cls, s0.loss_bbox, s0.loss_mask, s1.loss_cls, ..., weighted by stage; masks are learned from the
+  /// objects that have one
   LossParts loss(const std::vector<Tensor>& maps, const std::vector<Tensor>& proposals,
                  const std::vector<ObjectTruth>& truths, const std::vector<ImageSize>& sizes, Generator* generator,
                  DetectionTrace* trace = nullptr) const;
@@ -69,7 +70,8 @@ class CascadeRoIHead : public Module {
   Sampled sample(int64_t stage, const std::vector<Tensor>& boxes, const std::vector<ObjectTruth>& truths,
                  Generator* generator, DetectionTrace* trace) const;
   Tensor mask_loss(int64_t stage, const std::vector<Tensor>& maps, const Sampled& sampled,
-                   const std::vector<ObjectTruth>& truths, DetectionTrace* trace) const;
+                   const std::vector<ObjectTruth>& truths, const std::vector<std::vector<int64_t>>& has_mask,
+                   DetectionTrace* trace) const;
   Tensor mask_probabilities(const std::vector<Tensor>& maps, const Tensor& rois, const Tensor& labels) const;
 
   CascadeSettings settings_;

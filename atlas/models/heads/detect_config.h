@@ -126,7 +126,8 @@ void validate(const CascadeConfig<B>& c) {
 struct ObjectTruth {
   Tensor boxes;   ///< [G, 4]: left, top, right, bottom
   Tensor labels;  ///< int64 [G]
-  Tensor masks;   ///< uint8 [G, H, W] of zeros and ones; may be undefined for boxes alone
+  Tensor masks;   ///< uint8 [G, H, W] of zeros and ones; objects of zeros alone have no mask to learn; may be undefined
+                  ///< for boxes alone
 };
 
 /// What was found in one image, best first.

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# detect --coco: pictures are found by the end of their paths and categories by name, objects need no mask, and what is
+# annotated wrongly costs a line and nothing else.
+# ctest-timeout: 900
+source "$ATLAS_SOURCE_DIR/tests/programs.sh"
+"$bin/train" --model cascade-mask-rcnn-mambavision-toy --data objects --image-size 96 --limit-train 8 --limit-test 4 \
+  --batch-size 4 --epochs 1 --workers 0 --out run >out 2>err || complain "train"
+mkdir cam1 cam2
+cp run/detections.png cam1/1.png && cp run/detections.png cam2/1.png
+# found WANTED STATUS, LINES ON STDERR, ARGUMENT...: detect --coco with --json found.json.
+found() {
+  local wanted=$1 lines=$2 status=0
+  shift 2
+  rm -f found.json
+  "$bin/detect" --checkpoint run/best.ckpt --json found.json --coco "$@" >out 2>err || status=$?
+  [ $status -eq "$wanted" ] && [ "$(wc -l <err)" -eq "$lines" ] || complain "detect --coco $*: status $status"
+}
+# annotations ID0 ID1 ID2 ID3 IMAGES OBJECTS: with the categories of drawn objects under these numbers.
+annotations() {
+  printf '{"categories": [{"id": %s, "name": "circle"}, {"id": %s, "name": "square"}, {"id": %s, "name": "triangle"},
+    {"id": %s, "name": "cross"}], "images": [%s], "annotations": [%s]}' "$@"
+}
+both='{"id": 11, "file_name": "cam1/1.png"}, {"id": 12, "file_name": "cam2/1.png"}'
+box='"category_id": 1, "bbox": [10, 10, 50, 40]'
+
+# Masks for some objects only, of pictures whose size the file does not say; each picture under its own number.
+annotations 1 2 3 4 "$both" "{\"image_id\": 11, $box, \"segmentation\": []}, {\"image_id\": 12, $box},
+  {\"image_id\": 12, $box, \"segmentation\": [[10, 10, 60, 10, 60, 50, 10, 50]]}" >some.json
+found 0 0 some.json cam1 cam2
+grep -q '"image_id": 11,' found.json && grep -q '"image_id": 12,' found.json || complain "numbers of pictures"
+grep -q '^masks' out && grep -q 'some.json: 2 objects without a mask' out || complain "numbers of masks"
+cp found.json straight.json
+
+# The same categories under other numbers: names decide.
+annotations 40 30 20 10 "$both" "" >turned.json
+found 0 0 turned.json cam1 cam2
+sed -E 's/"category_id": ([1-4]),/"category_id": \10,/; s/: 10,/: x,/; s/: 40,/: 10,/; s/: x,/: 40,/; s/: 20,/: y,/; s/: 30,/: 20,/; s/: y,/: 30,/' \
+  straight.json | cmp -s - found.json || complain "categories went by number"
+grep -q '^masks' out && complain "masks were compared with none"
+annotations 1 2 3 4 "$both" "" | sed 's/circle/circles/' >named.json
+found 2 1 named.json cam1
+grep -qF "named.json has no category 'circle', which is a class of the model; did you mean circles?" err ||
+  complain "a category of another name"
+
+# A mask that does not fit, a picture of another size, one that is not there: one line each, and the rest is not lost.
+annotations 1 2 3 4 "$both" "{\"image_id\": 11, $box, \"segmentation\": {\"size\": [3, 3], \"counts\": [9]}}" >bad.json
+found 2 1 bad.json cam1 cam2
+grep -q "cam1/1.png: a mask's size is not that of its image" err && grep -q '"image_id": 12,' found.json &&
+  grep -q '1 of 2 pictures' out || complain "a bad mask"
+annotations 1 2 3 4 "{\"id\": 12, \"file_name\": \"1.png\", \"width\": 3, \"height\": 3}" "" >small.json
+found 2 2 small.json run/detections.png cam1
+grep -q "run/detections.png is not in small.json" err && grep -q "cam1/1.png has .* its annotations say 3 x 3" err ||
+  complain "pictures that are not those of the file"
+
+# Two pictures for one image, two images for one picture.
+found 2 1 small.json cam1 cam2
+grep -qF "cam1/1.png and cam2/1.png would both be 1.png of small.json" err && [ ! -e found.json ] || complain "one image twice"
+cp cam1/1.png 1.png
+found 2 1 some.json 1.png
+grep -qF "1.png could be cam1/1.png or cam2/1.png of some.json" err || complain "two images for one picture"
+
+[ $failures -eq 0 ] && echo "annotations and pictures belong together"
+exit $failures
