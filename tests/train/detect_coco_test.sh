@@ -52,6 +52,22 @@ found 2 2 small.json run/detections.png cam1
 grep -q "run/detections.png is not in small.json" err && grep -q "cam1/1.png has .* its annotations say 3 x 3" err ||
   complain "pictures that are not those of the file"
 
+# Training: boxes without masks are none for a model of masks, and enough beside others that have one.
+mkdir -p set/images && cp cam1/1.png set/images/1.png
+for segmentation in "[]" "[[10, 10, 60, 10, 60, 50, 10, 50]]"; do
+  annotations 1 2 3 4 '{"id": 1, "file_name": "1.png"}' "{\"image_id\": 1, $box, \"segmentation\": []},
+    {\"image_id\": 1, $box, \"segmentation\": $segmentation}" | tee set/train.json >set/val.json
+  status=0
+  "$bin/train" --model cascade-mask-rcnn-mambavision-toy --data coco:set --image-size 96 --batch-size 1 --epochs 1 \
+    --workers 0 --out "set/run" >out 2>err || status=$?
+  if [ "$segmentation" = "[]" ]; then
+    [ $status -eq 2 ] && grep -q "the model learns masks, but the objects have none" err || complain "boxes alone"
+  else
+    [ $status -eq 0 ] && grep -q "coco train: 1 objects without a mask" out &&
+      grep -qE '^class +AP +AP50 +mask AP mask AP50 +objects$' out || complain "masks of some objects"
+  fi
+done
+
 # Two pictures for one image, two images for one picture.
 found 2 1 small.json cam1 cam2
 grep -qF "cam1/1.png and cam2/1.png would both be 1.png of small.json" err && [ ! -e found.json ] || complain "one image twice"
