@@ -16,7 +16,7 @@
 namespace atlas::inline ATLAS_ABI::tasks {
 
 /// Targets of samples with objects, a row for each; "label" is its class. Only kBoxes and the label must be there. An
-/// object whose mask has no pixel has none: nothing is learned from it, and it does not count among masks.
+/// object whose mask has no pixel has none: its box alone is learned and measured.
 inline constexpr const char *kBoxes = "boxes", *kInstanceMasks = "instance_masks", *kCrowd = "crowd", *kArea = "area";
 /// Of a batch: height and width of each image before padding, int64 [B, 2]; Detection::arrange() sets it.
 inline constexpr const char* kSizes = "sizes";
