@@ -163,8 +163,8 @@ int draw_sheet(const Options& o, const train::TrainConfig& c) {
   const char* unmixed = targets                           ? " (without mixing)"
                         : mixing && originals.size() == 1 ? " (one picture is not mixed)"
                                                           : "";
-  const std::string title = fmt::format("{}{}, {} px{}", o.recipe.empty() ? "settings" : "recipe ", o.recipe,
-                                        c.data.image_size, unmixed);
+  const std::string title =
+      fmt::format("{}{}, {} px{}", o.recipe.empty() ? "settings" : "recipe ", o.recipe, c.data.image_size, unmixed);
   data::write_png(o.out, data::contact_sheet(tiles, o.columns, title, 160));
   fmt::print("{}: {} pictures, {} variants of each\n", o.out, originals.size(), o.columns - 1);
   return 0;

@@ -41,7 +41,8 @@ ATLAS_INLINE StepCost measure_steps(Module& model, const tasks::Task& task, Opti
     options.batch_size = images;
     data::Loader loader(set, options, transform);
     data::Feed feed(loader, device);
-    GradientStep step(model, task, optimizer, {.device = device, .batch_size = images, .bf16 = how.bf16, .now = how.now});
+    GradientStep step(model, task, optimizer,
+                      {.device = device, .batch_size = images, .bf16 = how.bf16, .now = how.now});
     feed.start_epoch(0, 0);
     model.train();
     reset_peak_memory(device);

@@ -43,11 +43,10 @@ StepCost measure_steps(Module& model, const tasks::Task& task, Optimizer& optimi
                        const data::Transform& transform, data::LoaderOptions options, int64_t batch,
                        const MeasureOptions& how = {});
 
-/// The same of the steps that a configuration comes to, as in its last epoch, when all parts of the loss are there: with
-/// MESA, the first quarter of a training takes less. The model is one of its own, which is gone afterwards. Random
+/// The same of the steps that a configuration comes to, as in its last epoch, when all parts of the loss are there:
+/// with MESA, the first quarter of a training takes less. The model is one of its own, which is gone afterwards. Random
 /// numbers go on as if nothing had been.
-StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& training, Device device,
-                     MeasureOptions how = {});
+StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& training, Device device, MeasureOptions how = {});
 
 /// Bytes that steps of one process may take: of the CPU what the machine or its container has, or the process's limit,
 /// shared by the processes on this machine; of a GPU what is free.

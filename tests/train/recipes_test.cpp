@@ -77,7 +77,8 @@ TEST_CASE("tests of a training see what classify sees") {
         data::Rng rng(0, data::Purpose::sample, 0, 0);
         data::Sample tested{picture};
         pipeline_of(c).test.apply(tested, rng);
-        const Tensor published = data::evaluation_transform({size, size, crop, squash, normalization_of(c)})(picture, rng);
+        const Tensor published =
+            data::evaluation_transform({size, size, crop, squash, normalization_of(c)})(picture, rng);
         CHECK(test::same_bits(tested.image, published));
       }
     }
