@@ -43,7 +43,7 @@ struct ResizeShortLong {
 };
 
 /// One of two with equal chance: ResizeShortLong{last}; or the shorter side one of `first`, a crop of random sides
-/// within [crop_low, crop_high] at a random place, then ResizeShortLong{last}.
+/// within [crop_low, crop_high], both ends cut to what the image has, at a random place, then ResizeShortLong{last}.
 struct ResizeCropResize {
   std::vector<int64_t> first, last;
   int64_t crop_low = 384, crop_high = 600, longer = 1333;
@@ -53,7 +53,10 @@ struct ResizeCropResize {
     if (rng.chance(0.5)) return end.geometry(image, rng);
     const int64_t side = first[static_cast<size_t>(rng.below(std::ssize(first)))];
     const Scale one = detail::scaled_within(x.size(0), x.size(1), side, int64_t{1} << 30);
-    const auto part = [&](int64_t n) { return std::min(n, crop_low + rng.below(crop_high - crop_low + 1)); };
+    const auto part = [&](int64_t n) {
+      const int64_t low = std::min(n, crop_low), high = std::min(n, crop_high);
+      return low + rng.below(high - low + 1);
+    };
     const int64_t height = part(one.height), width = part(one.width);
     const Crop cut{rng.below(one.height - height + 1), rng.below(one.width - width + 1), height, width};
     const int64_t to = last[static_cast<size_t>(rng.below(std::ssize(last)))];
