@@ -34,7 +34,8 @@ inline bool is_mixed(const Tensor& mask, const Crop& part, int64_t ignored, doub
   return counts.size() > 1 && static_cast<double>(largest) < most * static_cast<double>(labeled);
 }
 
-/// RGB to hue (0..180), saturation and value (0..255), and back, with 8 bits each as imaging programs keep them.
+/// RGB to hue (0..179), saturation and value (0..255) with 8 bits each, rounded, and back, truncated: so OpenCV's
+/// vector code has it, which the published training runs through.
 inline std::array<int, 3> to_hsv(const uint8_t* rgb) {
   const int r = rgb[0], g = rgb[1], b = rgb[2], value = std::max({r, g, b}), span = value - std::min({r, g, b});
   if (span == 0) return {0, 0, value};
@@ -45,12 +46,12 @@ inline std::array<int, 3> to_hsv(const uint8_t* rgb) {
   return {half == 180 ? 0 : half, static_cast<int>(std::lround(255.0 * d / value)), value};
 }
 inline void from_hsv(const std::array<int, 3>& hsv, uint8_t* rgb) {
-  const double hue = hsv[0] / 30.0, s = hsv[1] / 255.0, v = hsv[2];
-  const auto channel = [&](double shift) {
-    const double k = std::fmod(shift + hue, 6.0);
-    return static_cast<uint8_t>(std::lround(v - v * s * std::clamp(std::min(k, 4 - k), 0.0, 1.0)));
+  // v (1 - s part), part from 0 to 1 in thirtieths: up over a sixth of the circle, 1 over two sixths, down, 0.
+  const auto channel = [&](int shift) {
+    const int at = (shift + hsv[0]) % 180, part = std::clamp(std::min(at, 120 - at), 0, 30);
+    return static_cast<uint8_t>(hsv[2] * (255 * 30 - hsv[1] * part) / (255 * 30));
   };
-  rgb[0] = channel(5), rgb[1] = channel(3), rgb[2] = channel(1);
+  rgb[0] = channel(150), rgb[1] = channel(90), rgb[2] = channel(30);
 }
 
 }  // namespace detail
@@ -89,16 +90,22 @@ ATLAS_INLINE Tensor PhotometricDistortion::operator()(const Tensor& image, Rng& 
     if (rng.chance(0.5)) each_value(rng.uniform(contrast[0], contrast[1]), 0);
   };
   if (contrast_first) change_contrast();
-  const bool with_saturation = rng.chance(0.5);
-  const double factor = with_saturation ? rng.uniform(saturation[0], saturation[1]) : 1;
-  const int turn = rng.chance(0.5) ? static_cast<int>(std::floor(rng.uniform(-hue, hue + 1))) : 0;
-  if (with_saturation || turn != 0)
+  // Two steps: between them pixels are RGB of 8 bits again, as in the published training.
+  const auto each_hsv = [&](const auto& change) {
     for (int64_t i = 0; i < y.numel(); i += 3) {
       std::array<int, 3> hsv = detail::to_hsv(p + i);
-      hsv[1] = static_cast<int>(std::clamp(hsv[1] * factor, 0.0, 255.0));
-      hsv[0] = (hsv[0] + turn + 360) % 180;
+      change(hsv);
       detail::from_hsv(hsv, p + i);
     }
+  };
+  if (rng.chance(0.5)) {
+    const double factor = rng.uniform(saturation[0], saturation[1]);
+    each_hsv([&](auto& hsv) { hsv[1] = static_cast<int>(std::clamp(hsv[1] * factor, 0.0, 255.0)); });
+  }
+  if (rng.chance(0.5)) {
+    const int turn = static_cast<int>(std::floor(rng.uniform(-hue, hue + 1)));
+    each_hsv([&](auto& hsv) { hsv[0] = ((hsv[0] + turn) % 180 + 180) % 180; });
+  }
   if (!contrast_first) change_contrast();
   return y;
 }

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <filesystem>
 
 #include "atlas/data/dense_augment.h"
@@ -188,6 +189,58 @@ TEST_CASE("the published pipeline moves image and mask alike; a crop sees to the
   CHECK(mixed >= 35);  // of places at random, about 1 in 5 would be
 }
 
+namespace {
+/// A picture of all colors, in steps of 15.
+Tensor all_colors() {
+  Tensor colors = empty({18, 18 * 18, 3}, uint8);
+  for (int64_t i = 0; i < 18 * 18 * 18; ++i) {
+    colors.data<uint8_t>()[3 * i] = static_cast<uint8_t>(i / 324 * 15);
+    colors.data<uint8_t>()[3 * i + 1] = static_cast<uint8_t>(i / 18 % 18 * 15);
+    colors.data<uint8_t>()[3 * i + 2] = static_cast<uint8_t>(i % 18 * 15);
+  }
+  return colors;
+}
+}  // namespace
+
+TEST_CASE("saturation and hue are two steps: between them pixels are RGB of 8 bits again") {
+  // A hue that turns by nothing still goes through HSV and back, which is all that it does here.
+  const PhotometricDistortion distortion{.brightness = 0, .contrast = {1, 1}, .saturation = {0.6, 0.6}, .hue = 0};
+  const Tensor colors = all_colors();
+  const auto with = [&](const Tensor& image, int64_t seed) {
+    Rng rng(5, Purpose::sample, 0, seed);
+    return distortion(image, rng);
+  };
+  /// What a seed's numbers choose: saturation, hue.
+  const auto chosen = [](int64_t seed) {
+    Rng rng(5, Purpose::sample, 0, seed);
+    const auto drawn = [&rng] {
+      const bool yes = rng.chance(0.5);
+      if (yes) rng.uniform();
+      return yes;
+    };
+    drawn();                          // brightness
+    if (rng.chance(0.5)) drawn();     // contrast, when it comes first
+    const bool saturation = drawn();  // in the order of the steps
+    return std::array{saturation, rng.chance(0.5)};
+  };
+  const auto first = [&](bool saturation, bool hue) {
+    for (int64_t seed = 0;; ++seed)
+      if (chosen(seed) == std::array{saturation, hue}) return seed;
+  };
+  const auto same = [](const Tensor& a, const Tensor& b) {
+    return std::equal(a.data<uint8_t>(), a.data<uint8_t>() + a.numel(), b.data<uint8_t>());
+  };
+  const int64_t saturation = first(true, false), hue = first(false, true), both = first(true, true);
+  CHECK(same(with(colors, first(false, false)), colors));
+  CHECK_FALSE(same(with(colors, hue), colors));
+  CHECK_FALSE(same(with(colors, both), with(colors, saturation)));
+  CHECK(same(with(colors, both), with(with(colors, saturation), hue)));
+  // What OpenCV 4.9 makes of long rows of these: hue 169, 105 and 126 of 180; values between are truncated.
+  const Tensor three = from_vector<uint8_t>({200, 30, 90, 17, 18, 19, 90, 60, 201}, {1, 3, 3}, Device{});
+  CHECK(to_vector<uint8_t>(with(three, hue)) == std::vector<uint8_t>{200, 29, 92, 16, 17, 19, 88, 59, 201});
+  CHECK(to_vector<uint8_t>(with(three, saturation)) == std::vector<uint8_t>{200, 98, 135, 17, 18, 19, 133, 116, 201});
+}
+
 TEST_CASE("distortion stays in range, moves nothing, and depends on the numbers drawn alone") {
   const Tensor image = Scenes(1, 64, SceneTruth::pixels).get(0).image;
   bool changed = false;
@@ -199,12 +252,7 @@ TEST_CASE("distortion stays in range, moves nothing, and depends on the numbers 
   }
   CHECK(changed);
   // Through hue, saturation and value, and back: with factors of 1, colors stay but for what 8 bits cannot hold.
-  Tensor colors = empty({18, 18 * 18, 3}, uint8);
-  for (int64_t i = 0; i < 18 * 18 * 18; ++i) {
-    colors.data<uint8_t>()[3 * i] = static_cast<uint8_t>(i / 324 * 15);
-    colors.data<uint8_t>()[3 * i + 1] = static_cast<uint8_t>(i / 18 % 18 * 15);
-    colors.data<uint8_t>()[3 * i + 2] = static_cast<uint8_t>(i % 18 * 15);
-  }
+  const Tensor colors = all_colors();
   const PhotometricDistortion none{.brightness = 0, .contrast = {1, 1}, .saturation = {1, 1}, .hue = 0};
   for (int64_t i = 0; i < 8; ++i) {
     Rng rng(4, Purpose::sample, 0, i);
