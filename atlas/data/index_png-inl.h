@@ -170,15 +170,19 @@ ATLAS_INLINE Bytes encode_index_png(const Tensor& map, const std::vector<Color>&
         "encode_index_png", "needs a class map uint8 or int64 [H,W] of at least one pixel, got {}", describe(map));
   const Tensor x = map.is_contiguous() ? map : copy_of(map);
   const int64_t height = x.size(0), width = x.size(1);
+  const bool wide = colors.size() > 256;
+  const int64_t most = wide ? 65535 : 255;
   Bytes raw;
-  raw.reserve(static_cast<size_t>(height * (width + 1)));
+  raw.reserve(static_cast<size_t>(height * (width * (wide ? 2 : 1) + 1)));
   for (int64_t i = 0; i < x.numel(); ++i) {
     if (i % width == 0) raw.push_back(0);  // equal neighbors pack well without a filter
     const int64_t v = x.dtype() == uint8 ? x.data<uint8_t>()[i] : x.data<int64_t>()[i];
-    check(v >= 0 && v <= 255, "encode_index_png", "row {}, column {} holds {}: files have room for 0 to 255", i / width,
-          i % width, v);
+    check(v >= 0 && v <= most, "encode_index_png", "row {}, column {} holds {}: files have room for 0 to {}", i / width,
+          i % width, v, most);
+    if (wide) raw.push_back(static_cast<uint8_t>(v >> 8));
     raw.push_back(static_cast<uint8_t>(v));
   }
+  if (wide) return detail::png_file(height, width, 0, {}, raw, 16);
   Bytes palette;
   for (size_t i = 0; i < 256; ++i) {
     const Color c = i < colors.size() ? colors[i] : kGray;

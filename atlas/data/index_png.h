@@ -22,8 +22,8 @@ Tensor read_index_png(const std::string& path, int64_t max_pixels = kMaxImagePix
 /// Looks at the head of a file only. @throws Error when it is no PNG file of numbers, as decode_index_png().
 void check_index_png(const std::string& path);
 
-/// A PNG file with 8 bits a pixel and a palette.
-/// @param map     uint8 or int64 [H,W], in 0..255
+/// A PNG file with 8 bits a pixel and a palette; for more colors than a palette has, gray values of 16 bits.
+/// @param map     uint8 or int64 [H,W], in 0..255, or 0..65535 in the latter
 /// @param colors  of the numbers 0, 1, ...; the others are gray
 /// @throws Error for numbers that do not fit.
 Bytes encode_index_png(const Tensor& map, const std::vector<Color>& colors);

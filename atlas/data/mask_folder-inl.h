@@ -15,6 +15,7 @@
 #include "atlas/data/picture_files.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_fields.h"
+#include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 
@@ -35,20 +36,22 @@ ATLAS_INLINE Tensor MaskFolder::mask(const File& file, const Tensor& image) cons
   check(mask.size(0) == h && mask.size(1) == w, "mask", "{}: is {} x {} pixels, its photograph {} has {} x {}{}",
         file.mask, mask.size(1), mask.size(0), file.image, w, h,
         mask.size(0) == w && mask.size(1) == h ? " (is the photograph turned by its EXIF orientation?)" : "");
-  const int64_t shift = numbers_ == Numbers::from_one ? 1 : 0, classes = num_classes();
+  const int64_t shift = first(), classes = num_classes(), nothing = ignored();
+  const DType dtype = nothing == kIgnored ? uint8 : int64;  // whatever the file has: those of a batch are alike
+  Tensor result = mask.dtype() == dtype ? mask : empty(mask.shape(), dtype, Device{});
   for (int64_t i = 0; i < mask.numel(); ++i) {
     const int64_t v = mask.dtype() == uint8 ? mask.data<uint8_t>()[i] : mask.data<int64_t>()[i];
-    const bool ignored = v == kIgnored || (shift == 1 && v == 0);
-    check(ignored || (v >= shift && v < classes + shift), "mask",
-          "{}: holds {} at row {}, column {}: classes are {} to {}, and {}255 is ignored", file.mask, v, i / w, i % w,
-          shift, classes + shift - 1, shift == 1 ? "0 or " : "");
-    const int64_t to = ignored ? kIgnored : v - shift;
-    if (mask.dtype() == uint8)
-      mask.data<uint8_t>()[i] = static_cast<uint8_t>(to);
+    const bool of_none = v == nothing || v < shift;
+    check(of_none || v < classes + shift, "mask",
+          "{}: holds {} at row {}, column {}: classes are {} to {}, and {}{} is ignored", file.mask, v, i / w, i % w,
+          shift, classes + shift - 1, shift == 1 ? "0 or " : "", nothing);
+    const int64_t to = of_none ? nothing : v - shift;
+    if (dtype == uint8)
+      result.data<uint8_t>()[i] = static_cast<uint8_t>(to);
     else
-      mask.data<int64_t>()[i] = to;
+      result.data<int64_t>()[i] = to;
   }
-  return mask;
+  return result;
 }
 
 ATLAS_INLINE Sample MaskFolder::get(int64_t index) const {
@@ -57,7 +60,7 @@ ATLAS_INLINE Sample MaskFolder::get(int64_t index) const {
   Sample sample;
   sample.image = read(index, file.image);
   if (!sample.image.defined()) return sample;
-  sample.targets.set(kMask, {TargetKind::mask, mask(file, sample.image)});
+  sample.targets.set(kMask, {TargetKind::mask, mask(file, sample.image), ignored()});
   return sample;
 }
 
@@ -127,7 +130,7 @@ inline std::vector<std::string> mask_classes(const std::filesystem::path& folder
          "{}: there is no classes.json: a list of the classes' names in the order of their numbers, such as "
          "[\"background\", \"leaf\"]",
          folder.string());
-  check(names.size() >= 2 && names.size() <= 65535, "masks", "{}: names {} classes, needs two or more",
+  check(names.size() >= 2 && names.size() <= 65535, "masks", "{}: names {} classes, needs 2 to 65535",
         fs::exists(json) ? json : text, names.size());
   return names;
 }

@@ -20,8 +20,8 @@ class MaskFolder : public FileDataset {
   };
   /// How numbers in masks become classes.
   enum class Numbers : uint8_t {
-    classes,   ///< number k is class k; 255 is ignored
-    from_one,  ///< number k is class k - 1; 0 and 255 are ignored (ADE20K)
+    classes,   ///< number k is class k; ignored() is ignored
+    from_one,  ///< number k is class k - 1; 0 and ignored() are ignored (ADE20K)
   };
   MaskFolder(std::string name, std::vector<std::string> classes, std::vector<File> files, Numbers numbers,
              FolderOptions options = {});
@@ -30,8 +30,12 @@ class MaskFolder : public FileDataset {
   /// @throws Error naming the mask: another size than its photograph, a class that does not exist, colors.
   ATLAS_INLINE Sample get(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
+  /// The number of the pixels that count for no class: 255, or 65535 where that is the number of a class. Masks are
+  /// uint8 in the one case, int64 in the other.
+  int64_t ignored() const { return num_classes() + first() > kIgnored ? 65535 : kIgnored; }
 
  private:
+  int64_t first() const { return numbers_ == Numbers::from_one ? 1 : 0; }  // the number of the first class
   Tensor mask(const File& file, const Tensor& image) const;
 
   std::vector<File> files_;
@@ -39,7 +43,8 @@ class MaskFolder : public FileDataset {
 };
 
 /// Photographs DIR/images/HALF/**/N.jpg with masks DIR/masks/HALF/**/N.png (train and val, or as find_halves() has
-/// them) of the class numbers of DIR/classes.json, a list of names (or classes.txt, a name a line); 255 is ignored.
+/// them) of the class numbers of DIR/classes.json, a list of names (or classes.txt, a name a line). 255 is ignored; of
+/// more than 255 classes, whose masks have 16 bits, it is a class, and 65535 is ignored.
 /// @throws Error naming what is missing.
 DataPair open_masks(const std::string& folder, const FolderOptions& options = {});
 

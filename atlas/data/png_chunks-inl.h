@@ -12,12 +12,13 @@
 
 namespace atlas::inline ATLAS_ABI::data::detail {
 
-/// The bytes of a PNG file with 8 bits a value.
+/// The bytes of a PNG file.
 /// @param color    0 gray, 2 RGB, 3 palette
 /// @param palette  RGB of each number; empty without
 /// @param raw      rows, each behind the number of its filter
+/// @param bits     of a value: 8, or 16 (the higher byte first)
 inline Bytes png_file(int64_t height, int64_t width, int color, std::span<const uint8_t> palette,
-                      std::span<const uint8_t> raw) {
+                      std::span<const uint8_t> raw, uint8_t bits = 8) {
   uLongf packed_size = ::compressBound(static_cast<uLong>(raw.size()));
   Bytes packed(packed_size);
   const int status = ::compress2(packed.data(), &packed_size, raw.data(), static_cast<uLong>(raw.size()), 6);
@@ -37,7 +38,7 @@ inline Bytes png_file(int64_t height, int64_t width, int color, std::span<const 
   Bytes header;
   big32(header, static_cast<size_t>(width));
   big32(header, static_cast<size_t>(height));
-  header.insert(header.end(), {8, static_cast<uint8_t>(color), 0, 0, 0});
+  header.insert(header.end(), {bits, static_cast<uint8_t>(color), 0, 0, 0});
   chunk("IHDR", header);
   if (!palette.empty()) chunk("PLTE", palette);
   // A chunk's length has 31 bits.

@@ -49,6 +49,18 @@ TEST_CASE("a map with a palette comes back as it was; so do the gray values of a
         }).find("have room for 0 to 255") != std::string::npos);
 }
 
+TEST_CASE("a map of more classes than a palette has colors is written with 16 bits, and comes back") {
+  Tensor map = full({3, 70}, 0, int64);
+  for (int64_t i = 0; i < map.numel(); ++i) map.data<int64_t>()[i] = i * 65535 / (map.numel() - 1);
+  const Tensor back = decode_index_png(encode_index_png(map, std::vector<Color>(257)), "wide");
+  REQUIRE(back.dtype() == int64);
+  CHECK(to_vector<int64_t>(back) == to_vector<int64_t>(map));
+  CHECK(decode_index_png(encode_index_png(full({1, 1}, 3, int64), std::vector<Color>(256)), "narrow").dtype() == uint8);
+  CHECK(message_of([&] {
+          encode_index_png(full({1, 1}, 65536, int64), std::vector<Color>(257));
+        }).find("have room for 0 to 65535") != std::string::npos);
+}
+
 TEST_CASE("every filter is undone") {
   // Each row under another filter; a plain decoder's formulas the other way round.
   const Tensor map = numbers(5, 9, 251);

@@ -129,6 +129,52 @@ TEST_CASE("ade20k: the published folders, 0 ignored and the rest one less") {
   CHECK(has(message_of([&] { sets.test->get(1); }), "y.png: holds 151 at row 0, column 0: classes are 1 to 150"));
 }
 
+TEST_CASE("of more than 255 classes 255 is one, and 65535 is ignored") {
+  const auto named = [](int64_t classes) {
+    std::string list = "[\"0\"";
+    for (int64_t i = 1; i < classes; ++i) list += fmt::format(", \"{}\"", i);
+    return list + "]";
+  };
+  const Folder f;
+  const auto wide = [&](const std::string& name, const std::vector<int64_t>& numbers) {
+    Tensor map = full({4, 6}, 0, int64);
+    std::copy(numbers.begin(), numbers.end(), map.data<int64_t>());
+    write_index_png(f.path + "/" + name, map, std::vector<Color>(300));
+  };
+  for (const char* half : {"train", "val"})
+    for (const char* name : {"1", "2"}) {
+      f.photo(fmt::format("images/{}/{}.png", half, name));
+      f.mask(fmt::format("masks/{}/{}.png", half, name), 255);
+    }
+  wide("masks/train/1.png", {7, 255, 299, 65535});
+  f.text("classes.json", named(300));
+  const DataPair sets = open_masks(f.path);
+  Sample s = sets.train->get(0);
+  const Target& mask = s.targets.at(kMask);
+  CHECK(mask.outside == 65535);
+  REQUIRE(mask.value.dtype() == int64);
+  for (const auto& [column, number] : {std::pair{0, 7}, {1, 255}, {2, 299}, {3, 65535}, {4, 0}})
+    CHECK(mask.value.at<int64_t>({0, column}) == number);
+  CHECK(sets.train->get(1).targets[kMask].at<int64_t>({3, 5}) == 255);  // of a file with 8 bits
+  check_targets(s, 300);
+  Geometry::pad(4, 6, 1, 0, 0, 0).apply(s);
+  CHECK(s.targets[kMask].at<int64_t>({0, 0}) == 65535);
+  // Files of both kinds are in one batch.
+  Loader loader(sets.train, {.batch_size = 2}, Normalize{});
+  loader.start_epoch(0);
+  Batch batch;
+  REQUIRE(loader.next(batch));
+  CHECK(batch.targets[kMask].shape() == Shape{2, 4, 6});
+  wide("masks/train/1.png", {300});
+  CHECK(has(message_of([&] { sets.train->get(0); }), "holds 300 at row 0, column 0: classes are 0 to 299, and 65535"));
+  f.text("classes.json", named(255));
+  wide("masks/train/1.png", {254, 255});
+  const DataPair few = open_masks(f.path);
+  CHECK(few.train->get(0).targets[kMask].at<uint8_t>({0, 0}) == 254);
+  CHECK(few.train->get(0).targets[kMask].at<uint8_t>({0, 1}) == 255);
+  CHECK(few.train->get(0).targets.at(kMask).outside == 255);
+}
+
 TEST_CASE("masks that do not fit are named, with what would be right") {
   const Folder f;
   f.text("classes.json", R"(["a", "b"])");
