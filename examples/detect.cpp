@@ -135,8 +135,8 @@ int main(int argc, char** argv) {
   app.add("--classes", s.source.classes, "text file with the names of the classes, one per line");
   app.add("--threshold", s.threshold, "least score shown").range(0.0, 1.0);
   app.add("--top", s.top, "objects per picture, at most").range(1, 100000);
-  app.add("--longer", s.longer, "bound of longer sides (0 = the model's)").range(0, 16384);
-  app.add("--shorter", s.shorter, "of shorter ones (0 = 0.6 of it from 480 on)").range(0, 16384);
+  app.add("--longer", s.longer, "bound of longer sides (0 = as the run was tested, or the model's)").range(0, 16384);
+  app.add("--shorter", s.shorter, "of shorter ones (0 = likewise; 0.6 of a new --longer from 480 on)").range(0, 16384);
   app.add("--out", s.out, "folder for pictures with what was found");
   app.add_output("--json", s.json, "file for what was found, in COCO's format for results");
   app.add("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");

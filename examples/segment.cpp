@@ -4,9 +4,10 @@
 //   segment --model upernet-mambavision-t --weights upernet_tiny.pth --out runs/rooms photos/
 //   segment --checkpoint runs/leaves/best.ckpt --image-size native --slide 512 --out runs/large large.jpg
 //
-// For each photograph NAME it writes NAME_classes.png (the numbers of the classes, with a palette) and NAME_overlay.png
-// (colors over the photograph, with a legend), and to areas.jsonl a line with the area of each class. Photographs that
-// cannot be read are named and passed over; the exit status is 2 then.
+// For each photograph NAME it writes NAME_classes.png (the numbers of the classes, with a palette; of more than 256
+// classes gray values of 16 bits) and NAME_overlay.png (colors over the photograph, with a legend), and to areas.jsonl
+// a line with the area of each class. Photographs that cannot be read are named and passed over; the exit status is 2
+// then.
 //
 // ctest-needs: train
 // ctest: --help
@@ -36,7 +37,7 @@ struct Settings {
   atlas::train::ModelSource source;
   std::vector<std::string> paths;
   std::string out = "segmented", profile;
-  int64_t slide = 0, stride = 0;
+  int64_t slide = -1, stride = 0;
   double cover = 0.55;
   int threads = 0;
   bool json = false, list = false;
@@ -59,13 +60,17 @@ int run(const Settings& s) {
   using Clock = std::chrono::steady_clock;
   if (s.threads > 0) atlas::set_num_threads(s.threads);
   std::FILE* const talk = s.json ? stderr : stdout;  // with --json, stdout holds nothing else
-  const atlas::train::TrainedSegmenter trained = atlas::train::open_segmenter(s.source);
+  atlas::train::TrainedSegmenter trained = atlas::train::open_segmenter(s.source);
+  if (s.slide >= 0) {
+    trained.crop = s.slide;
+    trained.stride = std::max<int64_t>(1, s.slide * 2 / 3);
+  }
+  if (s.stride > 0) trained.stride = s.stride;
   fmt::print(talk, "{}: {} classes, {:.1f} M parameters\n", trained.name, trained.classes.size(),
              static_cast<double>(trained.model->parameter_count()) / 1e6);
   if (!trained.notes.empty()) fmt::print(talk, "{}\n", trained.notes);
   const std::vector<std::string> files = data::find_images(s.paths);
   const auto total = static_cast<int64_t>(files.size());
-  const int64_t stride = s.stride > 0 ? s.stride : std::max<int64_t>(1, s.slide * 2 / 3);
   const std::vector<std::string> names = data::output_names(s.out, files);
   const std::string areas_file = s.out + "/areas.jsonl";
   std::vector<std::string> outputs{areas_file}, inputs = atlas::train::files_of(s.source);
@@ -92,10 +97,10 @@ int run(const Settings& s) {
       continue;
     }
     const auto before = Clock::now();
-    const atlas::Tensor classes = trained.segment(photo, s.slide, stride);
+    const atlas::Tensor classes = trained.segment(photo);
     computing += std::chrono::duration<double>(Clock::now() - before).count();
     const std::string& name = names[static_cast<size_t>(i)];
-    if (trained.classes.size() <= 256) data::write_index_png(name + "_classes.png", classes, colors);
+    data::write_index_png(name + "_classes.png", classes, colors);
     data::write_png(name + "_overlay.png", overlay(photo, classes, trained.classes, s.cover));
     const std::string line = atlas::train::areas_to_json(file, classes, trained.classes);
     lines += line + "\n";
@@ -136,9 +141,11 @@ int main(int argc, char** argv) {
   program::add_model_source(app, argc, argv, s.source, {"--crop"});
   app.add("--list-models", s.list, "list what --model knows").group("Model");
   app.add("--out", s.out, "folder for the results");
-  app.add("--slide", s.slide, "side of overlapping pieces that photographs are cut into; 0: whole ones")
+  app.add("--slide", s.slide,
+          "side of overlapping pieces that photographs are cut into; 0: whole ones; -1: as the run was tested")
+      .range(-1, 16384);
+  app.add("--stride", s.stride, "distance of the pieces; 0: two thirds of --slide, or as the run was tested")
       .range(0, 16384);
-  app.add("--stride", s.stride, "distance of the pieces; 0: two thirds of the side").range(0, 16384);
   app.add("--cover", s.cover, "of the colors over the photograph, in [0, 1]").range(0.0, 1.0);
   app.add_output("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");
   app.add("--threads", s.threads, "threads (0 = all cores)").range(0, 4096);

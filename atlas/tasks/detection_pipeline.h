@@ -38,9 +38,9 @@ struct DetectionSettings {
 };
 
 namespace detail {
-inline DetectionSettings detection_settings(const TaskSettings& s) {
-  DetectionSettings o = read_options<DetectionSettings>(s);
-  if (o.longer == 0) o.longer = s.image_size;
+/// The settings with what follows from others.
+inline DetectionSettings completed(DetectionSettings o, int64_t image_size) {
+  if (o.longer == 0) o.longer = image_size;
   const bool large = o.longer >= 480;
   if (o.shorter == 0) o.shorter = large ? (o.longer * 3 + 2) / 5 : o.longer;  // 1333: 800
   if (o.shorter_low == 0) o.shorter_low = large ? o.shorter * 3 / 5 : o.shorter;
@@ -49,7 +49,23 @@ inline DetectionSettings detection_settings(const TaskSettings& s) {
         "needs shorter_low <= shorter <= longer, got {}, {} and {}", o.shorter_low, o.shorter, o.longer);
   return o;
 }
+inline DetectionSettings detection_settings(const TaskSettings& s) {
+  return completed(read_options<DetectionSettings>(s), s.image_size);
+}
 }  // namespace detail
+
+/// How images are resized in tests, and wherever else a trained detector looks at pictures.
+/// @param longer, shorter  take the place of the settings'; 0: those stay. Of a new longer side alone the shorter one
+///                         is what it would be of longer = image_size
+/// @throws Error for bad options, and when the shorter side is the longer one.
+inline data::ResizeShortLong detection_resize(const TaskSettings& s, int64_t longer = 0, int64_t shorter = 0) {
+  DetectionSettings o = read_options<DetectionSettings>(s);
+  if (longer > 0) o.longer = longer, o.shorter = 0;
+  if (shorter > 0) o.shorter = shorter;
+  if (longer > 0 || shorter > 0) o.shorter_low = 0;
+  o = detail::completed(o, s.image_size);
+  return {{o.shorter}, o.longer};
+}
 
 /// The published training of MambaVision's detectors: resize to one of several lengths, half of the images through a
 /// crop, flip, normalize, pad to a multiple of 32; tests resize to one and measure in pixels of the pictures as they
@@ -71,7 +87,7 @@ inline Pipeline detection_pipeline(const TaskSettings& s) {
   add_rand_augment(steps, s);
   steps.push_back(s.normalize);
   return {.train = data::Compose{std::move(steps)},
-          .test = data::Compose{{data::KeepTruth{}, data::ResizeShortLong{{o.shorter}, o.longer}, s.normalize}},
+          .test = data::Compose{{data::KeepTruth{}, detection_resize(s), s.normalize}},
           .train_pad = 32,
           .test_pad = 32};
 }

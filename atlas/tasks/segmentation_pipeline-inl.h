@@ -9,9 +9,7 @@
 
 namespace atlas::inline ATLAS_ABI::tasks {
 
-namespace detail {
-
-inline SegmentationSettings segmentation_settings(const TaskSettings& s) {
+ATLAS_INLINE SegmentationSettings segmentation_settings(const TaskSettings& s) {
   SegmentationSettings o = read_options<SegmentationSettings>(s);
   if (o.shorter == 0) o.shorter = s.image_size;
   if (o.longer == 0) o.longer = 4 * o.shorter;
@@ -24,10 +22,8 @@ inline SegmentationSettings segmentation_settings(const TaskSettings& s) {
   return o;
 }
 
-}  // namespace detail
-
 ATLAS_INLINE Pipeline segmentation_pipeline(const TaskSettings& s) {
-  const SegmentationSettings o = detail::segmentation_settings(s);
+  const SegmentationSettings o = segmentation_settings(s);
   std::vector<data::Transform> steps = {
       data::ResizeWithin{o.longer, o.shorter, {o.ratio_low, o.ratio_high}},
       data::RandomClassCrop{s.image_size, s.image_size, o.most_of_a_class},
@@ -43,7 +39,7 @@ ATLAS_INLINE Pipeline segmentation_pipeline(const TaskSettings& s) {
 }
 
 ATLAS_INLINE std::unique_ptr<Task> make_segmentation(const data::Dataset& set, const TaskSettings& s) {
-  const SegmentationSettings o = detail::segmentation_settings(s);
+  const SegmentationSettings o = segmentation_settings(s);
   check_dense(s.augmentation, "segmentation");
   if (set.size() > 0) {
     const data::Targets targets = data::first_targets(set);

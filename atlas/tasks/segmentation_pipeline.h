@@ -45,6 +45,9 @@ struct SegmentationSettings {
   }
 };
 
+/// The settings in `settings.options`, with what follows from others in the place of zeros. @throws Error for bad ones.
+SegmentationSettings segmentation_settings(const TaskSettings& settings);
+
 /// The published training of MambaVision's segmenters: resize within bounds, crop, flip, distortion, normalize, pad;
 /// and tests on whole images, measured at the size of the masks.
 Pipeline segmentation_pipeline(const TaskSettings& settings);

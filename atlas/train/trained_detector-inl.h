@@ -10,6 +10,7 @@
 #include "atlas/models/presets.h"
 #include "atlas/ops/boxes.h"
 #include "atlas/ops/join.h"
+#include "atlas/tasks/detection_pipeline.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start-inl.h"
 #include "atlas/train/trained_detector.h"
@@ -44,15 +45,17 @@ ATLAS_INLINE std::vector<tasks::CocoObject> TrainedDetector::find(const Tensor& 
 
 ATLAS_INLINE TrainedDetector open_detector(const ModelSource& source, int64_t longer, int64_t shorter) {
   TrainedDetector t;
+  tasks::TaskSettings settings;
   if (detail::is_own(source)) {
     SavedModel saved = load_saved_model(source.checkpoint);
     t.owner = std::move(saved.model);
     t.classes = std::move(saved.classes);
-    t.normalize = normalization_of(saved.config);
+    settings = task_settings(saved.config);
   } else {
     t.owner = models::make_any_model(source.model, {.num_classes = classes_for(source.model, source.weights),
                                                     .overrides = detail::object_text(source.model_options)});
     t.notes = load_weights(*t.owner, source.weights);
+    settings.image_size = t.owner->image_size();
     t.named = !source.classes.empty();
     for (int64_t i = 0; i < t.owner->num_classes(); ++i) t.classes.push_back(fmt::format("class {}", i));
   }
@@ -61,9 +64,8 @@ ATLAS_INLINE TrainedDetector open_detector(const ModelSource& source, int64_t lo
   check(t.model != nullptr, "detect", "the model is made for {}, and a detector is asked for", t.owner->task());
   t.owner->eval();
   t.owner->to(select_device(source.device));
-  t.resize.longer = longer > 0 ? longer : t.model->image_size();
-  const bool large = t.resize.longer >= 480;
-  t.resize.shorter = {shorter > 0 ? shorter : large ? (t.resize.longer * 3 + 2) / 5 : t.resize.longer};
+  t.normalize = settings.normalize;
+  t.resize = tasks::detection_resize(settings, longer, shorter);
   return t;
 }
 

@@ -29,8 +29,8 @@ struct TrainedDetector {
 };
 
 /// Opens the detector that `source` names by checkpoint, model, weights, model_options, classes and device.
-/// @param longer   bound of pictures' longer sides in pixels; 0: the model's
-/// @param shorter  of shorter ones; 0: 0.6 of the longer from 480 on, else the longer
+/// @param longer, shorter  bounds of pictures' sides in pixels, as tasks::detection_resize() takes them; 0: as the run
+///                         was tested, or for published weights what follows from the model's image size
 /// @throws Error for contradictory options, files that do not fit, models that are no detectors, or a wrong number of
 /// names.
 TrainedDetector open_detector(const ModelSource& source, int64_t longer = 0, int64_t shorter = 0);

@@ -15,6 +15,7 @@
 #include "atlas/data/mask_folder.h"
 #include "atlas/io/state_dict.h"
 #include "atlas/models/presets.h"
+#include "atlas/tasks/segmentation_pipeline.h"
 #include "atlas/train/diagnose.h"
 #include "atlas/train/setup.h"
 #include "atlas/train/start-inl.h"
@@ -35,7 +36,7 @@ inline std::unique_ptr<models::Segmenter> as_segmenter(std::unique_ptr<models::M
 
 }  // namespace detail
 
-ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image, int64_t crop, int64_t stride) const {
+ATLAS_INLINE Tensor TrainedSegmenter::segment(const Tensor& image) const {
   const NoGrad off;
   data::Rng rng(0, data::Purpose::sample, 0, 0);
   const Tensor x = data::to_float(transform(image, rng)).unsqueeze(0).to(device);
@@ -60,6 +61,9 @@ ATLAS_INLINE TrainedSegmenter open_segmenter(const ModelSource& source) {
     t.classes = std::move(saved.classes);
     t.model = detail::as_segmenter(std::move(saved.model), fmt::format("{} in {}", t.name, source.checkpoint));
     settings = task_settings(saved.config);
+    const tasks::SegmentationSettings tested = tasks::segmentation_settings(settings);
+    t.crop = tested.slide_crop;
+    t.stride = tested.slide_stride;
   } else {
     t.name = source.model;
     check(models::task_of(source.model) == models::Segmenter::kTask, op,

@@ -18,11 +18,12 @@ struct TrainedSegmenter {
   std::unique_ptr<models::Segmenter> model;  ///< in inference mode
   Device device;
   data::Transform transform;  ///< from a uint8 image [H,W,3] to what the model sees, of another size
+  int64_t crop = 0;           ///< side of the pieces that pictures are cut into, as the run was tested; 0: whole ones
+  int64_t stride = 0;         ///< distance of the pieces, as Segmenter::slide()
   std::string notes;          ///< what loading left out, one line; mostly empty
 
   /// The class of every pixel of a picture, at its own size, on the CPU.   uint8 [H,W,3] -> int64 [H,W]
-  /// @param crop, stride  as Segmenter::slide(); 0: the whole picture at once
-  Tensor segment(const Tensor& image, int64_t crop = 0, int64_t stride = 0) const;
+  Tensor segment(const Tensor& image) const;
 };
 
 /// Opens the segmenter that `source` names, as open_model(). Published weights get the published preprocessing: shorter

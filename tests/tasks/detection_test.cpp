@@ -111,6 +111,24 @@ TEST_CASE("detection: tests measure in pixels of the pictures as they were") {
   }
 }
 
+TEST_CASE("detection: whoever looks at pictures resizes as tests do, unless told otherwise") {
+  const auto sides = [](const data::ResizeShortLong& r) { return std::array{r.shorter.at(0), r.longer}; };
+  using Sides = std::array<int64_t, 2>;
+  CHECK(sides(tasks::detection_resize({.image_size = 1333})) == Sides{800, 1333});
+  CHECK(sides(tasks::detection_resize({.image_size = 96})) == Sides{96, 96});
+  const tasks::TaskSettings own{.image_size = 96, .options = R"({"longer": 640, "shorter": 256, "shorter_low": 128})"};
+  CHECK(sides(tasks::detection_resize(own)) == Sides{256, 640});
+  CHECK(sides(tasks::detection_resize(own, 1000)) == Sides{600, 1000});
+  CHECK(sides(tasks::detection_resize(own, 0, 100)) == Sides{100, 640});
+  CHECK(sides(tasks::detection_resize(own, 1000, 100)) == Sides{100, 1000});
+  CHECK(error_of([&] { tasks::detection_resize(own, 0, 700); }).find("shorter <= longer") != std::string::npos);
+  // So do tests.
+  data::Sample s{zeros({512, 1024, 3}, uint8, Device{})};
+  data::Rng rng(0, data::Purpose::sample, 0, 0);
+  tasks::detection_pipeline(own).test.apply(s, rng);
+  CHECK(s.image.shape() == Shape{256, 512, 3});
+}
+
 TEST_CASE("detection: numbers that are not finite are an error of tests, not pictures without objects") {
   const auto set = std::make_shared<data::Scenes>(2, 64, data::SceneTruth::objects);
   const tasks::Detection task(set->classes());

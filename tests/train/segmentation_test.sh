@@ -42,6 +42,17 @@ small=(--data scenes:64 --limit-train 32 --limit-test 8 --batch-size 8 --epochs 
 "$bin/train" --model upernet-mambavision-toy "${small[@]}" --weights tuned/best.ckpt --keep-head --out again >out 2>err ||
   complain "weights of a segmenter"
 
+# Pieces as the run was tested, unless told otherwise.
+"$bin/train" --model upernet-atlas-toy "${small[@]}" --task-options '{"slide_crop": 48, "slide_stride": 24}' --out sliding \
+  >out 2>err || complain "train with slide_crop"
+pieces() { # pieces OPTION...: the areas that segment prints
+  "$bin/segment" --checkpoint sliding/best.ckpt --out pieces --json "$@" toy/predictions.png 2>err
+}
+pieces >as_tested || complain "segment in the pieces of the run"
+pieces --slide 48 --stride 24 | cmp -s - as_tested || complain "pieces are not those of the run"
+pieces --slide 0 | cmp -s - as_tested && complain "--slide 0 still cuts"
+pieces --stride 48 | cmp -s - as_tested && complain "--stride alone changes nothing"
+
 refuse "does not fit the model's backbone" train --model upernet-mambavision-toy "${small[@]}" \
   --backbone-weights atlas/best.ckpt --out bad
 refuse "needs a class for every pixel" train --model upernet-mambavision-toy --data shapes:64 --out bad

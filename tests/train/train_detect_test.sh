@@ -8,8 +8,9 @@ detect=$ATLAS_BIN_DIR/detect
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# Objects are square: 96 pixels a side; other pictures may be longer.
 "$train" --model cascade-mask-rcnn-mambavision-toy --data objects --image-size 96 --epochs 2 --batch-size 8 --lr 0.002 \
-  --out "$work/run" >"$work/out" 2>"$work/err" || {
+  --task-options '{"longer": 160, "shorter": 96}' --out "$work/run" >"$work/out" 2>"$work/err" || {
   cat "$work/out" "$work/err"
   exit 1
 }
@@ -30,3 +31,15 @@ status=0
 grep -q "text.jpg" "$work/err" || { echo "FAILED: text.jpg is not named"; cat "$work/err"; exit 1; }
 [ -s "$work/found/detections.png" ] || { echo "FAILED: no copy with what was found"; exit 1; }
 grep -q '"category_id"' "$work/results.json" || { echo "FAILED: nothing in the results"; exit 1; }
+
+# It looks at pictures as its run was tested, unless it is told otherwise.
+found() { # found NAME OPTION...: what it finds at the size that the options say
+  local name=$1
+  shift
+  "$detect" --checkpoint "$work/run/best.ckpt" --json "$work/$name.json" "$@" "$work/run/detections.png" >/dev/null
+}
+found plain
+found same --longer 160 --shorter 96
+found small --longer 96
+cmp "$work/plain.json" "$work/same.json" || { echo "FAILED: pictures are not resized as the run was tested"; exit 1; }
+! cmp -s "$work/plain.json" "$work/small.json" || { echo "FAILED: --longer changes nothing"; exit 1; }
