@@ -111,6 +111,13 @@ awk -v whole="${bytes[float32]}" -v half="${bytes[bf16]}" 'BEGIN {
 refused 'an update of 4096 images .batch_size 128 x accumulate 32. is not shared by 3 processes' \
   mpi -n 3 "$train" --recipe mambavision-t --explain
 
+# Heads of segmenters share the statistics of their batch norms: one image for each process is enough for several.
+pixels=(--model upernet-mambavision-toy --data scenes:64 --image-size 64 --limit-train 8 --limit-test 4 --batch-size 1
+  --epochs 1 --workers 0 --seed 3)
+mpi -n 2 "$train" "${pixels[@]}" --out "$scratch/pixels" >"$scratch/log" 2>&1 ||
+  { cat "$scratch/log"; fail "a segmenter with one image for each of two processes"; }
+refused 'more than 1 value per channel' "$train" "${pixels[@]}" --out "$(out)"
+
 # Other programs, data and weights.
 cp "$train" "$scratch/other" && echo >>"$scratch/other"
 refused "the program of rank 1 is another than that of rank 0: 'executable'" \

@@ -17,6 +17,7 @@
 #include "atlas/models/model.h"
 #include "atlas/nn/activation.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/norm_group.h"
 #include "atlas/ops/pool.h"
 #include "atlas/ops/resize.h"
 
@@ -76,7 +77,10 @@ class UPerHead : public PixelClassifier {
                       {"fpn_bottleneck", fpn_bottleneck}});
   }
   /// Logits at the size of the finest map.   maps [B, H_i, W_i, C_i] -> [B, H_0, W_0, classes]
-  Tensor run(const std::vector<Tensor>& maps) const { return classify(features(maps)); }
+  Tensor run(const std::vector<Tensor>& maps) const {
+    const atlas::detail::SharedStatistics as_published;  // SyncBN, where processes work together
+    return classify(features(maps));
+  }
 
   /// One side of the pyramid pooling: "0" is the pooling, which has no parameters, "1" the convolution.
   class Pool : public Module {
@@ -124,7 +128,10 @@ class FCNHead : public PixelClassifier {
     register_module("convs", convs);
   }
   /// Logits at the size of its map.
-  Tensor run(const std::vector<Tensor>& maps) const { return classify(convs(maps[index_])); }
+  Tensor run(const std::vector<Tensor>& maps) const {
+    const atlas::detail::SharedStatistics as_published;
+    return classify(convs(maps[index_]));
+  }
 
   Sequential convs;
 
