@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <span>
 
+#include "atlas/autograd/node.h"
 #include "atlas/data/class_picture.h"
 #include "atlas/data/file.h"
 #include "atlas/data/image.h"
+#include "atlas/nn/finite_guard.h"
 #include "atlas/ops/loss.h"
 #include "atlas/ops/order.h"
 #include "atlas/tasks/class_table.h"
@@ -23,18 +25,38 @@ inline void check_pixels(const char* op, const Tensor& logits, const Tensor& lab
         op, "needs labels uint8 or int64 [{}, H, W] for logits {}, got {}", logits.size(0), describe(logits),
         describe(labels));
 }
+/// What pixel_loss() adds up, of rows of logits [B, rows, W, C] that have the labels' size already.
+inline Tensor summed_loss(const Tensor& logits, const Tensor& labels, RowSpan rows, int64_t ignored,
+                          const Tensor& weight) {
+  return cross_entropy(logits, labels.slice(1, rows.first, rows.first + rows.count).to(int64),
+                       {.ignore_index = ignored, .weight = weight, .reduction = Reduction::sum});
+}
+inline double share_of_pixel(const Tensor& labels) {
+  return 1.0 / static_cast<double>(std::max<int64_t>(labels.numel(), 1));
+}
 /// The largest logit's class at the labels' size.
 inline Tensor classes_at(const Tensor& logits, const Tensor& labels) {
   return models::class_map(logits, {{labels.size(1), labels.size(2)}});
 }
 }  // namespace detail
 
-ATLAS_INLINE Tensor pixel_loss(const Tensor& logits, const Tensor& labels, int64_t ignored, const Tensor& weight) {
+ATLAS_INLINE Tensor pixel_loss(const Tensor& logits, const Tensor& labels, int64_t ignored, const Tensor& weight,
+                               int64_t strip_bytes) {
   detail::check_pixels("pixel_loss", logits, labels);
-  const Tensor resized = models::resize_map(logits, labels.size(1), labels.size(2));
-  const Tensor sum = cross_entropy(resized, labels.to(int64),
-                                   {.ignore_index = ignored, .weight = weight, .reduction = Reduction::sum});
-  return sum * (1.0 / static_cast<double>(std::max<int64_t>(labels.numel(), 1)));
+  const int64_t height = labels.size(1), width = labels.size(2);
+  const bool learned_from = grad_enabled() && logits.requires_grad();
+  if (learned_from || logits.numel() == 0 || labels.numel() == 0)
+    return detail::summed_loss(models::resize_map(logits, height, width), labels, {0, height}, ignored, weight) *
+           detail::share_of_pixel(labels);
+  const int64_t row_bytes = width * logits.size(0) * logits.size(3) * item_size(logits.dtype());
+  const int64_t strip = std::clamp<int64_t>(strip_bytes / row_bytes, 1, height);
+  Tensor sum = zeros({}, float64, logits.device());
+  for (int64_t y = 0; y < height; y += strip) {
+    const RowSpan rows{y, std::min(strip, height - y)};
+    const Tensor x = resize_rows(logits, 0, logits.size(1), height, width, rows, Interpolation::bilinear);
+    sum = sum + detail::summed_loss(x, labels, rows, ignored, weight).to(float64);
+  }
+  return (sum * detail::share_of_pixel(labels)).to(logits.dtype());
 }
 
 ATLAS_INLINE double pixel_accuracy(const Tensor& logits, const Tensor& labels, int64_t ignored) {
@@ -152,23 +174,43 @@ ATLAS_INLINE Named Segmentation::outputs(const Module& model, const Tensor& imag
             {"auxiliary", auxiliary},
             {"auxiliary_weight", full({}, segmenter->auxiliary_weight(), float64, Device{})}};
   }
+  const data::Target* mask = targets.find(data::kMask);
   const std::array<int64_t, 2> size = {images.size(1), images.size(2)};
-  std::array<int64_t, 2> to = size;
-  if (const data::Target* mask = targets.find(data::kMask)) to = {mask->value.size(1), mask->value.size(2)};
-  const Tensor logits =
-      options_.crop > 0 ? segmenter->slide(images, options_.crop, options_.stride) : (*segmenter)(images);
-  return {{"logits", logits}, {"classes", models::class_map(logits, {size, to})}};
+  const std::array<int64_t, 2> to = mask == nullptr ? size : std::array{mask->value.size(1), mask->value.size(2)};
+  if (options_.crop == 0) {
+    const Tensor logits = (*segmenter)(images);
+    return {{"logits", logits}, {"classes", models::class_map(logits, {size, to})}};
+  }
+  // The mean of the pieces is never there as a whole: the loss is taken from the strips that the classes come in.
+  Tensor loss = zeros({}, float64, images.device()), weight;
+  const auto finite = [&](const Tensor&, const Tensor& logits) {
+    require_finite_output(logits, segmenter->heads().front());
+  };
+  const auto add = [&](RowSpan rows, const Tensor& logits) {
+    if (mask == nullptr) return;
+    checked_logits({{"logits", logits}}, "logits", 4, num_classes(), "segmentation");
+    if (!weight.defined()) weight = class_weights(logits);
+    loss = loss + detail::summed_loss(logits, mask->value, rows, mask->outside, weight).to(float64);
+  };
+  const Tensor classes =
+      segmenter->predict(images, to[0], to[1], options_.crop, options_.stride, kStripBytes, finite, add);
+  if (mask == nullptr) return {{"classes", classes}};
+  return {{"classes", classes}, {"loss", loss * detail::share_of_pixel(mask->value)}};
+}
+
+ATLAS_INLINE Tensor Segmentation::class_weights(const Tensor& logits) const {
+  if (options_.class_weights.empty()) return {};
+  Tensor weight = empty({num_classes()}, float64, Device{});
+  std::copy(options_.class_weights.begin(), options_.class_weights.end(), weight.data<double>());
+  return weight.to(logits.dtype()).to(logits.device());
 }
 
 ATLAS_INLINE Named Segmentation::loss(const Named& outputs, const data::Targets& targets) const {
+  for (const auto& [name, known] : outputs)
+    if (name == "loss") return {{"decode.loss_ce", known}};
   const data::Target& target = targets.at(data::kMask);
   const Tensor& logits = checked_logits(outputs, "logits", 4, num_classes(), "segmentation");
-  Tensor weight;
-  if (!options_.class_weights.empty()) {
-    weight = empty({num_classes()}, float64, Device{});
-    std::copy(options_.class_weights.begin(), options_.class_weights.end(), weight.data<double>());
-    weight = weight.to(logits.dtype()).to(logits.device());
-  }
+  const Tensor weight = class_weights(logits);
   Named parts = {{"decode.loss_ce", pixel_loss(logits, target.value, target.outside, weight)}};
   for (const auto& [name, auxiliary] : outputs)
     if (name == "auxiliary")

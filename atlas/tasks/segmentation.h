@@ -19,9 +19,10 @@ namespace atlas::inline ATLAS_ABI::tasks {
 /// @param logits   float32 or float64 [B, h, w, C]
 /// @param labels   uint8 or int64 [B, H, W], in [0, C) or `ignored`
 /// @param weight   of each class, [C], or undefined for ones
+/// @param strip_bytes  where no gradient is asked for, never more than that of resized logits are there at a time
 /// @throws Error for a label that is neither a class nor `ignored`.
 Tensor pixel_loss(const Tensor& logits, const Tensor& labels, int64_t ignored = data::kIgnored,
-                  const Tensor& weight = {});
+                  const Tensor& weight = {}, int64_t strip_bytes = int64_t{1} << 25);
 
 /// Percentage of the labeled pixels whose largest logit is right; 0 where there are none.   As pixel_loss().
 double pixel_accuracy(const Tensor& logits, const Tensor& labels, int64_t ignored = data::kIgnored);
@@ -75,7 +76,8 @@ class Segmentation : public Task {
   explicit Segmentation(std::vector<std::string> classes, const SegmentationOptions& options = {});
 
   /// "logits". In training also "auxiliary", the other head's, and "auxiliary_weight", a number. In tests also
-  /// "classes", int64 [B, H, W] of the size of the target "mask" (of the images, where there is none).
+  /// "classes", int64 [B, H, W] of the size of the target "mask" (of the images, where there is none). Tests in pieces
+  /// (SegmentationOptions::crop) have "loss" in the place of "logits", which would be as large as the photograph.
   ATLAS_INLINE Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
   ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
   ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
@@ -84,7 +86,11 @@ class Segmentation : public Task {
   ATLAS_INLINE Report report(const data::Dataset& set, const Meter& test, const ReportOptions& options) const override;
 
  private:
+  static constexpr int64_t kStripBytes = int64_t{1} << 25;  // of logits of a photograph's size, at a time
+
   int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }
+  /// Of the dtype and on the device of the logits; undefined for ones.
+  ATLAS_INLINE Tensor class_weights(const Tensor& logits) const;
   std::vector<std::string> classes_;
   SegmentationOptions options_;
 };

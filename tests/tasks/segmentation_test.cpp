@@ -6,10 +6,12 @@
 #include <cmath>
 #include <filesystem>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "atlas/autograd/backward.h"
 #include "atlas/autograd/gradcheck.h"
+#include "atlas/core/storage.h"
 #include "atlas/data/scenes.h"
 #include "atlas/models/presets.h"
 #include "atlas/ops/reduce.h"
@@ -59,6 +61,57 @@ TEST_CASE("the loss is summed over labeled pixels and divided by all; of none it
   CHECK(pixel_accuracy(logits, labels_of({255, 255, 255, 255}, 1, 4)) == 0);
   CHECK(has(message_of([&] { pixel_loss(logits, labels_of({0, 1, 2, 3}, 1, 4)); }), "3"));  // no such class
   CHECK(has(message_of([&] { pixel_loss(logits, zeros({1, 1, 4})); }), "needs labels uint8 or int64 [1, H, W]"));
+}
+
+TEST_CASE("without a gradient the loss is taken in strips of rows: the same value") {
+  manual_seed(4);
+  Tensor labels = empty({2, 37, 29}, uint8, Device{});
+  for (int64_t i = 0; i < labels.numel(); ++i)
+    labels.data<uint8_t>()[i] = static_cast<uint8_t>(i % 7 == 0 ? 255 : (i * i / 11) % 5);
+  for (const DType dtype : {float32, float64}) {
+    const Tensor logits = randn({2, 9, 7, 5}, dtype), weight = uniform({5}, 0.5, 2, dtype);
+    Tensor learned = copy_of(logits);
+    learned.set_requires_grad();
+    for (const Tensor& w : {Tensor(), weight}) {
+      const double whole = pixel_loss(learned, labels, 255, w).item();
+      for (const int64_t strip : {int64_t{1}, int64_t{20000}, int64_t{1} << 25}) {
+        const Tensor loss = pixel_loss(logits, labels, 255, w, strip);
+        CHECK(loss.dtype() == dtype);
+        CHECK(loss.item() == doctest::Approx(whole).epsilon(dtype == float64 ? 1e-12 : 1e-6));
+      }
+    }
+    CHECK(pixel_loss(logits, labels.to(int64), 255, {}, 1).item() ==
+          doctest::Approx(pixel_loss(learned, labels).item()).epsilon(1e-6));
+  }
+  CHECK(has(message_of([&] { pixel_loss(zeros({2, 9, 7, 3}), labels, 255, {}, 1); }), "3"));  // no such class
+}
+
+TEST_CASE("tests of photographs need memory for strips of them, not for all their logits") {
+  manual_seed(5);
+  const NoGrad off;
+  constexpr int64_t kClasses = 60;
+  const auto model = models::make_any_model("upernet-atlas-toy", {.num_classes = kClasses});
+  model->eval();
+  const std::vector<std::string> names(kClasses, "x");
+  const auto peak_of = [](auto&& f) {
+    f();  // scratch memory and packed weights are there afterwards
+    reset_peak_memory();
+    const int64_t before = memory_stats().current;
+    f();
+    return memory_stats().peak - before;
+  };
+  // A small image of a large photograph, whole; and a tall one in pieces.
+  const Tensor small = randn({1, 64, 64, 3}), tall = randn({1, 2048, 256, 3});
+  const data::Targets large = masks_of(full({1, 1024, 1024}, 3, uint8)),
+                      same = masks_of(full({1, 2048, 256}, 3, uint8));
+  const Segmentation whole(names), pieces(names, {.crop = 128, .stride = 128});
+  for (const auto& [task, images, targets] :
+       {std::tuple{&whole, &small, &large}, {&pieces, &tall, &same}, {&pieces, &small, &large}}) {
+    const int64_t all = (*targets)[data::kMask].numel() * kClasses * 4;
+    CHECK(peak_of([&, task = task, images = images, targets = targets] {
+            task->test_loss(task->outputs(*model, *images, *targets), *targets);
+          }) < all / 2);
+  }
 }
 
 TEST_CASE("gradients flow through the resize") {
@@ -139,8 +192,26 @@ TEST_CASE("a model in training gives both heads' losses, in tests class maps of 
   outputs = task.outputs(*model, images, larger);
   CHECK(at(outputs, "classes").shape() == Shape{2, 80, 99});
   CHECK(task.loss(outputs, larger).size() == 1);
-  const Segmentation sliding({"a", "b", "c"}, {.crop = 32, .stride = 24});
-  CHECK(at(sliding.outputs(*model, images, larger), "classes").shape() == Shape{2, 80, 99});
+  // In pieces: the classes and the loss of the mean of all.
+  const Segmentation sliding({"a", "b", "c"}, {.class_weights = {1, 2, 3}, .crop = 32, .stride = 24});
+  outputs = sliding.outputs(*model, images, larger);
+  REQUIRE(outputs.size() == 2);
+  const Tensor mean = dynamic_cast<const models::Segmenter&>(*model).slide(images, 32, 24);
+  CHECK(to_vector<int64_t>(at(outputs, "classes")) == to_vector<int64_t>(models::class_map(mean, {{80, 99}})));
+  const Tensor weight = from_vector<float>({1, 2, 3}, {3}, Device{});
+  const Named parts = sliding.test_loss(outputs, larger);
+  REQUIRE(parts.size() == 1);
+  CHECK(parts[0].first == "decode.loss_ce");
+  CHECK(parts[0].second.item() ==
+        doctest::Approx(pixel_loss(mean, larger[data::kMask], 255, weight).item()).epsilon(1e-6));
+  CHECK(sliding.outputs(*model, images, {}).size() == 1);  // without a mask there are no losses
+  CHECK(has(message_of([&] {
+              Segmentation({"a", "b"}, {.crop = 32, .stride = 24}).outputs(*model, images, larger);
+            }),
+            "tell 3 classes apart, but the task has 2"));
+  for (auto& [name, p] : model->named_parameters())
+    if (name == "decode_head.conv_seg.bias") p.detach().fill_(NAN);
+  CHECK(has(message_of([&] { sliding.outputs(*model, images, nothing); }), "'decode_head'"));
   const auto classifier = models::make_any_model("mambavision-toy");
   CHECK(message_of([&] { task.outputs(*classifier, images, larger); }) ==
         "[segmentation] the model for classification gives no class to every pixel of images float32[2,40,50,3]: needs "

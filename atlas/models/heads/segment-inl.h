@@ -19,12 +19,14 @@ namespace detail {
 /// The number of the largest logit of every pixel, from logits(rows) [B, rows, W, classes] of a strip of rows at a
 /// time.
 template <class F>
-Tensor in_strips(int64_t height, int64_t row_bytes, int64_t strip_bytes, const F& logits) {
+Tensor in_strips(int64_t height, int64_t row_bytes, int64_t strip_bytes, const Segmenter::LogitRows& heard,
+                 const F& logits) {
   const int64_t strip = std::clamp<int64_t>(strip_bytes / std::max<int64_t>(row_bytes, 1), 1, height);
   Tensor result;
   for (int64_t y = 0; y < height; y += strip) {
     const RowSpan rows{y, std::min(strip, height - y)};
-    const Tensor classes = argmax(logits(rows), 3);
+    const Tensor x = logits(rows), classes = argmax(x, 3);
+    if (heard) heard(rows, x);
     if (rows.count == height) return classes;
     if (!result.defined())
       result = empty({classes.size(0), height, classes.size(2)}, classes.dtype(), classes.device());
@@ -37,7 +39,7 @@ Tensor in_strips(int64_t height, int64_t row_bytes, int64_t strip_bytes, const F
 }  // namespace detail
 
 ATLAS_INLINE Tensor class_map(const Tensor& logits, const std::vector<std::array<int64_t, 2>>& sizes,
-                              int64_t strip_bytes) {
+                              int64_t strip_bytes, const Segmenter::LogitRows& strips) {
   constexpr const char* op = "class_map";
   check(logits.defined() && logits.dim() == 4, op, "needs logits [B, h, w, classes], got {}", describe(logits));
   check(sizes.size() == 1 || sizes.size() == 2, op, "needs one or two sizes, got {}", sizes.size());
@@ -49,7 +51,7 @@ ATLAS_INLINE Tensor class_map(const Tensor& logits, const std::vector<std::array
   // Of each output row: itself, and the rows between that it takes.
   const int64_t row_bytes = x.size(0) * x.size(3) * item_size(x.dtype());
   const int64_t per_row = row_bytes * (width + (twice ? through_w * ((through_h + height - 1) / height) : 0));
-  return detail::in_strips(height, per_row, strip_bytes, [&](RowSpan rows) {
+  return detail::in_strips(height, per_row, strip_bytes, strips, [&](RowSpan rows) {
     if (!twice) return resize_rows(x, 0, x.size(1), height, width, rows, mode);
     const RowSpan between = rows_read(through_h, height, rows, mode);
     const Tensor piece = resize_rows(x, 0, x.size(1), through_h, through_w, between, mode);
@@ -140,17 +142,18 @@ ATLAS_INLINE Tensor Segmenter::slide(const Tensor& images, int64_t crop, int64_t
 }
 
 ATLAS_INLINE Tensor Segmenter::predict(const Tensor& images, int64_t height, int64_t width, int64_t crop,
-                                       int64_t stride, int64_t strip_bytes, const SeenLogits& seen) const {
+                                       int64_t stride, int64_t strip_bytes, const SeenLogits& seen,
+                                       const LogitRows& strips) const {
   check(height >= 1 && width >= 1, "predict", "the size must be at least 1 x 1, got {} x {}", height, width);
   if (crop == 0) {
     const Tensor logits = (*this)(images);
     if (seen) seen(images, logits);
-    return class_map(logits, {{images.size(1), images.size(2)}, {height, width}}, strip_bytes);
+    return class_map(logits, {{images.size(1), images.size(2)}, {height, width}}, strip_bytes, strips);
   }
   detail::SlidingLogits logits(*this, images, crop, stride, seen);
   const int64_t from = images.size(1), per_pixel = images.size(0) * num_classes() * item_size(images.dtype());
   const int64_t per_row = per_pixel * (width + images.size(2) * ((from + height - 1) / height));
-  return detail::in_strips(height, per_row, strip_bytes, [&](RowSpan rows) {
+  return detail::in_strips(height, per_row, strip_bytes, strips, [&](RowSpan rows) {
     if (height == from && width == images.size(2)) return logits.rows(rows);
     const RowSpan between = rows_read(from, height, rows, Interpolation::bilinear);
     return resize_rows(logits.rows(between), between.first, from, height, width, rows, Interpolation::bilinear);

@@ -155,6 +155,8 @@ class Segmenter : public Model {
   virtual Logits logits(const Tensor& images) const = 0;
   /// Hears images and the logits that the model made from them.
   using SeenLogits = std::function<void(const Tensor& images, const Tensor& logits)>;
+  /// Hears the logits of some rows of a result, [B, rows.count, width, classes], one strip after the other.
+  using LogitRows = std::function<void(RowSpan rows, const Tensor& logits)>;
   /// The share that the auxiliary head's loss has in training.
   virtual double auxiliary_weight() const = 0;
 
@@ -169,16 +171,19 @@ class Segmenter : public Model {
   /// model's own small logits of the pieces that a strip lies in.
   /// @param crop, stride  as slide(); crop 0: the whole image at once
   /// @param seen          hears what the model was given and said, for the whole or each piece
+  /// @param strips        hears the logits that the classes are taken from
   /// @return int64 [B, height, width]
   Tensor predict(const Tensor& images, int64_t height, int64_t width, int64_t crop = 0, int64_t stride = 0,
-                 int64_t strip_bytes = int64_t{1} << 25, const SeenLogits& seen = {}) const;
+                 int64_t strip_bytes = int64_t{1} << 25, const SeenLogits& seen = {},
+                 const LogitRows& strips = {}) const;
 };
 
 /// Number of the largest of each pixel's logits, once they are resized to each of `sizes` in turn.
 /// @param logits  [B, h, w, classes]   @param sizes  heights and widths, one or two of them
+/// @param strip_bytes, strips  as Segmenter::predict()
 /// @return int64 [B, height, width] of the last size
 Tensor class_map(const Tensor& logits, const std::vector<std::array<int64_t, 2>>& sizes,
-                 int64_t strip_bytes = int64_t{1} << 25);
+                 int64_t strip_bytes = int64_t{1} << 25, const Segmenter::LogitRows& strips = {});
 
 /// Configuration of UPerNet over a backbone with the configuration B, whose fields it also has; the defaults are the
 /// published ones.
