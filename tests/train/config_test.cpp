@@ -67,14 +67,15 @@ TEST_CASE("recipes set the published values and keep the model that was asked fo
   apply_recipe(c, "toy", "mambavision-toy");
   CHECK(c.model.name == "mambavision-toy");
   validate(c);
-  CHECK_THROWS_WITH_AS(apply_recipe(c, "best", ""),
-                       "[recipe] 'best' is no recipe; there are toy, atlas, atlas-b-1024, mambavision, mambavision-t, "
-                       "mambavision-t2, mambavision-s, mambavision-b, mambavision-l, mambavision-l2, mambavision-l3, "
-                       "fine-tune, segmentation, segmentation-toy, detection, detection-s, detection-b, "
-                       "detection-toy",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      apply_recipe(c, "best", ""),
+      "[recipe] 'best' is no recipe; there are toy, atlas, atlas-b-1024, mambavision, mambavision-t, "
+      "mambavision-t2, mambavision-s, mambavision-b, mambavision-l, mambavision-l2, mambavision-l3, "
+      "fine-tune, segmentation, segmentation-s, segmentation-b, segmentation-l3-512, segmentation-toy, "
+      "detection, detection-s, detection-b, detection-toy",
+      Error);
   const std::string near = test::message_of([&] { apply_recipe(c, "segmentaton", ""); });
-  CHECK(near.ends_with("; did you mean segmentation or segmentation-toy?"));
+  CHECK(near.ends_with("; did you mean segmentation or segmentation-s or segmentation-b?"));
 }
 
 TEST_CASE("a bad file names itself, the key and what is wrong") {

@@ -7,6 +7,7 @@
 #include "atlas/models/presets.h"
 #include "atlas/nn/linear.h"
 #include "atlas/tasks/detection_pipeline.h"
+#include "atlas/tasks/segmentation_pipeline.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/dry_run.h"
 #include "atlas/train/setup.h"
@@ -153,6 +154,59 @@ TEST_CASE("detection has the published schedule and pipeline") {
     CHECK(s.shorter == 800);
     CHECK(s.shorter_low == 480);
     CHECK(s.crop);
+  }
+}
+
+TEST_CASE("segmentation has the published numbers of each size, schedule and pipeline") {
+  struct Row {
+    const char *name, *size;
+    double lr, drop, decay;
+    int64_t crop;
+  };
+  for (const Row& row :
+       {Row{"segmentation", "t", 5e-5, 0.3, 0.01, 512}, Row{"segmentation-s", "s", 6e-5, 0.7, 0.01, 512},
+        Row{"segmentation-b", "b", 5e-5, 0.4, 0.01, 512}, Row{"segmentation-l3-512", "l3-512", 8e-5, 0.8, 0.05, 640}}) {
+    CAPTURE(row.name);
+    TrainConfig c;
+    apply_recipe(c, row.name, "");
+    CHECK(c.model.name == std::string("upernet-mambavision-") + row.size);
+    CHECK(c.model.drop_path == row.drop);
+    CHECK(c.data.image_size == row.crop);
+    CHECK(c.optimization.batch_size * c.optimization.accumulate == 16);
+    CHECK(c.optimization.optimizer == "adamw");
+    CHECK(c.optimization.weight_decay == row.decay);
+    CHECK(c.optimization.no_decay == "norm");
+    CHECK(c.optimization.clip_norm == 0);
+    CHECK(c.augmentation.flip == 0.5);
+    // The rate of update i, from 0: linear over 1,500 updates from a millionth, then on a line to 0. The authors' line
+    // ends at update 160,000, this one with the epoch in which that lies.
+    const Schedule schedule = make_schedule(c);
+    constexpr int64_t kUpdates = 1263;  // 20,210 images
+    constexpr int64_t kEnd = 127 * kUpdates;
+    CHECK(c.optimization.epochs * kUpdates == kEnd);
+    for (const int64_t i : {int64_t{0}, int64_t{1}, int64_t{700}, int64_t{1499}, int64_t{1500}, int64_t{80000},
+                            int64_t{159999}, kEnd - 1}) {
+      CAPTURE(i);
+      const auto rate = [&](int64_t end) {
+        const auto at = static_cast<double>(i);
+        if (i < 1500) return row.lr * (1e-6 + (1 - 1e-6) * at / 1499);
+        return row.lr * std::max(0.0, 1 - (at - 1500) / static_cast<double>(end - 1500 - 1));
+      };
+      CHECK(std::abs(schedule.lr(i, kUpdates) - rate(kEnd)) <= 1e-9 * row.lr);
+      CHECK(std::abs(schedule.lr(i, kUpdates) - rate(160000)) <= 3e-3 * row.lr);
+    }
+    const tasks::SegmentationSettings s = tasks::segmentation_settings(task_settings(c));
+    CHECK(s.longer == 2048);
+    CHECK(s.shorter == 512);
+    CHECK(s.ratio_low == 0.5);
+    CHECK(s.ratio_high == 2);
+    CHECK(s.most_of_a_class == 0.75);
+    CHECK(s.distortion);
+    CHECK(s.slide_crop == 0);
+    const std::string text = explain(c, row.name);
+    CHECK((text.find("16 bits") != text.npos) == (row.crop == 512));
+    for (const char* difference : {"random numbers are this program's", "160,000 updates are 127 epochs"})
+      CHECK_MESSAGE(text.find(difference) != text.npos, difference);
   }
 }
 
