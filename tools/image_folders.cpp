@@ -3,7 +3,8 @@
 //
 //   image_folders OUT --classes 0,1,2,3,4 --train 2000 --test 1000
 //
-// makes OUT/train/<class>/00001.png and OUT/val/<class>/...
+// makes OUT/train/<class>/00001.png and OUT/val/<class>/... Pictures of a set whose images have no class of their own,
+// as those with masks or objects, lie in OUT/train and OUT/val themselves, without what is known about them.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -22,12 +23,13 @@ namespace fs = std::filesystem;
 constexpr int kMostImages = 1'000'000'000;
 
 /// Writes `most` images of the chosen classes (0 = all), about equally many of each, and says how many those were.
+/// @param classes  none: images have no class
 int64_t write_half(const atlas::data::Dataset& set, const fs::path& out, const std::vector<int64_t>& classes,
                    int64_t most) {
   std::vector<int64_t> candidates, groups;
   for (int64_t i = 0; i < set.size(); ++i) {
-    const auto at = std::find(classes.begin(), classes.end(), set.label(i));
-    if (at == classes.end()) continue;
+    const auto at = classes.empty() ? classes.end() : std::find(classes.begin(), classes.end(), set.label(i));
+    if (at == classes.end() && !classes.empty()) continue;
     candidates.push_back(i);
     groups.push_back(at - classes.begin());
   }
@@ -35,7 +37,8 @@ int64_t write_half(const atlas::data::Dataset& set, const fs::path& out, const s
   for (const int64_t c : chosen) {
     const int64_t i = candidates[static_cast<size_t>(c)];
     const atlas::data::Sample sample = set.get(i);
-    std::string name = set.classes()[static_cast<size_t>(label_of(sample))];
+    if (!sample.image.defined()) continue;
+    std::string name = classes.empty() ? "" : set.classes()[static_cast<size_t>(label_of(sample))];
     std::replace(name.begin(), name.end(), '/', '-');  // "T-shirt/top"
     fs::create_directories(out / name);
     atlas::data::write_png((out / name / fmt::format("{:05}.png", i)).string(), sample.image);
@@ -51,12 +54,18 @@ int main(int argc, char** argv) {
   int64_t train = 0, test = 0;
   program::CommandLine app("Writes a data set as folders of PNG files, one subfolder per class.", "image_folders");
   app.add("out", out, "folder to make").required();
-  app.add("--data", data, "fashion-mnist[:DIR], mnist:DIR or cifar10:DIR");
+  app.add("--data", data, "the data set, as train takes it: " + atlas::data::source_usages());
   app.add("--classes", classes, "classes to write, by number");
   app.add("--train", train, "training images in all, equally many of each class (0 = all)").range(0, kMostImages);
   app.add("--test", test, "test images (0 = all)").range(0, kMostImages);
   return app.run(argc, argv, [&] {
     const atlas::data::DataPair sets = atlas::data::open_data(data);
+    const atlas::data::Targets targets = atlas::data::first_targets(*sets.train);
+    if (const auto* label = targets.find(atlas::data::kLabel); label == nullptr || label->value.dim() > 0) {
+      atlas::check(!app.has("--classes"), "classes", "images of {} have no class of their own: leave --classes out",
+                   data);
+      classes.clear();
+    }
     for (const int64_t c : classes)
       atlas::check(c >= 0 && c < sets.train->num_classes(), "classes", "there is no class {} in {}", c, data);
     for (size_t i = 0; i < classes.size(); ++i)
@@ -73,7 +82,8 @@ int main(int argc, char** argv) {
                      "{} holds pictures already: choose another folder, or remove them", folder.string());
     const int64_t a = write_half(*sets.train, fs::path(out) / "train", classes, train);
     const int64_t b = write_half(*sets.test, fs::path(out) / "val", classes, test);
-    fmt::print("{}: {} training and {} test images of {} classes\n", out, a, b, classes.size());
+    fmt::print("{}: {} training and {} test images{}\n", out, a, b,
+               classes.empty() ? std::string() : fmt::format(" of {} classes", classes.size()));
     return 0;
   });
 }

@@ -11,7 +11,8 @@ Installs what is missing (tools/setup.sh), builds the example programs and train
 10,000 test images and the paths of two pictures: the training curves, and test images with what the model says.
 
   --task NAME    classify (default); segment: a class for every pixel of drawn scenes, in two minutes; shows pictures beside
-                 truth, prediction and mistakes; or detect: boxes and masks of drawn objects, in two minutes (MambaVision)
+                 truth, prediction and mistakes; or detect: boxes and masks of drawn objects, in two minutes (MambaVision).
+                 At the end of both the trained model looks at some test pictures, as it would at photographs
   --model NAME   atlas or mambavision; the default is atlas to classify, mambavision to segment and detect
   --device NAME  cpu, cuda, cuda:N or auto (default): with cuda, the programs are built for GPUs (needs nvcc)
   -h, --help     this text
@@ -28,6 +29,7 @@ fail() {
 model=
 task=classify
 extra=()
+data=
 out=
 device=auto
 while [ $# -gt 0 ]; do
@@ -36,6 +38,8 @@ while [ $# -gt 0 ]; do
     --model=*) model=${1#--model=} ;;
     --task) [ $# -gt 1 ] || fail "--task needs a name: classify, segment or detect"; shift; task=$1 ;;
     --task=*) task=${1#--task=} ;;
+    --data) [ $# -gt 1 ] || fail "--data needs a name, such as coco:FOLDER"; shift; data=$1; extra+=(--data "$1") ;;
+    --data=*) data=${1#--data=}; extra+=("$1") ;;
     --out) [ $# -gt 1 ] || fail "--out needs a folder"; shift; out=$1 ;;
     --out=*) out=${1#--out=} ;;
     --device) [ $# -gt 1 ] || fail "--device needs a name: cpu, cuda, cuda:N or auto"; shift; device=$1 ;;
@@ -56,8 +60,8 @@ esac
 
 case $task in
   classify) what=(--recipe toy --model "$model-toy") programs=(train) ;;
-  segment) what=(--recipe segmentation-toy --model "upernet-$model-toy") programs=(train segment) ;;
-  detect) what=(--recipe detection-toy) programs=(train detect) ;;
+  segment) what=(--recipe segmentation-toy --model "upernet-$model-toy") programs=(train segment image_folders) ;;
+  detect) what=(--recipe detection-toy) programs=(train detect image_folders) ;;
   *) fail "--task is classify, segment or detect, got '$task'" ;;
 esac
 
@@ -89,12 +93,19 @@ cmake --build "$tree" --parallel "$(nproc)" --target "${programs[@]}"
 : "${out:=runs/quickstart-$model-$(date +%Y%m%d-%H%M%S)}"
 echo "== training (built in $((SECONDS - started)) s)"
 "$tree/bin/train" "${what[@]}" --device "$device" --out "$out" "${extra[@]}"
+# Scenes are drawn larger for this: they are looked at in the size of the training, and shown in their own.
+pictures() { # pictures DEFAULT
+  [ -d "$out/pictures" ] || "$tree/bin/image_folders" "$out/pictures" --data "${data:-$1}" --train 1 --test 6
+}
 if [ "$task" = segment ]; then
-  echo "== segmenting the pictures of the report"
-  "$tree/bin/segment" --checkpoint "$out/best.ckpt" --image-size native --out "$out/segmented" "$out/predictions.png"
+  echo "== segmenting test pictures"
+  pictures scenes:320
+  "$tree/bin/segment" --checkpoint "$out/best.ckpt" --out "$out/segmented" "$out/pictures/val"
 fi
 if [ "$task" = detect ]; then
-  echo "== detecting objects in the picture of the report"
-  "$tree/bin/detect" --checkpoint "$out/best.ckpt" --out "$out/detected" "$out/detections.png"
+  echo "== detecting objects in test pictures"
+  pictures objects:320
+  "$tree/bin/detect" --checkpoint "$out/best.ckpt" --out "$out/detected" "$out/pictures/val"
+  echo "pictures with what was found: $out/detected/"
 fi
 echo "== done in $((SECONDS - started)) s"

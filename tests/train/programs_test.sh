@@ -171,6 +171,9 @@ refuse 2 "character 9, 'x3'" show_augmentation $picture --rand-augment rand-m9-x
 "$bin/image_folders" made --data shapes:16 --classes 0,3 --train 010 --test 4 >out 2>err || complain "image_folders"
 [ "$(find made/train -name '*.png' | wc -l)" -eq 10 ] || complain "--train 010 is not ten"
 refuse 2 "made/train holds pictures already" image_folders made --data shapes:16 --classes 1,2
+"$bin/image_folders" drawn --data objects:64 --train 1 --test 3 >out 2>err || complain "image_folders of objects"
+[ "$(find drawn/val -name '*.png' | wc -l)" -eq 3 ] || complain "not three pictures with objects"
+refuse 2 "have no class of their own" image_folders none --data scenes:64 --classes 1
 "$bin/show_augmentation" $picture $picture --recipe atlas --image-size 64 --rand-augment rand-m9-mstd0.5-inc1 \
   --out sheet.png >out 2>err && [ -s sheet.png ] || complain "show_augmentation"
 "$bin/train" --recipe mambavision-b --explain >out 2>err || complain "--explain"
