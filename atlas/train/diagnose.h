@@ -30,8 +30,7 @@ inline std::string first_that_is_not_finite(Module& model, const Tensor& images,
   FiniteGuard guard(model);
   try {
     pass();
-  } catch (
-      const Error& e) {  // of a model that looks at its numbers itself, or of batch norm of one value without others
+  } catch (const Error& e) {  // a model that looks at its numbers itself, or batch norm that has one value alone
     if (guard.first_bad().empty()) return fmt::format("another one: {}", e.what());
   }
   return guard.first_bad().empty() ? "the loss itself" : "module '" + guard.first_bad() + "'";
