@@ -36,11 +36,13 @@ class Transport {
   virtual void broadcast(void* data, int64_t bytes, int root) = 0;
   virtual void barrier() = 0;
 
-  /// A number for an operation that begins; all ranks count alike.
-  virtual int64_t next_number() { return 0; }
-  /// Asked again and again by what waits for others without being told of them: ends all processes when operation
-  /// `number` has let it wait for too long.
-  virtual void keep_waiting(double /*seconds*/, int64_t /*number*/, const char* /*op*/) {}
+  /// Asked again and again by what waits for others without being told of them: says that this rank waits, and ends
+  /// all processes when it has waited for too long.
+  virtual void keep_waiting(double /*seconds*/, const char* /*op*/) {}
+  /// Ends all processes with one line, of one of the ranks that have something to say.
+  [[noreturn]] virtual void end_all(const std::string& line);
+  /// Group::busy().
+  virtual std::shared_ptr<void> busy() { return nullptr; }
 
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
   double waited = 0;                       // seconds
@@ -95,14 +97,16 @@ class PendingReduce {
 ///     group.all_reduce(loss_sum);                       // the same number on every rank
 ///
 /// An operation is called by all ranks, in the same order, with tensors of one shape and dtype. Tensors are float32,
-/// float64, bfloat16 or int64, and contiguous. Sums have the same bits on every rank; those of bfloat16 are rounded to
-/// it at every addition.
+/// float64, bfloat16 or int64, and contiguous. all_reduce() and start_all_reduce() give the same bits on every rank:
+/// MPI requires that of an all-reduce, and NCCL makes each sum in one place. Sums of bfloat16 are rounded to it at
+/// every addition.
 ///
 /// Tensors on a CUDA device are carried by NCCL, in the order of the device's work: the host does not wait, and a CUDA
 /// graph may record it. A process has one device, and every rank its own.
 ///
-/// A rank that ends with an error ends all. So does one that lets the others wait for a minute
-/// (`ATLAS_DIST_TIMEOUT`: seconds); the message names it. One thread of a process uses groups.
+/// A rank that ends with an error ends all. So does one that lets the others wait for 50 seconds
+/// (`ATLAS_DIST_TIMEOUT`: other seconds) and gives no sign meanwhile: all have ended within a minute, with one line
+/// that names it. One thread of a process uses groups.
 class Group {
  public:
   /// This process alone: every operation returns at once.
@@ -123,8 +127,8 @@ class Group {
   /// a CUDA graph cannot record. All ranks call it. @throws Error when this build has no NCCL, naming the package.
   void use(Device device) const;
   /// x becomes the sum (largest, smallest) of every rank's x, element by element.
-  /// @throws Error for a tensor that cannot be sent; Failure, with rank, operation and its own text, when MPI or NCCL
-  ///         reports an error. What goes wrong on a device later is reported by whoever waits for it.
+  /// @throws Error for a tensor that cannot be sent; Failure, with rank, operation and MPI's text, when MPI reports an
+  ///         error. One of NCCL, here or where a device is waited for later, is said the same way and ends all.
   void all_reduce(Tensor x, Reduce how = Reduce::sum) const;
   /// The same sum, computed while the caller goes on.
   PendingReduce start_all_reduce(Tensor x) const;
@@ -143,6 +147,10 @@ class Group {
   bool any(bool here) const;
   /// Returns when all ranks have called it.
   void barrier() const;
+  /// While what it returns lives, this rank tells the others that it is at work on what may take long, such as a file
+  /// on a slow disk: their patience then begins anew. It does not use the group meanwhile. A rank that dies or is
+  /// stopped tells nothing; one that is busy for 20 times the patience (a quarter of an hour) is believed no longer.
+  [[nodiscard]] std::shared_ptr<void> busy() const { return transport_->busy(); }
 
  private:
   explicit Group(std::shared_ptr<detail::Transport> transport) : transport_(std::move(transport)) {}

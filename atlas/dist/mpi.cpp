@@ -1,7 +1,8 @@
 // The transport over MPI: the only file that includes mpi.h. Without MPI (CMake: ATLAS_WITH_MPI) a process is alone.
 //
 // Every wait is a loop of MPI_Test with a deadline, so that a rank that hangs ends all, and so that processes that
-// share a core leave it to those that compute.
+// share a core leave it to those that compute. Who waits tells the others so from time to time: to blame is who does
+// not.
 #include "atlas/dist/group.h"
 
 #ifdef ATLAS_COMPILED_LIB
@@ -16,10 +17,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "atlas/core/failure.h"
@@ -35,7 +39,7 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-/// Seconds that a rank may let the others wait.
+/// Seconds that a rank may let the others wait. Together with what comes after them, less than a minute.
 double timeout() {
   if (const char* text = std::getenv("ATLAS_DIST_TIMEOUT")) {
     char* end = nullptr;
@@ -44,7 +48,7 @@ double timeout() {
           text);
     return seconds;
   }
-  return 60;
+  return 50;
 }
 
 MPI_Datatype type_of(DType dtype) {
@@ -87,24 +91,29 @@ class Request final : public Running {
   bool test() override;
   void wait() override;
   MPI_Request request = MPI_REQUEST_NULL;
-  int64_t number = 0;
   const char* op = "all_reduce";
 
  private:
   Mpi& mpi_;
 };
 
+/// What a rank tells the others, for whoever waits.
+enum Notice : int { kWaits, kBusy, kEnds };
+constexpr int kNotices[] = {kWaits, kBusy, kEnds};  // MPI may read them long after they were sent
+
 class Mpi final : public Transport {
  public:
-  Mpi() : timeout_(timeout()) {
-    int had_before = 0, given = 0;
+  Mpi() : timeout_(timeout()), beat_(std::min(5.0, timeout_ / 10)) {
+    int had_before = 0;
     MPI_Initialized(&had_before);
-    if (had_before == 0) MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &given);
+    if (had_before == 0) MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &threads_);
+    MPI_Query_thread(&threads_);
     MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
     MPI_Comm_dup(MPI_COMM_WORLD, &background_);
     MPI_Comm_dup(MPI_COMM_WORLD, &notices_);
     MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(background_, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(notices_, MPI_ERRORS_RETURN);  // one that cannot be told is found out by its silence
     MPI_Comm_rank(comm_, &rank);
     MPI_Comm_size(comm_, &size);
     MPI_Comm local;
@@ -112,22 +121,19 @@ class Mpi final : public Transport {
     MPI_Comm_rank(local, &local_rank);
     MPI_Comm_size(local, &local_size);
     MPI_Comm_free(&local);
-    heard_.assign(static_cast<size_t>(size), -1);
+    heard_.assign(static_cast<size_t>(size), Clock::time_point{});
+    speaker_ = size;
   }
 
+  // The bits are equal on all ranks: MPI requires "identical results" of an all-reduce (3.1, section 5.9.6).
   void all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
-    // Reduced in one place and sent from there: MPI promises equal bits for no other way.
     run("all_reduce", [&](MPI_Request* r) {
-      return rank == 0
-                 ? MPI_Ireduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(how, dtype), 0, comm_, r)
-                 : MPI_Ireduce(data, nullptr, int_of(count), type_of(dtype), operation(how, dtype), 0, comm_, r);
+      return MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(how, dtype), comm_, r);
     });
-    run("all_reduce", [&](MPI_Request* r) { return MPI_Ibcast(data, int_of(count), type_of(dtype), 0, comm_, r); });
   }
 
   std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
     auto running = std::make_unique<Request>(*this);
-    running->number = ++count_;
     check_code(MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(Reduce::sum, dtype),
                               background_, &running->request),
                "all_reduce");
@@ -167,7 +173,7 @@ class Mpi final : public Transport {
   }
 
   /// Returns when the request is complete; ends all processes when that takes too long.
-  void wait(MPI_Request& request, int64_t number, const char* op) {
+  void wait(MPI_Request& request, const char* op) {
     const Clock::time_point start = Clock::now();
     struct Count {
       double& waited;
@@ -180,24 +186,73 @@ class Mpi final : public Transport {
         continue;
       }
       usleep(50);
-      keep_waiting(seconds_since(start), number, op);
+      keep_waiting(seconds_since(start), op);
     }
   }
 
-  int64_t next_number() override { return ++count_; }
+  void keep_waiting(double seconds, const char* op) override {
+    if (seconds < beat_ || seconds_since(told_) < beat_) return;
+    told_ = Clock::now();
+    hear();
+    tell(kWaits);
+    if (std::min(seconds, seconds_since(busy_)) >= timeout_) give_up(op);
+  }
 
-  void keep_waiting(double seconds, int64_t number, const char* op) override {
-    if (waiting_in_ < number && seconds > std::min(5.0, timeout_ / 4)) say_that_waiting(number);
-    if (seconds > timeout_) give_up(number, op);
+  [[noreturn]] void end_all(const std::string& line) override {
+    hear();
+    bool mine = speaker_ == size;
+    if (mine) {  // of several that find it out at the same moment, the lowest
+      tell(kEnds);
+      listen(0.1);
+      mine = speaker_ > rank;
+    }
+    if (!mine) listen(5);  // whoever speaks ends this process meanwhile
+    std::fprintf(stderr, "%s\n", line.c_str());
+    std::fflush(nullptr);
+    MPI_Abort(MPI_COMM_WORLD, 1);
+    std::_Exit(1);
+  }
+
+  std::shared_ptr<void> busy() override {
+    return threads_ >= MPI_THREAD_SERIALIZED ? std::make_shared<Beats>(*this) : nullptr;
   }
 
  private:
+  /// Tells the others again and again that this rank is busy, from a thread of its own.
+  class Beats {
+   public:
+    explicit Beats(Mpi& mpi) : thread_([this, &mpi] { run(mpi); }) {}
+    ~Beats() {
+      {
+        const std::lock_guard lock(mutex_);
+        over_ = true;
+      }
+      changed_.notify_all();
+      thread_.join();
+    }
+
+   private:
+    void run(Mpi& mpi) {
+      const Clock::time_point start = Clock::now();
+      std::unique_lock lock(mutex_);
+      while (!over_ && seconds_since(start) < 20 * mpi.timeout_) {
+        mpi.tell(kBusy);
+        int any = 0;
+        MPI_Iprobe(MPI_ANY_SOURCE, 0, mpi.notices_, &any, MPI_STATUS_IGNORE);  // gives MPI time to send it
+        changed_.wait_for(lock, std::chrono::duration<double>(mpi.beat_), [&] { return over_; });
+      }
+    }
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool over_ = false;
+    std::thread thread_;  // the last: it uses the others
+  };
+
   template <class F>
   void run(const char* op, const F& start) {
     MPI_Request request = MPI_REQUEST_NULL;
-    const int64_t number = ++count_;
     check_code(start(&request), op);
-    wait(request, number, op);
+    wait(request, op);
   }
 
   int int_of(int64_t n) const {
@@ -214,52 +269,58 @@ class Mpi final : public Transport {
     throw Failure(fmt::format("[{}] rank {} of {}: {}", op, rank, size, text));
   }
 
-  /// Tells the others in which operation this rank waits, so that the one they all wait for can be named.
-  void say_that_waiting(int64_t number) {
-    waiting_in_ = number;
+  void tell(Notice what) {
+    const std::lock_guard lock(notices_mutex_);
     for (int other = 0; other < size; ++other) {
       if (other == rank) continue;
       MPI_Request sent = MPI_REQUEST_NULL;
-      MPI_Isend(&waiting_in_, 1, MPI_INT64_T, other, 0, notices_, &sent);
-      MPI_Request_free(&sent);
+      if (MPI_Isend(&kNotices[what], 1, MPI_INT, other, 0, notices_, &sent) == MPI_SUCCESS) MPI_Request_free(&sent);
     }
   }
-
-  /// Ends all processes, with one line that names those nobody heard of.
-  [[noreturn]] void give_up(int64_t number, const char* op) {
+  /// Takes in what the others told.
+  void hear() {
+    const std::lock_guard lock(notices_mutex_);
     for (;;) {
-      int there = 0;
+      int there = 0, what = 0;
       MPI_Status status;
       MPI_Iprobe(MPI_ANY_SOURCE, 0, notices_, &there, &status);
-      if (there == 0) break;
-      int64_t at = 0;
-      MPI_Recv(&at, 1, MPI_INT64_T, status.MPI_SOURCE, 0, notices_, MPI_STATUS_IGNORE);
-      heard_[static_cast<size_t>(status.MPI_SOURCE)] = at;
+      if (there == 0) return;
+      MPI_Recv(&what, 1, MPI_INT, status.MPI_SOURCE, 0, notices_, MPI_STATUS_IGNORE);
+      heard_[static_cast<size_t>(status.MPI_SOURCE)] = Clock::now();
+      if (what == kBusy) busy_ = Clock::now();
+      if (what == kEnds) speaker_ = std::min(speaker_, status.MPI_SOURCE);
     }
-    std::string missing;
-    for (int other = 0; other < size; ++other)
-      if (other != rank && heard_[static_cast<size_t>(other)] < number)
-        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", other);
-    std::fprintf(stderr,
-                 "[%s] rank %d of %d waited %g s for rank %s: all processes are ended (ATLAS_DIST_TIMEOUT sets the "
-                 "seconds)\n",
-                 op, rank, size, timeout_, missing.empty() ? "(all wait: do they call the same?)" : missing.c_str());
-    std::fflush(nullptr);
-    MPI_Abort(MPI_COMM_WORLD, 1);
-    std::_Exit(1);
+  }
+  void listen(double seconds) {
+    for (const Clock::time_point start = Clock::now(); seconds_since(start) < seconds; usleep(1000)) hear();
   }
 
-  double timeout_;
+  /// Ends all processes, with one line that names those who neither wait nor are busy.
+  [[noreturn]] void give_up(const char* op) {
+    std::string missing;
+    for (int other = 0; other < size; ++other)
+      if (other != rank && seconds_since(heard_[static_cast<size_t>(other)]) > timeout_ / 2)
+        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", other);
+    end_all(
+        fmt::format("[{}] rank {} of {} waited {} s for rank {}: all processes are ended (ATLAS_DIST_TIMEOUT sets "
+                    "the seconds)",
+                    op, rank, size, timeout_, missing.empty() ? "(all wait: do they call the same?)" : missing));
+  }
+
+  double timeout_, beat_;  // seconds; between two notices
+  int threads_ = MPI_THREAD_SINGLE;
   // What runs in the background has a communicator of its own: its order among the other operations may then differ
   // from rank to rank, as it does where ranks compute different things.
   MPI_Comm comm_ = MPI_COMM_NULL, background_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
-  int64_t count_ = 0, waiting_in_ = 0;
-  std::vector<int64_t> heard_;  // of each rank: the last operation it said it waits in
+  std::mutex notices_mutex_;              // of what a thread of Beats does as well
+  Clock::time_point told_{}, busy_{};     // when this rank told last that it waits; when one last told that it is busy
+  std::vector<Clock::time_point> heard_;  // when each rank told something last
+  int speaker_ = 0;                       // the lowest rank that is about to end all; size: none
 };
 
 bool Request::test() { return request == MPI_REQUEST_NULL || mpi_.complete(request, op); }
 void Request::wait() {
-  if (request != MPI_REQUEST_NULL) mpi_.wait(request, number, op);
+  if (request != MPI_REQUEST_NULL) mpi_.wait(request, op);
 }
 
 /// The end of the process: the others must not wait for one that failed.

@@ -4,6 +4,9 @@
 // NCCL puts kernels into the queues of a device, which wait there for those of the other ranks; the host goes on. What
 // is waited for by the next kernel runs in the queue that computes, and what runs beside it in one of its own, held
 // together by events; a CUDA graph records both. Where the host waits for the device it watches what NCCL says.
+//
+// An error of NCCL ends the process, as MPI's watchdog does. Nothing is aborted before: ncclCommAbort() waits until no
+// graph holds the communicator, and unwinding waits for a device that waits for ever.
 #include "atlas/dist/group.h"
 
 #ifdef ATLAS_COMPILED_LIB
@@ -19,7 +22,6 @@
 #include <utility>
 
 #include "atlas/core/cuda_async.h"
-#include "atlas/core/failure.h"
 #endif
 
 namespace atlas::inline ATLAS_ABI::dist::detail {
@@ -69,14 +71,14 @@ class Nccl final : public Transport {
   Nccl& operator=(const Nccl&) = delete;
 
   void all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
-    begin("all_reduce");
+    op_ = "all_reduce";
     check_code(ncclAllReduce(data, data, static_cast<size_t>(count), type_of(dtype), operation(how), comm_,
                              queue(cuda::Queue::compute)),
                op_);
   }
 
   std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
-    begin("all_reduce");
+    op_ = "all_reduce";
     cuda::Event ready(device), done(device);
     ready.record(cuda::Queue::compute);
     ready.hold(cuda::Queue::reduce);
@@ -88,19 +90,19 @@ class Nccl final : public Transport {
   }
 
   void reduce_scatter(const void* from, void* to, int64_t count, DType dtype) override {
-    begin("reduce_scatter");
+    op_ = "reduce_scatter";
     check_code(ncclReduceScatter(from, to, static_cast<size_t>(count), type_of(dtype), ncclSum, comm_,
                                  queue(cuda::Queue::compute)),
                op_);
   }
 
   void all_gather(const void* from, void* to, int64_t bytes) override {
-    begin("all_gather");
+    op_ = "all_gather";
     check_code(ncclAllGather(from, to, static_cast<size_t>(bytes), ncclUint8, comm_, queue(cuda::Queue::compute)), op_);
   }
 
   void broadcast(void* data, int64_t bytes, int root) override {
-    begin("broadcast");
+    op_ = "broadcast";
     check_code(
         ncclBroadcast(data, data, static_cast<size_t>(bytes), ncclUint8, root, comm_, queue(cuda::Queue::compute)),
         op_);
@@ -111,11 +113,6 @@ class Nccl final : public Transport {
  private:
   cudaStream_t queue(cuda::Queue which) const { return static_cast<cudaStream_t>(cuda::stream_of(device, which)); }
 
-  void begin(const char* op) {
-    op_ = op;
-    number_ = host_.next_number();
-  }
-
   void check_code(ncclResult_t code, const char* op) {
     if (code != ncclSuccess && code != ncclInProgress) give_up(code, op);
   }
@@ -124,31 +121,25 @@ class Nccl final : public Transport {
   void watch(double seconds) {
     for (const ncclComm_t comm : {comm_, background_}) {
       ncclResult_t state = ncclSuccess;
-      if (comm != nullptr) check_code(ncclCommGetAsyncError(comm, &state), op_);
+      check_code(ncclCommGetAsyncError(comm, &state), op_);
       check_code(state, op_);
     }
-    host_.keep_waiting(seconds, number_, op_);
+    host_.keep_waiting(seconds, op_);
   }
 
-  /// Ends what NCCL has on the device, which would wait for ever, and says why.
   [[noreturn]] void give_up(ncclResult_t code, const char* op) {
     const char* const last = ncclGetLastError(comm_);
     std::string more = last != nullptr ? last : "";
     std::replace(more.begin(), more.end(), '\n', ' ');
-    const std::string text = fmt::format("[{}] rank {} of {}: NCCL: {}{}", op, rank, size, ncclGetErrorString(code),
-                                         more.empty() ? "" : " (" + more + ")");
-    cuda::while_waiting({});
-    for (ncclComm_t* const comm : {&comm_, &background_})
-      if (*comm != nullptr) ncclCommAbort(std::exchange(*comm, nullptr));
-    throw Failure(text);
+    host_.end_all(fmt::format("[{}] rank {} of {}: NCCL: {}{}", op, rank, size, ncclGetErrorString(code),
+                              more.empty() ? "" : " (" + more + ")"));
   }
 
   Transport& host_;
   // What runs beside computing has a communicator of its own, for the same reason as with MPI: its order among the
   // other operations may differ from rank to rank.
   ncclComm_t comm_ = nullptr, background_ = nullptr;
-  const char* op_ = "nccl";  // the operation that began last, and its number
-  int64_t number_ = 0;
+  const char* op_ = "nccl";  // the operation that began last
 };
 
 }  // namespace

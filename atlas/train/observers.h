@@ -81,7 +81,10 @@ class Checkpoints : public Observer {
     io::Checkpoint now = t.checkpoint();
     now.model_name = model_;
     now.config_json = config_;
-    if (t.group().first()) io::save_checkpoint(file, now);
+    if (t.group().first()) {
+      const auto busy = t.group().busy();  // a slow disk is no reason to end the others
+      io::save_checkpoint(file, now);
+    }
     t.group().barrier();  // nobody goes on before it is written; where it cannot be, the first rank ends all
   }
   std::string folder_, model_, config_;
@@ -124,6 +127,7 @@ class TestReports : public Observer {
   TestReports(const data::Dataset& set, std::string folder, std::string title)
       : set_(set), options_{std::move(folder), std::move(title)} {}
   void on_epoch_end(Trainer& t, const EpochResult& result) override {
+    const auto busy = t.group().busy();  // the other ranks have no report to make
     report_ = t.task().report(set_, result.test, options_);
   }
   /// Of the last epoch; an empty one before it.

@@ -328,24 +328,16 @@ TEST_CASE("hidden: rank 1 of those on devices hangs" * doctest::skip()) {
   group.all_reduce(x);
 }
 
-#if ATLAS_CUDA_EMULATE  // with several processes: NCCL cannot be used any more after an error
+#if ATLAS_CUDA_EMULATE  // an error of NCCL ends all: processes_test.sh reads what is said
 
 TEST_CASE("hidden: NCCL refuses" * doctest::skip()) {
   const Group group = Group::world();
   const Device device = own_device(group);
   Tensor x = ones({2}, float32, device);
   group.all_reduce(x);
-  const std::string who = "rank " + std::to_string(group.rank()) + " of " + std::to_string(group.size());
   emulate::nccl().next = ncclSystemError;
   emulate::nccl().last_error = "Call to connect failed:\nConnection refused";
-  CHECK(test::message_of([&] { group.reduce_scatter(ones({2 * group.size()}, float32, device)); }) ==
-        "[reduce_scatter] " + who +
-            ": NCCL: unhandled system error (run with NCCL_DEBUG=INFO for details) (Call to connect failed: Connection "
-            "refused)");
-  CHECK(emulate::nccl().aborted == 2);  // nothing may go on waiting on the device
-  emulate::nccl().last_error = "";
-  CHECK(test::message_of([&] { group.all_reduce(x); }) ==
-        "[all_reduce] " + who + ": NCCL: invalid argument (run with NCCL_DEBUG=WARN for details)");
+  group.reduce_scatter(ones({2 * group.size()}, float32, device));
 }
 
 TEST_CASE("hidden: NCCL fails behind the host's back" * doctest::skip()) {
@@ -356,12 +348,26 @@ TEST_CASE("hidden: NCCL fails behind the host's back" * doctest::skip()) {
   CHECK(emulate::nccl().beside == 1);
   pending.wait();
   emulate::nccl().state = ncclRemoteError;
-  CHECK(test::message_of([&] { x[0].item(); }) == "[all_reduce] rank " + std::to_string(group.rank()) + " of " +
-                                                      std::to_string(group.size()) +
-                                                      ": NCCL: remote process exited or there was a network error");
-  CHECK(emulate::nccl().aborted == 2);
-  emulate::nccl().state = ncclSuccess;
-  CHECK(x[0].item() == group.size());  // nobody is waited for any more
+  x[0].item();
+}
+
+// The graph holds the communicators: NCCL could not give them up before it is gone, and the wait is below its owner.
+TEST_CASE("hidden: NCCL fails while a graph lives" * doctest::skip()) {
+  const Group group = Group::world();
+  const Device device = own_device(group);
+  Tensor x = ones({2}, float32, device), y = ones({3}, float32, device);
+  const auto step = [&] {
+    dist::PendingReduce pending = group.start_all_reduce(y);
+    group.all_reduce(x);
+    pending.wait();
+  };
+  step();
+  cuda::Graph graph(device);
+  graph.capture(step);
+  graph.replay();
+  if (group.rank() == 1) emulate::nccl().state = ncclRemoteError;
+  x[0].item();
+  group.barrier();
 }
 
 TEST_CASE("hidden: ranks on devices differ" * doctest::skip()) {

@@ -103,12 +103,6 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int 
   return ncclSuccess;
 }
 
-ncclResult_t ncclCommAbort(ncclComm_t comm) {
-  ++emulate::nccl().aborted;
-  delete comm;
-  return ncclSuccess;
-}
-
 ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* state) {
   *state = emulate::nccl().state;
   return ncclSuccess;

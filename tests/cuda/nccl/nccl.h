@@ -1,5 +1,8 @@
 // What atlas/dist/nccl.cpp needs of NCCL, by the same names, played for the emulated device by nccl.cpp beside it. Work
 // travels over MPI and is done at once, or when a recording is replayed.
+//
+// ncclCommAbort is missing for a reason: it waits until every graph that recorded work of the communicator is gone,
+// which belongs to whoever called, and two communicators aborted one after the other wait for each other's kernels.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +30,6 @@ enum ncclRedOp_t { ncclSum = 0, ncclMax = 2, ncclMin = 3 };
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id);
 ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank);
-ncclResult_t ncclCommAbort(ncclComm_t comm);
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state);
 const char* ncclGetErrorString(ncclResult_t code);
 const char* ncclGetLastError(ncclComm_t comm);
@@ -48,7 +50,6 @@ struct NcclPlay {
   ncclResult_t state = ncclSuccess;  ///< of the communicators: what went wrong behind the host's back
   const char* last_error = "";
   int64_t operations = 0, beside = 0;  ///< done so far; of them, beside computing
-  int aborted = 0;                     ///< communicators
 };
 NcclPlay& nccl();
 
