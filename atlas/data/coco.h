@@ -91,6 +91,7 @@ class CocoDataset : public FileDataset {
   /// An image with objects has no class of its own. @throws Error always.
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
+  ATLAS_INLINE std::string known_of(int64_t index) const override;
   std::string remarks() const override { return file_.counts.str(); }
   const CocoFile& file() const { return file_; }
   /// COCO's id of image `index`.

@@ -30,6 +30,9 @@ class Dataset {
   virtual int64_t label(int64_t index) const { return label_of(get(index)); }
   /// Where image `index` comes from, for messages: a file name, or "image 7 of fashion-mnist".
   ATLAS_INLINE virtual std::string where(int64_t index) const;
+  /// What the set knows of image `index` without opening it, such as its class and its file: what several processes
+  /// compare. "" where that is nothing.
+  virtual std::string known_of(int64_t /*index*/) const { return ""; }
   /// True when image `index` was met, could not be read and was skipped.
   virtual bool was_skipped(int64_t /*index*/) const { return false; }
   /// Number of such images so far.
@@ -70,6 +73,7 @@ class TensorDataset : public Dataset {
   int64_t size() const override { return images_.shape()[0]; }
   ATLAS_INLINE Sample get(int64_t index) const override;
   ATLAS_INLINE int64_t label(int64_t index) const override;
+  std::string known_of(int64_t index) const override { return std::to_string(label(index)); }
   const Tensor& images() const { return images_; }
   const std::vector<int64_t>& labels() const { return labels_; }
 
@@ -89,6 +93,7 @@ class Subset : public Dataset {
   bool skips(int64_t index, const Error& error) const override { return whole_->skips(inner(index), error); }
   int64_t label(int64_t index) const override { return whole_->label(inner(index)); }
   std::string where(int64_t index) const override { return whole_->where(inner(index)); }
+  std::string known_of(int64_t index) const override { return whole_->known_of(inner(index)); }
   bool was_skipped(int64_t index) const override { return whole_->was_skipped(inner(index)); }
 
  private:

@@ -81,6 +81,10 @@ ATLAS_INLINE std::string ImageFolder::where(int64_t index) const {
   return files_[static_cast<size_t>(index)].path;
 }
 
+ATLAS_INLINE std::string ImageFolder::known_of(int64_t index) const {
+  return fmt::format("{} {}", label(index), where(index));
+}
+
 ATLAS_INLINE int64_t ImageFolder::label(int64_t index) const {
   check_index(index);
   return files_[static_cast<size_t>(index)].label;

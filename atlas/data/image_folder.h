@@ -61,6 +61,7 @@ class ImageFolder : public FileDataset {
   ATLAS_INLINE Sample open(int64_t index) const override;
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
+  ATLAS_INLINE std::string known_of(int64_t index) const override;
   const std::vector<File>& files() const { return files_; }
 
  private:

@@ -33,6 +33,7 @@ class MaskFolder : public FileDataset {
   /// The number of the pixels that count for no class: 255, or 65535 where that is the number of a class. Masks are
   /// uint8 in the one case, int64 in the other.
   int64_t ignored() const { return num_classes() + first() > kIgnored ? 65535 : kIgnored; }
+  ATLAS_INLINE std::string known_of(int64_t index) const override;
 
  private:
   int64_t first() const { return numbers_ == Numbers::from_one ? 1 : 0; }  // the number of the first class

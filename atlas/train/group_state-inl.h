@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "atlas/data/select.h"
 #include "atlas/dist/data_parallel.h"
 #include "atlas/io/safetensors.h"
 #include "atlas/tensor/create.h"
@@ -63,6 +64,9 @@ ATLAS_INLINE void check_same_data(const dist::Group& group, const data::Dataset&
     for (const auto& [name, target] : sample.targets) hash = hash * 31 + dist::hash_of(on_host(target.value));
     found.emplace_back(fmt::format("image {}", index), fmt::format("{:016x} (hash of pixels and targets)", hash));
   }
+  uint64_t known = 0;
+  for (int64_t i = 0; i < set.size(); ++i) known = known * 31 + data::stable_hash(set.known_of(i));
+  found.emplace_back("labels and files", fmt::format("{:016x} (hash over all images)", known));
   dist::check_agree(group, "the " + half + " data", found);
 }
 

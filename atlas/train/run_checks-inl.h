@@ -70,6 +70,9 @@ inline void check_same_settings(const TrainConfig& c, const RunOptions& o, const
   settings.emplace_back("--resume", o.resume ? "on" : "off");
   settings.emplace_back("--eval-only", o.eval_only ? "on" : "off");
   settings.emplace_back("--dry-run", o.dry_run ? "on" : "off");
+  settings.emplace_back("--any-memory", o.any_memory ? "on" : "off");
+  settings.emplace_back("--cuda-graph", o.cuda_graph ? "on" : "off");
+  settings.emplace_back("--augment", o.augment);
   settings.emplace_back("device", device.is_cuda() ? "cuda" : "cpu");
   for (const char* name : {"/last.ckpt", "/best.ckpt"}) {
     const std::string file = o.out + name;
