@@ -29,6 +29,8 @@ std::string no_device_reason();
 void check_device(Device device);
 /// "NVIDIA H100 80GB HBM3, 132 multiprocessors, 79.1 GiB, compute capability 9.0"
 std::string describe_device(Device device);
+/// "0000:3B:00.0": where the device sits in its machine, whatever number this process knows it by.
+std::string pci_address(Device device);
 
 /// A block of at least `bytes` bytes on the device, 256-byte aligned, or null for 0 bytes. Blocks are cached and reused
 /// in stream order. @throws Error that says how much was wanted, is held and is free, and what to try.

@@ -104,6 +104,13 @@ std::string describe_device(Device device) {
                      bytes_text(static_cast<int64_t>(p.totalGlobalMem)), p.major, p.minor);
 }
 
+std::string pci_address(Device device) {
+  check_index(device);
+  char text[32] = {};
+  check_status(cudaDeviceGetPCIBusId(text, sizeof text, device.index), "device");
+  return text;
+}
+
 DeviceBytes device_bytes(Device device) {
   check_index(device);
   stream(device);  // makes it the current one

@@ -7,7 +7,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "atlas/core/cuda.h"
@@ -19,47 +24,86 @@ namespace atlas::inline ATLAS_ABI::dist {
 
 namespace detail {
 
-/// The cores that this process may use.
-inline std::vector<int> own_cores() {
+/// The CPUs that this process may use, and where they are.
+inline std::vector<Cpu> own_cpus() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  std::vector<int> cores;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return cores;
-  for (int i = 0; i < CPU_SETSIZE; ++i)
-    if (CPU_ISSET(i, &set)) cores.push_back(i);
-  return cores;
+  std::vector<Cpu> cpus;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (!CPU_ISSET(i, &set)) continue;
+    Cpu cpu{.number = i};
+    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu{}/topology/", i);
+    std::ifstream package(folder + "physical_package_id"), core(folder + "core_id");
+    if (!(package >> cpu.package) || !(core >> cpu.core)) cpu.core = -1;
+    cpus.push_back(cpu);
+  }
+  return cpus;
 }
 
-/// Restricts this process to cores; those that it must not use are left out by the system.
-inline void use_cores(const std::vector<int>& cores) {
+/// Restricts this process to CPUs; those that it must not use are left out by the system.
+inline void use_cpus(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  for (const int core : cores) CPU_SET(core, &set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
   sched_setaffinity(0, sizeof set, &set);
 }
 
 /// "1,2,5", for comparing.
-inline std::string text_of(const std::vector<int>& cores) {
+inline std::string text_of(const std::vector<int>& numbers) {
   std::string text;
-  for (const int core : cores) text += std::to_string(core) + ",";
+  for (const int number : numbers) text += std::to_string(number) + ",";
   return text;
 }
 
-}  // namespace detail
+ATLAS_INLINE std::vector<int> in_order(std::vector<Cpu> cpus) {
+  const bool known = std::ranges::all_of(cpus, [](const Cpu& c) { return c.core >= 0; });
+  const auto place = [known](const Cpu& c) { return std::tuple(known ? c.package : 0, known ? c.core : 0, c.number); };
+  std::ranges::sort(cpus, {}, place);
+  std::vector<int> numbers;
+  for (const Cpu& c : cpus) numbers.push_back(c.number);
+  return numbers;
+}
 
-namespace detail {
+ATLAS_INLINE std::vector<int> part_of(const std::vector<int>& cpus, const std::vector<std::string>& ranks, int rank) {
+  const auto own = ranks.begin() + rank;
+  const auto all = std::ssize(cpus), sharing = std::count(ranks.begin(), ranks.end(), *own);
+  const auto before = std::count(ranks.begin(), own, *own);
+  if (all < sharing) return {};
+  return {cpus.begin() + all * before / sharing, cpus.begin() + all * (before + 1) / sharing};
+}
 
-ATLAS_INLINE int device_index(const std::vector<std::string>& ranks, int rank) {
-  for (const std::string& text : ranks) {
-    const auto processes = std::count(ranks.begin(), ranks.end(), text);
-    const int devices = std::atoi(text.c_str() + text.rfind(' ') + 1);
-    check(processes <= devices || devices < 0, "device",
+ATLAS_INLINE int device_index(const std::vector<Seen>& ranks, int rank) {
+  struct Machine {
+    size_t processes = 0;
+    std::set<std::string> devices, taken;
+  };
+  std::map<std::string, Machine> machines;
+  for (const Seen& seen : ranks) {
+    if (seen.devices.empty()) continue;
+    Machine& m = machines[seen.machine];
+    ++m.processes;
+    m.devices.insert(seen.devices.begin(), seen.devices.end());
+  }
+  for (const auto& [name, m] : machines)
+    check(m.processes <= m.devices.size(), "device",
           "{} processes were started on a machine with {} CUDA device{}: each takes one of its own (start {}, or use "
           "--device cpu)",
-          processes, devices, devices == 1 ? "" : "s", devices);
+          m.processes, m.devices.size(), m.devices.size() == 1 ? "" : "s", m.devices.size());
+  int found = 0;
+  for (size_t r = 0; r < ranks.size(); ++r) {
+    const std::vector<std::string>& devices = ranks[r].devices;
+    if (devices.empty()) continue;
+    std::set<std::string>& taken = machines[ranks[r].machine].taken;
+    const auto own = std::ranges::find_if(devices, [&](const std::string& d) { return !taken.contains(d); });
+    check(own != devices.end(), "device",
+          "rank {} sees {} CUDA device{}, which lower ranks of its machine take: let it see another one "
+          "(CUDA_VISIBLE_DEVICES)",
+          r, devices.size(), devices.size() == 1 ? "" : "s");
+    taken.insert(*own);
+    if (static_cast<int>(r) == rank) found = static_cast<int>(own - devices.begin());
   }
-  const auto own = ranks.begin() + rank;
-  return static_cast<int>(std::count(ranks.begin(), own, *own));
+  return found;
 }
 
 }  // namespace detail
@@ -67,16 +111,21 @@ ATLAS_INLINE int device_index(const std::vector<std::string>& ranks, int rank) {
 ATLAS_INLINE Device place_device(const Group& group, std::string_view text) {
   if (group.size() == 1) return select_device(text);
   Device chosen{};
-  int devices = -1;  // none is wanted
+  int devices = 0;
   if (text != "auto") chosen = Device::parse(text);
+  std::string seen = host_name();
   if constexpr (kWithCuda) {
     if (text == "auto" && cuda::device_count() > 0) chosen = {DeviceType::cuda, 0};
     if (chosen.is_cuda()) devices = cuda::device_count();
+    for (int i = 0; i < devices; ++i) seen += '\n' + cuda::pci_address({DeviceType::cuda, i});
   }
   if (chosen.is_cuda() && devices <= 0) return select_device(text);  // says why there is none
-  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  const std::vector<std::string> all =
-      group.all_gather(fmt::format("{} {} {}", host_name(), visible == nullptr ? "all" : visible, devices));
+  std::vector<detail::Seen> all;
+  for (const std::string& of_rank : group.all_gather(seen)) {
+    std::istringstream lines(of_rank);
+    std::getline(lines, all.emplace_back().machine);
+    for (std::string device; std::getline(lines, device);) all.back().devices.push_back(device);
+  }
   if (!chosen.is_cuda()) return chosen;
   check(chosen.index == 0, "device", "{} was asked for, but {} processes take a device each: --device cuda",
         chosen.str(), group.size());
@@ -90,21 +139,14 @@ ATLAS_INLINE int place_process(const Group& group, int threads) {
   if (policy == nullptr && std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE") != nullptr) {
     std::vector<int> all;
     for (int i = 0; i < CPU_SETSIZE; ++i) all.push_back(i);
-    detail::use_cores(all);
+    detail::use_cpus(all);
   }
-  std::vector<int> mine = detail::own_cores();
-  const std::string here = host_name() + ":" + detail::text_of(mine);
-  const std::vector<std::string> everywhere = group.all_gather(here);
-  const auto like_me = std::count(everywhere.begin(), everywhere.end(), here);
-  const auto cores = static_cast<int64_t>(mine.size()), count = static_cast<int64_t>(group.local_size());
-  if (like_me < count) return threads > 0 ? threads : static_cast<int>(std::max<int64_t>(cores, 1));
-  if (cores < count) return threads > 0 ? threads : 1;
-  const auto begin = mine.begin() + detail::first_core(cores, group.local_rank(), count);
-  const auto end = mine.begin() + detail::first_core(cores, group.local_rank() + 1, count);
-  const std::vector<int> part(begin, end);
+  const std::vector<int> mine = detail::in_order(detail::own_cpus());
+  const std::vector<int> part =
+      detail::part_of(mine, group.all_gather(host_name() + ":" + detail::text_of(mine)), group.rank());
   const bool free = policy != nullptr && std::string(policy) == "none";
-  if (!free && threads <= static_cast<int>(part.size())) detail::use_cores(part);
-  return threads > 0 ? threads : static_cast<int>(part.size());
+  if (!part.empty() && !free && threads <= static_cast<int>(part.size())) detail::use_cpus(part);
+  return threads > 0 ? threads : std::max(1, static_cast<int>(part.size()));
 }
 
 }  // namespace atlas::inline ATLAS_ABI::dist

@@ -2,8 +2,10 @@
 // copies, so that host code which touches it crashes as on a GPU. Blocks begin as NaNs and end in guard bytes.
 #include "atlas/cuda/device.h"
 
+#include <fmt/core.h>
 #include <sys/mman.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -172,6 +174,11 @@ int device_count() { return 1; }
 std::string no_device_reason() { return ""; }
 void check_device(Device device) { check_index(device); }
 std::string describe_device(Device) { return "the CPU, emulating CUDA for tests"; }
+/// Processes that are shown different devices see different ones.
+std::string pci_address(Device) {
+  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  return fmt::format("emulated:{}", visible == nullptr ? "0" : visible);
+}
 DeviceBytes device_bytes(Device) {
   Arena& a = arena();
   const std::lock_guard lock(a.mutex);

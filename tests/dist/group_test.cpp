@@ -7,7 +7,6 @@
 
 #include <cmath>
 
-#include "atlas/dist/placement.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/create.h"
 #include "tests/compare.h"
@@ -83,25 +82,6 @@ TEST_CASE("sums of bfloat16 are rounded to it") {
   CHECK(later[0].item() == 1 + (group.size() - 1) * 0x1p-7);
   Tensor part = group.reduce_scatter(full({2 * group.size()}, 0.5, bfloat16));
   CHECK(part[1].item() == 0.5 * group.size());
-}
-
-TEST_CASE("processes of a machine take a device each") {
-  using dist::detail::device_index;
-  const std::vector<std::string> two = {"a all 2", "a all 2", "b all 3", "b all 3", "b all 3"};
-  CHECK(device_index(two, 0) == 0);
-  CHECK(device_index(two, 1) == 1);
-  CHECK(device_index(two, 4) == 2);
-  const std::vector<std::string> shown = {"a 0 1", "a 3 1"};  // each sees its own
-  CHECK(device_index(shown, 0) == 0);
-  CHECK(device_index(shown, 1) == 0);
-  const std::vector<std::string> many = {"a all 8", "b all 1", "b all 1"};
-  for (int rank = 0; rank < 3; ++rank)
-    CHECK(test::message_of([&] { device_index(many, rank); }) ==
-          "[device] 2 processes were started on a machine with 1 CUDA device: each takes one of its own (start 1, or "
-          "use --device cpu)");
-  const Group group = Group::world();
-  CHECK(dist::place_device(group, "cpu") == Device{});
-  CHECK(test::message_of([&] { dist::place_device(group, "gpu"); }) != "no error");
 }
 
 TEST_CASE("several reductions are on their way at once") {
@@ -193,13 +173,71 @@ TEST_CASE("settings are compared, and the first that differs is named") {
         (alone ? "no error" : who + "it has 'ema', which rank 0 lacks"));
 }
 
-// Run by processes_test.sh, with three processes.
+// Run by processes_test.sh, with three and four processes.
 TEST_CASE("hidden: rank 1 hangs" * doctest::skip()) {
   const Group group = Group::world();
   group.barrier();
   if (group.rank() == 1) pause();
   Tensor x = ones({2});
   group.all_reduce(x);
+}
+
+TEST_CASE("hidden: rank 1 hangs while some are operations ahead" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.rank() == 1) pause();
+  Tensor x = ones({2});
+  group.broadcast(x);  // who sends goes on
+  group.all_reduce(x);
+}
+
+TEST_CASE("hidden: rank 1 hangs after it had waited" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.rank() == 2) sleep(2);
+  group.barrier();
+  if (group.rank() == 1) pause();
+  group.barrier();
+}
+
+TEST_CASE("hidden: ranks call different operations" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.rank() == 1)
+    group.start_all_reduce(ones({2})).wait();
+  else
+    group.barrier();
+}
+
+TEST_CASE("hidden: rank 0 is busy for long" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.first()) {
+    const auto busy = group.busy();
+    sleep(8);
+  }
+  group.barrier();
+}
+
+TEST_CASE("hidden: rank 0 is stopped while it is busy" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.first()) {
+    const auto busy = group.busy();
+    sleep(2);
+    raise(SIGSTOP);
+  }
+  group.barrier();
+}
+
+TEST_CASE("hidden: rank 0 is busy for too long" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.first()) {
+    const auto busy = group.busy();
+    pause();
+  }
+  group.barrier();
 }
 
 TEST_CASE("hidden: rank 1 dies" * doctest::skip()) {

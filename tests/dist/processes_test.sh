@@ -2,24 +2,42 @@
 # The tests of this folder with several processes, and what happens when one of them fails, dies or hangs.
 source "$(dirname "${BASH_SOURCE[0]}")/../frame/common.sh"
 
-[ "${ATLAS_WITH_MPI:-OFF}" = ON ] && command -v mpirun >/dev/null || exit 77
+needs_mpi
 quietly bash "$ATLAS_SOURCE_DIR/tools/dist_check.sh" 4
 
 root=()
 [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
-# ends_by WHAT EXPECTED: rank 1 of 3 goes wrong as the hidden test case WHAT says; all must end, soon.
+hidden() { # hidden N WHAT: the hidden test case WHAT with N processes
+  ATLAS_NUM_THREADS=1 timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" \
+    "$ATLAS_BIN_DIR/test_dist" --no-skip --test-case="hidden: $2" >"$scratch/log" 2>&1
+}
+# ends_by N WHAT EXPECTED: a rank of N goes wrong as the hidden test case WHAT says; all must end, soon, by such a line.
 ends_by() {
   local started=$SECONDS
-  if ATLAS_NUM_THREADS=1 ATLAS_DIST_TIMEOUT=3 timeout 50 mpirun "${root[@]}" --oversubscribe --bind-to none -n 3 \
-    "$ATLAS_BIN_DIR/test_dist" --no-skip --test-case="$1" >"$scratch/log" 2>&1; then
-    fail "$1: ended with success"
-  fi
-  [ $((SECONDS - started)) -lt 30 ] || fail "$1: took $((SECONDS - started)) s"
-  grep -qE "$2" "$scratch/log" || { cat "$scratch/log" >&2; fail "$1: the output lacks '$2'"; }
+  if hidden "$1" "$2"; then fail "$2: ended with success"; fi
+  [ $((SECONDS - started)) -lt 40 ] || fail "$2: took $((SECONDS - started)) s"
+  grep -qE "$3" "$scratch/log" || { cat "$scratch/log" >&2; fail "$2, $1 processes: the output lacks '$3'"; }
 }
-ends_by 'hidden: rank 1 hangs' 'waited 3 s for rank 1:'
-ends_by 'hidden: rank 1 dies' 'rank 1 .*signal 9'
-ends_by 'hidden: rank 1 fails' 'this rank fails'
+# names N WHAT OP WHO TEXT: the watchdog of one rank in WHO has one line, with the operation OP and TEXT.
+names() {
+  local line="^\[$3\] rank [$4] of $1 waited $ATLAS_DIST_TIMEOUT s for rank $5: all processes are ended "
+  ends_by "$1" "$2" "$line\(ATLAS_DIST_TIMEOUT sets the seconds\)\$"
+  [ "$(grep -c ' waited .* s for rank ' "$scratch/log")" = 1 ] ||
+    { cat "$scratch/log" >&2; fail "$2, $1 processes: not one line"; }
+}
+export ATLAS_DIST_TIMEOUT=4
+for n in 3 4; do
+  names $n 'rank 1 hangs' all_reduce 023 1
+  names $n 'rank 1 hangs while some are operations ahead' '(broadcast|all_reduce)' 023 1
+  names $n 'rank 1 hangs after it had waited' barrier 023 1
+done
+names 3 'ranks call different operations' '(barrier|all_reduce)' 012 '\(all wait: do they call the same\?\)'
+hidden 3 'rank 0 is busy for long' || { cat "$scratch/log" >&2; fail "a rank that was busy is taken for one that hangs"; }
+names 3 'rank 0 is stopped while it is busy' barrier 12 0
+ATLAS_DIST_TIMEOUT=1 names 3 'rank 0 is busy for too long' barrier 12 0
+ends_by 3 'rank 1 dies' 'rank 1 .*signal 9'
+ends_by 3 'rank 1 fails' 'this rank fails'
+unset ATLAS_DIST_TIMEOUT
 
 # srun that was told of no MPI starts processes which do not know each other.
 if SLURM_STEP_NUM_TASKS=2 "$ATLAS_BIN_DIR/test_dist" --test-case='a group knows its ranks' >"$scratch/log" 2>&1; then

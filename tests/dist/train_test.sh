@@ -3,7 +3,7 @@
 # ctest-timeout: 900
 source "$(dirname "${BASH_SOURCE[0]}")/../frame/common.sh"
 
-[ "${ATLAS_WITH_MPI:-OFF}" = ON ] && command -v mpirun >/dev/null || exit 77
+needs_mpi
 train=$ATLAS_BIN_DIR/train
 root=()
 [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
@@ -85,6 +85,11 @@ refused 'has updates of 32 images .batch_size 8 x accumulate 2 x 2 processes., w
 o=$(out)
 refused "the start of rank 1 is another than that of rank 0: 'lr' is 0.02, but 0.01 on rank 0" \
   mpi -n 1 "$train" "${settings[@]}" --lr 0.01 --out "$o" : -n 1 "$train" "${settings[@]}" --lr 0.02 --out "$o"
+for differs in any-memory:--any-memory augment:'--augment host'; do
+  # shellcheck disable=SC2086 # an option and its value
+  refused "the start of rank 1 is another than that of rank 0: '--${differs%%:*}' is" \
+    mpi -n 1 "$train" "${settings[@]}" --out "$o" : -n 1 "$train" "${settings[@]}" ${differs#*:} --out "$o"
+done
 refused '3 were asked for, but 2 were started' mpi -n 2 "$train" "${settings[@]}" --processes 3 --out "$(out)"
 refused '3 were asked for, but 1 was started' "$train" "${settings[@]}" --processes 3 --out "$(out)"
 refused '192 training images are fewer than batch_size 64 x accumulate 2 x 2 processes' \
@@ -117,6 +122,21 @@ pixels=(--model upernet-mambavision-toy --data scenes:64 --image-size 64 --limit
 mpi -n 2 "$train" "${pixels[@]}" --out "$scratch/pixels" >"$scratch/log" 2>&1 ||
   { cat "$scratch/log"; fail "a segmenter with one image for each of two processes"; }
 refused 'more than 1 value per channel' "$train" "${pixels[@]}" --out "$(out)"
+
+# A disk that takes longer for a checkpoint than ranks wait for each other.
+cat >"$scratch/slow.c" <<'TEXT'
+#include <sys/syscall.h>
+#include <unistd.h>
+int fsync(int file) {
+  sleep(4);
+  return (int)syscall(SYS_fsync, file);
+}
+TEXT
+"$CXX" -x c -shared -fPIC -o "$scratch/slow.so" "$scratch/slow.c"
+started=$SECONDS
+ATLAS_DIST_TIMEOUT=6 mpi -n 2 -x LD_PRELOAD="$scratch/slow.so" "$train" "${settings[@]}" --checkpoint-steps 0 --epochs 1 \
+  --out "$scratch/slow" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "a slow disk ended a healthy run"; }
+[ $((SECONDS - started)) -ge 8 ] || fail "the disk was not slow: the test proves nothing"
 
 # Other programs, data and weights.
 cp "$train" "$scratch/other" && echo >>"$scratch/other"

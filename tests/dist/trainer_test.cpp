@@ -7,9 +7,9 @@
 #include <cmath>
 #include <limits>
 
+#include "atlas/data/image_folder.h"
 #include "atlas/data/shapes.h"
 #include "atlas/data/transform.h"
-#include "atlas/dist/placement.h"
 #include "atlas/models/presets.h"
 #include "atlas/optim/sgd.h"
 #include "atlas/tasks/classification.h"
@@ -17,6 +17,7 @@
 #include "atlas/tensor/memory.h"
 #include "atlas/train/group_state.h"
 #include "atlas/train/observers.h"
+#include "atlas/train/run_checks-inl.h"
 #include "tests/compare.h"
 
 using namespace atlas;
@@ -322,18 +323,38 @@ TEST_CASE("data that differs between ranks is refused, on every rank, and the di
   CHECK(message(data::Shapes(20, 16, 4, last ? 1 : 0)).find(who + "'image 0' is ") == 0);
   CHECK(group.any(last));
   CHECK_FALSE(group.any(false));
+  // One label, and one file, in the middle of many.
+  const std::string differs = who + "'labels and files' is ";
+  std::vector<int64_t> labels(20, 1);
+  const auto set = [&] { return data::TensorDataset("t", {"a", "b"}, zeros({20, 8, 8, 3}, uint8, Device{}), labels); };
+  CHECK(message(set()) == "no error");
+  labels[13] = last ? 0 : 1;
+  CHECK(message(set()).find(differs) == 0);
+  std::vector<data::ImageFolder::File> files;
+  for (int64_t i = 0; i < 20; ++i) files.push_back({"missing/" + std::to_string(i) + ".png", i % 2});
+  const auto folder = [&](const std::string& name, int64_t label) {
+    files[13] = {"missing/" + name, label};
+    return message(data::ImageFolder("missing", {"a", "b"}, files, {.report = [](const std::string&) {}}));
+  };
+  CHECK(folder("13.png", 1) == "no error");
+  CHECK(folder("13.png", last ? 0 : 1).find(differs) == 0);
+  CHECK(folder(last ? "x.png" : "13.png", 1).find(differs) == 0);
 }
 
-TEST_CASE("cores are divided without gaps, and as evenly as can be") {
-  for (const int64_t cores : {2, 7, 64})
-    for (const int64_t count : {1, 2, 3, 7}) {
-      if (count > cores) continue;
-      CHECK(dist::detail::first_core(cores, 0, count) == 0);
-      CHECK(dist::detail::first_core(cores, count, count) == cores);
-      for (int64_t i = 0; i < count; ++i) {
-        const int64_t own = dist::detail::first_core(cores, i + 1, count) - dist::detail::first_core(cores, i, count);
-        CHECK(own >= cores / count);
-        CHECK(own <= cores / count + 1);
-      }
-    }
+TEST_CASE("options that differ between ranks are refused, and named") {
+  const Group group = Group::world();
+  if (group.size() == 1) {
+    MESSAGE("one process has nobody to compare with: not tried");
+    return;
+  }
+  const bool last = group.rank() == group.size() - 1;
+  const std::string who =
+      "[dist] the start of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";
+  const auto message = [&](const train::RunOptions& options) {
+    return test::message_of([&] { train::detail::check_same_settings({}, options, group, Device{}); });
+  };
+  CHECK(message({}) == "no error");
+  CHECK(message({.cuda_graph = last}) == who + "'--cuda-graph' is on, but off on rank 0");
+  CHECK(message({.any_memory = last}) == who + "'--any-memory' is on, but off on rank 0");
+  CHECK(message({.augment = last ? "host" : "auto"}) == who + "'--augment' is host, but auto on rank 0");
 }
