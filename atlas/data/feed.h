@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <exception>
 #include <map>
 #include <memory>
 #include <optional>
@@ -35,7 +36,12 @@ class Feed {
         device_(device) {}
   Feed(const Feed&) = delete;
   Feed& operator=(const Feed&) = delete;
-  ~Feed() { drain(); }
+  ~Feed() {
+    try {
+      drain();
+    } catch (const std::exception&) {  // the device has failed: an error that says so is on its way, or follows
+    }
+  }
 
   /// As Loader::start_epoch().
   void start_epoch(int64_t epoch, int64_t first_image = 0, bool whole = false) {

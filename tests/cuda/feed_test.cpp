@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "atlas/core/cuda.h"
+#include "atlas/core/cuda_async.h"
 #include "atlas/data/open.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/shape.h"
@@ -50,4 +51,22 @@ TEST_CASE("A feed goes on after an epoch that was left, and with a last batch th
     }
     CHECK(seen > 0);
   }
+}
+
+TEST_CASE("A feed that ends when the device has failed leaves the error to others") {
+  bool asked = false;
+  {
+    Feed feed(some_of_each_class(open_data("shapes:16", {}).test, 22), {.batch_size = 5}, {}, kDevice);
+    feed.start_epoch(0);
+    Batch batch;
+    REQUIRE(feed.next(batch));
+    cuda::while_waiting([&](double) {
+      asked = true;
+      fail("test", "the device has failed");
+    });
+  }
+  cuda::while_waiting({});
+#if ATLAS_CUDA_EMULATE  // a GPU is through before it is waited for
+  CHECK(asked);
+#endif
 }
