@@ -131,6 +131,10 @@ compile_cuda() {
     failed=$((failed + 1))
   fi
   echo "== cuda: built in $((SECONDS - started)) s"
+  grep -q 'atlas: NCCL [0-9]' build/cuda-check/configure.log && return
+  echo "== cuda: without NCCL, so atlas/dist/nccl.cpp was not compiled (libnccl-dev from NVIDIA, or PyPI's nvidia-nccl-cu13, and" \
+    "Open MPI: tools/setup.sh --optional)"
+  [ "${ATLAS_REQUIRE_TOOLS:-0}" = 0 ] || failed=$((failed + 1))
 }
 [ $cuda = yes ] && compile_cuda
 if [ $sanitize = yes ]; then

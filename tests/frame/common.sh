@@ -20,6 +20,14 @@ needs() {
   exit 77
 }
 
+# needs_mpi: the same for what starts several processes; a build without MPI, where Open MPI is missing.
+needs_mpi() {
+  needs mpirun
+  [ "${ATLAS_WITH_MPI:-OFF}" = OFF ] || return 0
+  [ "${ATLAS_REQUIRE_TOOLS:-0}" = 0 ] || fail "built without MPI: libopenmpi-dev is not installed (tools/setup.sh --optional)"
+  exit 77
+}
+
 fail() {
   echo "FAILED: $*" >&2
   exit 1

@@ -57,6 +57,7 @@ if(ATLAS_NCCL AND ATLAS_WITH_MPI)
   list(POP_FRONT CMAKE_MODULE_PATH)
   if(NCCL_FOUND)
     set(ATLAS_WITH_NCCL ON)
+    message(STATUS "atlas: NCCL ${NCCL_VERSION}")  # tools/test.sh looks for it
     # One file sees NCCL; the others compile as they do without it.
     set_source_files_properties(atlas/dist/nccl.cpp PROPERTIES
       COMPILE_DEFINITIONS ATLAS_WITH_NCCL=1 INCLUDE_DIRECTORIES "${NCCL_INCLUDE_DIR}")
