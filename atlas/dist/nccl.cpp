@@ -127,7 +127,7 @@ class Nccl final : public Transport {
     host_.keep_waiting(seconds, op_);
   }
 
-  [[noreturn]] void give_up(ncclResult_t code, const char* op) {
+  void give_up(ncclResult_t code, const char* op) {
     const char* const last = ncclGetLastError(comm_);
     std::string more = last != nullptr ? last : "";
     std::replace(more.begin(), more.end(), '\n', ' ');
