@@ -1,7 +1,6 @@
 // Bodies of coco.h.
 #pragma once
 
-#include <fmt/core.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -310,16 +309,6 @@ ATLAS_INLINE int64_t CocoDataset::label(int64_t index) const {
 ATLAS_INLINE std::string CocoDataset::where(int64_t index) const {
   check_index(index);
   return folder_ + "/" + file_.images[static_cast<size_t>(chosen_[static_cast<size_t>(index)])].file;
-}
-ATLAS_INLINE std::string CocoDataset::known_of(int64_t index) const {
-  std::string known = where(index);
-  const auto i = static_cast<size_t>(chosen_[static_cast<size_t>(index)]);
-  for (int64_t k = file_.offsets[i]; k < file_.offsets[i + 1]; ++k) {
-    const CocoAnnotation& o = file_.objects[static_cast<size_t>(k)];
-    known += fmt::format(" {} {} {} {} {} {} {}", o.category, o.box[0], o.box[1], o.box[2], o.box[3], o.crowd,
-                         o.segmentation.size());
-  }
-  return known;
 }
 ATLAS_INLINE int64_t CocoDataset::image_id(int64_t index) const {
   check_index(index);

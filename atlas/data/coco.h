@@ -91,7 +91,16 @@ class CocoDataset : public FileDataset {
   /// An image with objects has no class of its own. @throws Error always.
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
-  ATLAS_INLINE std::string known_of(int64_t index) const override;
+  std::string known_of(int64_t index) const override {
+    std::string known = where(index);
+    const auto i = static_cast<size_t>(chosen_[static_cast<size_t>(index)]);
+    for (int64_t k = file_.offsets[i]; k < file_.offsets[i + 1]; ++k) {
+      const CocoAnnotation& o = file_.objects[static_cast<size_t>(k)];
+      known += " " + std::to_string(o.category) + (o.crowd ? " crowd " : " ") + std::to_string(o.segmentation.size());
+      for (const double v : o.box) known += " " + std::to_string(v);
+    }
+    return known;
+  }
   std::string remarks() const override { return file_.counts.str(); }
   const CocoFile& file() const { return file_; }
   /// COCO's id of image `index`.
