@@ -25,7 +25,7 @@ ATLAS_INLINE std::vector<tasks::CocoObject> TrainedDetector::find(const Tensor& 
   const int64_t h = x.size(0), w = x.size(1), down = (32 - h % 32) % 32, right = (32 - w % 32) % 32;
   const Tensor images = pad(x, {0, 0, 0}, {down, right, 0}).unsqueeze(0).to(model->device());
   const models::ImageSize original{picture.size(0), picture.size(1)};
-  const models::Detections found = model->predict(images, {{h, w}}, {original})[0];
+  const auto found = model->predict(images, {{h, w}}, {original})[0];
   const Tensor boxes = on_host(found.boxes.to(float32)), scores = on_host(found.scores.to(float32));
   const std::vector<int64_t> labels = to_vector<int64_t>(found.labels);
   std::vector<tasks::CocoObject> all;
