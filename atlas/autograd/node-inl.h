@@ -93,6 +93,13 @@ ATLAS_INLINE void check_in_place(const Tensor& t, const char* op) {
         describe(t));
 }
 
+/// What is written into a tensor in place comes in without its graph.
+ATLAS_INLINE void check_source(const Tensor& src, const char* op) {
+  check(!(grad_enabled() && src.requires_grad()), op,
+        "the gradient of {} would be lost: write its detach(), or make the whole with cat(), stack() or where()",
+        describe(src));
+}
+
 }  // namespace detail
 
 ATLAS_INLINE Tensor& Tensor::fill_(double value) {
@@ -104,6 +111,7 @@ ATLAS_INLINE Tensor& Tensor::fill_(double value) {
 
 ATLAS_INLINE Tensor& Tensor::add_(const Tensor& src, double alpha) {
   detail::check_in_place(*this, "add_");
+  detail::check_source(src, "add_");
   add_elements(*this, detail::apart_from(*this, src), alpha);
   bump_version();
   return *this;
@@ -118,6 +126,7 @@ ATLAS_INLINE Tensor& Tensor::mul_(double factor) {
 
 ATLAS_INLINE Tensor& Tensor::copy_(const Tensor& src) {
   detail::check_in_place(*this, "copy_");
+  detail::check_source(src, "copy_");
   copy_elements(*this, detail::apart_from(*this, src));
   bump_version();
   return *this;

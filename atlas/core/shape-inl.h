@@ -21,10 +21,12 @@ ATLAS_INLINE Shape Shape::filled(int n, int64_t value) {
   return s;
 }
 
+ATLAS_INLINE void Shape::no_entry(int i) const { fail("shape", "{} has no entry number {}", *this, i); }
+
 ATLAS_INLINE void Shape::insert(int at, int64_t v) {
   check(size_ < kMaxDims, "shape", "a tensor has at most {} axes", kMaxDims);
   std::copy_backward(begin() + at, end(), end() + 1);
-  (*this)[at] = v;
+  dims_[static_cast<size_t>(at)] = v;
   ++size_;
 }
 

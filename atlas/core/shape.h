@@ -32,8 +32,9 @@ class Shape {
 
   int size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  int64_t& operator[](int i) { return dims_[static_cast<size_t>(i)]; }
-  int64_t operator[](int i) const { return dims_[static_cast<size_t>(i)]; }
+  /// Entry i, counted from the end where it is negative. @throws Error when there is none.
+  int64_t& operator[](int i) { return dims_[place(i)]; }
+  int64_t operator[](int i) const { return dims_[place(i)]; }
   int64_t back() const { return (*this)[size_ - 1]; }
   int64_t* begin() { return dims_.data(); }
   int64_t* end() { return dims_.data() + size_; }
@@ -55,6 +56,13 @@ class Shape {
   std::string str() const;
 
  private:
+  size_t place(int i) const {
+    const int at = i < 0 ? i + size_ : i;
+    if (static_cast<unsigned>(at) >= static_cast<unsigned>(size_)) no_entry(i);
+    return static_cast<size_t>(at);
+  }
+  [[noreturn]] void no_entry(int i) const;
+
   std::array<int64_t, kMaxDims> dims_{};
   int size_ = 0;
 };

@@ -74,6 +74,11 @@ requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmeti
 }
 /// 0, 1, ..., end - 1 as int64.
 Tensor arange(int64_t end, DType dtype = int64, Device device = default_device());
+/// 0, 1, ... up to but without `end`, as float32.
+template <std::floating_point E>
+Tensor arange(E end, DType dtype = float32, Device device = default_device()) {
+  return detail::arange_real(0, static_cast<double>(end), 1, dtype, device);
+}
 
 /// `count` numbers from `begin` to `end`, both included: y[i] = begin + i (end - begin) / (count - 1).
 /// @param count  at least 0

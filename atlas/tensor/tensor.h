@@ -43,6 +43,15 @@ class Tensor {
  public:
   /// The undefined tensor: no shape, no data; used for "absent" (a layer without bias).
   Tensor() = default;
+  Tensor(const Tensor&) = default;
+  Tensor(Tensor&&) = default;
+  ~Tensor() = default;
+  /// Makes this handle one of the other tensor.
+  Tensor& operator=(const Tensor&) & = default;
+  Tensor& operator=(Tensor&&) & = default;
+  /// Of what an index or a view gives, writes into its elements: `x[0] = y` is `x[0].copy_(y)`.
+  void operator=(const Tensor& src) && { copy_(src); }
+  void operator=(double value) && { fill_(value); }
   explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
 
   bool defined() const { return impl_ != nullptr; }
@@ -132,7 +141,8 @@ class Tensor {
   void backward(const Tensor& seed, bool keep_graph = false) const;
 
   // --- in place, outside the graph ------------------------------------------------------------------------------
-  // They raise an error on a tensor that is part of a graph being recorded, and count up the storage's version.
+  // They raise an error on a tensor that is part of a graph being recorded, and where they would lose the gradient of
+  // `src`, and count up the storage's version.
   /// Sets every element.
   Tensor& fill_(double value);
   Tensor& zero_() { return fill_(0); }

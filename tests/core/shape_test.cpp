@@ -9,6 +9,17 @@
 
 using namespace atlas;
 
+TEST_CASE("entries are counted from the end too, and there are no others") {
+  Shape s{2, 3, 5};
+  CHECK(s[-1] == 5);
+  CHECK(s[-3] == 2);
+  s[-2] = 7;
+  CHECK(s == Shape{2, 7, 5});
+  for (const int i : {3, -4, 100})
+    CHECK_THROWS_WITH_AS((void)s[i], fmt::format("[shape] [2,7,5] has no entry number {}", i).c_str(), Error);
+  CHECK_THROWS_AS((void)Shape{}.back(), Error);
+}
+
 TEST_CASE("numel: products, zeros, overflow") {
   CHECK(Shape{}.numel() == 1);
   CHECK(Shape{2, 3, 4}.numel() == 24);

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "atlas/ops/logic.h"
+#include "atlas/ops/reduce.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 #include "random_input.h"
@@ -107,4 +109,13 @@ TEST_CASE("errors") {
   CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers of its range, got 0.5") ==
         0);
   CHECK(error_of([] { ne(Tensor(), 1); }) == "[ne] the operand is undefined");
+}
+
+TEST_CASE("comparisons that are chained are refused") {
+  const Tensor x = arange(6).to(float32);
+  CHECK(error_of([&] { (void)(0 < x < 1); }).find("(0 < x) & (x < 1)") != std::string::npos);
+  CHECK(error_of([&] { (void)(x > 4 > x); }).find("make no chain") != std::string::npos);
+  const Tensor both = (0 < x) & (x < 3);
+  CHECK(sum(both.to(int64)).item<int64_t>() == 2);
+  CHECK(sum(lt(both, 1).to(int64)).item<int64_t>() == 4);
 }

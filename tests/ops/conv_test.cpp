@@ -233,3 +233,9 @@ TEST_CASE("errors of the convolutions name the operands, the axis and a remedy")
         "[conv1d_depthwise] channels differ: x float32[1,8,4] axis 2 = 4, weight float32[4,3] axis 1 = 3 (weight is "
         "[K,C]: transpose it?)");
 }
+
+TEST_CASE("one number is both numbers of a pair") {
+  const Tensor x = ones({1, 8, 8, 2}), w = ones({3, 3, 3, 2});
+  CHECK(conv2d(x, w, {}, {.padding = 1}).shape() == Shape{1, 8, 8, 3});
+  CHECK(conv2d(x, w, {}, {.stride = 2, .padding = {1, 0}}).shape() == Shape{1, 4, 3, 3});
+}

@@ -14,8 +14,6 @@ using namespace test;
 
 namespace {
 
-using Pair = std::array<int64_t, 2>;
-
 Op maximum_of(Pair kernel, Pair stride, Pair padding) {
   return [=](const std::vector<Tensor>& in) { return max_pool2d(in[0], kernel, stride, padding); };
 }
@@ -177,4 +175,11 @@ TEST_CASE("pooling: errors") {
   CHECK(error_of([] {
           adaptive_avg_pool2d(random({1, 4, 0, 1}, 1), 1, 1);
         }) == "[adaptive_avg_pool2d] x float64[1,4,0,1] has no pixels");
+}
+
+TEST_CASE("pooling: one number is both numbers of a pair") {
+  const Tensor x = ones({1, 8, 8, 1});
+  CHECK(max_pool2d(x, 3, 2, 1).shape() == Shape{1, 4, 4, 1});
+  CHECK(max_pool2d(x, {3, 3}, {2, 2}, {1}).shape() == Shape{1, 4, 4, 1});
+  CHECK(avg_pool2d(x, 2, {2, 1}).shape() == Shape{1, 4, 7, 1});
 }

@@ -164,3 +164,10 @@ TEST_CASE("from_vector copies, from_blob does not") {
                        doctest::Contains("is not a multiple of the 4 bytes"), Error);
   CHECK(from_blob(nullptr, {0, 2}, float32).numel() == 0);
 }
+
+TEST_CASE("arange of a real end is real") {
+  CHECK(arange(2.5).dtype() == float32);
+  CHECK(to_vector<float>(arange(2.5)) == std::vector<float>{0, 1, 2});
+  CHECK(arange(3).dtype() == int64);
+  CHECK(arange(2.5, float64).dtype() == float64);
+}

@@ -10,6 +10,33 @@
 
 using namespace atlas;
 
+TEST_CASE("assigning to what an index gives writes there, as PyTorch does; to a name, makes it another tensor's") {
+  Tensor x = zeros({2, 3});
+  const Tensor same = x;
+  x[0] = ones({3});
+  x[1][2] = 5;
+  x.select(1, 0) = full({2}, 7);
+  CHECK(to_vector<float>(same) == std::vector<float>{7, 1, 1, 7, 0, 5});
+  x = ones({1});
+  CHECK(same.shape() == Shape{2, 3});
+  Tensor row = same[0];
+  row = zeros({3});  // another tensor
+  CHECK(same.at<float>({0, 1}) == 1);
+}
+
+TEST_CASE("writing in place refuses what has a gradient that would be lost") {
+  Tensor w = ones({3});
+  w.set_requires_grad(true);
+  Tensor x = zeros({2, 3});
+  CHECK_THROWS_AS(x[0].copy_(w * 2), Error);
+  CHECK_THROWS_AS(x[0].add_(w), Error);
+  CHECK_THROWS_AS(x[0] = w, Error);
+  x[0] = w.detach();
+  const NoGrad off;
+  x[1].add_(w);
+  CHECK(to_vector<float>(x) == std::vector<float>{1, 1, 1, 1, 1, 1});
+}
+
 TEST_CASE("at, item, data: values and errors") {
   Tensor x = from_vector<float>({1, 2, 3, 4, 5, 6}, {2, 3}, Device{});
   CHECK(x.at<float>({1, 2}) == 6);
