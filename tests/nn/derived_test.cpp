@@ -40,8 +40,8 @@ void randomize(const Module& m) {
   }
 }
 
-struct Pair : Module {
-  explicit Pair(bool bias = true) : conv(3, 4, 3, {.stride = {2, 1}, .padding = {1, 0}}, bias), norm(4, 1e-3) {
+struct TwoLayers : Module {
+  explicit TwoLayers(bool bias = true) : conv(3, 4, 3, {.stride = {2, 1}, .padding = {1, 0}}, bias), norm(4, 1e-3) {
     register_modules({{"conv", conv}, {"norm", norm}});
     randomize(*this);
   }
@@ -146,7 +146,7 @@ TEST_CASE("a derived value may be asked for by several threads") {
 TEST_CASE("ConvNorm folds in inference only, and follows its layers") {
   manual_seed(1);
   for (const bool bias : {true, false}) {
-    Pair pair(bias);
+    TwoLayers pair(bias);
     const Tensor x = randn({2, 7, 6, 3});
     pair.eval();
     const auto agrees = [&] {
@@ -181,7 +181,7 @@ TEST_CASE("ConvNorm folds in inference only, and follows its layers") {
     }
     pair.eval();
     agrees();
-    const Pair fresh(bias);
+    const TwoLayers fresh(bias);
     pair.load_state_dict(fresh.state_dict());
     agrees();
     pair.to(float64);

@@ -22,9 +22,9 @@ using namespace test;
 namespace {
 
 /// Two pictures, each with an object of a class of its own; the second one's has no mask.
-class Pair : public data::Dataset {
+class TwoImages : public data::Dataset {
  public:
-  Pair() : Dataset("pair", {"a", "b"}) {}
+  TwoImages() : Dataset("pair", {"a", "b"}) {}
   int64_t size() const override { return 2; }
   data::Sample get(int64_t index) const override {
     data::Sample s{zeros({64, 64, 3}, uint8, Device{})};
@@ -117,7 +117,7 @@ TEST_CASE("detection: where masks are compared, objects without one are neither 
 }
 
 TEST_CASE("detection: tests of objects without masks, and of sets without") {
-  const auto set = std::make_shared<Pair>();
+  const auto set = std::make_shared<TwoImages>();
   const tasks::Detection task(set->classes());
   const data::Batch batch = batch_of(set, 2, task);
   const tasks::Named found{{"boxes", batch.targets["boxes"]},
