@@ -86,8 +86,8 @@ ATLAS_INLINE Tensor ge(const Tensor& a, double s) { return detail::compare_numbe
 
 namespace detail {
 /// `0 < x < 1` compares the result of the first comparison with 1.
-ATLAS_INLINE void check_no_chain(const Tensor& a, bool with_boolean) {
-  check(with_boolean || !a.defined() || a.dtype() != boolean, "compare",
+ATLAS_INLINE void check_no_chain(const Tensor& a) {
+  check(!a.defined() || a.dtype() != boolean, "compare",
         "comparisons make no chain: write (0 < x) & (x < 1), or lt(), le(), gt(), ge() to compare truth with a number");
 }
 }  // namespace detail
@@ -104,49 +104,37 @@ ATLAS_INLINE Tensor operator!=(const Tensor& a, double s) { return ne(a, s); }
 
 ATLAS_INLINE Tensor operator!=(double s, const Tensor& a) { return ne(a, s); }
 
-ATLAS_INLINE Tensor operator<(const Tensor& a, const Tensor& b) {
-  detail::check_no_chain(a, b.dtype() == boolean);
-  return lt(a, b);
-}
+ATLAS_INLINE Tensor operator<(const Tensor& a, const Tensor& b) { return lt(a, b); }
 
 ATLAS_INLINE Tensor operator<(const Tensor& a, double s) {
-  detail::check_no_chain(a, false);
+  detail::check_no_chain(a);
   return lt(a, s);
 }
 
 ATLAS_INLINE Tensor operator<(double s, const Tensor& a) { return gt(a, s); }
 
-ATLAS_INLINE Tensor operator<=(const Tensor& a, const Tensor& b) {
-  detail::check_no_chain(a, b.dtype() == boolean);
-  return le(a, b);
-}
+ATLAS_INLINE Tensor operator<=(const Tensor& a, const Tensor& b) { return le(a, b); }
 
 ATLAS_INLINE Tensor operator<=(const Tensor& a, double s) {
-  detail::check_no_chain(a, false);
+  detail::check_no_chain(a);
   return le(a, s);
 }
 
 ATLAS_INLINE Tensor operator<=(double s, const Tensor& a) { return ge(a, s); }
 
-ATLAS_INLINE Tensor operator>(const Tensor& a, const Tensor& b) {
-  detail::check_no_chain(a, b.dtype() == boolean);
-  return gt(a, b);
-}
+ATLAS_INLINE Tensor operator>(const Tensor& a, const Tensor& b) { return gt(a, b); }
 
 ATLAS_INLINE Tensor operator>(const Tensor& a, double s) {
-  detail::check_no_chain(a, false);
+  detail::check_no_chain(a);
   return gt(a, s);
 }
 
 ATLAS_INLINE Tensor operator>(double s, const Tensor& a) { return lt(a, s); }
 
-ATLAS_INLINE Tensor operator>=(const Tensor& a, const Tensor& b) {
-  detail::check_no_chain(a, b.dtype() == boolean);
-  return ge(a, b);
-}
+ATLAS_INLINE Tensor operator>=(const Tensor& a, const Tensor& b) { return ge(a, b); }
 
 ATLAS_INLINE Tensor operator>=(const Tensor& a, double s) {
-  detail::check_no_chain(a, false);
+  detail::check_no_chain(a);
   return ge(a, s);
 }
 
