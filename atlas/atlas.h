@@ -18,6 +18,7 @@
 #include "atlas/core/error.h"
 #include "atlas/core/math.h"
 #include "atlas/core/nearest.h"
+#include "atlas/core/pair.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/precision.h"
 #include "atlas/core/profile.h"

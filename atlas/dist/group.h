@@ -40,7 +40,7 @@ class Transport {
   /// all processes when it has waited for too long.
   virtual void keep_waiting(double /*seconds*/, const char* /*op*/) {}
   /// Ends all processes with one line, of one of the ranks that have something to say.
-  [[noreturn]] virtual void end_all(const std::string& line);
+  [[noreturn]] ATLAS_INLINE virtual void end_all(const std::string& line);
   /// Group::busy().
   virtual std::shared_ptr<void> busy() { return nullptr; }
 
