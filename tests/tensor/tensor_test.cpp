@@ -21,7 +21,7 @@ TEST_CASE("assigning to what an index gives writes there, as PyTorch does; to a 
   CHECK(same.shape() == Shape{2, 3});
   Tensor row = same[0];
   row = zeros({3});  // another tensor
-  CHECK(same.at<float>({0, 1}) == 1);
+  CHECK(same.to(Device{}).at<float>({0, 1}) == 1);
 }
 
 TEST_CASE("writing in place refuses what has a gradient that would be lost") {
