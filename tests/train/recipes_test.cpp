@@ -182,17 +182,17 @@ TEST_CASE("segmentation has the published numbers of each size, schedule and pip
     // ends at update 160,000, this one with the epoch in which that lies.
     const Schedule schedule = make_schedule(c);
     constexpr int64_t kUpdates = 1263;  // 20,210 images
-    constexpr int64_t kEnd = 127 * kUpdates;
-    CHECK(c.optimization.epochs * kUpdates == kEnd);
+    constexpr int64_t kLastUpdate = 127 * kUpdates;
+    CHECK(c.optimization.epochs * kUpdates == kLastUpdate);
     for (const int64_t i : {int64_t{0}, int64_t{1}, int64_t{700}, int64_t{1499}, int64_t{1500}, int64_t{80000},
-                            int64_t{159999}, kEnd - 1}) {
+                            int64_t{159999}, kLastUpdate - 1}) {
       CAPTURE(i);
       const auto rate = [&](int64_t end) {
         const auto at = static_cast<double>(i);
         if (i < 1500) return row.lr * (1e-6 + (1 - 1e-6) * at / 1499);
         return row.lr * std::max(0.0, 1 - (at - 1500) / static_cast<double>(end - 1500 - 1));
       };
-      CHECK(std::abs(schedule.lr(i, kUpdates) - rate(kEnd)) <= 1e-9 * row.lr);
+      CHECK(std::abs(schedule.lr(i, kUpdates) - rate(kLastUpdate)) <= 1e-9 * row.lr);
       CHECK(std::abs(schedule.lr(i, kUpdates) - rate(160000)) <= 3e-3 * row.lr);
     }
     const tasks::SegmentationSettings s = tasks::segmentation_settings(task_settings(c));
