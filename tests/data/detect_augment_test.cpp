@@ -17,7 +17,8 @@ TEST_CASE("sides of crops are uniform between both bounds, each cut to what the 
   struct Range {
     int64_t side, low, high;
   };
-  for (const auto& [side, low, high] : {Range{500, 384, 500}, Range{380, 380, 380}, Range{640, 384, 600}}) {
+  for (const Range& range : {Range{500, 384, 500}, Range{380, 380, 380}, Range{640, 384, 600}}) {
+    const int64_t side = range.side, low = range.low, high = range.high;
     CAPTURE(side);
     const ResizeCropResize resize{{side}, {64}};
     const Tensor image = zeros({side, side, 3}, uint8, Device{});

@@ -90,8 +90,8 @@ TEST_CASE("a segmenter is trained with one image for each of several processes; 
   if (group.size() == 1) return;
   const DataParallel parallel(*model, group);
   CHECK(std::isfinite(step()));
-  for (const auto& [name, p] : model->named_parameters())
-    if (p.grad().defined()) CHECK_MESSAGE(all_finite(p.grad()), name);
+  for (const auto& entry : model->named_parameters())
+    if (entry.second.grad().defined()) CHECK_MESSAGE(all_finite(entry.second.grad()), entry.first);
 }
 
 TEST_CASE("one process alone can look where numbers are not finite, though heads share their statistics") {
