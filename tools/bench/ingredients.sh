@@ -50,11 +50,11 @@ settings=(--recipe mambavision --model mambavision-tiny --data "folder:$folder" 
   --mesa 0.5 --ema 0.999 --ema-ramp 1 --workers 1 --seed 1)
 declare -A without=(
   [whole]=''
-  [no-rand-augment]='--rand-augment= --color-jitter 0'
+  [no-rand-augment]='--rand-augment EMPTY --color-jitter 0'
   [no-mixing]='--mixup 0 --cutmix 0'
   [no-mesa]='--mesa 0'
   [no-average]='--mesa 0 --ema 0'
-  [none]='--rand-augment= --color-jitter 0 --mixup 0 --cutmix 0 --mesa 0 --ema 0'
+  [none]='--rand-augment EMPTY --color-jitter 0 --mixup 0 --cutmix 0 --mesa 0 --ema 0'
 )
 names=(whole no-rand-augment no-mixing no-mesa no-average none)
 for name in "${only[@]}"; do [ -n "${without[$name]+there}" ] || fail "there is no line '$name'"; done
@@ -65,8 +65,9 @@ mkdir -p "$out"
 trained() {
   local name=$1 to=$2 epochs=$3
   shift 3
-  # shellcheck disable=SC2086 # several options
-  "$build/train" "${settings[@]}" ${without[$name]} "${more[@]}" --epochs "$epochs" --out "$to" "$@" >"$to.log" 2>&1 ||
+  local off
+  read -ra off <<<"${without[$name]}"
+  "$build/train" "${settings[@]}" "${off[@]/#EMPTY/}" "${more[@]}" --epochs "$epochs" --out "$to" "$@" >"$to.log" 2>&1 ||
     { tail -3 "$to.log" >&2; exit 1; }
 }
 column() { awk -F, -v name="$2" 'NR == 1 { for (i = 1; i <= NF; ++i) if ($i == name) c = i } END { print $c }' "$1/log.csv"; }
