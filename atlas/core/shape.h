@@ -59,6 +59,7 @@ class Shape {
   size_t place(int i) const {
     const int at = i < 0 ? i + size_ : i;
     if (static_cast<unsigned>(at) >= static_cast<unsigned>(size_)) no_entry(i);
+    static_assert((kMaxDims & (kMaxDims - 1)) == 0);
     return static_cast<size_t>(at) & (kMaxDims - 1);  // which changes nothing: g++ 12 warns of places past the array
   }
   [[noreturn]] void no_entry(int i) const;

@@ -1,17 +1,17 @@
 // conv2d and depthwise conv1d on channels-last tensors, with their gradients.
 #pragma once
 
-#include "atlas/core/pair.h"
+#include "atlas/core/rows_columns.h"
 #include "atlas/kernels/conv.h"
 
 namespace atlas::inline ATLAS_ABI {
 
 /// Geometry of conv2d; pairs are {vertical, horizontal}.
 struct Conv2dOptions {
-  Pair stride{1, 1};    ///< at least 1
-  Pair padding{0, 0};   ///< zeros on both sides, at least 0
-  Pair dilation{1, 1};  ///< distance between taps, at least 1
-  int64_t groups = 1;   ///< divides the input and output channels
+  RowsColumns stride{1, 1};    ///< at least 1
+  RowsColumns padding{0, 0};   ///< zeros on both sides, at least 0
+  RowsColumns dilation{1, 1};  ///< distance between taps, at least 1
+  int64_t groups = 1;          ///< divides the input and output channels
 };
 
 namespace detail {

@@ -7,11 +7,11 @@ namespace atlas::inline ATLAS_ABI {
 
 /// Geometry of conv_transpose2d; pairs are {vertical, horizontal}.
 struct ConvTranspose2dOptions {
-  Pair stride{1, 1};          ///< at least 1
-  Pair padding{0, 0};         ///< cut off on both sides, at least 0
-  Pair output_padding{0, 0};  ///< added behind, at least 0, below the stride or the dilation
-  Pair dilation{1, 1};        ///< distance between taps, at least 1
-  int64_t groups = 1;         ///< divides the input and output channels
+  RowsColumns stride{1, 1};          ///< at least 1
+  RowsColumns padding{0, 0};         ///< cut off on both sides, at least 0
+  RowsColumns output_padding{0, 0};  ///< added behind, at least 0, below the stride or the dilation
+  RowsColumns dilation{1, 1};        ///< distance between taps, at least 1
+  int64_t groups = 1;                ///< divides the input and output channels
 };
 
 /// Transposed convolution of channels-last images: y[b, h stride + kh dilation - padding, (same for w), o] is the sum

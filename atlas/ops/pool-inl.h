@@ -17,7 +17,8 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
-ATLAS_INLINE PoolWindow checked(const char* op, const Tensor& x, Pair kernel, Pair stride, Pair padding) {
+ATLAS_INLINE PoolWindow checked(const char* op, const Tensor& x, RowsColumns kernel, RowsColumns stride,
+                                RowsColumns padding) {
   check(x.dim() == 4, op, "x needs four axes [B, H, W, C], got {}", describe(x));
   check_float(x, op);
   constexpr int64_t most = int64_t{1} << 30;  // keeps sums and products far from overflow
@@ -68,7 +69,7 @@ inline void check_adaptive(const Tensor& x, int64_t height, int64_t width) {
 
 }  // namespace detail
 
-ATLAS_INLINE Tensor max_pool2d(const Tensor& x, Pair kernel, Pair stride, Pair padding) {
+ATLAS_INLINE Tensor max_pool2d(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding) {
   const PoolWindow w = detail::checked("max_pool2d", x, kernel, stride, padding);
   const Tensor in = x.contiguous();
   Tensor y =
@@ -88,7 +89,8 @@ ATLAS_INLINE Tensor max_pool2d(const Tensor& x, int64_t kernel) {
   return max_pool2d(x, {kernel, kernel}, {kernel, kernel});
 }
 
-ATLAS_INLINE Tensor avg_pool2d(const Tensor& x, Pair kernel, Pair stride, Pair padding, bool count_include_pad) {
+ATLAS_INLINE Tensor avg_pool2d(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding,
+                               bool count_include_pad) {
   const PoolWindow w = detail::checked("avg_pool2d", x, kernel, stride, padding);
   return detail::resample("avg_pool2d", x, w.count(x.shape()[1], 0), w.count(x.shape()[2], 1), [&](int axis) {
     return detail::average_taps(w, x.shape()[axis + 1], static_cast<size_t>(axis), count_include_pad);
@@ -106,13 +108,13 @@ ATLAS_INLINE Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t
   });
 }
 
-ATLAS_INLINE Tensor max_pool2d_reference(const Tensor& x, Pair kernel, Pair stride, Pair padding) {
+ATLAS_INLINE Tensor max_pool2d_reference(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding) {
   const Shape around{0, padding[0], padding[1], 0};
   const Tensor padded = pad(x, around, around, -std::numeric_limits<double>::infinity());
   return max(unfold(unfold(padded, 1, kernel[0], stride[0]), 2, kernel[1], stride[1]), {-2, -1});
 }
 
-ATLAS_INLINE Tensor avg_pool2d_reference(const Tensor& x, Pair kernel, Pair stride, Pair padding) {
+ATLAS_INLINE Tensor avg_pool2d_reference(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding) {
   const Shape around{0, padding[0], padding[1], 0};
   return mean(unfold(unfold(pad(x, around, around), 1, kernel[0], stride[0]), 2, kernel[1], stride[1]), {-2, -1});
 }

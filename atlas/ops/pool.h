@@ -1,7 +1,7 @@
 // Pooling of feature maps: maximum, average and adaptive average.
 #pragma once
 
-#include "atlas/core/pair.h"
+#include "atlas/core/rows_columns.h"
 #include "atlas/kernels/pool.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -9,7 +9,7 @@ namespace atlas::inline ATLAS_ABI {
 namespace detail {
 
 /// The window after checking it against x.
-PoolWindow checked(const char* op, const Tensor& x, Pair kernel, Pair stride, Pair padding);
+PoolWindow checked(const char* op, const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding);
 
 }  // namespace detail
 
@@ -21,7 +21,7 @@ PoolWindow checked(const char* op, const Tensor& x, Pair kernel, Pair stride, Pa
 /// @param padding  pixels of minus infinity around the image, at most half the kernel
 /// @return [B, OH, OW, C], OH = floor((H + 2 padding - kernel) / stride) + 1
 /// @throws Error for an impossible window or an image smaller than the kernel.
-Tensor max_pool2d(const Tensor& x, Pair kernel, Pair stride, Pair padding = {0, 0});
+Tensor max_pool2d(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding = {0, 0});
 /// max_pool2d with square windows side by side.
 Tensor max_pool2d(const Tensor& x, int64_t kernel);
 
@@ -33,7 +33,8 @@ Tensor max_pool2d(const Tensor& x, int64_t kernel);
 /// @param count_include_pad  divide by the whole window; otherwise by the pixels of the image in it
 /// @return [B, OH, OW, C], OH = floor((H + 2 padding - kernel) / stride) + 1
 /// @throws Error for an impossible window or an image smaller than the kernel.
-Tensor avg_pool2d(const Tensor& x, Pair kernel, Pair stride, Pair padding = {0, 0}, bool count_include_pad = true);
+Tensor avg_pool2d(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding = {0, 0},
+                  bool count_include_pad = true);
 /// avg_pool2d with square windows side by side.
 Tensor avg_pool2d(const Tensor& x, int64_t kernel);
 
@@ -46,10 +47,10 @@ Tensor avg_pool2d(const Tensor& x, int64_t kernel);
 Tensor adaptive_avg_pool2d(const Tensor& x, int64_t height, int64_t width);
 
 /// max_pool2d from plain ops. The gradient is shared by equal maxima of a window.
-Tensor max_pool2d_reference(const Tensor& x, Pair kernel, Pair stride, Pair padding = {0, 0});
+Tensor max_pool2d_reference(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding = {0, 0});
 
 /// avg_pool2d (with padding counted) from plain ops.
-Tensor avg_pool2d_reference(const Tensor& x, Pair kernel, Pair stride, Pair padding = {0, 0});
+Tensor avg_pool2d_reference(const Tensor& x, RowsColumns kernel, RowsColumns stride, RowsColumns padding = {0, 0});
 
 /// adaptive_avg_pool2d from plain ops.
 Tensor adaptive_avg_pool2d_reference(const Tensor& x, int64_t height, int64_t width);

@@ -14,10 +14,10 @@ using namespace test;
 
 namespace {
 
-Op maximum_of(Pair kernel, Pair stride, Pair padding) {
+Op maximum_of(RowsColumns kernel, RowsColumns stride, RowsColumns padding) {
   return [=](const std::vector<Tensor>& in) { return max_pool2d(in[0], kernel, stride, padding); };
 }
-Op average_of(Pair kernel, Pair stride, Pair padding, bool count = true) {
+Op average_of(RowsColumns kernel, RowsColumns stride, RowsColumns padding, bool count = true) {
   return [=](const std::vector<Tensor>& in) { return avg_pool2d(in[0], kernel, stride, padding, count); };
 }
 Op adaptive(int64_t h, int64_t w) {
@@ -26,7 +26,7 @@ Op adaptive(int64_t h, int64_t w) {
 
 struct Case {
   Shape x;
-  Pair kernel, stride, padding;
+  RowsColumns kernel, stride, padding;
 };
 const std::vector<Case> kCases{{{2, 6, 8, 3}, {2, 2}, {2, 2}, {0, 0}}, {{1, 7, 5, 2}, {3, 3}, {2, 2}, {1, 1}},
                                {{1, 5, 6, 1}, {3, 2}, {1, 2}, {1, 0}}, {{2, 4, 4, 5}, {1, 1}, {3, 2}, {0, 0}},
@@ -116,7 +116,7 @@ TEST_CASE("pooling: gradient check and composites") {
                           {x}) < (dtype == float64 ? 1e-13 : 1e-6));
     }
   }
-  for (const Pair& to : {Pair{1, 1}, Pair{3, 2}, Pair{7, 5}, Pair{9, 11}}) {
+  for (const RowsColumns& to : {RowsColumns{1, 1}, RowsColumns{3, 2}, RowsColumns{7, 5}, RowsColumns{9, 11}}) {
     const Op reference = [=](const std::vector<Tensor>& in) {
       return adaptive_avg_pool2d_reference(in[0], to[0], to[1]);
     };
