@@ -44,8 +44,7 @@ ATLAS_INLINE Tensor pixel_loss(const Tensor& logits, const Tensor& labels, int64
                                int64_t strip_bytes) {
   detail::check_pixels("pixel_loss", logits, labels);
   const int64_t height = labels.size(1), width = labels.size(2);
-  const bool learned_from = grad_enabled() && logits.requires_grad();
-  if (learned_from || logits.numel() == 0 || labels.numel() == 0)
+  if (strip_bytes == 0 || logits.numel() == 0 || labels.numel() == 0)
     return detail::summed_loss(models::resize_map(logits, height, width), labels, {0, height}, ignored, weight) *
            detail::share_of_pixel(labels);
   const int64_t row_bytes = width * logits.size(0) * logits.size(3) * item_size(logits.dtype());
@@ -205,17 +204,17 @@ ATLAS_INLINE Tensor Segmentation::class_weights(const Tensor& logits) const {
   return weight.to(logits.dtype()).to(logits.device());
 }
 
-ATLAS_INLINE Named Segmentation::loss(const Named& outputs, const data::Targets& targets) const {
+ATLAS_INLINE Named Segmentation::losses(const Named& outputs, const data::Targets& targets, int64_t strip_bytes) const {
   for (const auto& [name, known] : outputs)
     if (name == "loss") return {{"decode.loss_ce", known}};
   const data::Target& target = targets.at(data::kMask);
   const Tensor& logits = checked_logits(outputs, "logits", 4, num_classes(), "segmentation");
   const Tensor weight = class_weights(logits);
-  Named parts = {{"decode.loss_ce", pixel_loss(logits, target.value, target.outside, weight)}};
+  Named parts = {{"decode.loss_ce", pixel_loss(logits, target.value, target.outside, weight, strip_bytes)}};
   for (const auto& [name, auxiliary] : outputs)
     if (name == "auxiliary")
       parts.emplace_back("aux.loss_ce", pixel_loss(checked_logits(outputs, name, 4, num_classes(), "segmentation"),
-                                                   target.value, target.outside, weight) *
+                                                   target.value, target.outside, weight, strip_bytes) *
                                             at(outputs, "auxiliary_weight").item());
   return parts;
 }

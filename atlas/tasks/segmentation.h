@@ -19,10 +19,11 @@ namespace atlas::inline ATLAS_ABI::tasks {
 /// @param logits   float32 or float64 [B, h, w, C]
 /// @param labels   uint8 or int64 [B, H, W], in [0, C) or `ignored`
 /// @param weight   of each class, [C], or undefined for ones
-/// @param strip_bytes  where no gradient is asked for, never more than that of resized logits are there at a time
+/// @param strip_bytes  0: all at once; else in strips of rows, never more than so many bytes of resized logits at a
+///                     time, and without a gradient
 /// @throws Error for a label that is neither a class nor `ignored`.
 Tensor pixel_loss(const Tensor& logits, const Tensor& labels, int64_t ignored = data::kIgnored,
-                  const Tensor& weight = {}, int64_t strip_bytes = int64_t{1} << 25);
+                  const Tensor& weight = {}, int64_t strip_bytes = 0);
 
 /// Percentage of the labeled pixels whose largest logit is right; 0 where there are none.   As pixel_loss().
 double pixel_accuracy(const Tensor& logits, const Tensor& labels, int64_t ignored = data::kIgnored);
@@ -79,7 +80,11 @@ class Segmentation : public Task {
   /// "classes", int64 [B, H, W] of the size of the target "mask" (of the images, where there is none). Tests in pieces
   /// (SegmentationOptions::crop) have "loss" in the place of "logits", which would be as large as the photograph.
   ATLAS_INLINE Named outputs(const Module& model, const Tensor& images, const data::Targets& targets) const override;
-  ATLAS_INLINE Named loss(const Named& outputs, const data::Targets& targets) const override;
+  Named loss(const Named& outputs, const data::Targets& targets) const override { return losses(outputs, targets, 0); }
+  /// In strips: photographs are large.
+  Named test_loss(const Named& outputs, const data::Targets& targets) const override {
+    return losses(outputs, targets, kStripBytes);
+  }
   ATLAS_INLINE std::unique_ptr<Meter> meter(bool training) const override;
   Goal goal() const override { return {"mIoU", "mIoU", "mIoU (%)", true, true}; }
   /// predictions.png, confusion.csv, and the table of the classes.
@@ -87,6 +92,7 @@ class Segmentation : public Task {
 
  private:
   static constexpr int64_t kStripBytes = int64_t{1} << 25;  // of logits of a photograph's size, at a time
+  Named losses(const Named& outputs, const data::Targets& targets, int64_t strip_bytes) const;
 
   int64_t num_classes() const { return static_cast<int64_t>(classes_.size()); }
   /// Of the dtype and on the device of the logits; undefined for ones.
