@@ -144,6 +144,19 @@ class Module {
   bool training_ = true, frozen_ = false;
 };
 
+/// While it lives, a module is in inference mode; afterwards in what it was in.
+class EvaluationScope {
+ public:
+  explicit EvaluationScope(Module& module) : module_(module), training_(module.training()) { module.eval(); }
+  ~EvaluationScope() { module_.train(training_); }
+  EvaluationScope(const EvaluationScope&) = delete;
+  EvaluationScope& operator=(const EvaluationScope&) = delete;
+
+ private:
+  Module& module_;
+  bool training_;
+};
+
 }  // namespace atlas::inline ATLAS_ABI
 
 #ifndef ATLAS_COMPILED_LIB

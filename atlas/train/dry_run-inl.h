@@ -101,12 +101,7 @@ ATLAS_INLINE StepCost measure_run(const TrainConfig& c, const data::DatasetPtr& 
   std::optional<Ema> average;
   if (c.optimization.ema > 0) average.emplace(*model, EmaOptions{.decay = c.optimization.ema});
   const auto on_average = [&](const std::function<void()>& body) {
-    struct Training {
-      Module& model;
-      ~Training() { model.train(); }
-    };
-    model->eval();
-    const Training afterwards{*model};
+    const EvaluationScope inference(*model);
     const Ema::Swapped swapped = average->swap();
     body();
   };

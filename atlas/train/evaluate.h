@@ -24,8 +24,7 @@ std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, d
                                        const Stop& stop) {
   NoGrad off;
   require_finite_weights(model);
-  const bool training = model.training();
-  model.eval();
+  const EvaluationScope inference(model);
   std::unique_ptr<tasks::Meter> meter = task.meter(false);
   data::Feed feed(loader, model.device());
   feed.start_epoch(0);
@@ -43,7 +42,6 @@ std::unique_ptr<tasks::Meter> evaluate(Module& model, const tasks::Task& task, d
     meter->add(outputs, targets, task.test_loss(outputs, targets), batch.indices);
     after(batch.number + 1, *meter);
   }
-  model.train(training);
   return meter;
 }
 

@@ -342,12 +342,7 @@ ATLAS_INLINE tasks::Moment Trainer::moment() {
   const double part = position_.of > 0 ? static_cast<double>(position_.images) / static_cast<double>(position_.of) : 0;
   return {static_cast<double>(epoch_) + part, static_cast<double>(o_.epochs), step_,
           [this](const std::function<void()>& body) {
-            struct Evaluation {
-              Module& model;
-              ~Evaluation() { model.train(); }
-            };
-            model_.eval();
-            const Evaluation evaluation{model_};
+            const EvaluationScope inference(model_);
             for (Observer* o : observers_)
               if (o->on_average(body)) return;
             fail("trainer", "the task needs a moving average of the weights, and none is kept (ema = 0)");
