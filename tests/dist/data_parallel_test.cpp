@@ -16,6 +16,7 @@
 #include "atlas/optim/adam.h"
 #include "atlas/optim/clip.h"
 #include "tests/compare.h"
+#include "tests/dist/last_rank.h"
 
 using namespace atlas;
 using dist::DataParallel;
@@ -277,8 +278,7 @@ TEST_CASE("models that differ are refused, on every rank, and the difference is 
     return;
   }
   const bool last = group.rank() == group.size() - 1;
-  const std::string who =
-      "[dist] the model of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";
+  const std::string who = test::last_differs(group, "model");
   manual_seed(1);
   Linear other(last ? 4 : 3, 2);
   CHECK(test::message_of([&] { DataParallel(other, group); }) ==

@@ -10,6 +10,7 @@
 #include "atlas/ops/arithmetic.h"
 #include "atlas/tensor/create.h"
 #include "tests/compare.h"
+#include "tests/dist/last_rank.h"
 
 using namespace atlas;
 using dist::Group;
@@ -162,8 +163,7 @@ TEST_CASE("settings are compared, and the first that differs is named") {
   const auto compare = [&](const dist::Settings& settings) {
     return test::message_of([&] { check_agree(group, "the run", settings); });
   };
-  const std::string who =
-      "[dist] the run of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";
+  const std::string who = test::last_differs(group, "run");
   const bool alone = group.size() == 1;
   CHECK(compare({{"lr", "0.1"}, {"seed", last ? "3" : "2"}}) ==
         (alone ? "no error" : who + "'seed' is 3, but 2 on rank 0"));

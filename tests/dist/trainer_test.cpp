@@ -19,6 +19,7 @@
 #include "atlas/train/observers.h"
 #include "atlas/train/run_checks-inl.h"
 #include "tests/compare.h"
+#include "tests/dist/last_rank.h"
 
 using namespace atlas;
 using dist::Group;
@@ -312,8 +313,7 @@ TEST_CASE("data that differs between ranks is refused, on every rank, and the di
     return;
   }
   const bool last = group.rank() == group.size() - 1;
-  const std::string who =
-      "[dist] the test data of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";
+  const std::string who = test::last_differs(group, "test data");
   const auto message = [&](const data::Dataset& set) {
     return test::message_of([&] { train::check_same_data(group, set, "test"); });
   };
@@ -348,8 +348,7 @@ TEST_CASE("options that differ between ranks are refused, and named") {
     return;
   }
   const bool last = group.rank() == group.size() - 1;
-  const std::string who =
-      "[dist] the start of rank " + std::to_string(group.size() - 1) + " is another than that of rank 0: ";
+  const std::string who = test::last_differs(group, "start");
   const auto message = [&](const train::RunOptions& options) {
     return test::message_of([&] { train::detail::check_same_settings({}, options, group, Device{}); });
   };

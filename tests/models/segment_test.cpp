@@ -13,6 +13,7 @@
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 #include "tests/compare.h"
+#include "tests/peak.h"
 
 using namespace atlas;
 using test::message_of;
@@ -127,14 +128,7 @@ TEST_CASE("sliding keeps no logits of the whole image") {
   auto& wide = dynamic_cast<models::Segmenter&>(*many);
   wide.eval();
   const Tensor tall = zeros({1, 2048, 64, 3});
-  const auto peak_of = [](auto&& f) {
-    f();  // scratch memory and packed weights are there afterwards
-    reset_peak_memory();
-    const int64_t before = memory_stats().current;
-    f();
-    return memory_stats().peak - before;
-  };
   const int64_t whole = 2048 * 64 * 60 * 4;
-  CHECK(peak_of([&] { wide.slide(tall, 64, 64); }) > whole);
-  CHECK(peak_of([&] { wide.predict(tall, 2048, 64, 64, 64, 1'000'000); }) < whole / 4);
+  CHECK(test::peak_of([&] { wide.slide(tall, 64, 64); }) > whole);
+  CHECK(test::peak_of([&] { wide.predict(tall, 2048, 64, 64, 64, 1'000'000); }) < whole / 4);
 }

@@ -20,6 +20,7 @@
 #include "atlas/tensor/create.h"
 #include "atlas/train/trainer.h"
 #include "tests/ops/random_input.h"
+#include "tests/tasks/detection_batch.h"
 
 using namespace atlas;
 using namespace test;
@@ -30,14 +31,6 @@ std::unique_ptr<models::Model> toy(const std::string& options = "") {
   manual_seed(3);
   return models::make_any_model("cascade-mask-rcnn-mambavision-toy",
                                 {.image_size = 64, .num_classes = 4, .overrides = options});
-}
-data::Batch batch_of(const data::DatasetPtr& set, int64_t size, const tasks::Task& task) {
-  const tasks::Pipeline pipeline = tasks::detection_pipeline({.image_size = 64});
-  data::Loader loader(set, {.batch_size = size, .collate = tasks::collate_for(task, false), .pad = 32}, pipeline.test);
-  loader.start_epoch(0);
-  data::Batch batch;
-  REQUIRE(loader.next(batch));
-  return batch;
 }
 /// An image without objects.
 class Nothing : public data::Dataset {
@@ -83,11 +76,7 @@ TEST_CASE("detection: tests measure in pixels of the pictures as they were") {
   CHECK(to_vector<int64_t>(batch.targets[data::kOriginalWidth]) == std::vector<int64_t>{40, 90});
   CHECK(to_vector<float>(batch.targets["boxes"]) == std::vector<float>{5, 3, 17, 19, 5, 3, 17, 19});
   CHECK(batch.targets["instance_masks"].shape() == Shape{2, 30, 90});
-  const tasks::Named found{{"boxes", batch.targets["boxes"]},
-                           {"scores", full({2}, 0.9, float32, Device{})},
-                           {"labels", batch.targets["label"]},
-                           {"counts", from_vector<int64_t>({1, 1}, {2}, Device{})},
-                           {"masks", ones({2, 28, 28}, float32, Device{})}};
+  const tasks::Named found = right_answers(batch);
   auto meter = task.meter(false);
   meter->add(found, batch.targets, {}, batch.indices);
   CHECK(meter->value("AP") == doctest::Approx(1));

@@ -15,6 +15,7 @@
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
 #include "tests/ops/random_input.h"
+#include "tests/tasks/detection_batch.h"
 
 using namespace atlas;
 using namespace test;
@@ -36,14 +37,6 @@ class TwoImages : public data::Dataset {
     return s;
   }
 };
-data::Batch batch_of(const data::DatasetPtr& set, int64_t size, const tasks::Task& task) {
-  const tasks::Pipeline pipeline = tasks::detection_pipeline({.image_size = 64});
-  data::Loader loader(set, {.batch_size = size, .collate = tasks::collate_for(task, false), .pad = 32}, pipeline.test);
-  loader.start_epoch(0);
-  data::Batch batch;
-  REQUIRE(loader.next(batch));
-  return batch;
-}
 
 }  // namespace
 
@@ -120,11 +113,7 @@ TEST_CASE("detection: tests of objects without masks, and of sets without") {
   const auto set = std::make_shared<TwoImages>();
   const tasks::Detection task(set->classes());
   const data::Batch batch = batch_of(set, 2, task);
-  const tasks::Named found{{"boxes", batch.targets["boxes"]},
-                           {"scores", full({2}, 0.9, float32, Device{})},
-                           {"labels", batch.targets["label"]},
-                           {"counts", from_vector<int64_t>({1, 1}, {2}, Device{})},
-                           {"masks", ones({2, 28, 28}, float32, Device{})}};
+  const tasks::Named found = right_answers(batch);
   auto meter = task.meter(false);
   meter->add(found, batch.targets, {}, batch.indices);
   CHECK(meter->value("mask_AP") == doctest::Approx(1));

@@ -18,6 +18,7 @@
 #include "atlas/tasks/registry.h"
 #include "atlas/tensor/create.h"
 #include "tests/compare.h"
+#include "tests/peak.h"
 
 using namespace atlas;
 using namespace atlas::tasks;
@@ -93,13 +94,6 @@ TEST_CASE("tests of photographs need memory for strips of them, not for all thei
   const auto model = models::make_any_model("upernet-atlas-toy", {.num_classes = kClasses});
   model->eval();
   const std::vector<std::string> names(kClasses, "x");
-  const auto peak_of = [](auto&& f) {
-    f();  // scratch memory and packed weights are there afterwards
-    reset_peak_memory();
-    const int64_t before = memory_stats().current;
-    f();
-    return memory_stats().peak - before;
-  };
   // A small image of a large photograph, whole; and a tall one in pieces.
   const Tensor small = randn({1, 64, 64, 3}), tall = randn({1, 2048, 256, 3});
   const data::Targets large = masks_of(full({1, 1024, 1024}, 3, uint8)),
@@ -108,7 +102,7 @@ TEST_CASE("tests of photographs need memory for strips of them, not for all thei
   for (const auto& [task, images, targets] :
        {std::tuple{&whole, &small, &large}, {&pieces, &tall, &same}, {&pieces, &small, &large}}) {
     const int64_t all = (*targets)[data::kMask].numel() * kClasses * 4;
-    CHECK(peak_of([&, task = task, images = images, targets = targets] {
+    CHECK(test::peak_of([&, task = task, images = images, targets = targets] {
             task->test_loss(task->outputs(*model, *images, *targets), *targets);
           }) < all / 2);
   }
