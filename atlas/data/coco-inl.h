@@ -214,8 +214,11 @@ ATLAS_INLINE std::string CocoFile::Counts::str() const {
   return all;
 }
 
-ATLAS_INLINE CocoFile parse_coco(std::string_view text, const std::string& name) {
-  return detail::parse_coco_text(text, name, [](size_t) {});
+ATLAS_INLINE CocoFile parse_coco(std::string text, const std::string& name) {
+  auto kept = std::make_shared<const std::string>(std::move(text));
+  CocoFile file = detail::parse_coco_text(*kept, name, [](size_t) {});
+  file.text = std::move(kept);
+  return file;
 }
 
 ATLAS_INLINE CocoFile read_coco(const std::string& path) {

@@ -60,8 +60,8 @@ struct CocoFile {
 /// @throws Error naming the file, the byte and the reason for what is no JSON, is cut off, or lacks images, annotations
 /// or categories; and for ids that occur twice.
 CocoFile read_coco(const std::string& path);
-/// The same from text that stays where it is.
-CocoFile parse_coco(std::string_view text, const std::string& name);
+/// The same from text, which the result keeps.
+CocoFile parse_coco(std::string text, const std::string& name);
 
 /// The mask of a segmentation's text: polygons, or run lengths as text or numbers. Polygons that Counts::bad_polygons
 /// tells of draw nothing.

@@ -2,13 +2,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <string_view>
+#include <string>
 
 #include "atlas/data/coco.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   namespace data = atlas::data;
-  const std::string_view text(reinterpret_cast<const char*>(bytes), size);
+  const std::string text(reinterpret_cast<const char*>(bytes), size);
   try {
     const data::CocoFile file = data::parse_coco(text, "fuzz");
     if (file.offsets.size() != file.images.size() + 1 || file.offsets.back() != std::ssize(file.objects)) std::abort();
