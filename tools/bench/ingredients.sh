@@ -45,9 +45,9 @@ done
 [ -x "$build/train" ] || fail "there is no $build/train: build it, or name its folder with --build"
 
 settings=(--recipe mambavision --model mambavision-tiny --data "folder:$folder" --image-size 32 --normalization cifar --batch-size 128
-  --accumulate 1 --lr 0.005 --warmup-epochs 1 --warmup-lr 1e-5 --min-lr 1e-5 --cooldown-epochs 0 --min-crop-scale 0.5
-  --rand-augment rand-m5-n1-mstd0.5-inc1 --erase 0.1 --mixup 0.2 --cutmix 1 --mix-prob 0.3 --label-smoothing 0.1 --drop-path 0.05
-  --mesa 0.5 --ema 0.999 --ema-ramp 1 --workers 1 --seed 1)
+  --accumulate 1 --lr 0.005 --warmup-epochs 1 --warmup-lr 1e-5 --min-lr 1e-5 --cooldown-epochs 0 --min-crop-scale 0.7
+  --rand-augment rand-m4-n1-mstd0.5-inc1 --erase 0.05 --mixup 0.2 --cutmix 1 --mix-prob 0.15 --label-smoothing 0.1 --drop-path 0.02
+  --mesa 0.25 --mesa-start 0.8 --ema 0.999 --ema-ramp 1 --workers 1 --seed 1)
 declare -A without=(
   [whole]=''
   [no-rand-augment]='--rand-augment EMPTY --color-jitter 0'
@@ -78,12 +78,18 @@ for name in "${names[@]}"; do
   run=$out/$name
   if [ ! -e "$run.done" ]; then
     rm -rf "$run" "$run.probe"
-    # Two epochs with a fifth of the pictures, of which the second is timed: MESA, where it is, is in both. The first
-    # quarter of the real run has none, so it ends a little early.
-    trained "$name" "$run.probe" 2 --limit-train 10000 --warmup-epochs 0.5 --mesa-start 0
+    # Three epochs with a fifth of the pictures: the second is timed, and the third, which has MESA where it is used, as the
+    # last fifth of the real run.
+    trained "$name" "$run.probe" 3 --limit-train 10000 --warmup-epochs 0.5 --mesa-start 0.4
     images=$(find -L "$folder/train/" -type f | wc -l)
-    epochs=$(awk -v all="$images" -v rate="$(column "$run.probe" images_per_second)" -v seconds="$(column "$run.probe" seconds)" '
-      BEGIN { few = all < 10000 ? all : 10000; e = int('"$minutes"' * 60 / (all / rate + seconds - few / rate)); print e < 2 ? 2 : e }')
+    epochs=$(awk -F, '
+      NR == 1 { for (i = 1; i <= NF; ++i) at[$i] = i; next }
+      { rate[NR] = $at["images_per_second"]; seconds = $at["seconds"] }
+      END {
+        few = '"$images"' < 10000 ? '"$images"' : 10000
+        e = int('"$minutes"' * 60 / ('"$images"' * (0.8 / rate[3] + 0.2 / rate[4]) + seconds - few / rate[4]))
+        print e < 2 ? 2 : e
+      }' "$run.probe/log.csv")
     started=$SECONDS
     trained "$name" "$run" "$epochs"
     echo "$epochs $((SECONDS - started))" >"$run.done"
