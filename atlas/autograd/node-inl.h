@@ -104,7 +104,7 @@ ATLAS_INLINE void check_source(const Tensor& src, const char* op) {
 
 ATLAS_INLINE Tensor& Tensor::fill_(double value) {
   detail::check_in_place(*this, "fill_");
-  fill_elements(*this, value);
+  fill_elements(*this, value, "fill_");
   bump_version();
   return *this;
 }

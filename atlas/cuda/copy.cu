@@ -118,15 +118,6 @@ namespace {
 template <class T>
 using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, Arithmetic<T>>;
 
-/// `value` as a factor of elements of T. @throws Error where it is not whole and they are.
-template <class T>
-Factor<T> factor(const Tensor& t, double value, const char* op) {
-  const auto f = convert<Factor<T>>(value);
-  check(!std::is_integral_v<T> || static_cast<double>(f) == value, op, "{} is no factor for {}", value,
-        name(t.dtype()));
-  return f;
-}
-
 template <class T>
 struct AddScaled {
   Factor<T> alpha;
@@ -145,14 +136,14 @@ struct Scale {
 void add_elements(Tensor& dst, const Tensor& src, double alpha) {
   visit_element<true>(dst, "add_", [&](auto tag) {
     using T = decltype(tag);
-    map<T, T, T>("add_", AddScaled<T>{factor<T>(dst, alpha, "add_")}, dst, dst, src);
+    map<T, T, T>("add_", AddScaled<T>{convert<Factor<T>>(alpha)}, dst, dst, src);
   });
 }
 
 void scale_elements(Tensor& dst, double by) {
   visit_element<true>(dst, "mul_", [&](auto tag) {
     using T = decltype(tag);
-    map<T, T>("mul_", Scale<T>{factor<T>(dst, by, "mul_")}, dst, dst);
+    map<T, T>("mul_", Scale<T>{convert<Factor<T>>(by)}, dst, dst);
   });
 }
 

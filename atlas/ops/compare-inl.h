@@ -9,6 +9,7 @@
 #include "atlas/ops/cast.h"
 #include "atlas/ops/compare.h"
 #include "atlas/ops/elementwise-inl.h"
+#include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -36,15 +37,6 @@ ATLAS_INLINE void check_operands(const char* op, const Tensor& a, const Tensor& 
   check(a.dtype() == b.dtype(), op, "dtypes differ: {} and {} (convert one with .to(...))", describe(a), describe(b));
   check(a.device() == b.device(), op, "operands are on different devices: {} and {} (move one with .to(...))",
         describe(a), describe(b));
-}
-
-ATLAS_INLINE void check_number(const char* op, const Tensor& a, double s) {
-  check(a.defined(), op, "the operand is undefined");
-  if (is_floating(a.dtype())) return;
-  const double lo = a.dtype() == int64 ? -0x1p53 : 0.0,
-               hi = a.dtype() == int64 ? 0x1p53 : (a.dtype() == boolean ? 1.0 : 255.0);
-  check(s >= lo && s <= hi && s == static_cast<double>(static_cast<int64_t>(s)), op,
-        "{} takes whole numbers of its range, got {} (convert the tensor with .to(atlas::float32))", describe(a), s);
 }
 
 template <class F>

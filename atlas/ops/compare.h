@@ -17,9 +17,6 @@ bool mixed(const Tensor& a, const Tensor& b);
 /// @throws Error naming `op` when a and b are not both defined, of one dtype and on one device.
 void check_operands(const char* op, const Tensor& a, const Tensor& b);
 
-/// @throws Error naming `op` when the integer tensor `a` cannot hold the number s.
-void check_number(const char* op, const Tensor& a, double s);
-
 }  // namespace detail
 
 /// a == b, element by element.

@@ -56,6 +56,7 @@ ATLAS_INLINE Tensor stack(const std::vector<Tensor>& tensors, int axis) {
 }
 
 ATLAS_INLINE Tensor pad(const Tensor& x, const Shape& before, const Shape& after, double value) {
+  detail::check_number("pad", x, value);
   check(before.size() == x.dim() && after.size() == x.dim(), "pad", "needs one entry per axis of {}, got {} and {}",
         describe(x), before, after);
   Shape shape = x.shape();

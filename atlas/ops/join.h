@@ -22,7 +22,7 @@ Tensor stack(const std::vector<Tensor>& tensors, int axis = 0);
 /// x with `value` around it.
 /// @param before, after  how many elements to add at both ends of each axis, at least 0; one entry per axis of x
 /// @return shape[i] = before[i] + x.shape[i] + after[i]
-/// @throws Error for another number of entries, and for a negative one.
+/// @throws Error for another number of entries, for a negative one, and for a value that x's dtype cannot hold.
 Tensor pad(const Tensor& x, const Shape& before, const Shape& after, double value = 0);
 
 /// Each index of an axis n times in a row: y[.., i * n + j, ..] = x[.., i, ..].

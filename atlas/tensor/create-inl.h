@@ -17,7 +17,7 @@ namespace atlas::inline ATLAS_ABI {
 
 ATLAS_INLINE Tensor full(const Shape& shape, double value, DType dtype, Device device) {
   Tensor y = empty(shape, dtype, device);
-  fill_elements(y, value);
+  fill_elements(y, value, "full");
   return y;
 }
 
@@ -30,6 +30,15 @@ ATLAS_INLINE Tensor eye(int64_t n, int64_t m, DType dtype, Device device) {
 }
 
 namespace detail {
+
+/// @throws Error naming `op` when elements of `type` cannot be all of first, first + step, ..., last.
+inline void check_numbers(const char* op, const Shape& shape, DType type, double first, double step, double last) {
+  const double all[] = {first, last, first + step};
+  for (int64_t i = 0; i < std::min<int64_t>(shape.numel(), 3); ++i) {
+    const std::string_view takes = refuses_number(type, all[i]);
+    check(takes.empty(), op, "{}{} {}, got {} (floats take any)", name(type), shape, takes, all[i]);
+  }
+}
 
 /// y[i] = f(i) for a contiguous y of elements T, in parallel.
 template <class T, class F>
@@ -51,6 +60,9 @@ ATLAS_INLINE Tensor arange_integer(int64_t begin, int64_t end, int64_t step, DTy
   generate<int64_t>(y, [&](int64_t i) { return static_cast<int64_t>(a + static_cast<uint64_t>(i) * s); });
   if (dtype == int64) return on_device(y, device);
   Tensor converted = empty(y.shape(), dtype, device);
+  const auto last = static_cast<int64_t>(a + (count - 1) * s);
+  check_numbers("arange", y.shape(), dtype, static_cast<double>(begin), static_cast<double>(step),
+                static_cast<double>(last));
   copy_elements(converted, y);
   return converted;
 }
@@ -61,6 +73,7 @@ ATLAS_INLINE Tensor arange_real(double begin, double end, double step, DType dty
   const double count = std::max(0.0, std::ceil((end - begin) / step));
   check(count < 0x1p62, "arange", "[{}, {}) with step {} has too many elements", begin, end, step);
   Tensor y = empty({static_cast<int64_t>(count)}, dtype, Device{});
+  check_numbers("arange", y.shape(), dtype, begin, step, begin + (count - 1) * step);
   visit_any(dtype, [&](auto tag) {
     using T = decltype(tag);
     generate<T>(y, [&](int64_t i) { return convert<T>(begin + static_cast<double>(i) * step); });
@@ -78,6 +91,7 @@ ATLAS_INLINE Tensor linspace(double begin, double end, int64_t count, DType dtyp
   check(count >= 0, "linspace", "the number of elements must not be negative, got {}", count);
   Tensor y = empty({count}, dtype, Device{});
   const double step = count > 1 ? (end - begin) / static_cast<double>(count - 1) : 0.0;
+  detail::check_numbers("linspace", y.shape(), dtype, begin, step, count > 1 ? end : begin);
   visit_any(dtype, [&](auto tag) {
     using T = decltype(tag);
     // Counted from the nearer end, so that both ends are exact.

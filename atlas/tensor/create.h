@@ -1,7 +1,7 @@
 // New tensors: constant, counting, random, from a vector, around foreign memory.
 //
 // Where no device is given, tensors are made on default_device(). Numbers are computed on the CPU and copied, so they
-// are the same on every device.
+// are the same on every device. Integers and bool take no number that they cannot hold: see detail::check_number().
 //
 // Element i of a random tensor comes from Philox(seed, stream, i), and each call takes one stream of the generator, so
 // results depend on the seed and the order of calls alone.
@@ -21,7 +21,8 @@ namespace atlas::inline ATLAS_ABI {
 
 /// A tensor whose elements are all `value`.
 /// @param shape  axis lengths; {} makes a scalar
-/// @throws Error when an integer dtype cannot hold `value`.
+/// @throws Error when the dtype cannot hold `value`: integers take whole numbers of their range (int64: up to 2^53 in
+///         magnitude), bool takes 0 and 1, floats round any.
 Tensor full(const Shape& shape, double value, DType dtype = float32, Device device = default_device());
 /// A tensor of zeros.
 inline Tensor zeros(const Shape& shape, DType dtype = float32, Device device = default_device()) {
@@ -56,6 +57,7 @@ Tensor arange_real(double begin, double end, double step, DType dtype, Device de
 /// @param end    not reached
 /// @param step   not 0; may be negative
 /// @param dtype  of the elements
+/// @throws Error when the dtype cannot hold one of them, as full().
 template <class A, class B, class S>
 requires std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && std::is_arithmetic_v<S> Tensor
 arange(A begin, B end, S step, DType dtype, Device device = default_device()) {
@@ -82,6 +84,7 @@ Tensor arange(E end, DType dtype = float32, Device device = default_device()) {
 
 /// `count` numbers from `begin` to `end`, both included: y[i] = begin + i (end - begin) / (count - 1).
 /// @param count  at least 0
+/// @throws Error when the dtype cannot hold one of them, as full().
 Tensor linspace(double begin, double end, int64_t count, DType dtype = float32, Device device = default_device());
 
 /// Numbers drawn uniformly from [low, high).

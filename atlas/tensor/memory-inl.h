@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,21 @@ ATLAS_INLINE bool overlaps(const Tensor& t) {
     reach += stride * (length - 1);
   }
   return false;
+}
+
+ATLAS_INLINE std::string_view refuses_number(DType type, double number) {
+  if (is_floating(type)) return "";
+  const bool whole = number == std::trunc(number) && std::isfinite(number);
+  if (type == uint8) return whole && number >= 0 && number <= 255 ? "" : "takes whole numbers from 0 to 255";
+  if (type == boolean) return number == 0 || number == 1 ? "" : "takes 0 and 1";
+  if (!whole) return "takes whole numbers";
+  return std::abs(number) <= 0x1p53 ? "" : "takes numbers up to 2^53 (larger ones by from_vector<int64_t>())";
+}
+
+ATLAS_INLINE void check_number(const char* op, const Tensor& t, double number) {
+  check(t.defined(), op, "the operand is undefined");
+  const std::string_view takes = refuses_number(t.dtype(), number);
+  check(takes.empty(), op, "{} {}, got {} (floats take any: .to(atlas::float32))", describe(t), takes, number);
 }
 
 /// y[i] = the element at `bits`, for n elements of Word's size that lie `step` elements apart.
@@ -80,15 +96,10 @@ ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src) {
   });
 }
 
-ATLAS_INLINE void fill_elements(Tensor& dst, double value) {
-  visit_any(dst.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
-      check(static_cast<double>(convert<T>(value)) == std::trunc(value), "fill", "{} is outside the range of {}", value,
-            name(dst.dtype()));
-  });
+ATLAS_INLINE void fill_elements(Tensor& dst, double value, const char* op) {
+  detail::check_number(op, dst, value);
   if constexpr (kWithCuda)
-    if (on_cuda("fill", dst)) return cuda::fill_elements(dst, value);
+    if (on_cuda(op, dst)) return cuda::fill_elements(dst, value);
   char bits[8];  // of one element
   visit_any(dst.dtype(), [&](auto tag) {
     const auto v = convert<decltype(tag)>(value);
@@ -110,6 +121,8 @@ ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
   check(dst.dtype() == src.dtype(), "add_", "dtypes differ: {} and {}", describe(dst), describe(src));
   check(broadcast_shapes(dst, src, "add_") == dst.shape(), "add_", "{} does not broadcast to {}", describe(src),
         describe(dst));
+  check(is_floating(dst.dtype()) || (std::abs(alpha) <= 0x1p53 && alpha == std::trunc(alpha)), "add_",
+        "{} is no factor for {}: integers take whole ones", alpha, describe(dst));
   if constexpr (kWithCuda)
     if (on_cuda("add_", dst, src)) return cuda::add_elements(dst, src, alpha);
   const StridedLoop<2> loop(dst.shape(), {dst.strides(), broadcast_strides(src.shape(), src.strides(), dst.shape())});
@@ -119,8 +132,6 @@ ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
     const T* from = src.data<T>();
     using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
     const Factor a = convert<Factor>(alpha);
-    check(!std::is_integral_v<T> || static_cast<double>(a) == alpha, "add_", "{} is no factor for {}", alpha,
-          name(dst.dtype()));
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {
       T* y = to + o[0];
       const T* x = from + o[1];
@@ -134,6 +145,7 @@ ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha) {
 }
 
 ATLAS_INLINE void scale_elements(Tensor& dst, double factor) {
+  detail::check_number("mul_", dst, factor);
   if constexpr (kWithCuda)
     if (on_cuda("mul_", dst)) return cuda::scale_elements(dst, factor);
   const StridedLoop<1> loop(dst.shape(), {dst.strides()});
@@ -142,8 +154,6 @@ ATLAS_INLINE void scale_elements(Tensor& dst, double factor) {
     T* y = dst.data<T>();
     using Factor = std::conditional_t<std::is_integral_v<T>, int64_t, T>;
     const Factor f = convert<Factor>(factor);
-    check(!std::is_integral_v<T> || static_cast<double>(f) == factor, "mul_", "{} is no factor for {}", factor,
-          name(dst.dtype()));
     loop.for_each([&](const auto& o, int64_t n, const auto& step) {
       for (int64_t i = 0; i < n; ++i) y[o[0] + i * step[0]] = static_cast<T>(y[o[0] + i * step[0]] * f);
     });

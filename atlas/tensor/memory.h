@@ -2,6 +2,7 @@
 // conversions stand on.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "atlas/tensor/tensor.h"
@@ -11,6 +12,14 @@ namespace atlas::inline ATLAS_ABI {
 namespace detail {
 /// True when two indices of t may share an element (expanded axes, overlapping windows).
 ATLAS_INLINE bool overlaps(const Tensor& t);
+
+/// Whether a number can become an element, or stand beside elements. Floats take any, and round it. Integers and bool
+/// take what they hold exactly: whole numbers of their range, for int64 up to 2^53 in magnitude, since beyond it a
+/// double may be a neighbor of the number that was meant. Tensors, unlike numbers, are converted: to(), copy_().
+/// @return what `type` takes instead; "" when it takes this number
+ATLAS_INLINE std::string_view refuses_number(DType type, double number);
+/// @throws Error naming `op` when t refuses the number.
+ATLAS_INLINE void check_number(const char* op, const Tensor& t, double number);
 }  // namespace detail
 
 namespace cuda {  // the functions below on CUDA devices, in atlas/cuda/*.cu; shapes and dtypes were checked
@@ -25,10 +34,11 @@ void sum_to_elements(Tensor& dst, const Tensor& src);
 /// @throws Error when src does not broadcast to dst.
 ATLAS_INLINE void copy_elements(Tensor& dst, const Tensor& src);
 
-/// dst[...] = value.
-ATLAS_INLINE void fill_elements(Tensor& dst, double value);
+/// dst[...] = value. @throws Error naming `op` when dst's dtype cannot hold it; so does scale_elements().
+ATLAS_INLINE void fill_elements(Tensor& dst, double value, const char* op = "fill");
 
-/// dst[...] += alpha * src[...] (broadcast). @throws Error when dtypes differ or src does not broadcast to dst.
+/// dst[...] += alpha * src[...] (broadcast). @throws Error when dtypes differ, src does not broadcast to dst, or alpha
+/// is not whole and they are.
 ATLAS_INLINE void add_elements(Tensor& dst, const Tensor& src, double alpha);
 
 /// dst[...] *= factor.

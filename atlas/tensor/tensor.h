@@ -143,14 +143,14 @@ class Tensor {
   // --- in place, outside the graph ------------------------------------------------------------------------------
   // They raise an error on a tensor that is part of a graph being recorded, and where they would lose the gradient of
   // `src`, and count up the storage's version.
-  /// Sets every element.
+  /// Sets every element. @throws Error when the dtype cannot hold `value` (as full()).
   Tensor& fill_(double value);
   Tensor& zero_() { return fill_(0); }
-  /// Copies from `src`, broadcasting and converting.
+  /// Copies from `src`, broadcasting, and converting as to() does.
   Tensor& copy_(const Tensor& src);
-  /// this += alpha * src (same dtype; src broadcasts).
+  /// this += alpha * src (same dtype; src broadcasts; of integers, alpha is whole).
   Tensor& add_(const Tensor& src, double alpha = 1);
-  /// this *= factor.
+  /// this *= factor, which the dtype can hold.
   Tensor& mul_(double factor);
   void bump_version() { impl().storage->bump_version(); }
 

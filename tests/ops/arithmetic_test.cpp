@@ -337,10 +337,11 @@ TEST_CASE("errors") {
   CHECK(error_of([] { zeros({2}, int64) / zeros({2}, int64); }) ==
         "[div] needs float32 or float64, got int64[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { zeros({2}, boolean) - zeros({2}, boolean); }) ==
-        "[sub] needs float32, float64, int64 or uint8, got bool[2] (convert with .to(...))");
+        "[sub] needs float32, float64, int64 or uint8, got bool[2] (convert with .to(atlas::int64) or "
+        ".to(atlas::float32))");
   CHECK(error_of([] { zeros({2}, int64) + 0.5; }) ==
-        "[add] int64[2] takes whole numbers of its range, got 0.5 (convert the tensor with .to(atlas::float32))");
-  CHECK(error_of([] { zeros({2}, uint8) * 256; }).find("[mul] uint8[2] takes whole numbers of its range, got 256") ==
+        "[add] int64[2] takes whole numbers, got 0.5 (floats take any: .to(atlas::float32))");
+  CHECK(error_of([] { zeros({2}, uint8) * 256; }).find("[mul] uint8[2] takes whole numbers from 0 to 255, got 256") ==
         0);
   CHECK(error_of([] { zeros({2}, int64) + NAN; }).find("[add] int64[2] takes whole numbers") == 0);
   CHECK(error_of([] { Tensor() + zeros({2}); }) == "[add] an operand is undefined: undefined and float32[2]");

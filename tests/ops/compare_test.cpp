@@ -106,8 +106,7 @@ TEST_CASE("errors") {
         "[lt] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
   CHECK(error_of([] { gt(zeros({2}, float16), zeros({2}, float16)); }) ==
         "[gt] needs float32, float64, int64, uint8 or bool, got float16[2] (convert with .to(atlas::float32))");
-  CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers of its range, got 0.5") ==
-        0);
+  CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers, got 0.5") == 0);
   CHECK(error_of([] { ne(Tensor(), 1); }) == "[ne] the operand is undefined");
 }
 

@@ -45,6 +45,8 @@ TEST_CASE("pad") {
   CHECK_THROWS_WITH_AS(pad(count({2}), {-1}, {0}),
                        "[pad] cannot add -1 and 0 elements to axis 0 of int64[2] (use slice to cut)", Error);
   CHECK_THROWS_AS(pad(count({2}), {1, 1}, {0}), Error);
+  CHECK_THROWS_WITH_AS(pad(count({2}), {1}, {0}, 0.5), doctest::Contains("[pad] int64[2] takes whole numbers, got 0.5"),
+                       Error);
   CHECK_THROWS_AS(pad(count({2}), {INT64_MAX}, {0}), Error);
 }
 

@@ -32,9 +32,37 @@ TEST_CASE("constants") {
   CHECK(values<float>(eye(2, 3)) == std::vector<float>{1, 0, 0, 0, 1, 0});
   CHECK(values<float>(eye(3, 2)) == std::vector<float>{1, 0, 0, 1, 0, 0});
   CHECK(eye(0).shape() == Shape{0, 0});
-  CHECK_THROWS_WITH_AS(full({1}, 256, uint8), "[fill] 256 is outside the range of uint8", Error);
-  CHECK_THROWS_AS(full({1}, std::nan(""), int64), Error);
   CHECK_THROWS_AS(zeros({2, -3}), Error);
+}
+
+TEST_CASE("integers and bool take no number that they cannot hold") {
+  CHECK_THROWS_WITH_AS(full({2}, 1.5, int64),
+                       "[full] int64[2] takes whole numbers, got 1.5 (floats take any: .to(atlas::float32))", Error);
+  CHECK_THROWS_WITH_AS(
+      full({1}, 256, uint8),
+      "[full] uint8[1] takes whole numbers from 0 to 255, got 256 (floats take any: .to(atlas::float32))", Error);
+  CHECK_THROWS_WITH_AS(full({2}, 2, boolean), doctest::Contains("[full] bool[2] takes 0 and 1, got 2"), Error);
+  CHECK_THROWS_WITH_AS(full({2}, 0x1p60, int64), doctest::Contains("[full] int64[2] takes numbers up to 2^53 (larger"),
+                       Error);
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  for (DType t : {int64, uint8, boolean})
+    for (double bad : {0.5, -0.5, 1e300, std::nan(""), kInfinity, -kInfinity})
+      CHECK_THROWS_AS(full({1}, bad, t), Error);
+  for (DType t : {float32, float64, bfloat16, float16})
+    for (double any : {0.1, 1e300, kInfinity}) CHECK(full({1}, any, t).dtype() == t);
+  CHECK(full({}, -0x1p53, int64).item<int64_t>() == -(int64_t{1} << 53));
+  Tensor k = zeros({2}, int64);
+  CHECK_THROWS_WITH_AS(k[0] = 1.5, doctest::Contains("[fill_] int64[] takes whole numbers, got 1.5"), Error);
+  CHECK_THROWS_AS(full_like(k, std::nan("")), Error);
+  // Ranges: their first, last and second element tell about all.
+  CHECK(arange(256, uint8)[255].item<int>() == 255);
+  CHECK(values<int64_t>(arange(1.0, 7.0, 2.0, int64)) == std::vector<int64_t>{1, 3, 5});
+  CHECK_THROWS_WITH_AS(arange(300, uint8), doctest::Contains("[arange] uint8[300] takes whole numbers"), Error);
+  CHECK_THROWS_AS(arange(1, -2, -1, uint8), Error);
+  CHECK_THROWS_WITH_AS(arange(0.0, 1.5, 0.5, int64), doctest::Contains("[arange] int64[3] takes whole numbers"), Error);
+  CHECK_THROWS_AS(arange(0.5, 3.0, 1.0, int64), Error);
+  CHECK_THROWS_WITH_AS(linspace(0, 10, 4, int64), doctest::Contains("[linspace] int64[4] takes whole numbers"), Error);
+  CHECK_THROWS_AS(linspace(0, 256, 2, uint8), Error);
 }
 
 TEST_CASE("arange") {

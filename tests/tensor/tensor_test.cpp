@@ -111,7 +111,10 @@ TEST_CASE("in place: broadcast, versions, overlap, expanded tensors") {
   CHECK_THROWS_WITH_AS(x.add_(zeros({3}, float64)), "[add_] dtypes differ: float32[2,3] and float64[3]", Error);
   Tensor n = full({2}, 3, int64);
   CHECK(n.mul_(2).add_(n, -1)[0].item<int64_t>() == 0);
-  CHECK_THROWS_WITH_AS(n.mul_(0.5), "[mul_] 0.5 is no factor for int64", Error);
+  CHECK_THROWS_WITH_AS(n.mul_(0.5), doctest::Contains("[mul_] int64[2] takes whole numbers, got 0.5"), Error);
+  CHECK_THROWS_WITH_AS(n.mul_(0x1p63), doctest::Contains("[mul_] int64[2] takes numbers up to 2^53"), Error);
+  CHECK_THROWS_WITH_AS(n.add_(n, 0.5), "[add_] 0.5 is no factor for int64[2]: integers take whole ones", Error);
+  CHECK_THROWS_AS(n.add_(n, 0x1p63), Error);
   CHECK_THROWS_AS(zeros({2}, boolean).add_(ones({2}, boolean)), Error);
 }
 
