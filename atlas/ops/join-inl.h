@@ -48,8 +48,10 @@ ATLAS_INLINE Tensor stack(const std::vector<Tensor>& tensors, int axis) {
   std::vector<Tensor> rows;
   rows.reserve(tensors.size());
   for (size_t i = 0; i < tensors.size(); ++i) {
-    check(tensors[i].shape() == tensors[0].shape(), "stack", "tensor {} is {}, tensor 0 is {}: shapes must agree", i,
-          describe(tensors[i]), describe(tensors[0]));
+    check(tensors[i].shape() == tensors[0].shape() && tensors[i].dtype() == tensors[0].dtype() &&
+              tensors[i].device() == tensors[0].device(),
+          "stack", "tensor {} is {}, tensor 0 is {}: shape, dtype and device must agree", i, describe(tensors[i]),
+          describe(tensors[0]));
     rows.push_back(unsqueeze(tensors[i], axis));
   }
   return cat(rows, axis);

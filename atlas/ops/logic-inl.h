@@ -78,6 +78,7 @@ ATLAS_INLINE Tensor isfinite(const Tensor& x) {
 
 ATLAS_INLINE bool allclose(const Tensor& a, const Tensor& b, double rtol, double atol, bool equal_nan) {
   check(a.defined() && b.defined(), "allclose", "an operand is undefined: {} and {}", describe(a), describe(b));
+  broadcast_shapes(a, b, "allclose");
   const NoGrad off;
   const Tensor x = to(a, float64), y = to(b, float64), distance = abs(sub(x, y));
   Tensor close = eq(x, y) | (isfinite(distance) & le(distance, add(mul(abs(y), rtol), atol)));

@@ -129,9 +129,9 @@ ATLAS_INLINE Tensor norm(const Tensor& x, double p, const Shape& axes, bool keep
   const char* op = "norm";
   check_float(x, op);
   check(p > 0, op, "p must be above 0, got {}", p);
-  if (p == 1) return sum(abs(x), axes, keepdim);
-  if (std::isinf(p)) return max(abs(x), axes, keepdim);
   const detail::AxisMask mask = detail::axis_mask(axes, x, op);
+  if (p == 1) return sum(abs(x), axes, keepdim);
+  if (std::isinf(p)) return detail::extreme(functors::Maximum{}, op, abs(x), axes, keepdim);
   const Shape shape = detail::reduced_shape(x.shape(), mask, keepdim);
   Tensor y;
   {

@@ -29,16 +29,27 @@ ATLAS_INLINE Tensor neg(const Tensor& x) { return detail::unary(functors::Neg{},
 ATLAS_INLINE Tensor square(const Tensor& x) { return detail::unary(functors::Square{}, x); }
 
 ATLAS_INLINE Tensor pow(const Tensor& x, double p) {
-  if (p == 2) return square(x);
-  if (p == 0.5) return sqrt(x);
-  if (p == -0.5) return rsqrt(x);
-  if (p == -1) return detail::unary(functors::Reciprocal{}, x);
-  if (x.defined() && (x.dtype() == int64 || x.dtype() == uint8) && p >= 0 && p <= 255 && p == std::floor(p)) {
+  const char* op = "pow";
+  check_dtype(x, op, takes::integers);
+  if (!is_floating(x.dtype())) {
+    const bool small = x.dtype() == uint8;
+    check(p >= 0 && p <= (small ? 255 : 0x1p53) && p == std::floor(p), op,
+          "{} takes whole exponents from 0 to {}, got {} (floats take any: .to(atlas::float32))", describe(x),
+          small ? "255" : "2^53", p);
     Tensor y = empty_like(x);
     kernels::binary_scalar(functors::Power{}, x, p, false, y);
     return y;
   }
-  return detail::unary(functors::Pow{p}, x);
+  const auto called_pow = [&](auto functor) {
+    detail::UnaryOp f(functor);
+    f.name = op;
+    return detail::unary_of(f, x);
+  };
+  if (p == 2) return called_pow(functors::Square{});
+  if (p == 0.5) return called_pow(functors::Sqrt{});
+  if (p == -0.5) return called_pow(functors::Rsqrt{});
+  if (p == -1) return called_pow(functors::Reciprocal{});
+  return called_pow(functors::Pow{p});
 }
 
 ATLAS_INLINE Tensor erf(const Tensor& x) { return detail::unary(functors::Erf{}, x); }

@@ -30,8 +30,10 @@ Tensor neg(const Tensor& x);
 Tensor square(const Tensor& x);
 
 /// y = x^p.   dx = p x^(p-1) dy
-/// @param x  also int64 and uint8 (which wraps), for a whole p in [0, 255]; ops/arithmetic.h has pow of two tensors
+/// @param x  also int64 and uint8, for a whole p from 0 on; what is too large wraps, as in all arithmetic of integers.
+///           ops/arithmetic.h has pow of two tensors
 /// @param p  any number; 2, 1/2, -1/2 and -1 have faster code. x below 0 needs a whole p, or gives NaN
+/// @throws Error for integers and a p below 0, or one that is not whole
 Tensor pow(const Tensor& x, double p);
 
 /// y = erf(x), the error function.   dx = dy 2 / sqrt(pi) e^(-x^2)

@@ -127,6 +127,8 @@ TEST_CASE("isfinite and allclose") {
   CHECK_FALSE(allclose(ones({1}), full({1}, INFINITY)));
   CHECK(allclose(from_vector<int64_t>({1, 0}), from_vector<float>({1, 0})));
   CHECK(allclose(zeros({0}), zeros({0})));
+  CHECK(error_of([] { allclose(zeros({2}), zeros({3})); }) ==
+        "[allclose] float32[2] and float32[3] do not broadcast: axis -1 has lengths 2 and 3");
 }
 
 TEST_CASE("a tensor in a condition: absent ones are false, comparisons have to be decided") {

@@ -273,9 +273,25 @@ TEST_CASE("logsumexp and norm") {
     gradcheck([](const std::vector<Tensor>& in) { return logsumexp(in[0], 1); }, {random(empty_shape, 1)});
     gradcheck([](const std::vector<Tensor>& in) { return norm(in[0], 2, 1); }, {random(empty_shape, 1)});
   }
+  for (double p : {1.0, 2.0, double{INFINITY}})
+    CHECK(error_of([&] { norm(zeros({2}), p, 1); }) == "[norm] axis 1 is outside [-1, 1) of float32[2]");
   CHECK(error_of([] { norm(zeros({2}), 0); }) == "[norm] p must be above 0, got 0");
   CHECK(error_of([] { norm(zeros({2}, int64)); }).find("[norm] needs float32 or float64, got int64") == 0);
   CHECK(error_of([] { logsumexp(zeros({2}), 1); }) == "[logsumexp] axis 1 is outside [-1, 1) of float32[2]");
+}
+
+TEST_CASE("max and min: of two tensors element by element, of a tensor and a number over that axis") {
+  const Tensor x = from_vector<double>({1, 4, 3, 2}, {2, 2}), y = from_vector<double>({2, 3, 9, -1}, {2, 2});
+  CHECK(difference(max(x, y), from_vector<double>({2, 4, 9, 2}, {2, 2})) == 0);
+  CHECK(difference(min(x, y), from_vector<double>({1, 3, 3, -1}, {2, 2})) == 0);
+  CHECK(difference(max(x, y[0]), from_vector<double>({2, 4, 3, 3}, {2, 2})) == 0);
+  CHECK(difference(max(x, 1), from_vector<double>({4, 3})) == 0);
+  CHECK(difference(min(x, 0, true), from_vector<double>({1, 2}, {1, 2})) == 0);
+  CHECK(difference(max(x, {1}), from_vector<double>({4, 3})) == 0);
+  CHECK(max(x, {0, 1}).item() == 4);
+  CHECK(max(x, {0}, true).shape() == Shape{1, 2});
+  CHECK(min(x, {}).item() == 1);
+  gradcheck([](const std::vector<Tensor>& in) { return max(in[0], in[1]) * min(in[1], in[0]); }, {x, y});
 }
 
 TEST_CASE("members") {

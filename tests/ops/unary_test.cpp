@@ -144,6 +144,10 @@ TEST_CASE("integers") {
   CHECK(test::same_bits(sign(x), from_vector<int64_t>({-1, 0, 1})));
   CHECK(test::same_bits(pow(x, 3), from_vector<int64_t>({-27, 0, 64})));
   CHECK(test::same_bits(pow(x, 0), from_vector<int64_t>({1, 1, 1})));
+  CHECK(test::same_bits(pow(x, 2), square(x)));
+  const Tensor small = from_vector<int64_t>({-1, 0, 1, 2});
+  CHECK(test::same_bits(pow(small, 301), from_vector<int64_t>({-1, 0, 1, 0})));  // 2^301 wraps
+  CHECK(test::same_bits(pow(from_vector<uint8_t>({3, 2}), 5), from_vector<uint8_t>({243, 32})));
   CHECK(test::same_bits(clamp(x, -1, 2), from_vector<int64_t>({-1, 0, 2})));
   CHECK(test::same_bits(clamp(x, 2, -1), from_vector<int64_t>({-1, -1, -1})));
   CHECK(test::same_bits(clamp(x, -INFINITY, 1), from_vector<int64_t>({-3, 0, 1})));
@@ -187,8 +191,26 @@ TEST_CASE("errors") {
         "[clamp] int64[2] takes whole numbers, got the bounds 0.5 and 1 (convert the tensor with .to(atlas::float32))");
   CHECK(error_of([] { clamp(zeros({2}, uint8), 300, 400); }) == "[clamp] no uint8 is within the bounds 300 and 400");
   CHECK(error_of([] { clamp(zeros({2}, boolean), 0, 1); }) ==
-        "[clamp] needs float32, float64, int64 or uint8, got bool[2] (convert with .to(...))");
+        "[clamp] needs float32, float64, int64 or uint8, got bool[2] (convert with .to(atlas::int64) or "
+        ".to(atlas::float32))");
   CHECK(error_of([] { silu(Tensor()); }) == "[silu] the operand is undefined");
+  CHECK(error_of([] { pow(zeros({3}, int64), -2); }) ==
+        "[pow] int64[3] takes whole exponents from 0 to 2^53, got -2 (floats take any: .to(atlas::float32))");
+  CHECK(error_of([] { pow(zeros({3}, uint8), 300); }).find("[pow] uint8[3] takes whole exponents from 0 to 255, got") ==
+        0);
+  for (double p : {0.5, -0.5, -1.0, 1.5, double{NAN}, double{INFINITY}})
+    CHECK(error_of([&] { pow(zeros({3}, int64), p); }).find("[pow] int64[3] takes whole exponents") == 0);
+  for (double p : {0.0, 0.5, -0.5, -1.0, 2.0, 3.0}) {
+    CHECK(error_of([&] { pow(zeros({3}, boolean), p); }).find("[pow] needs float32, float64, int64 or uint8") == 0);
+    CHECK(error_of([&] { pow(Tensor(), p); }) == "[pow] the operand is undefined");
+  }
+  for (double p : {2.0, 3.0}) {
+    Tensor base = ones({2});
+    base.set_requires_grad();
+    const Tensor power = pow(base, p);
+    base.detach().fill_(3);
+    CHECK(error_of([&] { backward(power, ones({2})); }).find("[pow] a tensor needed for its gradient") == 0);
+  }
   Tensor x = ones({2});
   x.set_requires_grad();
   const Tensor y = silu(x);
