@@ -13,6 +13,7 @@
 #include "atlas/ops/cast.h"
 #include "atlas/ops/compare.h"
 #include "atlas/ops/elementwise-inl.h"
+#include "atlas/ops/logic.h"
 #include "atlas/ops/select.h"
 #include "atlas/ops/unary.h"
 #include "atlas/tensor/create.h"
@@ -267,17 +268,19 @@ void assign(const char* op, Tensor& a, const Tensor* b, bool in_reach, const F& 
 
 }  // namespace detail
 
+#define ATLAS_ASSIGN_TENSOR(symbol, function)                                                     \
+  ATLAS_INLINE Tensor& Tensor::operator symbol(const Tensor& b)& {                                \
+    detail::assign(#symbol, *this, &b, true, [&] { return function(std::as_const(*this), b); });  \
+    return *this;                                                                                 \
+  }                                                                                               \
+  ATLAS_INLINE void Tensor::operator symbol(const Tensor& b)&& {                                  \
+    detail::assign(#symbol, *this, &b, false, [&] { return function(std::as_const(*this), b); }); \
+  }
 #define ATLAS_ASSIGN(symbol, function)                                                                 \
-  ATLAS_INLINE Tensor& Tensor::operator symbol(const Tensor& b)& {                                     \
-    detail::assign(#symbol, *this, &b, true, [&] { return function(std::as_const(*this), b); });       \
-    return *this;                                                                                      \
-  }                                                                                                    \
+  ATLAS_ASSIGN_TENSOR(symbol, function)                                                                \
   ATLAS_INLINE Tensor& Tensor::operator symbol(double s)& {                                            \
     detail::assign(#symbol, *this, nullptr, true, [&] { return function(std::as_const(*this), s); });  \
     return *this;                                                                                      \
-  }                                                                                                    \
-  ATLAS_INLINE void Tensor::operator symbol(const Tensor& b)&& {                                       \
-    detail::assign(#symbol, *this, &b, false, [&] { return function(std::as_const(*this), b); });      \
   }                                                                                                    \
   ATLAS_INLINE void Tensor::operator symbol(double s)&& {                                              \
     detail::assign(#symbol, *this, nullptr, false, [&] { return function(std::as_const(*this), s); }); \
@@ -286,6 +289,10 @@ ATLAS_ASSIGN(+=, add)
 ATLAS_ASSIGN(-=, sub)
 ATLAS_ASSIGN(*=, mul)
 ATLAS_ASSIGN(/=, div)
+ATLAS_ASSIGN_TENSOR(&=, operator&)
+ATLAS_ASSIGN_TENSOR(|=, operator|)
+ATLAS_ASSIGN_TENSOR(^=, operator^)
 #undef ATLAS_ASSIGN
+#undef ATLAS_ASSIGN_TENSOR
 
 }  // namespace atlas::inline ATLAS_ABI

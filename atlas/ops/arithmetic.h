@@ -4,6 +4,8 @@
 // CUDA devices bfloat16 and float32 give float32); a C++ number takes the tensor's dtype.
 #pragma once
 
+#include <concepts>
+
 #include "atlas/ops/unary.h"
 
 namespace atlas::inline ATLAS_ABI {
@@ -38,6 +40,15 @@ Tensor maximum(const Tensor& a, const Tensor& b);
 /// The smaller of a and b, NaN if either is; any numbers, or bool. The gradient goes to the smaller, by halves on a
 /// tie.
 Tensor minimum(const Tensor& a, const Tensor& b);
+/// maximum() and minimum() by the names of reductions (ops/reduce.h), which take axes there.
+template <std::same_as<Tensor> B>  // {} and {0, 1} are axes
+Tensor max(const Tensor& a, const B& b) {
+  return maximum(a, b);
+}
+template <std::same_as<Tensor> B>
+Tensor min(const Tensor& a, const B& b) {
+  return minimum(a, b);
+}
 
 // ---- with numbers --------------------------------------------------------------------------------------------------
 
@@ -67,8 +78,8 @@ Tensor maximum(double s, const Tensor& a);
 Tensor minimum(const Tensor& a, double s);
 Tensor minimum(double s, const Tensor& a);
 
-/// a^b of two tensors, element by element; also int64 and uint8 (a negative exponent then gives the whole part, 0 for
-/// most).   da = dy b a^(b-1), 0 where b is 0; db = dy a^b ln a, 0 where a is 0 and b is not below it
+/// a^b of two tensors, element by element; also int64 and uint8, which wrap (a negative exponent then gives the whole
+/// part, 0 for most).   da = dy b a^(b-1), 0 where b is 0; db = dy a^b ln a, 0 where a is 0 and b is not below it
 /// @param a,b  of one dtype; shapes that broadcast
 ATLAS_INLINE Tensor pow(const Tensor& a, const Tensor& b);
 /// s^b.

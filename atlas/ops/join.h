@@ -12,7 +12,7 @@ namespace atlas::inline ATLAS_ABI {
 /// @param tensors  at least one; the same dtype, and the same lengths on all other axes
 /// @param axis     negative ones count from the end
 /// @throws Error naming the tensor and the axis that do not fit.
-Tensor cat(const std::vector<Tensor>& tensors, int axis);
+Tensor cat(const std::vector<Tensor>& tensors, int axis = 0);
 
 /// Tensors of one shape side by side along a new axis.
 /// @param axis  position of the new axis in the result; negative ones count from its end

@@ -21,7 +21,8 @@ Tensor mean(const Tensor& x, const Shape& axes = {}, bool keepdim = false);
 
 namespace detail {}  // namespace detail
 
-/// Largest element over axes; NaN if there is one.   dx = dy at the largest, shared equally among equals
+/// Largest element over axes; NaN if there is one. Of two tensors, max(a, b) is maximum(a, b) (ops/arithmetic.h).
+/// dx = dy at the largest, shared equally among equals
 /// @param x  float32, float64, int64, uint8 or bool
 /// @param axes  an axis or several, {0, 2}; negative ones count from the end; empty means all
 /// @param keepdim  keep the reduced axes with length 1

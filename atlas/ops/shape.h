@@ -60,11 +60,11 @@ Tensor flatten(const Tensor& x, int from = 0, int to = -1);
 /// Consecutive slices of an axis.
 /// @param sizes  their lengths; they add up to the length of the axis
 /// @return as many views of x
-std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int axis);
+std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int axis = 0);
 
 /// n slices of equal length of an axis.
 /// @throws Error when n does not divide the length.
-std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis);
+std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis = 0);
 
 /// Sliding windows of an axis: y[..., i, ..., j] = x[..., i * step + j, ...], without copying.
 /// @param size  length of a window, at most the length of the axis: it becomes the last axis of y

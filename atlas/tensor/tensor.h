@@ -174,6 +174,13 @@ class Tensor {
   void operator-=(double s) &&;
   void operator*=(double s) &&;
   void operator/=(double s) &&;
+  /// Of boolean tensors, as & | ^ are.
+  Tensor& operator&=(const Tensor& b) &;
+  Tensor& operator|=(const Tensor& b) &;
+  Tensor& operator^=(const Tensor& b) &;
+  void operator&=(const Tensor& b) &&;
+  void operator|=(const Tensor& b) &&;
+  void operator^=(const Tensor& b) &&;
 
   // --- differentiable sugar, defined in ops/shape.h, ops/cast.h and ops/reduce.h ----------------------------------
   Tensor reshape(Shape shape) const;

@@ -27,6 +27,10 @@ TEST_CASE("cat and stack") {
   CHECK(cat({a, zeros({0, 2}, int64)}, 0).shape() == Shape{2, 2});
   CHECK(values(stack({a, a}, 2)) == Ints{0, 0, 1, 1, 2, 2, 3, 3});
   CHECK(stack({full({}, 1), full({}, 2)}).shape() == Shape{2});
+  CHECK(values(cat({a, a})) == values(cat({a, a}, 0)));
+  CHECK_THROWS_WITH_AS(stack({a, zeros({2, 2})}),
+                       "[stack] tensor 1 is float32[2,2], tensor 0 is int64[2,2]: shape, dtype and device must agree",
+                       Error);
   CHECK_THROWS_WITH_AS(cat({a, b}, 0),
                        "[cat] tensor 1 is int64[2,1], tensor 0 is int64[2,2]: axis 1 differs (joining along axis 0)",
                        Error);

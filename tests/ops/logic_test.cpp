@@ -83,6 +83,30 @@ TEST_CASE("operators on boolean tensors") {
   CHECK(bits((x < 0) | (x > 1)) == "101");
   CHECK(bits(~inside) == "101");
   CHECK(bits(inside ^ (x > 0)) == "001");
+  // In place, also in a part of a tensor and through a temporary.
+  Tensor t = from_vector<int64_t>({1, 1, 0, 0}, {2, 2}).to(boolean);
+  const Tensor same = t.reshape({4}), u = from_vector<int64_t>({1, 0}).to(boolean);
+  const uint64_t version = t.impl().storage->version();
+  t &= u;
+  CHECK(bits(same) == "1000");
+  CHECK(t.impl().storage->version() > version);
+  t |= from_vector<int64_t>({0, 1}, {2, 1}).to(boolean);
+  CHECK(bits(same) == "1011");
+  t ^= t;
+  CHECK(bits(same) == "0000");
+  t[1] |= u;
+  t[1] ^= ~u;
+  t.select(1, 0) &= u;
+  CHECK(bits(same) == "0001");
+  CHECK(error_of([&] { t &= zeros({2}); }).find("[&] needs bool, got float32[2]") == 0);
+  CHECK(error_of([] {
+          Tensor k = ones({2}, int64);
+          k |= k;
+        }).find("[|] needs bool, got int64[2]") == 0);
+  CHECK(error_of([&] {
+          Tensor small = u.clone();
+          small ^= t;
+        }) == "[^=] the result, bool[2,2], does not fit into bool[2] (write a = a ^ b)");
   CHECK(error_of([&] { x& inside; }).find("[&] needs bool, got float32[3] (compare first") == 0);
   CHECK(error_of([&] { ~from_vector<int64_t>({1}); }).find("[~] needs bool, got int64[1]") == 0);
 }

@@ -124,6 +124,8 @@ TEST_CASE("split, chunk, unfold") {
   CHECK(parts[1].shape() == Shape{2, 0});
   CHECK(values(parts[2]) == Ints{1, 2, 3, 4, 5, 7, 8, 9, 10, 11});
   CHECK(values(chunk(x, 3, -1)[1]) == Ints{2, 3, 8, 9});
+  CHECK(values(chunk(x, 2)[1]) == Ints{6, 7, 8, 9, 10, 11});
+  CHECK(values(split(x, {0, 2})[1]) == values(x));
   CHECK(split(x, std::vector<int64_t>(6, 1), 1).size() == 6);
   CHECK_THROWS_WITH_AS(split(x, {2, 3}, 1), "[split] the parts add up to 5, axis 1 of int64[2,6] has length 6", Error);
   CHECK_THROWS_AS(split(x, {7, -1}, 1), Error);
