@@ -141,8 +141,8 @@ decltype(auto) visit_number(DType t, std::string_view op, F&& f) {
   if (t == DType::float64) return f(double{});
   if (t == DType::int64) return f(int64_t{});
   if (t == DType::uint8) return f(uint8_t{});
-  fail(op, "needs float32, float64, int64 or uint8, got {} (convert with .to({}))", name(t),
-       is_floating(t) ? "atlas::float32" : "...");
+  fail(op, "needs float32, float64, int64 or uint8, got {} (convert with {}.to(atlas::float32))", name(t),
+       is_floating(t) ? "" : ".to(atlas::int64) or ");
 }
 
 /// Calls f(T{}) for any element type.

@@ -27,8 +27,7 @@ decltype(auto) visit_element(const Tensor& x, const char* op, F&& f) {
     if (x.dtype() == int64) return f(int64_t{});
     if (x.dtype() == uint8) return f(uint8_t{});
   }
-  check(!kIntegers || computes_as_float(x), op,
-        "needs float32, bfloat16, float64, int64 or uint8, got {} (convert with .to(...))", describe(x));
+  if constexpr (kIntegers) check_dtype(x, op, takes::integers);
   return visit_cuda_float(x, op, std::forward<F>(f));
 }
 

@@ -29,8 +29,8 @@ double attention_scale(const Tensor& q, double scale);
 /// The keys of the sources stand one after another along L. A source may have a smaller batch B_s dividing B: entry b
 /// of q then reads its entry b / (B / B_s), as if it had been repeated (it is not copied). Masked keys are left out of
 /// the sum and get zero gradients. Scores are never stored; backward recomputes them from one number per row.
-/// @param q        float32 or float64, [B,L,heads,D]; like k and v, a strided view is read in place when its last axis
-/// is contiguous
+/// @param q        float32, float64 or, on CUDA devices, bfloat16, [B,L,heads,D]; like k and v, a strided view is read
+///                 in place when its last axis is contiguous
 /// @param sources  at least one; k and v [B_s,L_s,heads,D], same dtype
 /// @param scale    factor of the scores; 0 means 1 / sqrt(D)
 /// @return [B,L,heads,D], contiguous; zero where there is no key at all, or none that is not masked

@@ -33,7 +33,7 @@ Tensor as_matrix(const Tensor& t, int64_t rows, int64_t columns);
 /// y[b,oh,ow,o] = bias[o] + sum over kh, kw, i of x[b, oh stride + kh dilation - padding, (same for w), i]
 /// weight[o,kh,kw,i], where x is zero outside the image and o reads the channels of its own group.
 ///
-/// @param given    x: float32 or float64, [B,H,W,I]
+/// @param given    x: float32, float64 or, on CUDA devices, bfloat16, [B,H,W,I]
 /// @param weight   same dtype, [O,KH,KW,I/groups]
 /// @param bias     same dtype, [O], or undefined for none
 /// @param fused_given  what else is done to y, only where nothing is recorded, and not for one filter per channel
@@ -45,7 +45,8 @@ Tensor conv2d(const Tensor& given, const Tensor& weight, const Tensor& bias = {}
 /// Depthwise convolution along a sequence with "same" zero padding (K - 1 in all, of which floor((K - 1) / 2) in
 /// front): y[b,l,c] = bias[c] + sum over k of x[b, l + k - floor((K - 1) / 2), c] weight[k,c].
 ///
-/// @param given   x: float32 or float64, [B,L,C]; a view whose channels are contiguous is read in place
+/// @param given   x: float32, float64 or, on CUDA devices, bfloat16, [B,L,C]; a view whose channels are contiguous is
+///                read in place
 /// @param weight  same dtype, [K,C], K >= 1
 /// @param bias    same dtype, [C], or undefined for none
 /// @return [B,L,C]

@@ -103,12 +103,13 @@ ATLAS_INLINE void check_residual(const Tensor& residual, const Tensor& y, const 
 
 ATLAS_INLINE void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const char* name_a,
                                   const char* name_b) {
-  if (a.dtype() == b.dtype() && a.device() == b.device() && computes_as_float(a)) return;
+  if (a.defined() && b.defined() && a.dtype() == b.dtype() && a.device() == b.device() && computes_as_float(a)) return;
+  check_float(a, op);  // first: two of a dtype that does not compute would fit no better
+  check_float(b, op);
   check(a.dtype() == b.dtype(), op, "dtypes differ: {} {}, {} {} (convert one with .to(...))", name_a, describe(a),
         name_b, describe(b));
   check(a.device() == b.device(), op, "operands are on different devices: {} {}, {} {} (move one with .to(...))",
         name_a, describe(a), name_b, describe(b));
-  check(computes_as_float(a), op, "needs float32 or float64, got {} {} (convert with .to(...))", name_a, describe(a));
 }
 
 }  // namespace detail

@@ -45,7 +45,7 @@ void check_same_kind(const Tensor& a, const Tensor& b, const char* op, const cha
 ///
 /// Batch axes (all but the last two) broadcast. A vector [K] counts as a row on the left and as a column on the right,
 /// and its axis is dropped from the result. Transposed views are read in place.
-/// @param a  float32 or float64, [K] or [..., M, K]
+/// @param a  float32, float64 or, on CUDA devices, bfloat16, [K] or [..., M, K]
 /// @param b  same dtype, [K] or [..., K, N]
 /// @return [..., M, N]
 /// @throws Error when dtypes, devices or inner lengths differ, an operand has no axis, or the batch axes do not
@@ -54,7 +54,7 @@ Tensor matmul(const Tensor& a, const Tensor& b);
 
 /// Affine map of the last axis: y = x Wᵀ + b.
 ///
-/// @param x       float32 or float64, [..., in]
+/// @param x       float32, float64 or, on CUDA devices, bfloat16, [..., in]
 /// @param weight  same dtype, [out, in]
 /// @param bias    same dtype, [out], or undefined for none
 /// @param fused   what else is done to y, only where nothing is recorded

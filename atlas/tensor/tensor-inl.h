@@ -77,7 +77,8 @@ ATLAS_INLINE void check_dtype(const Tensor& x, std::string_view op, unsigned bes
   for (size_t i = 1; i < names.size(); ++i) list += (i + 1 < names.size() ? ", " : " or ") + names[i];
   // The way out of what has no arithmetic; where there is a choice it is not made for the caller.
   const bool to_float = (besides & takes::int64) == 0 || is_floating(t);
-  fail(op, "needs {}, got {} (convert with .to({}))", list, describe(x), to_float ? "atlas::float32" : "...");
+  fail(op, "needs {}, got {} ({}convert with {}.to(atlas::float32))", list, describe(x),
+       t == bfloat16 ? "bfloat16 computes on CUDA devices alone: " : "", to_float ? "" : ".to(atlas::int64) or ");
 }
 
 }  // namespace atlas::inline ATLAS_ABI

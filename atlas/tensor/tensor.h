@@ -329,8 +329,8 @@ template <class F>
 decltype(auto) visit_number(const Tensor& x, std::string_view op, F&& f) {
   check(x.defined(), op, "the operand is undefined");
   check(x.dtype() == float32 || x.dtype() == float64 || x.dtype() == int64 || x.dtype() == uint8, op,
-        "needs float32, float64, int64 or uint8, got {} (convert with .to({}))", describe(x),
-        is_floating(x.dtype()) ? "atlas::float32" : "...");
+        "needs float32, float64, int64 or uint8, got {} (convert with {}.to(atlas::float32))", describe(x),
+        is_floating(x.dtype()) ? "" : ".to(atlas::int64) or ");
   return visit_number(x.dtype(), op, std::forward<F>(f));
 }
 

@@ -325,7 +325,8 @@ TEST_CASE("maximum and minimum with integers") {
   CHECK(same_bits(maximum(from_vector<uint8_t>({3, 9}), 5), from_vector<uint8_t>({5, 9})));
   CHECK(error_of([&] { maximum(k, 0.5); }).find("[maximum] int64[3] takes whole numbers") == 0);
   CHECK(error_of([] { minimum(zeros({1}, boolean), 1); }) ==
-        "[minimum] needs float32, float64, int64 or uint8, got bool[1] (convert with .to(...))");
+        "[minimum] needs float32, float64, int64 or uint8, got bool[1] (convert with .to(atlas::int64) or "
+        ".to(atlas::float32))");
 }
 
 TEST_CASE("errors") {

@@ -107,6 +107,33 @@ TEST_CASE("Autocast does nothing to tensors on the CPU, where bfloat16 stays a t
         "[autocast] computes in bfloat16 or float32, not in float16");
 }
 
+TEST_CASE("What does not compute is refused by name, with the types that do on that device") {
+  const auto refuses = [](const std::string& op, const Tensor& t, auto&& f) {
+    for (DType dtype : {float16, bfloat16, int64}) {
+      const Tensor operand = t.to(dtype);
+      if (computes_as_float(operand)) continue;
+      const std::string text = message_of([&] { f(operand); });
+      CHECK_MESSAGE(text.find("[" + op + "] needs float32" + (t.device().is_cuda() ? ", bfloat16" : "") +
+                              " or float64, got " + std::string(name(dtype))) == 0,
+                    text);
+      CHECK_MESSAGE(text.find("convert with .to(atlas::float32))") != std::string::npos, text);
+      if (dtype == bfloat16) CHECK(text.find("bfloat16 computes on CUDA devices alone") != std::string::npos);
+    }
+  };
+  const Tensor m = ones({2, 2}), image = ones({1, 2, 2, 2}), steps = ones({1, 3, 2});
+  // Of one type, and beside float32, which would fit no better as another one.
+  refuses("matmul", m, [](const Tensor& t) { matmul(t, t); });
+  refuses("matmul", m, [&](const Tensor& t) { matmul(m, t); });
+  refuses("linear", m, [](const Tensor& t) { linear(t, t); });
+  refuses("linear", m, [&](const Tensor& t) { linear(t, m); });
+  refuses("linear", m, [&](const Tensor& t) { linear(m, m, t[0]); });
+  refuses("conv2d", image, [](const Tensor& t) { conv2d(t, t); });
+  refuses("conv2d", image, [&](const Tensor& t) { conv2d(image, t); });
+  refuses("conv1d_depthwise", steps, [&](const Tensor& t) { conv1d_depthwise(t, m); });
+  refuses("attention", image, [](const Tensor& t) { attention(t, t, t); });
+  refuses("attention", image, [&](const Tensor& t) { attention(image, image, t); });
+}
+
 TEST_CASE("Mixed precision: results within bfloat16's rounding, gradients in float32" * doctest::skip(!have_device())) {
   manual_seed(2);
   using In = const std::vector<Tensor>&;

@@ -133,7 +133,8 @@ TEST_CASE("errors") {
           index_add(ones({4, 2}), 0, index, ones({2}));
         }) == "[index_add] float32[4,2] and 2 indices along axis 0 need src float32[2,2], got float32[2]");
   CHECK(error_of([&] { index_add(ones({2}, uint8), 0, index, ones({2}, uint8)); }) ==
-        "[index_add] needs float32, float64 or int64, got uint8[2] (convert with .to(...))");
+        "[index_add] needs float32, float64 or int64, got uint8[2] (convert with .to(atlas::int64) or "
+        ".to(atlas::float32))");
   CHECK(error_of([&] { index_add(ones({2}), 0, ones({2}), ones({2})); }) ==
         "[index_add] index must be int64 with one axis, got float32[2]");
   CHECK(error_of([&] { masked_select(ones({2}), ones({2})); }) ==

@@ -126,6 +126,10 @@ TEST_CASE("boolean tensors are compared, multiplied, and have a largest element"
   CHECK(max(a).item<bool>());
   CHECK(test::same_bits(argmax(a, 1), from_vector<int64_t>({1, 0})));
   CHECK(test::difference(sum(a, 1), from_vector<int64_t>({1, 1})) == 0);
+  CHECK(error_of([&] { a * 2; }) ==
+        "[mul] needs float32, float64, int64 or uint8, got bool[2,2] (convert with .to(atlas::int64) or "
+        ".to(atlas::float32))");
+  CHECK(test::same_bits(a.to(int64) * 2, from_vector<int64_t>({0, 2, 2, 0}, {2, 2})));
   // With others it counts as 0 and 1.
   CHECK(test::same_bits(from_vector<float>({2, 3}, {2, 1}) * a, from_vector<float>({0, 2, 3, 0}, {2, 2})));
   CHECK(test::same_bits(a + from_vector<int64_t>({5, 6}), from_vector<int64_t>({5, 7, 6, 6}, {2, 2})));
