@@ -3,11 +3,13 @@ for each of its rows, by the text of the row.
 
 Usage: python3 tools/reference/make_pytorch_table.py    (in the root of the repository; needs torch, torchvision and numpy)
 
-Pictures and weights of convolutions are stored channels-last, as atlas reads them; so are rows' results of four axes.
+Pictures, sequences and weights of convolutions are stored channels-last, as atlas reads them, and so are rows' results
+of four axes; queries are stored [B, L, heads, D].
 """
 import os
 import re
 import sys
+import tempfile
 
 import torch
 import torch.nn.functional as F
@@ -36,16 +38,30 @@ corners = rand(2, 5, 4).abs() * 3
 corners[..., 2:] += corners[..., :2] + 0.5
 inputs |= {"boxes": corners[0], "goals": corners[1] * 0.5 + corners[0] * 0.5, "scores": rand(5), "groups": torch.tensor([0, 1, 0, 1, 0]),
            "rois": torch.tensor([[0, 0.5, 1, 4.5, 6], [1, -1, 2, 9, 7], [1, 3, 3, 4, 5]], dtype=torch.float64)}
+inputs |= {"q": rand(2, 2, 4, 3), "sequence": rand(2, 3, 5), "taps": rand(4, 3, 3)}
 
 
 def last(t):
     return t.permute(0, 2, 3, 1).contiguous() if t.dim() == 4 else t
 
 
+def result(row, path):
+    """Of the last of the statements of a row."""
+    *steps, value = row.split("; ")
+    names = {"torch": torch, "F": F, "tv": tv, "path": path, **inputs}
+    for step in steps:
+        exec(step, names)
+    return eval(value, names)
+
+
 out = {name: last(t) for name, t in inputs.items()}
-for line in open("atlas/ops/pytorch.md"):
-    row = re.match(r"\| `(.*?)` \| `(.*?)` \|$", line)
-    if row:
-        out["= " + row[1]] = last(eval(row[1], {"torch": torch, "F": F, "tv": tv, **inputs}))
+out["q"] = inputs["q"].transpose(1, 2)
+for name in ("sequence", "taps"):
+    out[name] = inputs[name].transpose(1, 2)
+with tempfile.TemporaryDirectory() as folder:
+    for line in open("atlas/ops/pytorch.md"):
+        row = re.match(r"\| `(.*?)` \| `(.*?)` \|$", line)
+        if row:
+            out["= " + row[1]] = last(result(row[1], os.path.join(folder, "file")))
 tensorfile.save("tests/ops/pytorch_table.safetensors", out)
 print(len(out) - len(inputs), "rows")
