@@ -1,8 +1,9 @@
 #include "tools/program/command_line.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <sstream>
@@ -74,12 +75,52 @@ Option decimal(CLI::Option* option, const std::string& names) {
   return Option(option);
 }
 
-/// Refuses NaN, which every comparison with a range lets pass, and infinite numbers.
-Option finite(CLI::Option* option) {
-  option->check([](const std::string& text) {
-    return std::isfinite(std::strtod(text.c_str(), nullptr)) ? std::string() : text + " is no finite number";
-  });
-  return Option(option);
+/// What is wrong with a text as a number, or "". NaN is: every comparison with a range would let it pass.
+std::string not_finite(const std::string& text) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  const bool whole = !text.empty() && end == text.c_str() + text.size();
+  return whole && std::isfinite(number) ? "" : fmt::format("'{}' is no finite number", text);
+}
+
+/// A list whose items are separated by commas, each read by item(text). The next word is never part of it.
+template <typename T, typename Item>
+Option list(CLI::App& app, const std::string& names, std::vector<T>& items, const std::string& help, const char* type,
+            Item item) {
+  const auto take = [&items, item](const std::vector<std::string>& texts) {
+    items.clear();
+    for (const std::string& text : texts)
+      for (size_t start = 0, end = 0; end != text.npos; start = end + 1) {
+        end = text.find(',', start);
+        items.push_back(item(text.substr(start, end - start)));
+      }
+  };
+  CLI::Option* option = app.add_option_function<std::vector<std::string>>(names, take, help);
+  return Option(
+      option->type_name(type)->allow_extra_args(false)->default_str(fmt::format("[{}]", fmt::join(items, ","))));
+}
+
+/// The words of a command line, the last first, as CLI11 takes them. "--name=" means the empty text: CLI11 alone would
+/// take the next word for the value.
+std::vector<std::string> words_of(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> words;
+  bool options = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    options = options && word != "--";
+    const size_t length = word.size() - 1;
+    const bool ends = options && word.starts_with("--") && word.find('=') == length;
+    const CLI::Option* option = ends ? app.get_option_no_throw(word.substr(0, length)) : nullptr;
+    if (option == nullptr) {
+      words.push_back(word);
+      continue;
+    }
+    if (option->get_items_expected_max() == 0)
+      throw CLI::ArgumentMismatch(word + " lacks a value; without one, write " + word.substr(0, length));
+    words.insert(words.end(), {word.substr(0, length), ""});
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
 }
 
 /// "there is no option --bath-size; did you mean --batch-size?", or "" where every option that was given is one.
@@ -112,7 +153,7 @@ Option CommandLine::add(const std::string& names, int64_t& number, const std::st
 }
 
 Option CommandLine::add(const std::string& names, double& number, const std::string& help) {
-  return finite(app_->add_option(names, number, help));
+  return Option(app_->add_option(names, number, help)->check(not_finite));
 }
 
 Option CommandLine::add(const std::string& names, std::string& text, const std::string& help) {
@@ -120,15 +161,20 @@ Option CommandLine::add(const std::string& names, std::string& text, const std::
 }
 
 Option CommandLine::add(const std::string& names, std::vector<int64_t>& numbers, const std::string& help) {
-  return decimal(app_->add_option(names, numbers, help)->delimiter(','), names);
+  return list(*app_, names, numbers, help, "INT",
+              [names](const std::string& text) { return atlas::whole_number(text, names); });
 }
 
 Option CommandLine::add(const std::string& names, std::vector<double>& numbers, const std::string& help) {
-  return finite(app_->add_option(names, numbers, help)->delimiter(','));
+  return list(*app_, names, numbers, help, "FLOAT", [names](const std::string& text) {
+    if (const std::string wrong = not_finite(text); !wrong.empty()) throw CLI::ValidationError(names, wrong);
+    return std::strtod(text.c_str(), nullptr);
+  });
 }
 
 Option CommandLine::add(const std::string& names, std::vector<std::string>& texts, const std::string& help) {
-  return Option(app_->add_option(names, texts, help));
+  const bool named = names.starts_with('-');  // it takes a text each time it is given
+  return Option(app_->add_option(names, texts, help)->allow_extra_args(!named));
 }
 
 Option CommandLine::add(const std::string& names, const std::function<void(const std::string&)>& take,
@@ -155,7 +201,7 @@ int CommandLine::run(int argc, char** argv, const std::function<int()>& body) {
   return atlas::run_program(name.c_str(), [&] {
     std::string wrong;
     try {
-      app_->parse(argc, argv);
+      app_->parse(words_of(*app_, argc, argv));
       return body();
     } catch (const CLI::ParseError& e) {
       if (e.get_exit_code() == 0) {  // --help
@@ -179,7 +225,7 @@ bool CommandLine::peek(int argc, char** argv) {
   app_->set_help_flag();
   app_->allow_extras();
   try {
-    app_->parse(argc, argv);
+    app_->parse(words_of(*app_, argc, argv));
     return true;
   } catch (const CLI::ParseError&) {
     return false;

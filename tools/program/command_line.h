@@ -54,7 +54,7 @@ class Option {
 ///
 /// Names are "--top", several separated by commas ("--classes,--class-list"), or, without dashes, that of what needs no
 /// name ("images"). Whole numbers are decimal, so that 010 is ten; others are finite; lists of numbers are separated by
-/// commas.
+/// commas. An option takes one word each time it is given, and "--name=" gives it the empty text.
 class CommandLine {
  public:
   /// @param about  what the program does, for --help   @param name  of the program, also for messages
