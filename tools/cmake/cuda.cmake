@@ -61,7 +61,7 @@ if(ATLAS_NCCL AND ATLAS_WITH_MPI)
     # One file sees NCCL; the others compile as they do without it.
     set_source_files_properties(atlas/dist/nccl.cpp PROPERTIES
       COMPILE_DEFINITIONS ATLAS_WITH_NCCL=1 INCLUDE_DIRECTORIES "${NCCL_INCLUDE_DIR}")
-    target_link_libraries(atlas_cuda PRIVATE $<LINK_ONLY:NCCL::NCCL>)
+    target_link_libraries(atlas_cuda PRIVATE $<LINK_ONLY:$<TARGET_NAME_IF_EXISTS:NCCL::NCCL>>)
   else()
     message(STATUS "atlas: NCCL (libnccl-dev, or PyPI's nvidia-nccl-cu13) not found: several processes train on CPUs")
   endif()

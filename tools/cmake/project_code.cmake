@@ -23,11 +23,14 @@ function(atlas_project_code target)
   if(ATLAS_WERROR)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
   endif()
-  if(ATLAS_HAS_MARCH_NATIVE)
+  if(ATLAS_NATIVE AND ATLAS_HAS_MARCH_NATIVE)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
   endif()
   if(ATLAS_STATIC)
     target_compile_options(${target} PRIVATE -ffunction-sections -fdata-sections)  # the linker leaves out what is not used
+  endif()
+  if(NOT PROJECT_IS_TOP_LEVEL)
+    target_compile_options(${target} PRIVATE -w)  # a parent's warnings, also as errors, are about the parent's code
   endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
 endfunction()
@@ -80,7 +83,8 @@ function(atlas_add_static_library target export_name)
     # One file sees MPI; the others compile as they do without it.
     set_source_files_properties(atlas/dist/mpi.cpp PROPERTIES
       COMPILE_DEFINITIONS ATLAS_WITH_MPI=1 INCLUDE_DIRECTORIES "${MPI_CXX_INCLUDE_DIRS}")
-    target_link_libraries(${target} PRIVATE $<LINK_ONLY:MPI::MPI_CXX>)
+    # Where it is installed: only programs that use atlas/dist take mpi.cpp out of the library and need it.
+    target_link_libraries(${target} PRIVATE $<LINK_ONLY:$<TARGET_NAME_IF_EXISTS:MPI::MPI_CXX>>)
   endif()
 endfunction()
 

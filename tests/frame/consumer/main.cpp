@@ -8,5 +8,5 @@ int main() {
   const atlas::Tensor b = atlas::ones({3, 2});
   const float total = atlas::matmul(a, b).sum().item<float>();
   std::printf("%g\n", static_cast<double>(total));
-  return total == 12.0F ? 0 : 1;
+  return total > 11.9F && total < 12.1F ? 0 : 1;  // parents may have -Wfloat-equal
 }
