@@ -40,3 +40,25 @@ quietly() {
     fail "$*"
   fi
 }
+
+# beside COMMAND...: runs it in the background with a file $log of its own, three at a time, as is good for what waits most
+# of the time. finish: waits for all of them, and fails when one did.
+log=$scratch/log
+cases=()
+beside() {
+  [ ${#cases[@]} -lt 3 ] || wait "${cases[-3]}" || exit 1
+  log=$(mktemp "$scratch/log.XXXXXX")
+  "$@" &
+  cases+=("$!")
+}
+finish() {
+  local case
+  for case in "${cases[@]}"; do wait "$case" || exit 1; done
+}
+
+# hands_on_no_flags BUILD: what the project compiles itself with is nothing that the users who were built there get.
+hands_on_no_flags() {
+  if grep -E '"command".*/(main|other|ranks)\.cpp' "$1/compile_commands.json" | grep -E -e '-march|-Wpedantic|-ffast|-fno-'; then
+    fail "atlas hands its own compiler flags to its users"
+  fi
+}

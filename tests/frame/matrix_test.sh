@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Small programs with the compilers that are here (g++, clang++), C++20 and C++23, header-only and compiled, as two
-# translation units, inside a shared library, and under a parent's strict warnings.
+# translation units, inside a shared library, under strict warnings, and as a subdirectory of a parent that has them.
 # ctest-timeout: 600
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$scratch"
@@ -21,6 +21,14 @@ CODE
 cat >main.cpp <<'CODE'
 extern "C" int run();
 int main() { return run(); }
+CODE
+
+cat >CMakeLists.txt <<'CODE'
+cmake_minimum_required(VERSION 3.24)
+project(parent LANGUAGES CXX)
+add_subdirectory("${ATLAS_FROM}" atlas EXCLUDE_FROM_ALL)
+add_executable(program one.cpp two.cpp main.cpp)
+target_link_libraries(program PRIVATE atlas::atlas)
 CODE
 
 IFS=':' read -r -a folders <<<"${ATLAS_DEPENDENCY_INCLUDES:-}"
@@ -60,6 +68,11 @@ for compiler in g++ clang++; do
     quietly ./with_library
     built=$((built + 1))
   done
+  # CMake tells the compiler that a subdirectory's headers are SYSTEM.
+  quietly "$CMAKE" -S . -B "parent-$compiler" "-DATLAS_FROM=$ATLAS_SOURCE_DIR" "-DCMAKE_CXX_COMPILER=$compiler" \
+    "-DCMAKE_CXX_COMPILER_LAUNCHER=$launcher" "-DCMAKE_CXX_FLAGS=${strict[*]}" -DATLAS_MPI=OFF -DATLAS_LIBJPEG=OFF
+  quietly "$CMAKE" --build "parent-$compiler" --target program --parallel "$JOBS"
+  quietly "parent-$compiler/program"
 done
 echo "$built combinations of compiler and standard"
 [ "$built" -ge 1 ] || fail "no compiler was tried"
