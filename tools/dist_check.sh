@@ -7,8 +7,8 @@ usage() {
 Usage: tools/dist_check.sh [N]...
        tools/dist_check.sh --kills K
 
-Runs the tests of tests/dist with 1, 2, 3 and N processes, over MPI (Open MPI's mpirun; more processes than cores are
-fine). The release preset has to be built before: cmake --build build/release --target test_dist
+Runs the tests of tests/dist with N processes each (default: 1 2 3 4), over MPI (Open MPI's mpirun; more processes than
+cores are fine). The release preset has to be built before: cmake --build build/release --target test_dist
 
   --kills K    instead: K times, a rank of a training with two processes is killed at a random moment and the run goes
                on; all must end soon, and the checkpoint become that of a run that was left alone. Needs the target train
@@ -18,7 +18,7 @@ ATLAS_BIN_DIR in the environment names the folder of the test program (default: 
 TEXT
 }
 
-counts=(1 2 3)
+counts=()
 kills=0
 while [ $# -gt 0 ]; do
   argument=$1
@@ -94,7 +94,8 @@ if [ "$kills" -gt 0 ]; then
 fi
 export ATLAS_NUM_THREADS=1
 failed=0
-for n in $(printf '%s\n' "${counts[@]}" | sort -nu); do
+[ ${#counts[@]} -gt 0 ] || counts=(1 2 3 4)
+for n in "${counts[@]}"; do
   echo "== $n processes"
   mpirun "${root[@]}" --oversubscribe --bind-to none -n "$n" "$program" --no-colors=true --minimal=true || failed=1
 done

@@ -22,20 +22,21 @@ done
 # cores start seconds apart.
 ends_by() {
   local started=$SECONDS
-  if ATLAS_DIST_TIMEOUT=10 ranks 3 --no-skip --test-case="hidden: $1" >"$scratch/log" 2>&1; then
+  if ATLAS_DIST_TIMEOUT=10 ranks 3 --no-skip --test-case="hidden: $1" >"$log" 2>&1; then
     fail "$1: ended with success"
   fi
   [ $((SECONDS - started)) -lt 60 ] || fail "$1: took $((SECONDS - started)) s"
-  grep -qE "$2" "$scratch/log" || { cat "$scratch/log" >&2; fail "$1: the output lacks '$2'"; }
+  grep -qE "$2" "$log" || { cat "$log" >&2; fail "$1: the output lacks '$2'"; }
 }
 # says WHAT LINE: the same, and one rank has said it, in this one line.
 says() {
   ends_by "$1" "^$2\$"
-  [ "$(grep -cE '^\[[a-z_]+\] rank ' "$scratch/log")" = 1 ] || { cat "$scratch/log" >&2; fail "$1: not one line"; }
+  [ "$(grep -cE '^\[[a-z_]+\] rank ' "$log")" = 1 ] || { cat "$log" >&2; fail "$1: not one line"; }
 }
-says 'NCCL refuses' '\[reduce_scatter\] rank [012] of 3: NCCL: unhandled system error \(run with NCCL_DEBUG=INFO for details\) \(Call to connect failed: Connection refused\)'
-says "NCCL fails behind the host's back" '\[all_reduce\] rank [012] of 3: NCCL: remote process exited or there was a network error'
-says 'NCCL fails while a graph lives' '\[all_reduce\] rank 1 of 3: NCCL: remote process exited or there was a network error'
-says 'rank 1 of those on devices hangs' \
+beside says 'NCCL refuses' '\[reduce_scatter\] rank [012] of 3: NCCL: unhandled system error \(run with NCCL_DEBUG=INFO for details\) \(Call to connect failed: Connection refused\)'
+beside says "NCCL fails behind the host's back" '\[all_reduce\] rank [012] of 3: NCCL: remote process exited or there was a network error'
+beside says 'NCCL fails while a graph lives' '\[all_reduce\] rank 1 of 3: NCCL: remote process exited or there was a network error'
+beside says 'rank 1 of those on devices hangs' \
   '\[[a-z_]+\] rank [02] of 3 waited 10 s for rank 1: all processes are ended \(ATLAS_DIST_TIMEOUT sets the seconds\)'
-ends_by 'ranks on devices differ' "rank 1 is at 'all_reduce 3 float32 0', rank 0 at 'all_reduce 2 float32 0'"
+beside ends_by 'ranks on devices differ' "rank 1 is at 'all_reduce 3 float32 0', rank 0 at 'all_reduce 2 float32 0'"
+finish
