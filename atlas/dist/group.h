@@ -150,6 +150,8 @@ class Group {
   /// While what it returns lives, this rank tells the others that it is at work on what may take long, such as a file
   /// on a slow disk: their patience then begins anew. It does not use the group meanwhile. A rank that dies or is
   /// stopped tells nothing; one that is busy for 20 times the patience (a quarter of an hour) is believed no longer.
+  /// At the end of their processes ranks wait for each other as well: what one of them does alone after that is work of
+  /// this kind.
   [[nodiscard]] std::shared_ptr<void> busy() const { return transport_->busy(); }
 
  private:

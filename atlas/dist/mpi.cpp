@@ -17,16 +17,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "atlas/core/failure.h"
+#include "atlas/dist/repeat.h"
 #endif
 
 namespace atlas::inline ATLAS_ABI::dist::detail {
@@ -100,6 +99,7 @@ class Request final : public Running {
 /// What a rank tells the others, for whoever waits.
 enum Notice : int { kWaits, kBusy, kEnds };
 constexpr int kNotices[] = {kWaits, kBusy, kEnds};  // MPI may read them long after they were sent
+constexpr double kBusyFor = 20;                    // times the timeout: what is busy for longer hangs
 
 class Mpi final : public Transport {
  public:
@@ -162,9 +162,7 @@ class Mpi final : public Transport {
       });
   }
 
-  void barrier() override {
-    run("barrier", [&](MPI_Request* r) { return MPI_Ibarrier(comm_, r); });
-  }
+  void barrier() override { barrier("barrier"); }
 
   bool complete(MPI_Request& request, const char* op) {
     int done = 0;
@@ -213,40 +211,31 @@ class Mpi final : public Transport {
     std::_Exit(1);
   }
 
+  /// The end of the process: waits for the other ranks, with the deadline of every other wait.
+  void finish() {
+    barrier("end");
+    const Repeat deadline(timeout_, [&](double seconds) {
+      if (seconds < timeout_) return true;
+      std::fprintf(stderr, "[end] rank %d of %d: MPI_Finalize does not return after %g s\n", rank, size, timeout_);
+      std::_Exit(1);
+    });
+    MPI_Finalize();
+  }
+
   std::shared_ptr<void> busy() override {
-    return threads_ >= MPI_THREAD_SERIALIZED ? std::make_shared<Beats>(*this) : nullptr;
+    if (threads_ < MPI_THREAD_SERIALIZED) return nullptr;
+    return std::make_shared<Repeat>(beat_, [this](double seconds) {
+      tell(kBusy);
+      int any = 0;
+      MPI_Iprobe(MPI_ANY_SOURCE, 0, notices_, &any, MPI_STATUS_IGNORE);  // gives MPI time to send it
+      return seconds < kBusyFor * timeout_;
+    });
   }
 
  private:
-  /// Tells the others again and again that this rank is busy, from a thread of its own.
-  class Beats {
-   public:
-    explicit Beats(Mpi& mpi) : thread_([this, &mpi] { run(mpi); }) {}
-    ~Beats() {
-      {
-        const std::lock_guard lock(mutex_);
-        over_ = true;
-      }
-      changed_.notify_all();
-      thread_.join();
-    }
-
-   private:
-    void run(Mpi& mpi) {
-      const Clock::time_point start = Clock::now();
-      std::unique_lock lock(mutex_);
-      while (!over_ && seconds_since(start) < 20 * mpi.timeout_) {
-        mpi.tell(kBusy);
-        int any = 0;
-        MPI_Iprobe(MPI_ANY_SOURCE, 0, mpi.notices_, &any, MPI_STATUS_IGNORE);  // gives MPI time to send it
-        changed_.wait_for(lock, std::chrono::duration<double>(mpi.beat_), [&] { return over_; });
-      }
-    }
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool over_ = false;
-    std::thread thread_;  // the last: it uses the others
-  };
+  void barrier(const char* op) {
+    run(op, [&](MPI_Request* r) { return MPI_Ibarrier(comm_, r); });
+  }
 
   template <class F>
   void run(const char* op, const F& start) {
@@ -324,7 +313,7 @@ void Request::wait() {
 }
 
 /// The end of the process: the others must not wait for one that failed.
-void finish(int status) {
+void finish(Mpi& mpi, int status) {
   int over = 0;
   MPI_Finalized(&over);
   if (over != 0) return;
@@ -332,7 +321,11 @@ void finish(int status) {
     std::fflush(nullptr);
     MPI_Abort(MPI_COMM_WORLD, status);
   }
-  MPI_Finalize();
+  try {
+    mpi.finish();
+  } catch (const Error& e) {
+    mpi.end_all(e.what());
+  }
 }
 
 bool launched() {
@@ -350,14 +343,14 @@ bool launched() {
 
 std::shared_ptr<Transport> mpi_transport() {
   // Lives as long as the process.
-  static std::shared_ptr<Transport>* const world = [] {
-    auto* made = new std::shared_ptr<Transport>();
+  static std::shared_ptr<Mpi>* const world = [] {
+    auto* made = new std::shared_ptr<Mpi>();
     if (!launched()) return made;
     *made = std::make_shared<Mpi>();
 #ifdef __GLIBC__
-    on_exit([](int status, void*) { finish(status); }, nullptr);
+    on_exit([](int status, void* mpi) { finish(*static_cast<Mpi*>(mpi), status); }, made->get());
 #else
-    std::atexit([] { finish(0); });
+    std::atexit([] { finish(*std::static_pointer_cast<Mpi>(mpi_transport()), 0); });
 #endif
     return made;
   }();

@@ -34,7 +34,12 @@ ATLAS_INLINE bool mixed(const Tensor& a, const Tensor& b) {
 
 ATLAS_INLINE void check_operands(const char* op, const Tensor& a, const Tensor& b) {
   check(a.defined() && b.defined(), op, "an operand is undefined: {} and {}", describe(a), describe(b));
-  check(a.dtype() == b.dtype(), op, "dtypes differ: {} and {} (convert one with .to(...))", describe(a), describe(b));
+  if (a.dtype() != b.dtype()) {
+    const auto stored = [](const Tensor& x) { return is_floating(x.dtype()) && !computes_as_float(x); };
+    check(!stored(a) && !stored(b), op, "dtypes differ: {} and {} ({} has no arithmetic: convert it with .to(...))",
+          describe(a), describe(b), name(stored(a) ? a.dtype() : b.dtype()));
+    fail(op, "dtypes differ: {} and {} (convert one with .to(...))", describe(a), describe(b));
+  }
   check(a.device() == b.device(), op, "operands are on different devices: {} and {} (move one with .to(...))",
         describe(a), describe(b));
 }

@@ -15,6 +15,8 @@ namespace atlas::inline ATLAS_ABI {
 
 namespace detail {
 
+inline constexpr int64_t kViewBytes = 256;  // of a tensor that views another, at least
+
 /// A view of x; an empty one stays at x's offset, so that no pointer is moved outside a block (or away from null).
 inline Tensor view_of(const Tensor& x, const Shape& shape, const Shape& strides, int64_t skip = 0) {
   return raw_view(x, shape, strides, x.offset() + (shape.numel() == 0 ? 0 : skip));
@@ -236,13 +238,22 @@ ATLAS_INLINE std::vector<Tensor> split(const Tensor& x, const std::vector<int64_
   return parts;
 }
 
+ATLAS_INLINE std::vector<Tensor> split(const Tensor& x, int64_t size, int axis) {
+  axis = normalize_axis(axis, x, "split");
+  check(size >= 1, "split", "{} is no length of a part", size);
+  const int64_t length = x.shape()[axis], whole = length / size;
+  check_memory("split", {whole + 1}, detail::kViewBytes);
+  std::vector<int64_t> sizes(static_cast<size_t>(whole), size);
+  if (length % size != 0 || length == 0) sizes.push_back(length % size);
+  return split(x, sizes, axis);
+}
+
 ATLAS_INLINE std::vector<Tensor> chunk(const Tensor& x, int64_t n, int axis) {
   axis = normalize_axis(axis, x, "chunk");
   const int64_t length = x.shape()[axis];
   check(n >= 1 && length % n == 0 && n <= std::max<int64_t>(length, 1024), "chunk",
         "axis {} of {} does not divide into {} equal parts (use split for unequal ones)", axis, describe(x), n);
-  constexpr int64_t kPart = 256;  // bytes of a tensor that views another, at least
-  check_memory("chunk", {n}, kPart);
+  check_memory("chunk", {n}, detail::kViewBytes);
   return split(x, std::vector<int64_t>(static_cast<size_t>(n), length / n), axis);
 }
 

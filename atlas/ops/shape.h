@@ -2,6 +2,7 @@
 // every argument is checked, every view is differentiable.
 #pragma once
 
+#include <initializer_list>
 #include <limits>
 #include <vector>
 
@@ -61,6 +62,11 @@ Tensor flatten(const Tensor& x, int from = 0, int to = -1);
 /// @param sizes  their lengths; they add up to the length of the axis
 /// @return as many views of x
 std::vector<Tensor> split(const Tensor& x, const std::vector<int64_t>& sizes, int axis = 0);
+inline std::vector<Tensor> split(const Tensor& x, std::initializer_list<int64_t> sizes, int axis = 0) {
+  return split(x, std::vector<int64_t>(sizes), axis);
+}
+/// Slices of one length (at least 1); the last is what remains.
+std::vector<Tensor> split(const Tensor& x, int64_t size, int axis = 0);
 
 /// n slices of equal length of an axis.
 /// @throws Error when n does not divide the length.

@@ -330,6 +330,13 @@ TEST_CASE("hidden: rank 1 of those on devices hangs" * doctest::skip()) {
 
 #if ATLAS_CUDA_EMULATE  // an error of NCCL ends all: processes_test.sh reads what is said
 
+TEST_CASE("hidden: rank 1 is stopped while NCCL starts" * doctest::skip()) {
+  const Group group = Group::world();
+  emulate::nccl().stopped_at_start = 1;
+  Tensor x = ones({2}, float32, own_device(group));
+  group.all_reduce(x);
+}
+
 TEST_CASE("hidden: NCCL refuses" * doctest::skip()) {
   const Group group = Group::world();
   const Device device = own_device(group);

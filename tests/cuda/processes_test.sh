@@ -38,5 +38,7 @@ beside says "NCCL fails behind the host's back" '\[all_reduce\] rank [012] of 3:
 beside says 'NCCL fails while a graph lives' '\[all_reduce\] rank 1 of 3: NCCL: remote process exited or there was a network error'
 beside says 'rank 1 of those on devices hangs' \
   '\[[a-z_]+\] rank [02] of 3 waited 10 s for rank 1: all processes are ended \(ATLAS_DIST_TIMEOUT sets the seconds\)'
-beside ends_by 'ranks on devices differ' "rank 1 is at 'all_reduce 3 float32 0', rank 0 at 'all_reduce 2 float32 0'"
+beside says 'rank 1 is stopped while NCCL starts' \
+  '\[start\] rank [02] of 3 waited 10 s for rank 1: all processes are ended \(ATLAS_DIST_TIMEOUT sets the seconds\)'
+beside ends_by 'ranks on devices differ' "rank 1 is at 'id 1: all_reduce 3 float32 0', rank 0 at 'id 1: all_reduce 2 float32 0'"
 finish

@@ -230,6 +230,22 @@ TEST_CASE("hidden: rank 0 is stopped while it is busy" * doctest::skip()) {
   group.barrier();
 }
 
+TEST_CASE("hidden: rank 0 is busy without an end" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.first()) {
+    const auto busy = group.busy();
+    pause();
+  }
+  group.barrier();
+}
+
+TEST_CASE("hidden: rank 1 hangs after the last operation" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.rank() == 1) pause();
+}
+
 TEST_CASE("hidden: rank 1 dies" * doctest::skip()) {
   const Group group = Group::world();
   group.barrier();

@@ -104,6 +104,8 @@ TEST_CASE("errors") {
         "[eq] float32[2] and float32[3] do not broadcast: axis -1 has lengths 2 and 3");
   CHECK(error_of([] { lt(zeros({2}), zeros({2}, int64)); }) ==
         "[lt] dtypes differ: float32[2] and int64[2] (convert one with .to(...))");
+  CHECK(error_of([] { lt(zeros({2}), zeros({2}, float16)); }) ==
+        "[lt] dtypes differ: float32[2] and float16[2] (float16 has no arithmetic: convert it with .to(...))");
   CHECK(error_of([] { gt(zeros({2}, float16), zeros({2}, float16)); }) ==
         "[gt] needs float32, float64, int64, uint8 or bool, got float16[2] (convert with .to(atlas::float32))");
   CHECK(error_of([] { ge(zeros({2}, int64), 0.5); }).find("[ge] int64[2] takes whole numbers, got 0.5") == 0);

@@ -152,6 +152,7 @@ const Row kRows[] = {
     ROW("torch.stack([x, y], 1)", stack({x, y}, 1)),
     ROW("torch.chunk(x, 2)[1]", chunk(x, 2)[1]),
     ROW("torch.split(x, [1, 2], 1)[1]", split(x, {1, 2}, 1)[1]),
+    ROW("torch.split(x, 2, 1)[1]", split(x, 2, 1)[1]),
     ROW("F.pad(x, (1, 2))", pad(x, {0, 1}, {0, 2})),
     ROW("F.pad(x, (1, 0, 0, 2), value=7)", pad(x, {0, 1}, {2, 0}, 7)),
     ROW("v.expand(2, 3)", v.expand({2, 3})),

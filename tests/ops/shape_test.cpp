@@ -129,6 +129,17 @@ TEST_CASE("split, chunk, unfold") {
   CHECK(split(x, std::vector<int64_t>(6, 1), 1).size() == 6);
   CHECK_THROWS_WITH_AS(split(x, {2, 3}, 1), "[split] the parts add up to 5, axis 1 of int64[2,6] has length 6", Error);
   CHECK_THROWS_AS(split(x, {7, -1}, 1), Error);
+  const auto equal = split(x, 4, 1);
+  REQUIRE(equal.size() == 2);
+  CHECK(equal[0].shape() == Shape{2, 4});
+  CHECK(values(equal[1]) == values(x.slice(1, 4, 6)));
+  CHECK(split(x, 3, 1).size() == 2);
+  CHECK(split(x, 1).size() == 2);
+  CHECK(split(x, 100, 1)[0].shape() == x.shape());
+  CHECK(split(x, {2}).size() == 1);  // lengths, not one length
+  CHECK(split(zeros({0, 2}), 3).size() == 1);
+  CHECK_THROWS_WITH_AS(split(x, 0, 1), "[split] 0 is no length of a part", Error);
+  CHECK_THROWS_WITH_AS(split(x, {4}, 1), "[split] the parts add up to 4, axis 1 of int64[2,6] has length 6", Error);
   CHECK_THROWS_AS(chunk(x, 4, 1), Error);
   CHECK(values(unfold(x[0], 0, 3, 2)) == Ints{0, 1, 2, 2, 3, 4});
   CHECK(unfold(x, 0, 2, 1).shape() == Shape{1, 6, 2});

@@ -3,6 +3,9 @@
 // memory that is not the device's, a communicator in two queues.
 #include "tests/cuda/nccl/nccl.h"
 
+#include <unistd.h>
+
+#include <csignal>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -14,6 +17,7 @@
 #include "tests/cuda/emulate.h"
 
 struct ncclComm {
+  std::string id;
   cudaStream_t queue = nullptr;  // that it was first used in
 };
 
@@ -57,7 +61,7 @@ ncclResult_t work(const std::string& what, ncclComm_t comm, cudaStream_t stream,
   const bool beside = stream == cuda::stream_of(kDevice, cuda::Queue::reduce);
   const bool recorded = emulate::recording();
   const auto run = [=] {
-    agree(what);
+    agree(comm->id + ": " + what);
     std::vector<char> in(from_bytes), out(to_bytes);
     if (recorded) {  // what replays use belongs to nobody
       const emulate::Access access("nccl");
@@ -98,8 +102,10 @@ ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
 
 ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int rank) {
   if (ranks != mpi().size || rank != mpi().rank || id.internal[0] == '\0') return ncclInvalidArgument;
-  agree(id.internal);
-  *comm = new ncclComm;
+  // Nothing of MPI here, which the thread that watches the start may be using.
+  if (emulate::nccl().stopped_at_start == rank) raise(SIGSTOP);
+  if (emulate::nccl().stopped_at_start >= 0) pause();
+  *comm = new ncclComm{id.internal};
   return ncclSuccess;
 }
 

@@ -49,6 +49,7 @@ struct NcclPlay {
   ncclResult_t next = ncclSuccess;   ///< what the next operation answers instead of working
   ncclResult_t state = ncclSuccess;  ///< of the communicators: what went wrong behind the host's back
   const char* last_error = "";
+  int stopped_at_start = -1;           ///< the rank whose process is stopped in ncclCommInitRank; -1: none
   int64_t operations = 0, beside = 0;  ///< done so far; of them, beside computing
 };
 NcclPlay& nccl();
