@@ -8,6 +8,7 @@
 #include "atlas/ops/dropout.h"
 #include "atlas/ops/mlp.h"
 #include "atlas/ops/reduce.h"
+#include "atlas/ops/watch.h"
 #include "atlas/ops/window.h"
 
 namespace atlas::inline ATLAS_ABI::models {
@@ -29,10 +30,13 @@ ATLAS_INLINE Tensor MambaVisionConvBlock::forward(const Tensor& x) const {
 ATLAS_INLINE MambaVisionHybridBlock::MambaVisionHybridBlock(const MambaVisionConfig& c, int64_t dim, int64_t heads,
                                                             bool attention, double drop_path_rate)
     : norm1(dim), norm2(dim), mlp(dim, detail::hidden_size(dim, c.mlp_ratio)), drop_path(drop_path_rate) {
-  if (attention)
-    mixer = std::make_unique<Attention>(dim, heads);
-  else
+  if (attention) {
+    auto own = std::make_unique<Attention>(dim, heads);
+    attention_ = own.get();
+    mixer = std::move(own);
+  } else {
     mixer = std::make_unique<MambaMixer>(dim, c.d_state, c.d_conv);
+  }
   register_modules({{"norm1", norm1}, {"mixer", *mixer}, {"norm2", norm2}, {"mlp", mlp}, {"drop_path", drop_path}});
   if (c.layer_scale) {
     for (auto& [name, gamma] : {std::pair<const char*, Tensor*>{"gamma_1", &gamma_1}, {"gamma_2", &gamma_2}}) {
@@ -46,6 +50,15 @@ ATLAS_INLINE MambaVisionHybridBlock::MambaVisionHybridBlock(const MambaVisionCon
 ATLAS_INLINE Tensor MambaVisionHybridBlock::forward(const Tensor& x) const {
   const Tensor y = residual(x, norm1, *mixer, gamma_1);
   return residual(y, norm2, mlp, gamma_2);
+}
+
+ATLAS_INLINE Tensor MambaVisionHybridBlock::forward_some(const Tensor& x,
+                                                         const std::function<Tensor(const Tensor&)>& choose) const {
+  check(attends(), "mambavision", "a mixer that is no attention needs all tokens");
+  const LayerScope layer(*this);
+  Tensor z = attention_->forward_some(norm1(x), choose);
+  if (gamma_1.defined()) z = gamma_1 * z;
+  return residual(choose(x) + drop_path(z), norm2, mlp, gamma_2);
 }
 
 ATLAS_INLINE Tensor MambaVisionHybridBlock::residual(const Tensor& x, const Module& norm, const Module& f,
@@ -82,11 +95,26 @@ ATLAS_INLINE Tensor MambaVisionStage::forward(const Tensor& x) const {
     for (const auto& block : blocks) y = (*block)(y);
     return y;
   }
-  const WindowLayout windows{x.size(1), x.size(2), window_, window_};
+  const int64_t height = x.size(1), width = x.size(2);
+  const WindowLayout windows{height, width, window_, window_};
   const TokenScope scope({windows, stride_});
+  // Padding is read to the end, but what becomes of it in the last block is cut off.
+  const WindowLayout kept{height, width, std::min(height, window_), std::min(width, window_)};
+  const bool watched = atlas::detail::layer_observer() != nullptr || atlas::detail::attention_observer() != nullptr;
+  const bool cuts = windows.padded() && !kept.padded() && !watched;
+  const auto cut = [&](const Tensor& tokens) {
+    const int64_t n = tokens.size(0), channels = tokens.size(2);
+    const Tensor map = tokens.reshape({n, window_, window_, channels});
+    return map.slice(1, 0, kept.window_height).slice(2, 0, kept.window_width).reshape({n, kept.pixels(), channels});
+  };
+  bool was_cut = false;
   Tensor y = window_partition(x, windows);
-  for (const auto& block : blocks) y = (*block)(y);
-  return window_reverse(y, windows, x.size(0));
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const auto& block = static_cast<const MambaVisionHybridBlock&>(blocks[i]);
+    was_cut = cuts && i + 1 == blocks.size() && block.attends();
+    y = was_cut ? block.forward_some(y, cut) : block(y);
+  }
+  return window_reverse(y, was_cut ? kept : windows, x.size(0));
 }
 
 ATLAS_INLINE MambaVisionPatchEmbed::MambaVisionPatchEmbed(int64_t in_dim, int64_t dim) {

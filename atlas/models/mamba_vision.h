@@ -4,6 +4,7 @@
 // the names of the published parameters.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -41,6 +42,10 @@ class MambaVisionHybridBlock : public Module {
  public:
   MambaVisionHybridBlock(const MambaVisionConfig& c, int64_t dim, int64_t heads, bool attention, double drop_path_rate);
   ATLAS_INLINE Tensor forward(const Tensor& x) const override;
+  /// forward() of some of the tokens, where the mixer is attention.   x: [windows, L, C] -> [windows, fewer, C]
+  /// @param choose  as for Attention::forward_some()
+  Tensor forward_some(const Tensor& x, const std::function<Tensor(const Tensor&)>& choose) const;
+  bool attends() const { return attention_ != nullptr; }
 
   LayerNorm norm1;
   std::unique_ptr<Module> mixer;
@@ -51,6 +56,7 @@ class MambaVisionHybridBlock : public Module {
 
  private:
   Tensor residual(const Tensor& x, const Module& norm, const Module& f, const Tensor& gamma) const;
+  const Attention* attention_ = nullptr;  // the mixer, where it is one
 };
 
 /// Halves the map's sides and doubles its channels.
@@ -63,7 +69,8 @@ class MambaVisionDownsample : public Module {
 };
 
 /// One of the four stages: convolutional blocks on the map, or hybrid blocks on its windows (zero padding right and
-/// bottom). forward() gives the map before `downsample`.   x: [B, H, W, C] -> same
+/// bottom). forward() gives the map before `downsample`; what its last block would make of the padding is not computed
+/// where all windows have the same share of it.   x: [B, H, W, C] -> same
 class MambaVisionStage : public Module {
  public:
   MambaVisionStage(const MambaVisionConfig& c, size_t i);

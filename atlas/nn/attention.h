@@ -1,6 +1,8 @@
 // Multi-head self-attention.
 #pragma once
 
+#include <functional>
+
 #include "atlas/nn/attention_probe.h"
 #include "atlas/nn/linear.h"
 #include "atlas/ops/attention.h"
@@ -24,22 +26,29 @@ class Attention : public Module {
   Tensor forward_onto(const Tensor& residual, const Tensor& x, const Tensor& scale) const override {
     return proj.onto(residual, mixed(x), scale);
   }
+  /// forward() of some of the tokens, which look at all of them.   x: [B, L, C] -> [B, fewer, C]
+  /// @param choose  gives their rows of a tensor [B, L, C]
+  Tensor forward_some(const Tensor& x, const std::function<Tensor(const Tensor&)>& choose) const {
+    const LayerScope layer(*this);
+    return proj(mixed(x, choose));
+  }
 
   Linear qkv, proj;
 
  private:
-  /// What the tokens gather from each other, heads side by side.
-  Tensor mixed(const Tensor& x) const {
+  /// What the tokens (those chosen) gather from each other, heads side by side.
+  Tensor mixed(const Tensor& x, const std::function<Tensor(const Tensor&)>& choose = {}) const {
     check(x.dim() == 3, "Attention", "needs x of shape [B, L, C], got {}", describe(x));
     const int64_t batch = x.size(0), tokens = x.size(1), dim = x.size(2);
-    Tensor y = qkv(x);
+    const Tensor all = qkv(x);
     // Strided views: the kernel reads the linear layer's output in place.
-    y = y.reshape({batch, tokens, 3, heads_, dim / heads_});
-    const Tensor q = y.select(2, 0), k = y.select(2, 1), v = y.select(2, 2);
+    Tensor y = all.reshape({batch, tokens, 3, heads_, dim / heads_});
+    const Tensor k = y.select(2, 1), v = y.select(2, 2);
+    const Tensor q = choose ? choose(all.slice(2, 0, dim)).reshape({batch, -1, heads_, dim / heads_}) : y.select(2, 0);
     const auto places = [](const Tensor& queries) { return self_attention_places(queries); };
     const AttentionScope scope(*this, places);
     y = attention(q, k, v);
-    return y.reshape({batch, tokens, dim});
+    return y.reshape({batch, q.size(1), dim});
   }
 
   int64_t heads_;

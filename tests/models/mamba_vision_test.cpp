@@ -1,10 +1,13 @@
 #include "atlas/models/mamba_vision.h"
 
+#include "atlas/autograd/backward.h"
 #include "atlas/autograd/node.h"
+#include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
 #include "atlas/ops/arithmetic.h"
 #include "atlas/ops/reduce.h"
 #include "atlas/ops/unary.h"
+#include "atlas/ops/window.h"
 #include "atlas/tensor/create.h"
 #include "tests/models/golden_state.h"
 
@@ -96,6 +99,50 @@ TEST_CASE("gradients reach every parameter") {
   c.window_size = {8, 8, 2, 2};
   MambaVision model(c);
   golden::check_gradients(model, randn({2, 64, 64, 3}));
+}
+
+TEST_CASE("the last block of a stage leaves padding alone, where that changes nothing") {
+  manual_seed(4);
+  MambaVisionConfig c = small_config();
+  c.depths[2] = 4;
+  c.window_size[2] = 8;
+  c.drop_path_rate = 0.5;
+  c.layer_scale = 0.5;
+  models::MambaVisionStage stage(c, 2);
+  stage.to(float64);
+  for (const auto& [name, p] : stage.named_parameters()) p.detach().copy_(randn(p.shape(), float64) * 0.3);
+
+  struct Map {
+    int64_t height, width;
+    double asks;  // share of the tokens that ask in the last block
+  };
+  for (const Map& m : {Map{5, 6, 30.0 / 64}, Map{5, 16, 5.0 / 8}, Map{16, 3, 3.0 / 8}, Map{8, 8, 1}, Map{10, 8, 1}}) {
+    CAPTURE(m.height);
+    CAPTURE(m.width);
+    const Tensor x = randn({2, m.height, m.width, 32}, float64).set_requires_grad();
+    const WindowLayout windows{m.height, m.width, 8, 8};
+    const auto plain = [&] {
+      Tensor y = window_partition(x, windows);
+      for (const auto& block : stage.blocks) y = (*block)(y);
+      return window_reverse(y, windows, 2);
+    };
+    const Tensor w = stage.blocks[3].named_parameters()[0].second, seed = randn(x.shape(), float64);
+    manual_seed(5);
+    start_profile();
+    const Tensor y = stage(x);
+    stop_profile();
+    std::vector<double> work;
+    for (const ProfileRecord& r : profile_records())
+      if (std::string(r.op) == "attention") work.push_back(r.flops);
+    REQUIRE(work.size() == 2);
+    CHECK(work[1] / work[0] == doctest::Approx(m.asks));
+    manual_seed(5);
+    const Tensor z = plain();
+    CHECK(golden::largest_difference(y, z) < 1e-12);
+    const auto dy = grad({y}, {x, w}, {seed}), dz = grad({z}, {x, w}, {seed});
+    CHECK(golden::largest_difference(dy[0], dz[0]) < 1e-12);
+    CHECK(golden::largest_difference(dy[1], dz[1]) < 1e-12);
+  }
 }
 
 TEST_CASE("linear layers start from the model-wide rule") {
