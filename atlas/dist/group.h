@@ -39,6 +39,10 @@ class Transport {
   /// Asked again and again by what waits for others without being told of them: says that this rank waits, and ends
   /// all processes when it has waited for too long.
   virtual void keep_waiting(double /*seconds*/, const char* /*op*/) {}
+  /// While what it returns lives, another thread does that. For the start of a library, in which all ranks wait for
+  /// each other: a silent one ends it as always, all together may take as long as one that is busy. Null where MPI lets
+  /// only one thread use it.
+  virtual std::shared_ptr<void> watch_start() { return nullptr; }
   /// Ends all processes with one line, of one of the ranks that have something to say.
   [[noreturn]] ATLAS_INLINE virtual void end_all(const std::string& line);
   /// Group::busy().
@@ -105,8 +109,10 @@ class PendingReduce {
 /// graph may record it. A process has one device, and every rank its own.
 ///
 /// A rank that ends with an error ends all. So does one that lets the others wait for 50 seconds
-/// (`ATLAS_DIST_TIMEOUT`: other seconds) and gives no sign meanwhile: all have ended within a minute, with one line
-/// that names it. One thread of a process uses groups.
+/// (`ATLAS_DIST_TIMEOUT`: other seconds; inf: for ever) and gives no sign meanwhile: all have ended within a minute,
+/// with one line that names it. One that is at the end of its process, where ranks wait for each other as well, has
+/// left the operations of the others. The start of the processes is waited for as long, at least 15 seconds. One thread
+/// of a process uses groups.
 class Group {
  public:
   /// This process alone: every operation returns at once.
@@ -148,10 +154,11 @@ class Group {
   /// Returns when all ranks have called it.
   void barrier() const;
   /// While what it returns lives, this rank tells the others that it is at work on what may take long, such as a file
-  /// on a slow disk: their patience then begins anew. It does not use the group meanwhile. A rank that dies or is
-  /// stopped tells nothing; one that is busy for 20 times the patience (a quarter of an hour) is believed no longer.
-  /// At the end of their processes ranks wait for each other as well: what one of them does alone after that is work of
-  /// this kind.
+  /// on a slow disk: their patience with it then begins anew. It does not use the group meanwhile. A rank that dies or
+  /// is stopped tells nothing; one that is busy for 20 times the patience (a quarter of an hour) is believed no longer.
+  /// At the end of their processes ranks wait for each other as well: what one of them does alone before its end, such
+  /// as an evaluation on rank 0, is work of this kind. Null, and nothing is told, for one process, and where the
+  /// program called MPI_Init itself without MPI_THREAD_SERIALIZED (MPI_Init_thread).
   [[nodiscard]] std::shared_ptr<void> busy() const { return transport_->busy(); }
 
  private:

@@ -16,15 +16,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <limits>
 #include <mutex>
 #include <string>
-#include <vector>
 
 #include "atlas/core/failure.h"
+#include "atlas/dist/patience.h"
 #include "atlas/dist/repeat.h"
 #endif
 
@@ -33,22 +33,6 @@ namespace atlas::inline ATLAS_ABI::dist::detail {
 #if ATLAS_WITH_MPI
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-/// Seconds that a rank may let the others wait. Together with what comes after them, less than a minute.
-double timeout() {
-  if (const char* text = std::getenv("ATLAS_DIST_TIMEOUT")) {
-    char* end = nullptr;
-    const double seconds = std::strtod(text, &end);
-    check(end != text && *end == '\0' && seconds > 0, "dist", "ATLAS_DIST_TIMEOUT needs a number of seconds, got '{}'",
-          text);
-    return seconds;
-  }
-  return 50;
-}
 
 MPI_Datatype type_of(DType dtype) {
   if (dtype == bfloat16) return MPI_UINT16_T;  // with operations of our own
@@ -96,33 +80,68 @@ class Request final : public Running {
   Mpi& mpi_;
 };
 
-/// What a rank tells the others, for whoever waits.
-enum Notice : int { kWaits, kBusy, kEnds };
-constexpr int kNotices[] = {kWaits, kBusy, kEnds};  // MPI may read them long after they were sent
-constexpr double kBusyFor = 20;                    // times the timeout: what is busy for longer hangs
+constexpr int kNotices[] = {kWaits, kBusy, kAtEnd, kEnds};  // MPI may read them long after they were sent
+constexpr double kStart = 15;                               // seconds: launchers start processes one after the other
+
+/// While it lives: ends this process after so many seconds with that line. For calls of MPI that wait for all ranks by
+/// themselves. Of several ranks the lowest is the first; the launcher then ends the others.
+class Deadline {
+ public:
+  Deadline(double seconds, int rank, const std::string& line)
+      : repeat_(0.1, [last = seconds + 0.5 * std::min(rank, 10), line](double now) {
+          if (now < last) return true;
+          std::fprintf(stderr, "%s: all processes are ended (ATLAS_DIST_TIMEOUT sets the seconds)\n", line.c_str());
+          std::fflush(nullptr);
+          std::_Exit(1);
+        }) {}
+
+ private:
+  Repeat repeat_;
+};
+
+int launched_rank() {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
+    if (const char* text = std::getenv(variable)) return std::atoi(text);
+  return 0;
+}
+
+/// What is wrong with it is said by the first rank, whose end ends the others.
+double timeout_said_once() {
+  try {
+    return timeout();
+  } catch (const Error&) {
+    if (launched_rank() > 0) sleep(2);
+    throw;
+  }
+}
 
 class Mpi final : public Transport {
  public:
-  Mpi() : timeout_(timeout()), beat_(std::min(5.0, timeout_ / 10)) {
+  Mpi() : timeout_(timeout_said_once()), beat_(std::min(5.0, timeout_ / 10)) {
+    const double patience = std::max(timeout_, kStart);
+    const Deadline deadline(patience, launched_rank(),
+                            fmt::format("[start] rank {} of {} waited {} s for the start of the others",
+                                        launched_rank(), launched_processes(), patience));
     int had_before = 0;
     MPI_Initialized(&had_before);
-    if (had_before == 0) MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &threads_);
+    if (had_before == 0) {
+      MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &threads_);
+      // Where Open MPI raises errors of operations that were started and are waited for later.
+      MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
+    }
     MPI_Query_thread(&threads_);
-    MPI_Comm_dup(MPI_COMM_WORLD, &comm_);
-    MPI_Comm_dup(MPI_COMM_WORLD, &background_);
-    MPI_Comm_dup(MPI_COMM_WORLD, &notices_);
-    MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN);
-    MPI_Comm_set_errhandler(background_, MPI_ERRORS_RETURN);
-    MPI_Comm_set_errhandler(notices_, MPI_ERRORS_RETURN);  // one that cannot be told is found out by its silence
+    for (MPI_Comm* const comm : {&comm_, &background_, &notices_, &end_}) {
+      check_code(MPI_Comm_dup(MPI_COMM_WORLD, comm), "start");
+      MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN);
+    }
     MPI_Comm_rank(comm_, &rank);
     MPI_Comm_size(comm_, &size);
     MPI_Comm local;
-    MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &local);
+    check_code(MPI_Comm_split_type(comm_, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &local), "start");
     MPI_Comm_rank(local, &local_rank);
     MPI_Comm_size(local, &local_size);
     MPI_Comm_free(&local);
-    heard_.assign(static_cast<size_t>(size), Clock::time_point{});
-    speaker_ = size;
+    others_ = Patience(rank, size, timeout_);
   }
 
   // The bits are equal on all ranks: MPI requires "identical results" of an all-reduce (3.1, section 5.9.6).
@@ -162,7 +181,7 @@ class Mpi final : public Transport {
       });
   }
 
-  void barrier() override { barrier("barrier"); }
+  void barrier() override { barrier("barrier", comm_); }
 
   bool complete(MPI_Request& request, const char* op) {
     int done = 0;
@@ -188,21 +207,23 @@ class Mpi final : public Transport {
     }
   }
 
-  void keep_waiting(double seconds, const char* op) override {
-    if (seconds < beat_ || seconds_since(told_) < beat_) return;
-    told_ = Clock::now();
-    hear();
-    tell(kWaits);
-    if (std::min(seconds, seconds_since(busy_)) >= timeout_) give_up(op);
+  void keep_waiting(double seconds, const char* op) override { keep_waiting(seconds, op, timeout_); }
+
+  std::shared_ptr<void> watch_start() override {
+    if (threads_ < MPI_THREAD_SERIALIZED) return nullptr;
+    return std::make_shared<Repeat>(beat_ / 5, [this](double seconds) {
+      keep_waiting(seconds, "start", kBusyFor * timeout_);
+      return true;
+    });
   }
 
   [[noreturn]] void end_all(const std::string& line) override {
     hear();
-    bool mine = speaker_ == size;
+    bool mine = others_.speaker() == size;
     if (mine) {  // of several that find it out at the same moment, the lowest
       tell(kEnds);
       listen(0.1);
-      mine = speaker_ > rank;
+      mine = others_.speaker() > rank;
     }
     if (!mine) listen(5);  // whoever speaks ends this process meanwhile
     std::fprintf(stderr, "%s\n", line.c_str());
@@ -213,12 +234,11 @@ class Mpi final : public Transport {
 
   /// The end of the process: waits for the other ranks, with the deadline of every other wait.
   void finish() {
-    barrier("end");
-    const Repeat deadline(timeout_, [&](double seconds) {
-      if (seconds < timeout_) return true;
-      std::fprintf(stderr, "[end] rank %d of %d: MPI_Finalize does not return after %g s\n", rank, size, timeout_);
-      std::_Exit(1);
-    });
+    at_end_ = true;
+    barrier("end", end_);
+    const Deadline deadline(
+        timeout_, rank,
+        fmt::format("[end] rank {} of {} waited {} s for MPI_Finalize to return", rank, size, timeout_));
     MPI_Finalize();
   }
 
@@ -226,15 +246,13 @@ class Mpi final : public Transport {
     if (threads_ < MPI_THREAD_SERIALIZED) return nullptr;
     return std::make_shared<Repeat>(beat_, [this](double seconds) {
       tell(kBusy);
-      int any = 0;
-      MPI_Iprobe(MPI_ANY_SOURCE, 0, notices_, &any, MPI_STATUS_IGNORE);  // gives MPI time to send it
       return seconds < kBusyFor * timeout_;
     });
   }
 
  private:
-  void barrier(const char* op) {
-    run(op, [&](MPI_Request* r) { return MPI_Ibarrier(comm_, r); });
+  void barrier(const char* op, MPI_Comm comm) {
+    run(op, [&](MPI_Request* r) { return MPI_Ibarrier(comm, r); });
   }
 
   template <class F>
@@ -265,6 +283,8 @@ class Mpi final : public Transport {
       MPI_Request sent = MPI_REQUEST_NULL;
       if (MPI_Isend(&kNotices[what], 1, MPI_INT, other, 0, notices_, &sent) == MPI_SUCCESS) MPI_Request_free(&sent);
     }
+    int any = 0;
+    MPI_Iprobe(MPI_ANY_SOURCE, 0, notices_, &any, MPI_STATUS_IGNORE);  // gives MPI time to send them
   }
   /// Takes in what the others told.
   void hear() {
@@ -275,36 +295,37 @@ class Mpi final : public Transport {
       MPI_Iprobe(MPI_ANY_SOURCE, 0, notices_, &there, &status);
       if (there == 0) return;
       MPI_Recv(&what, 1, MPI_INT, status.MPI_SOURCE, 0, notices_, MPI_STATUS_IGNORE);
-      heard_[static_cast<size_t>(status.MPI_SOURCE)] = Clock::now();
-      if (what == kBusy) busy_ = Clock::now();
-      if (what == kEnds) speaker_ = std::min(speaker_, status.MPI_SOURCE);
+      others_.hear(status.MPI_SOURCE, static_cast<Notice>(what));
     }
   }
   void listen(double seconds) {
     for (const Clock::time_point start = Clock::now(); seconds_since(start) < seconds; usleep(1000)) hear();
   }
 
-  /// Ends all processes, with one line that names those who neither wait nor are busy.
-  [[noreturn]] void give_up(const char* op) {
-    std::string missing;
-    for (int other = 0; other < size; ++other)
-      if (other != rank && seconds_since(heard_[static_cast<size_t>(other)]) > timeout_ / 2)
-        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", other);
-    end_all(
-        fmt::format("[{}] rank {} of {} waited {} s for rank {}: all processes are ended (ATLAS_DIST_TIMEOUT sets "
-                    "the seconds)",
-                    op, rank, size, timeout_, missing.empty() ? "(all wait: do they call the same?)" : missing));
+  void keep_waiting(double seconds, const char* op, double for_all) {
+    // Hears more often than it tells: what counts is when something was said.
+    if (seconds < beat_ || seconds_since(heard_) < beat_ / 5) return;
+    heard_ = Clock::now();
+    hear();
+    if (seconds_since(told_) >= beat_) {
+      told_ = Clock::now();
+      tell(at_end_ ? kAtEnd : kWaits);
+    }
+    if (const std::string whom = others_.in_vain(seconds, at_end_, for_all); !whom.empty())
+      end_all(
+          fmt::format("[{}] rank {} of {} waited {}: all processes are ended (ATLAS_DIST_TIMEOUT sets the seconds{})",
+                      op, rank, size, whom, at_end_ ? "; work that takes longer says so: Group::busy()" : ""));
   }
 
   double timeout_, beat_;  // seconds; between two notices
   int threads_ = MPI_THREAD_SINGLE;
   // What runs in the background has a communicator of its own: its order among the other operations may then differ
-  // from rank to rank, as it does where ranks compute different things.
-  MPI_Comm comm_ = MPI_COMM_NULL, background_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
-  std::mutex notices_mutex_;              // of what a thread of Beats does as well
-  Clock::time_point told_{}, busy_{};     // when this rank told last that it waits; when one last told that it is busy
-  std::vector<Clock::time_point> heard_;  // when each rank told something last
-  int speaker_ = 0;                       // the lowest rank that is about to end all; size: none
+  // from rank to rank, as it does where ranks compute different things. So does the end: a rank may be there early.
+  MPI_Comm comm_ = MPI_COMM_NULL, background_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL, end_ = MPI_COMM_NULL;
+  std::mutex notices_mutex_;            // of what the threads of busy() and watch_start() do as well
+  Clock::time_point told_{}, heard_{};  // when this rank told last that it waits; when it listened
+  Patience others_{0, 1, 0};
+  bool at_end_ = false;
 };
 
 bool Request::test() { return request == MPI_REQUEST_NULL || mpi_.complete(request, op); }
@@ -323,7 +344,7 @@ void finish(Mpi& mpi, int status) {
   }
   try {
     mpi.finish();
-  } catch (const Error& e) {
+  } catch (const std::exception& e) {
     mpi.end_all(e.what());
   }
 }

@@ -22,7 +22,6 @@
 #include <utility>
 
 #include "atlas/core/cuda_async.h"
-#include "atlas/dist/repeat.h"
 #endif
 
 namespace atlas::inline ATLAS_ABI::dist::detail {
@@ -62,12 +61,11 @@ class Nccl final : public Transport {
       ncclUniqueId id{};
       if (rank == 0) check_code(ncclGetUniqueId(&id), "start");
       host.broadcast(&id, static_cast<int64_t>(sizeof id), 0);
-      host.barrier();  // names the one that does not come
-      const Repeat deadline(1, [&](double seconds) {  // NCCL would wait for a rank without an end
-        host.keep_waiting(seconds, "start");
-        return true;
-      });
-      check_code(ncclCommInitRank(comm, size, id, rank), "start");
+      host.barrier();                                    // names the one that does not come
+      std::shared_ptr<void> watch = host.watch_start();  // NCCL would wait for a rank without an end
+      const ncclResult_t code = ncclCommInitRank(comm, size, id, rank);
+      watch.reset();  // before this thread uses MPI
+      check_code(code, "start");
     }
     cuda::while_waiting([this](double seconds) { watch(seconds); });
   }

@@ -337,6 +337,16 @@ TEST_CASE("hidden: rank 1 is stopped while NCCL starts" * doctest::skip()) {
   group.all_reduce(x);
 }
 
+TEST_CASE("hidden: NCCL starts slowly" * doctest::skip()) {
+  emulate::nccl().start_takes = 5;
+  Group::world().use(own_device(Group::world()));
+}
+
+TEST_CASE("hidden: NCCL does not start" * doctest::skip()) {
+  if (Group::world().rank() == 1) emulate::nccl().start = ncclSystemError;
+  Group::world().use(own_device(Group::world()));
+}
+
 TEST_CASE("hidden: NCCL refuses" * doctest::skip()) {
   const Group group = Group::world();
   const Device device = own_device(group);

@@ -40,5 +40,12 @@ beside says 'rank 1 of those on devices hangs' \
   '\[[a-z_]+\] rank [02] of 3 waited 10 s for rank 1: all processes are ended \(ATLAS_DIST_TIMEOUT sets the seconds\)'
 beside says 'rank 1 is stopped while NCCL starts' \
   '\[start\] rank [02] of 3 waited 10 s for rank 1: all processes are ended \(ATLAS_DIST_TIMEOUT sets the seconds\)'
+beside says 'NCCL does not start' '\[start\] rank 1 of 3: NCCL: unhandled system error \(run with NCCL_DEBUG=INFO for details\)'
+# All ranks are in the start for longer than they wait for one that is silent.
+starts_slowly() {
+  ATLAS_DIST_TIMEOUT=3 ranks 3 --no-skip --test-case='hidden: NCCL starts slowly' >"$log" 2>&1 ||
+    { cat "$log" >&2; fail "a slow start of NCCL is taken for one that hangs"; }
+}
+beside starts_slowly
 beside ends_by 'ranks on devices differ' "rank 1 is at 'id 1: all_reduce 3 float32 0', rank 0 at 'id 1: all_reduce 2 float32 0'"
 finish

@@ -219,6 +219,31 @@ TEST_CASE("hidden: rank 0 is busy for long" * doctest::skip()) {
   group.barrier();
 }
 
+TEST_CASE("hidden: rank 0 is busy at its end" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (!group.first()) return;
+  const auto busy = group.busy();
+  sleep(12);
+}
+
+TEST_CASE("hidden: rank 0 is busy for a moment" * doctest::skip()) {
+  const Group group = Group::world();
+  if (group.first()) {
+    const auto busy = group.busy();
+    usleep(300'000);
+  }
+  group.barrier();
+}
+
+TEST_CASE("hidden: rank 1 hangs while rank 0 is busy" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  const auto busy = group.first() ? group.busy() : nullptr;
+  if (group.rank() < 2) pause();
+  group.barrier();
+}
+
 TEST_CASE("hidden: rank 0 is stopped while it is busy" * doctest::skip()) {
   const Group group = Group::world();
   group.barrier();
@@ -244,6 +269,19 @@ TEST_CASE("hidden: rank 1 hangs after the last operation" * doctest::skip()) {
   const Group group = Group::world();
   group.barrier();
   if (group.rank() == 1) pause();
+}
+
+TEST_CASE("hidden: rank 1 ends early" * doctest::skip()) {
+  const Group group = Group::world();
+  group.barrier();
+  if (group.rank() == 1) return;
+  Tensor x = ones({2});
+  group.all_reduce(x);
+}
+
+TEST_CASE("hidden: ranks gather different sizes" * doctest::skip()) {
+  const Group group = Group::world();
+  group.all_gather(ones({2 + group.rank()}));
 }
 
 TEST_CASE("hidden: rank 1 dies" * doctest::skip()) {

@@ -105,8 +105,9 @@ ncclResult_t ncclCommInitRank(ncclComm_t* comm, int ranks, ncclUniqueId id, int 
   // Nothing of MPI here, which the thread that watches the start may be using.
   if (emulate::nccl().stopped_at_start == rank) raise(SIGSTOP);
   if (emulate::nccl().stopped_at_start >= 0) pause();
+  sleep(emulate::nccl().start_takes);
   *comm = new ncclComm{id.internal};
-  return ncclSuccess;
+  return emulate::nccl().start;
 }
 
 ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t* state) {

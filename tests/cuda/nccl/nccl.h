@@ -50,6 +50,8 @@ struct NcclPlay {
   ncclResult_t state = ncclSuccess;  ///< of the communicators: what went wrong behind the host's back
   const char* last_error = "";
   int stopped_at_start = -1;           ///< the rank whose process is stopped in ncclCommInitRank; -1: none
+  unsigned start_takes = 0;            ///< seconds that ncclCommInitRank takes
+  ncclResult_t start = ncclSuccess;    ///< what it answers
   int64_t operations = 0, beside = 0;  ///< done so far; of them, beside computing
 };
 NcclPlay& nccl();
