@@ -3,6 +3,7 @@
 // Not in atlas.h: include it by name.
 #pragma once
 
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -96,13 +97,15 @@ class Checkpoints : public Observer {
 class SettingsFile : public Observer {
  public:
   SettingsFile(std::string file, std::string text) : file_(std::move(file)), text_(std::move(text)) {}
-  void on_step(Trainer&) override { write(); }
-  void on_stop(Trainer&) override { write(); }
-  void on_epoch_end(Trainer&, const EpochResult&) override { write(); }
+  void on_step(Trainer& t) override { write(t); }
+  void on_stop(Trainer& t) override { write(t); }
+  void on_epoch_end(Trainer& t, const EpochResult&) override { write(t); }
 
  private:
-  void write() {
-    if (!text_.empty()) write_text(file_, text_);
+  void write(const Trainer& t) {
+    if (text_.empty()) return;
+    const auto busy = t.group().busy();
+    write_text(file_, text_);
     text_.clear();
   }
   std::string file_, text_;
@@ -146,6 +149,7 @@ class Curves : public Observer {
   Curves(std::string file, std::string title, const RunLog& log)
       : file_(std::move(file)), title_(std::move(title)), log_(log) {}
   void on_epoch_end(Trainer& t, const EpochResult&) override {
+    const auto busy = t.group().busy();
     data::write_png(file_, curves(log_.rows(), title_, t.task().goal()));
   }
 
@@ -175,16 +179,24 @@ class ProgressBars : public Observer {
   int64_t seen_ = 0, batches_ = 0, done_ = 0;  // images before the bar; batches of the test, and those behind
 };
 
-/// Takes a profile of all kernels of the program, from the first batch on: profile_program().
+/// Takes a profile of all kernels of the program, from the first batch on: profile_program(). The first rank of several
+/// has one.
 class Profiler : public Observer {
  public:
   explicit Profiler(std::string trace) : trace_(std::move(trace)) {}
-  void on_start(Trainer&) override { start(); }
-  void on_test_start(Trainer&, int64_t) override { start(); }
+  void on_start(Trainer& t) override { start(t); }
+  void on_test_start(Trainer& t, int64_t) override { start(t); }
 
  private:
-  void start() {
-    if (!std::exchange(started_, true)) profile_program(trace_);
+  void start(const Trainer& t) {
+    if (std::exchange(started_, true)) return;
+    // The trace is written when the program ends: after what is registered later has run, and before what was made
+    // earlier is destroyed.
+    static dist::Group group;
+    static std::shared_ptr<void> busy;
+    group = t.group();
+    profile_program(trace_);
+    std::atexit([] { busy = group.busy(); });
   }
   std::string trace_;
   bool started_ = false;

@@ -182,6 +182,7 @@ class Run {
     check(o_.resume || !std::filesystem::exists(path("best.ckpt")), "out",
           "{} holds the best.ckpt of a run, which would be written over: choose another --out", o_.out);
     if (group_.first()) {
+      const auto busy = group_.busy();
       prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.optimization.ema > 0 ? 4 : 3));
       lock_ = std::make_unique<RunLock>(o_.out);
     }
@@ -192,6 +193,7 @@ class Run {
       say("no checkpoint in {} yet: starting from the beginning\n", o_.out);
     const EpochLog* log = nullptr;
     if (group_.first()) {
+      const auto busy = group_.busy();
       if (has_last)
         watch<SettingsFile>(path("config.json"), to_json(c_));
       else
@@ -233,6 +235,7 @@ class Run {
   std::string load_best() {
     const std::string file = path(std::filesystem::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
     const io::Checkpoint saved = io::load_checkpoint(file);
+    check_same_checkpoint(saved, file, group_);
     say("{}", limits_note(saved, file, c_, false));
     check_classes(saved, file, sets_.train->classes(), data_name());
     io::restore_model(*model_, saved, file, c_.model.name);
@@ -265,6 +268,7 @@ class Run {
   void finish(const tasks::Meter& test, const std::string& when) {
     const int64_t skipped = skipped_of(*sets_.train, group_) + skipped_of(*sets_.test, group_);
     if (!group_.first()) return;
+    const auto busy = group_.busy();  // the others are at their end
     const tasks::Goal goal = task_->goal();
     const tasks::Report report = task_->report(*sets_.test, test, {o_.out, title()});
     say("{}", report.tables);
@@ -281,6 +285,7 @@ class Run {
   /// What the run comes to, from its settings and a few steps.
   int dry_run() {
     if (group_.first()) {
+      const auto busy = group_.busy();
       std::filesystem::create_directories(o_.out);
       const int64_t update = c_.optimization.batch_size * c_.optimization.accumulate * group_.size();
       data::write_png(path("schedule.png"),

@@ -7,9 +7,11 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "atlas/data/dataset.h"
+#include "atlas/dist/data_parallel.h"
 #include "atlas/dist/group.h"
 #include "atlas/dist/placement.h"
 #include "atlas/io/checkpoint.h"
@@ -79,6 +81,17 @@ inline void check_same_settings(const TrainConfig& c, const RunOptions& o, const
     settings.emplace_back(file, std::filesystem::exists(file) ? "there" : "missing");
   }
   dist::check_agree(group, "the start", settings);
+}
+
+/// All ranks have read the same weights, averages and settings from a checkpoint that they test.
+inline void check_same_checkpoint(const io::Checkpoint& saved, const std::string& file, const dist::Group& group) {
+  if (group.size() == 1) return;
+  dist::Settings found = {{"epoch", std::to_string(saved.epoch)}, {"config", saved.config_json}};
+  for (const auto& [kind, state] : {std::pair{"model", &saved.model}, std::pair{"ema", &saved.ema}})
+    for (const auto& [name, value] : *state)
+      found.emplace_back(fmt::format("{}.{}", kind, name),
+                         fmt::format("{:016x} (hash of its values)", dist::hash_of(value)));
+  dist::check_agree(group, file, found);
 }
 
 /// Folders may have any name, but checkpoints and logs hold JSON: said before the first epoch, not after it.

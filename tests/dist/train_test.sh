@@ -123,20 +123,42 @@ mpi -n 2 "$train" "${pixels[@]}" --out "$scratch/pixels" >"$scratch/log" 2>&1 ||
   { cat "$scratch/log"; fail "a segmenter with one image for each of two processes"; }
 refused 'more than 1 value per channel' "$train" "${pixels[@]}" --out "$(out)"
 
-# A disk that takes longer for a checkpoint than ranks wait for each other.
+# A disk that takes longer for a checkpoint, a picture, the last report or a trace than ranks wait for each other.
 cat >"$scratch/slow.c" <<'TEXT'
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 int fsync(int file) {
-  sleep(4);
+  sleep(3);
   return (int)syscall(SYS_fsync, file);
+}
+int rename(const char* from, const char* to) {
+  static int reports = 0;
+  const int last_report = strstr(to, "predictions.png") != NULL && reports++ == 1;
+  if (last_report || strstr(to, "curves.png") != NULL || strstr(to, "trace.json") != NULL) {
+    fprintf(stderr, "slow: %s\n", to);
+    sleep(6);
+  }
+  return renameat(AT_FDCWD, from, AT_FDCWD, to);
 }
 TEXT
 "$CXX" -x c -shared -fPIC -o "$scratch/slow.so" "$scratch/slow.c"
 started=$SECONDS
-ATLAS_DIST_TIMEOUT=6 mpi -n 2 -x LD_PRELOAD="$scratch/slow.so" "$train" "${settings[@]}" --checkpoint-steps 0 --epochs 1 \
-  --out "$scratch/slow" >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "a slow disk ended a healthy run"; }
-[ $((SECONDS - started)) -ge 8 ] || fail "the disk was not slow: the test proves nothing"
+ATLAS_DIST_TIMEOUT=5 mpi -n 2 -x LD_PRELOAD="$scratch/slow.so" "$train" "${settings[@]}" --checkpoint-steps 0 --epochs 1 \
+  --profile "$scratch/trace.json" --out "$scratch/slow" >"$scratch/log" 2>&1 ||
+  { cat "$scratch/log"; fail "a slow disk ended a healthy run"; }
+[ $((SECONDS - started)) -ge 24 ] && [ "$(grep -c '^slow: ' "$scratch/log")" = 3 ] ||
+  { cat "$scratch/log"; fail "the disk was not slow: the test proves nothing"; }
+
+# Ranks that test see one checkpoint.
+for other in killed float32; do mkdir "$scratch/sees-$other" && cp -r "$scratch/$other" "$scratch/sees-$other/run"; done
+refused "the run/best.ckpt of rank 1 is another than that of rank 0: '" \
+  mpi -n 1 -wdir "$scratch/sees-killed" "$train" --out run --eval-only : \
+  -n 1 -wdir "$scratch/sees-float32" "$train" --out run --eval-only
+mpi -n 2 "$train" --out "$scratch/killed" --eval-only >"$scratch/log" 2>&1 ||
+  { cat "$scratch/log"; fail "--eval-only with two processes"; }
 
 # Other programs, data and weights.
 cp "$train" "$scratch/other" && echo >>"$scratch/other"
