@@ -7,8 +7,8 @@ usage() {
 Usage: tools/dist_check.sh [N]...
        tools/dist_check.sh --kills K
 
-Runs the tests of tests/dist with N processes each (default: 1 2 3 4), over MPI (Open MPI's mpirun; more processes than
-cores are fine). The release preset has to be built before: cmake --build build/release --target test_dist
+Runs the tests of tests/dist over MPI (Open MPI's mpirun; more processes than cores are fine): with 1, 2, 3 and N
+processes (default: 4), or with as many as each of several numbers says. The release preset has to be built before: cmake --build build/release --target test_dist
 
   --kills K    instead: K times, a rank of a training with two processes is killed at a random moment and the run goes
                on; all must end soon, and the checkpoint become that of a run that was left alone. Needs the target train
@@ -94,7 +94,10 @@ if [ "$kills" -gt 0 ]; then
 fi
 export ATLAS_NUM_THREADS=1
 failed=0
-[ ${#counts[@]} -gt 0 ] || counts=(1 2 3 4)
+[ ${#counts[@]} -gt 0 ] || counts=(4)
+if [ ${#counts[@]} -eq 1 ]; then # a number that is among them already counts once
+  mapfile -t counts < <(printf '%s\n' 1 2 3 "${counts[0]}" | sort -nu)
+fi
 for n in "${counts[@]}"; do
   echo "== $n processes"
   mpirun "${root[@]}" --oversubscribe --bind-to none -n "$n" "$program" --no-colors=true --minimal=true || failed=1
