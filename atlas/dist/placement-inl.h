@@ -24,12 +24,12 @@ namespace atlas::inline ATLAS_ABI::dist {
 
 namespace detail {
 
-/// The CPUs that this process may use, and where they are.
-inline std::vector<Cpu> own_cpus() {
+/// The CPUs that a process may use (0: this one), and where they are.
+inline std::vector<Cpu> cpus_of(pid_t process) {
   cpu_set_t set;
   CPU_ZERO(&set);
   std::vector<Cpu> cpus;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
+  if (sched_getaffinity(process, sizeof set, &set) != 0) return cpus;
   for (int i = 0; i < CPU_SETSIZE; ++i) {
     if (!CPU_ISSET(i, &set)) continue;
     Cpu cpu{.number = i};
@@ -41,12 +41,35 @@ inline std::vector<Cpu> own_cpus() {
   return cpus;
 }
 
-/// Restricts this process to CPUs; those that it must not use are left out by the system.
+/// Restricts this process to CPUs; those that the system keeps from it are left out.
 inline void use_cpus(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (const int cpu : cpus) CPU_SET(cpu, &set);
   sched_setaffinity(0, sizeof set, &set);
+}
+
+/// The CPUs of Open MPI's mpirun, or of its like on another machine; all where they cannot be found out.
+inline std::vector<int> cpus_of_launcher() {
+  const auto started_by_it = [](pid_t process) {  // with a program in between, such as a shell
+    std::ifstream environment(fmt::format("/proc/{}/environ", process));
+    for (std::string entry; std::getline(environment, entry, '\0');)
+      if (entry.starts_with("OMPI_COMM_WORLD_RANK=")) return true;
+    return false;
+  };
+  pid_t process = ::getppid();
+  while (process > 1 && started_by_it(process)) {
+    std::ifstream status(fmt::format("/proc/{}/status", process));
+    process = 0;
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("PPid:")) process = std::atoi(line.c_str() + 5);
+  }
+  std::vector<int> numbers;
+  if (process > 1)
+    for (const Cpu& cpu : cpus_of(process)) numbers.push_back(cpu.number);
+  if (numbers.empty())
+    for (int i = 0; i < CPU_SETSIZE; ++i) numbers.push_back(i);
+  return numbers;
 }
 
 /// "1,2,5", for comparing.
@@ -136,14 +159,19 @@ ATLAS_INLINE Device place_device(const Group& group, std::string_view text) {
 ATLAS_INLINE int place_process(const Group& group, int threads) {
   if (group.size() == 1) return threads;
   const char* const policy = std::getenv("OMPI_MCA_hwloc_base_binding_policy");  // set where somebody chose one
+  std::vector<int> mine = detail::in_order(detail::cpus_of(0));
+  const auto of_all = [&] { return group.all_gather(host_name() + ":" + detail::text_of(mine)); };
+  const std::vector<std::string> given = of_all();
   if (policy == nullptr && std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE") != nullptr) {
-    std::vector<int> all;
-    for (int i = 0; i < CPU_SETSIZE; ++i) all.push_back(i);
-    detail::use_cpus(all);
+    // Of itself Open MPI gives all processes of a machine the same CPUs only where these are all: others are a choice.
+    const auto alike = std::ranges::count(given, given[static_cast<size_t>(group.rank())]);
+    std::vector<int> wanted = detail::cpus_of_launcher();
+    if (alike > 1 && alike == group.local_size())
+      std::erase_if(wanted, [&](int cpu) { return std::ranges::find(mine, cpu) == mine.end(); });
+    detail::use_cpus(wanted);
+    mine = detail::in_order(detail::cpus_of(0));
   }
-  const std::vector<int> mine = detail::in_order(detail::own_cpus());
-  const std::vector<int> part =
-      detail::part_of(mine, group.all_gather(host_name() + ":" + detail::text_of(mine)), group.rank());
+  const std::vector<int> part = detail::part_of(mine, of_all(), group.rank());
   const bool free = policy != nullptr && std::string(policy) == "none";
   if (!part.empty() && !free && threads <= static_cast<int>(part.size())) detail::use_cpus(part);
   return threads > 0 ? threads : std::max(1, static_cast<int>(part.size()));

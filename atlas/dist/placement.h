@@ -15,8 +15,9 @@ namespace atlas::inline ATLAS_ABI::dist {
 ///
 /// Cores that a launcher gave to this process alone stay: mpirun --bind-to, srun --cpus-per-task; those that it gave to
 /// several are divided among these. What Open MPI binds to when nobody says so, one core or a socket, is replaced by an
-/// equal part of all. The threads of a core, and the cores of a package, stay together. Without a core for each,
-/// nothing is bound. Call it before threads start; with one process nothing changes.
+/// equal part of the CPUs that mpirun itself has (taskset mpirun ...), unless all processes of a machine have the same
+/// ones (mpirun ... taskset). The threads of a core, and the cores of a package, stay together. Without a core for
+/// each, nothing is bound. Call it before threads start; with one process nothing changes.
 /// @param threads  wanted; 0: as many as there are cores in the part
 /// @return threads to compute with; 0: as set_num_threads() has it
 int place_process(const Group& group, int threads = 0);

@@ -2,8 +2,10 @@
 #include "atlas/dist/placement.h"
 
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <set>
+#include <string>
 #include <utility>
 
 #include "tests/compare.h"
@@ -35,6 +37,19 @@ Numbers devices_of(const std::vector<Seen>& ranks) {
 }
 
 }  // namespace
+
+// Run by processes_test.sh, with processes that were given one CPU together.
+TEST_CASE("hidden: one CPU for all" * doctest::skip()) {
+  const Group group = Group::world();
+  CHECK(dist::place_process(group) == 1);
+  std::string mine;
+  cpu_set_t set;
+  REQUIRE(sched_getaffinity(0, sizeof set, &set) == 0);
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(i, &set)) mine += std::to_string(i) + ",";
+  CHECK(CPU_COUNT(&set) == 1);
+  for (const std::string& other : group.all_gather(mine)) CHECK(other == mine);
+}
 
 TEST_CASE("threads of a core, and cores of a package, are neighbors") {
   using dist::detail::in_order;
