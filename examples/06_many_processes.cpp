@@ -13,6 +13,7 @@
 
 #include "atlas/atlas.h"
 #include "atlas/core/program.h"
+#include "atlas/dist/one_speaks.h"
 
 using namespace atlas;
 
@@ -53,6 +54,7 @@ std::vector<double> sum_over(const dist::Group& group, const std::vector<double>
 void run() {
   // [parallel]
   const dist::Group group = dist::Group::world();
+  dist::one_speaks(group);  // an error that all have is said once
   check(kBatch % group.size() == 0, "06_many_processes", "a batch of {} cannot be shared evenly by {} processes",
         kBatch, group.size());
   // Processes on one machine share its cores.

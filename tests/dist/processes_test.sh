@@ -20,22 +20,45 @@ ends_by() {
 }
 # names N WHAT OP WHO TEXT: the watchdog of one rank in WHO has one line, with the operation OP and TEXT.
 names() {
-  local line="^\[$3\] rank [$4] of $1 waited $ATLAS_DIST_TIMEOUT s for rank $5: all processes are ended "
-  ends_by "$1" "$2" "$line\(ATLAS_DIST_TIMEOUT sets the seconds\)\$"
+  local line="^\[$3\] rank [$4] of $1 waited $ATLAS_DIST_TIMEOUT s for rank $5: all processes are ended " more=
+  [ "$3" != end ] || more='; work that takes longer says so: Group::busy\(\)'
+  ends_by "$1" "$2" "$line\(ATLAS_DIST_TIMEOUT sets the seconds$more\)\$"
   [ "$(grep -c ' waited .* s for rank ' "$log")" = 1 ] || { cat "$log" >&2; fail "$2, $1 processes: not one line"; }
 }
 goes_on() { # goes_on N WHAT: the hidden test case succeeds
   hidden "$1" "$2" || { cat "$log" >&2; fail "$2, $1 processes: a rank is taken for one that hangs"; }
 }
+# starts_late: rank 1 is stopped before it is a program of ours; the other one says what it waits for.
+starts_late() {
+  local started=$SECONDS
+  if timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n 2 bash -c \
+    '[ "$OMPI_COMM_WORLD_RANK" = 0 ] || kill -STOP $$; exec "$0" --test-case="a group knows its ranks"' \
+    "$ATLAS_BIN_DIR/test_dist" >"$log" 2>&1; then fail "a rank that does not start: ended with success"; fi
+  [ $((SECONDS - started)) -lt 50 ] || fail "a rank that does not start: took $((SECONDS - started)) s"
+  grep -q '^\[start\] rank 0 of 2 waited 15 s for the start of the others: all processes are ended ' "$log" ||
+    { cat "$log" >&2; fail "a rank that does not start is not waited for in vain"; }
+}
+# waits_for_ever SECONDS: that is how long a rank may hang; healthy ones end at once.
+waits_for_ever() {
+  local started=$SECONDS
+  ATLAS_DIST_TIMEOUT=$1 goes_on 2 'rank 0 is busy for a moment'
+  [ $((SECONDS - started)) -lt 30 ] || fail "ATLAS_DIST_TIMEOUT=$1: took $((SECONDS - started)) s"
+}
 # Long enough for two busy cores, where processes start seconds apart.
 export ATLAS_DIST_TIMEOUT=8
+beside starts_late
 beside goes_on 3 'rank 0 is busy for long'
+beside goes_on 3 'rank 0 is busy at its end'
 for n in 3 4; do beside names $n 'rank 1 hangs' all_reduce 023 1; done
 beside names 3 'rank 1 hangs while some are operations ahead' '(broadcast|all_reduce)' 023 1
 beside names 4 'rank 1 hangs after it had waited' barrier 023 1
 beside names 3 'ranks call different operations' '(barrier|all_reduce)' 012 '\(all wait: do they call the same\?\)'
 beside names 3 'rank 0 is stopped while it is busy' barrier 12 0
+beside names 3 'rank 1 hangs while rank 0 is busy' barrier 2 1
 beside names 3 'rank 1 hangs after the last operation' end 02 1
+for n in 2 3; do beside names $n 'rank 1 ends early' all_reduce 02 '1 \(at its end\)'; done
+beside ends_by 2 'ranks gather different sizes' '\[all_gather\] rank [01] of 2: MPI_ERR_TRUNCATE: message truncated'
+for seconds in 1e12 inf; do beside waits_for_ever $seconds; done
 beside ends_by 3 'rank 1 dies' 'rank 1 .*signal 9'
 beside ends_by 3 'rank 1 fails' 'this rank fails'
 finish
@@ -51,6 +74,24 @@ if SLURM_STEP_NUM_TASKS=2 "$ATLAS_BIN_DIR/test_dist" --test-case='a group knows 
 fi
 grep -qF 'srun started 2 processes that it does not introduce to each other: srun --mpi=pmix' "$scratch/log" ||
   { cat "$scratch/log" >&2; fail "srun without PMIx is not named"; }
+
+# What all have to say against is said once.
+said_once() { # said_once TEXT N: the example with N processes fails with one line, TEXT
+  local status=0
+  mpirun "${root[@]}" --oversubscribe --bind-to none -n "$2" "$ATLAS_BIN_DIR/06_many_processes" >"$log" 2>&1 || status=$?
+  [ $status -ne 0 ] && [ "$(grep -cF "$1" "$log")" = 1 ] || { cat "$log" >&2; fail "'$1': status $status, or not one line"; }
+}
+said_once 'a batch of 48 cannot be shared evenly by 5 processes' 5
+ATLAS_DIST_TIMEOUT=abc said_once "ATLAS_DIST_TIMEOUT needs a number of seconds, got 'abc'" 3
+
+# One CPU that was given to all, by whoever starts mpirun or by what mpirun starts, is all that they have.
+if command -v taskset >/dev/null; then
+  cpu=$(taskset -cp $$ | sed 's/.*: \([0-9]*\).*/\1/')
+  one=(taskset -c "$cpu")
+  test=("$ATLAS_BIN_DIR/test_dist" --no-skip --test-case='hidden: one CPU for all')
+  quietly "${one[@]}" mpirun "${root[@]}" --oversubscribe -n 2 "${test[@]}"
+  quietly mpirun "${root[@]}" --oversubscribe -n 2 "${one[@]}" "${test[@]}"
+fi
 
 # The example gives the same numbers whatever the number of processes.
 example() { # example N
