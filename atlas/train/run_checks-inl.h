@@ -83,10 +83,10 @@ inline void check_same_settings(const TrainConfig& c, const RunOptions& o, const
   dist::check_agree(group, "the start", settings);
 }
 
-/// All ranks have read the same weights, averages and settings from a checkpoint that they test.
+/// All ranks have read the same weights and averages from a checkpoint that they test.
 inline void check_same_checkpoint(const io::Checkpoint& saved, const std::string& file, const dist::Group& group) {
   if (group.size() == 1) return;
-  dist::Settings found = {{"epoch", std::to_string(saved.epoch)}, {"config", saved.config_json}};
+  dist::Settings found;
   for (const auto& [kind, state] : {std::pair{"model", &saved.model}, std::pair{"ema", &saved.ema}})
     for (const auto& [name, value] : *state)
       found.emplace_back(fmt::format("{}.{}", kind, name),

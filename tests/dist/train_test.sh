@@ -153,10 +153,10 @@ ATLAS_DIST_TIMEOUT=5 mpi -n 2 -x LD_PRELOAD="$scratch/slow.so" "$train" "${setti
   { cat "$scratch/log"; fail "the disk was not slow: the test proves nothing"; }
 
 # Ranks that test see one checkpoint.
-for other in killed float32; do mkdir "$scratch/sees-$other" && cp -r "$scratch/$other" "$scratch/sees-$other/run"; done
-refused "the run/best.ckpt of rank 1 is another than that of rank 0: '" \
-  mpi -n 1 -wdir "$scratch/sees-killed" "$train" --out run --eval-only : \
-  -n 1 -wdir "$scratch/sees-float32" "$train" --out run --eval-only
+for wire in float32 bf16; do mkdir "$scratch/sees-$wire" && cp -r "$scratch/$wire" "$scratch/sees-$wire/run"; done
+refused "run/best.ckpt of rank 1 is another than that of rank 0: 'model\." \
+  mpi -n 1 -wdir "$scratch/sees-float32" "$train" --out run --eval-only --wire float32 : \
+  -n 1 -wdir "$scratch/sees-bf16" "$train" --out run --eval-only --wire float32
 mpi -n 2 "$train" --out "$scratch/killed" --eval-only >"$scratch/log" 2>&1 ||
   { cat "$scratch/log"; fail "--eval-only with two processes"; }
 
