@@ -1,4 +1,5 @@
 // Repeat: something done again and again while the caller is busy with something else.
+// Not in atlas.h: include it by name.
 #pragma once
 
 #include <chrono>
