@@ -63,8 +63,8 @@ beside ends_by 3 'rank 1 dies' 'rank 1 .*signal 9'
 beside ends_by 3 'rank 1 fails' 'this rank fails'
 finish
 # Nobody is busy for longer than twenty times as long as a rank may hang.
-ATLAS_DIST_TIMEOUT=1.5
-beside names 3 'rank 0 is busy without an end' barrier 12 0
+ATLAS_DIST_TIMEOUT=2
+beside names 2 'rank 0 is busy without an end' barrier 1 0
 finish
 unset ATLAS_DIST_TIMEOUT
 
