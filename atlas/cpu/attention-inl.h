@@ -83,14 +83,18 @@ void for_each_key_block(const std::vector<HeadsSource<T>>& sources, const F& f) 
 
 /// Rows of scores are as long as whole vectors, so that loops over them have no rest.
 inline int64_t padded(int64_t n) { return (n + 31) / 32 * 32; }
+/// From one row of scores to the next: no multiple of 2 KiB, whose rows would share a few lines of the cache.
+inline int64_t score_step(int64_t n) { return padded(n) + 16; }
+template <class T>
+inline constexpr int64_t kScores = kQueryBlock*(kKeyBlock<T> + 16);
 
-/// C[m, n] = alpha A op(B) (+ C), in rows of padded(n) that end in `rest`.
+/// C[m, n] = alpha A op(B) (+ C), in rows of padded(n), ldc apart, that end in `rest`.
 template <class T>
 void padded_product(bool trans_b, int64_t m, int64_t n, int64_t k, T alpha, const T* a, int64_t lda, const T* b,
-                    int64_t ldb, T* c, bool accumulate, T rest) {
-  const int64_t ldc = padded(n);
+                    int64_t ldb, T* c, int64_t ldc, bool accumulate, T rest) {
   gemm_serial<T>(false, trans_b, m, n, k, alpha, a, lda, b, ldb, T(accumulate ? 1 : 0), c, ldc);
-  for (int64_t r = 0; n < ldc && r < m; ++r) std::fill(c + r * ldc + n, c + (r + 1) * ldc, rest);
+  const int64_t length = padded(n);
+  for (int64_t r = 0; n < length && r < m; ++r) std::fill(c + r * ldc + n, c + r * ldc + length, rest);
 }
 
 /// row = e^(row - shift); returns its sum.
@@ -104,7 +108,7 @@ T padded_exp(int64_t n, T* row, T shift) {
 template <class T>
 void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
             const std::vector<HeadsSource<T>>& sources, int64_t d, T scale, T* y, int64_t y_step, T* lse) {
-  T* const scores = workspace<T>(kQueryBlock * kKeyBlock<T>, 0);
+  T* const scores = workspace<T>(kScores<T>, 0);
   const int64_t width = padded(d);
   T* const sums = workspace<T>(kQueryBlock * width, 1);
   constexpr T kNone = -std::numeric_limits<T>::infinity();
@@ -114,14 +118,15 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
   bool first = true;
   for_each_key_block(sources, [&](size_t, const HeadsSource<T>& s, int64_t k0, int64_t n) {
     const int64_t entry = b / s.share;
-    const int64_t step = padded(n);
-    padded_product<T>(true, rows, n, d, scale, q, q_step, s.k.at(entry, k0, head), s.k.step, scores, false, kNone);
+    const int64_t length = padded(n), step = score_step(n);
+    padded_product<T>(true, rows, n, d, scale, q, q_step, s.k.at(entry, k0, head), s.k.step, scores, step, false,
+                      kNone);
     s.mask(scores, step, entry, k0, rows, n, kNone);
     for (int64_t r = 0; r < rows; ++r) {
       T* row = scores + r * step;
-      const T before = top[r], now = std::max(before, row_max(step, row));
+      const T before = top[r], now = std::max(before, row_max(length, row));
       const T shift = now == kNone ? T(0) : now;  // when all keys so far are masked
-      const T sum = padded_exp(step, row, shift);
+      const T sum = padded_exp(length, row, shift);
       if (first) {
         total[r] = sum;
       } else {  // what was summed so far was relative to the old maximum
@@ -132,7 +137,8 @@ void attend(const T* q, int64_t q_step, int64_t rows, int64_t b, int64_t head,
       }
       top[r] = now;
     }
-    padded_product<T>(false, rows, d, n, T(1), scores, step, s.v.at(entry, k0, head), s.v.step, sums, !first, T(0));
+    padded_product<T>(false, rows, d, n, T(1), scores, step, s.v.at(entry, k0, head), s.v.step, sums, width, !first,
+                      T(0));
     first = false;
   });
   for (int64_t r = 0; r < rows; ++r) {
@@ -197,8 +203,8 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
     parallel_for(batch / together * heads, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t head = task % heads, b0 = task / heads * together;
-        T* const p = workspace<T>(detail::kQueryBlock * detail::kKeyBlock<T>, 0);
-        T* const dp = workspace<T>(detail::kQueryBlock * detail::kKeyBlock<T>, 1);
+        T* const p = workspace<T>(detail::kScores<T>, 0);
+        T* const dp = workspace<T>(detail::kScores<T>, 1);
         T delta[detail::kQueryBlock];
         for (int64_t b = b0; b < b0 + together; ++b) {
           for (int64_t q0 = 0; q0 < length; q0 += blocks.length) {
@@ -214,9 +220,9 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
             detail::for_each_key_block(kv, [&](size_t index, const detail::HeadsSource<T>& s, int64_t k0, int64_t n) {
               const int64_t entry = b / s.share;
               const T *k = s.k.at(entry, k0, head), *v = s.v.at(entry, k0, head);
-              const int64_t step = detail::padded(n);
-              detail::padded_product<T>(true, rows, n, d, factor, qs, queries.step, k, s.k.step, p, false, T(0));
-              for (int64_t r = 0; r < rows; ++r) detail::padded_exp(step, p + r * step, log_sum[r]);
+              const int64_t row_length = detail::padded(n), step = detail::score_step(n);
+              detail::padded_product<T>(true, rows, n, d, factor, qs, queries.step, k, s.k.step, p, step, false, T(0));
+              for (int64_t r = 0; r < rows; ++r) detail::padded_exp(row_length, p + r * step, log_sum[r]);
               s.mask(p, step, entry, k0, rows, n, T(0));
               const bool fresh = b % s.share == 0 && q0 == 0;  // the first to touch these dk and dv overwrites them
               if (!dkv.empty()) {
@@ -224,12 +230,12 @@ ATLAS_INLINE void attention_backward(const Tensor& q, const std::vector<KeyValue
                 gemm_serial<T>(true, false, n, d, rows, T(1), p, step, dys, douts.step, fresh ? T(0) : T(1),
                                dv.at(entry, k0, head), dv.step);
               }
-              detail::padded_product<T>(true, rows, n, d, T(1), dys, douts.step, v, s.v.step, dp, false, T(0));
+              detail::padded_product<T>(true, rows, n, d, T(1), dys, douts.step, v, s.v.step, dp, step, false, T(0));
               for (int64_t r = 0; r < rows; ++r) {
                 T* __restrict ds = dp + r * step;
                 const T* __restrict row = p + r * step;
                 const T mean = delta[r];
-                for (int64_t i = 0; i < step; ++i) ds[i] = row[i] * (ds[i] - mean);
+                for (int64_t i = 0; i < row_length; ++i) ds[i] = row[i] * (ds[i] - mean);
               }
               if (dqs != nullptr)
                 gemm_serial<T>(false, false, rows, d, n, factor, dp, step, k, s.k.step, T(1), dqs, heads * d);
