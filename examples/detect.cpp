@@ -20,6 +20,7 @@
 #include "atlas/data/output_names.h"
 #include "atlas/models/presets.h"
 #include "atlas/tasks/detection.h"
+#include "atlas/train/interrupt.h"
 #include "atlas/train/progress.h"
 #include "atlas/train/run_folder.h"
 #include "atlas/train/trained_detector.h"
@@ -80,7 +81,13 @@ int run(const Settings& s) {
   std::vector<tasks::CocoObject> truths, found;
   train::Progress bar("detect", std::ssize(files), {.out = stderr, .plain_percent = 0});
   int64_t done = 0;
-  for (size_t i = 0; i < files.size(); ++i) {
+  const train::InterruptGuard interrupt;
+  const auto write_json = [&] {
+    std::vector<int64_t> ids;
+    for (const auto& category : annotations.categories) ids.push_back(category.id);
+    if (!s.json.empty()) train::write_text(s.json, tasks::coco_results(found, ids));
+  };
+  for (size_t i = 0; i < files.size() && !interrupt.requested(); ++i) {
     const std::string& file = files[i];
     const auto number = static_cast<int64_t>(i) + 1;
     bar.update(number, {.images = done});
@@ -106,19 +113,22 @@ int run(const Settings& s) {
       fmt::print("  {:5.1f} %  {:<20} {:6.0f} {:6.0f} {:6.0f} {:6.0f}\n", 100 * o.score,
                  detector.classes[static_cast<size_t>(o.category)], o.box[0], o.box[1], o.box[2], o.box[3]);
     }
-    if (!s.out.empty()) data::write_png(outputs[i], tasks::draw_objects(picture, shown, detector.classes));
     truths.insert(truths.end(), annotated.begin(), annotated.end());
     found.insert(found.end(), objects.begin(), objects.end());
     ++done;
+    if (s.out.empty()) continue;
+    try {
+      data::write_png(outputs[i], tasks::draw_objects(picture, shown, detector.classes));
+    } catch (const Error&) {  // what was found is not lost with it
+      write_json();
+      throw;
+    }
   }
   bar.clear();
-  if (!s.json.empty()) {
-    std::vector<int64_t> ids;
-    for (const auto& category : annotations.categories) ids.push_back(category.id);
-    train::write_text(s.json, tasks::coco_results(found, ids));
-  }
+  write_json();
   if (!s.coco.empty()) print_numbers(s, annotations, truths, found);
   fmt::print("\n{} of {} pictures\n", done, files.size());
+  if (interrupt.requested()) return 130;
   return done == std::ssize(files) ? 0 : 2;
 }
 
@@ -133,8 +143,10 @@ int main(int argc, char** argv) {
   app.add("--model-options", s.source.model_options,
           "JSON object that overrides fields of the preset, or a file that holds one");
   app.add("--classes", s.source.classes, "text file with the names of the classes, one per line");
-  app.add("--threshold", s.threshold, "least score shown").range(0.0, 1.0);
-  app.add("--top", s.top, "objects per picture, at most").range(1, 100000);
+  app.add("--threshold", s.threshold,
+          "least score shown (the model itself leaves out less than its score_threshold, 0.05)")
+      .range(0.0, 1.0);
+  app.add("--top", s.top, "objects per picture, at most (the model itself: its detections, 100)").range(1, 100000);
   app.add("--longer", s.longer, "bound of longer sides (0 = as the run was tested, or the model's)").range(0, 16384);
   app.add("--shorter", s.shorter, "of shorter ones (0 = likewise; 0.6 of a new --longer from 480 on)").range(0, 16384);
   app.add("--out", s.out, "folder for pictures with what was found");

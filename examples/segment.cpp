@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <fstream>
 
 #include "atlas/core/parallel.h"
 #include "atlas/core/profile.h"
@@ -24,8 +25,8 @@
 #include "atlas/data/index_png.h"
 #include "atlas/data/output_names.h"
 #include "atlas/data/plot.h"
+#include "atlas/train/interrupt.h"
 #include "atlas/train/progress.h"
-#include "atlas/train/run_folder.h"
 #include "atlas/train/trained_segmenter.h"
 #include "tools/program/model_options.h"
 
@@ -85,8 +86,10 @@ int run(const Settings& s) {
   const auto start = Clock::now();
   double computing = 0;
   int64_t done = 0, pixels = 0;
-  std::string lines;
-  for (int64_t i = 0; i < total; ++i) {
+  const atlas::train::InterruptGuard interrupt;
+  std::ofstream areas(areas_file);
+  atlas::check(areas.good(), "segment", "cannot write {}", areas_file);
+  for (int64_t i = 0; i < total && !interrupt.requested(); ++i) {
     const std::string& file = files[static_cast<size_t>(i)];
     atlas::Tensor photo;
     try {
@@ -103,7 +106,8 @@ int run(const Settings& s) {
     data::write_index_png(name + "_classes.png", classes, colors);
     data::write_png(name + "_overlay.png", overlay(photo, classes, trained.classes, s.cover));
     const std::string line = atlas::train::areas_to_json(file, classes, trained.classes);
-    lines += line + "\n";
+    areas << line << std::endl;  // at once: what was done stays when the program is ended
+    atlas::check(areas.good(), "segment", "cannot write {}", areas_file);
     ++done;
     pixels += classes.numel();
     bar.update(i + 1, {.images = done});
@@ -112,21 +116,21 @@ int run(const Settings& s) {
       fmt::print("{}\n", line);
     } else {
       fmt::print("\n{} -> {}_overlay.png\n", file, name);
-      const auto areas = atlas::train::class_areas(classes);
-      for (size_t k = 0; k < std::min<size_t>(areas.size(), 8); ++k)
-        fmt::print("  {:6.2f} %  {:<20}  {}\n", 100 * areas[k].share,
-                   std::string(static_cast<size_t>(areas[k].share * 20 + 0.5), '#'),
-                   trained.classes[static_cast<size_t>(areas[k].index)]);
+      const auto shares = atlas::train::class_areas(classes);
+      for (size_t k = 0; k < std::min<size_t>(shares.size(), 8); ++k)
+        fmt::print("  {:6.2f} %  {:<20}  {}\n", 100 * shares[k].share,
+                   std::string(static_cast<size_t>(shares[k].share * 20 + 0.5), '#'),
+                   trained.classes[static_cast<size_t>(shares[k].index)]);
     }
     atlas::flush_standard_output();
   }
   bar.clear();
-  atlas::train::write_text(areas_file, lines);
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   fmt::print(talk, "\n{} image{} in {:.2f} s: {:.2f} images/s, {:.2f} images/s ({:.2f} Mpixel/s) in the model alone\n",
              done, done == 1 ? "" : "s", seconds, static_cast<double>(done) / std::max(seconds, 1e-9),
              static_cast<double>(done) / std::max(computing, 1e-9),
              static_cast<double>(pixels) / 1e6 / std::max(computing, 1e-9));
+  if (interrupt.requested()) return 130;
   if (done < total) fmt::print(stderr, "segment: {} of {} images could not be read\n", total - done, total);
   return done == total ? 0 : 2;
 }

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "atlas/data/coco.h"
+#include "atlas/data/coco_match.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_reader.h"
 #include "atlas/io/mapped_file.h"
@@ -363,7 +364,7 @@ ATLAS_INLINE Sample CocoDataset::get(int64_t index) const {
 ATLAS_INLINE DataPair open_coco(const std::string& folder, const FolderOptions& options) {
   namespace fs = std::filesystem;
   check(fs::is_directory(folder), "coco", "{} is no folder", folder);
-  const auto half = [&](const std::string& split, bool training) -> DatasetPtr {
+  const auto half = [&](const std::string& split, const Dataset* train) -> DatasetPtr {
     std::string annotations, year;
     std::error_code none;
     if (fs::exists(folder + "/" + split + ".json")) annotations = folder + "/" + split + ".json";
@@ -381,18 +382,16 @@ ATLAS_INLINE DataPair open_coco(const std::string& folder, const FolderOptions& 
           split);
     CocoFile file = read_coco(annotations);
     check(!file.images.empty(), "coco", "{} has no images", annotations);
-    std::string pictures;
-    for (const std::string& place : {"/" + split + year, "/images/" + split + year, "/" + split, "/images/" + split,
-                                     std::string("/images"), std::string()})
-      if (pictures.empty() && fs::exists(folder + place + "/" + file.images[0].file)) pictures = folder + place;
+    if (train != nullptr) order_categories(file, train->classes(), annotations, "train");
+    const std::string pictures =
+        picture_folder(file, {folder + "/" + split + year, folder + "/images/" + split + year, folder + "/" + split,
+                              folder + "/images/" + split, folder + "/images", folder});
     check(!pictures.empty(), "coco", "{} of {} is in none of {}, images/{}, images and {}", file.images[0].file,
           annotations, split + year, split + year, folder);
-    return std::make_shared<CocoDataset>("coco " + split, std::move(file), pictures, training, options);
+    return std::make_shared<CocoDataset>("coco " + split, std::move(file), pictures, train == nullptr, options);
   };
-  DataPair pair{half("train", true), half("val", false)};
-  check(pair.train->classes() == pair.test->classes(), "coco", "{}: train has {} categories, val {} or others", folder,
-        pair.train->num_classes(), pair.test->num_classes());
-  return pair;
+  const DatasetPtr train = half("train", nullptr);
+  return {train, half("val", train.get())};
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

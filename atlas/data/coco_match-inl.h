@@ -69,9 +69,10 @@ ATLAS_INLINE std::vector<int64_t> match_pictures(const CocoFile& file, const std
   return found;
 }
 
-ATLAS_INLINE void order_categories(CocoFile& file, const std::vector<std::string>& classes, const std::string& name) {
-  check(file.categories.size() == classes.size(), "coco", "{} has {} categories, the model {} classes", name,
-        file.categories.size(), classes.size());
+ATLAS_INLINE void order_categories(CocoFile& file, const std::vector<std::string>& classes, const std::string& name,
+                                   const std::string& whose) {
+  check(file.categories.size() == classes.size(), "coco", "{} has {} categories, {} {} classes", name,
+        file.categories.size(), whose, classes.size());
   std::vector<int64_t> place(classes.size(), -1);  // the class of each category
   std::vector<CocoFile::Category> ordered;
   for (size_t i = 0; i < classes.size(); ++i) {
@@ -80,7 +81,7 @@ ATLAS_INLINE void order_categories(CocoFile& file, const std::vector<std::string
     if (k == place.size()) {
       std::vector<std::string> names;
       for (const CocoFile::Category& c : file.categories) names.push_back(c.name);
-      fail("coco", "{} has no category '{}', which is a class of the model{}", name, classes[i],
+      fail("coco", "{} has no category '{}', which is a class of {}{}", name, classes[i], whose,
            did_you_mean(classes[i], names));
     }
     place[k] = static_cast<int64_t>(i);
@@ -88,6 +89,20 @@ ATLAS_INLINE void order_categories(CocoFile& file, const std::vector<std::string
   }
   file.categories = std::move(ordered);
   for (CocoAnnotation& o : file.objects) o.category = place[static_cast<size_t>(o.category)];
+}
+
+ATLAS_INLINE std::string picture_folder(const CocoFile& file, const std::vector<std::string>& folders) {
+  std::string best;
+  size_t most = 0;
+  for (const std::string& folder : folders) {
+    size_t there = 0;
+    std::error_code none;
+    for (size_t i = 0; i < file.images.size(); i += 1 + file.images.size() / 64)
+      there += std::filesystem::exists(folder + "/" + file.images[i].file, none) ? 1 : 0;
+    if (there > most) best = folder;
+    most = std::max(most, there);
+  }
+  return best;
 }
 
 }  // namespace atlas::inline ATLAS_ABI::data

@@ -24,7 +24,12 @@ std::vector<int64_t> match_pictures(const CocoFile& file, const std::vector<std:
 /// Puts the categories of a file, and what its objects say of them, into the order of `classes`, which have the same
 /// names.
 /// @throws Error when the file has more or fewer, and for a class that is none of them, with the names nearest to it.
-void order_categories(CocoFile& file, const std::vector<std::string>& classes, const std::string& name);
+void order_categories(CocoFile& file, const std::vector<std::string>& classes, const std::string& name,
+                      const std::string& whose = "the model");
+
+/// The folder that has the most of the file's pictures, judged by some of them: one may be missing, or be somewhere by
+/// chance. "" when none has any.
+std::string picture_folder(const CocoFile& file, const std::vector<std::string>& folders);
 
 }  // namespace atlas::inline ATLAS_ABI::data
 

@@ -163,7 +163,7 @@ class Run {
                            .schedule = schedule_,
                            .bf16 = bf16(),
                            .cuda_graph = o_.cuda_graph,
-                           .stop = [this] { return interrupt_.requested(); },
+                           .stop = [this] { return interrupt_->requested(); },
                            .advice = "A lower --lr, a longer --warmup-epochs or --clip-norm 1 usually helps.",
                            .group = group_,
                            .sync_batch_norm = o.sync_batch_norm,
@@ -297,6 +297,7 @@ class Run {
     optimizer_.reset();
     model_.reset();
     const int64_t limit = usable_memory(device_, group_.local_size());
+    interrupt_.reset();
     const StepCost cost = measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .limit = limit});
     say("{}picture      {}\n", plan_text(c_, cost, sets_.train->size(), group_.size()), path("schedule.png"));
     flush_standard_output();
@@ -306,10 +307,12 @@ class Run {
 
   /// Refuses, before anything is written, a training whose steps need more memory than there is. Steps are measured
   /// only where that could be.
-  void check_memory_of_steps() const {
+  void check_memory_of_steps() {
     const int64_t limit = usable_memory(device_, group_.local_size());
     if (o_.any_memory || !group_.any(may_need_more(c_, sets_.train->num_classes(), limit))) return;
+    interrupt_.reset();
     check_memory_of(measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .timed = false, .limit = limit}), limit);
+    interrupt_.emplace();
   }
   void check_memory_of(const StepCost& cost, int64_t limit) const {
     if (o_.any_memory) return;
@@ -339,7 +342,7 @@ class Run {
   dist::Group group_;
   Device device_;
   Schedule schedule_;
-  InterruptGuard interrupt_;
+  std::optional<InterruptGuard> interrupt_{std::in_place};  // none where there is nothing to save
   data::DataPair sets_;
   std::unique_ptr<tasks::Task> task_;
   std::unique_ptr<models::Model> model_;

@@ -186,6 +186,31 @@ TEST_CASE("coco: a folder as a data set") {
   CHECK(error_of([&] { pair.test->label(0); }).find("has objects") != std::string::npos);
 }
 
+TEST_CASE("coco: the halves may order categories differently, and a picture may be missing") {
+  const Folder folder;
+  const std::string path = folder.path.string(), cat = R"({"id": 1, "name": "cat"})";
+  const std::string bear = R"({"id": 3, "name": "b\u00e4r"})";
+  std::string val = kFile;
+  val.replace(val.find(bear), bear.size() + 2 + cat.size(), cat + ", " + bear);
+  std::ofstream(folder.path / "val.json") << val;
+  const data::DataPair pair = data::open_data("coco:" + path);
+  CHECK(pair.test->classes() == pair.train->classes());
+  CHECK(to_vector<int64_t>(pair.test->get(0).targets["label"]) == std::vector<int64_t>{1, 0, 0});
+  val.replace(val.find("\"cat\""), 5, "\"cut\"");
+  std::ofstream(folder.path / "val.json") << val;
+  CHECK(error_of([&] { data::open_coco(path); }) ==
+        "[coco] " + path + "/val.json has no category 'cat', which is a class of train; did you mean cut?");
+
+  std::filesystem::create_directories(folder.path / "elsewhere");
+  std::ofstream(folder.path / "elsewhere/1.png") << "";
+  const auto best = [&](const std::vector<std::string>& names) {
+    return data::picture_folder(file_of_pictures(names), {path + "/elsewhere", path + "/images"});
+  };
+  CHECK(best({"1.png", "empty.png", "seven.png"}) == path + "/images");
+  CHECK(best({"gone.png", "seven.png"}) == path + "/images");
+  CHECK(best({"gone.png"}).empty());
+}
+
 TEST_CASE("coco: a photograph that cannot be read is skipped and counted, or an error when strict") {
   const Folder folder;
   const std::string photo = (folder.path / "images/seven.png").string();

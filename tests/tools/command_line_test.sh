@@ -24,6 +24,10 @@ expect "epochs" "${train[@]}" --rand-augment= --epochs 0 --out none
 expect "/nowhere" "$bin/golden_check" --filter= /nowhere
 expect "--mode" "$bin/models" --mode= --runs 1
 
+# Where an output cannot be is said before the work.
+expect "there is no folder gone for gone/found.json" "$bin/detect" --checkpoint none --json gone/found.json x
+expect "there is no folder gone for gone/trace" "${train[@]}" --profile gone/trace --out none
+
 # So is a name that no program has, and a flag's value is not left out behind the sign.
 expect "there is no option --epochz" "${train[@]}" --epochz= 3
 expect "--resume= lacks a value; without one, write --resume" "${train[@]}" --resume= --out none

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <sstream>
 
 #include "atlas/core/nearest.h"
@@ -188,7 +189,13 @@ Option CommandLine::add_flag(const std::string& names, std::string& text, const 
 
 Option CommandLine::add_output(const std::string& names, std::string& file, const std::string& help) {
   CLI::Option* option = app_->add_option(names, file, help);
-  option->each([names](const std::string& path) { atlas::reserve_standard_output(path, names); });
+  option->each([names](const std::string& path) {
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    std::error_code none;
+    atlas::check(folder.empty() || std::filesystem::is_directory(folder, none), names, "there is no folder {} for {}",
+                 folder.string(), path);
+    atlas::reserve_standard_output(path, names);
+  });
   return Option(option);
 }
 
