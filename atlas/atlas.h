@@ -104,6 +104,7 @@
 #include "atlas/data/batch.h"
 #include "atlas/data/cifar.h"
 #include "atlas/data/coco.h"
+#include "atlas/data/coco_folder.h"
 #include "atlas/data/dataset.h"
 #include "atlas/data/dense_augment.h"
 #include "atlas/data/feed.h"

@@ -87,8 +87,7 @@ int run(const Settings& s) {
   double computing = 0;
   int64_t done = 0, pixels = 0;
   const atlas::train::InterruptGuard interrupt;
-  std::ofstream areas(areas_file);
-  atlas::check(areas.good(), "segment", "cannot write {}", areas_file);
+  std::ofstream areas;  // opened with the first result
   for (int64_t i = 0; i < total && !interrupt.requested(); ++i) {
     const std::string& file = files[static_cast<size_t>(i)];
     atlas::Tensor photo;
@@ -106,6 +105,7 @@ int run(const Settings& s) {
     data::write_index_png(name + "_classes.png", classes, colors);
     data::write_png(name + "_overlay.png", overlay(photo, classes, trained.classes, s.cover));
     const std::string line = atlas::train::areas_to_json(file, classes, trained.classes);
+    if (!areas.is_open()) areas.open(areas_file);
     areas << line << std::endl;  // at once: what was done stays when the program is ended
     atlas::check(areas.good(), "segment", "cannot write {}", areas_file);
     ++done;

@@ -113,12 +113,6 @@ class CocoDataset : public FileDataset {
   std::vector<int64_t> chosen_;
 };
 
-/// DIR/annotations/instances_train2017.json with DIR/train2017 and the same for val (any year), or DIR/train.json and
-/// DIR/val.json with pictures in DIR/images/train, DIR/train or DIR/images. Images without objects are left out of
-/// training.
-/// @throws Error naming what was looked for, and when the halves have other categories.
-DataPair open_coco(const std::string& folder, const FolderOptions& options = {});
-
 }  // namespace atlas::inline ATLAS_ABI::data
 
 #ifndef ATLAS_COMPILED_LIB

@@ -6,6 +6,7 @@
 #include "atlas/data/class_list-inl.h"
 #include "atlas/data/class_picture-inl.h"
 #include "atlas/data/coco-inl.h"
+#include "atlas/data/coco_folder-inl.h"
 #include "atlas/data/coco_match-inl.h"
 #include "atlas/data/data_card-inl.h"
 #include "atlas/data/dataset-inl.h"

@@ -4,7 +4,7 @@
 #include "atlas/core/nearest.h"
 #include "atlas/core/whole_number.h"
 #include "atlas/data/cifar.h"
-#include "atlas/data/coco.h"
+#include "atlas/data/coco_folder.h"
 #include "atlas/data/mask_folder.h"
 #include "atlas/data/mnist.h"
 #include "atlas/data/open.h"

@@ -110,8 +110,8 @@ inline double derivative_flops(const Tensor& a, const Tensor&, Activation, const
 inline constexpr Kernel<cpu::matmul_times_derivative, cuda::matmul_times_derivative,
                         cpu::plain::matmul_times_derivative>
     matmul_times_derivative{"matmul", "matmul", derivative_flops};
-/// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many, where
-/// that is 8 % or more; what is kept takes the memory of the weights once more.
+/// Packing a weight costs about as much as multiplying it with 60 rows: it is kept for products of at most so many,
+/// where that is 8 % or more; what is kept takes the memory of the weights once more.
 inline constexpr int64_t kPackedRows = 768;
 inline bool worth_packing(int64_t rows) { return rows <= kPackedRows || inference_precision() == bfloat16; }
 /// A weight prepared for `rows` rows at a time; undefined when that would not show. In bfloat16 (whose dtype it then

@@ -1,6 +1,7 @@
 // Bodies of mamba_vision.h.
 #pragma once
 
+#include <algorithm>
 #include <numeric>
 
 #include "atlas/models/mamba_vision.h"
@@ -8,7 +9,6 @@
 #include "atlas/ops/dropout.h"
 #include "atlas/ops/mlp.h"
 #include "atlas/ops/reduce.h"
-#include "atlas/ops/watch.h"
 #include "atlas/ops/window.h"
 
 namespace atlas::inline ATLAS_ABI::models {
@@ -98,23 +98,21 @@ ATLAS_INLINE Tensor MambaVisionStage::forward(const Tensor& x) const {
   const int64_t height = x.size(1), width = x.size(2);
   const WindowLayout windows{height, width, window_, window_};
   const TokenScope scope({windows, stride_});
+  Tensor y = window_partition(x, windows);
+  if (blocks.size() == 0) return window_reverse(y, windows, x.size(0));
+  for (size_t i = 0; i + 1 < blocks.size(); ++i) y = blocks[i](y);
+  const auto& last = static_cast<const MambaVisionHybridBlock&>(blocks[blocks.size() - 1]);
+  const auto all = [&] { return window_reverse(last(y), windows, x.size(0)); };
   // Padding is read to the end, but what becomes of it in the last block is cut off.
   const WindowLayout kept{height, width, std::min(height, window_), std::min(width, window_)};
-  const bool watched = atlas::detail::layer_observer() != nullptr || atlas::detail::attention_observer() != nullptr;
-  const bool cuts = windows.padded() && !kept.padded() && !watched;
+  if (!windows.padded() || kept.padded() || !last.attends()) return all();
   const auto cut = [&](const Tensor& tokens) {
     const int64_t n = tokens.size(0), channels = tokens.size(2);
     const Tensor map = tokens.reshape({n, window_, window_, channels});
     return map.slice(1, 0, kept.window_height).slice(2, 0, kept.window_width).reshape({n, kept.pixels(), channels});
   };
-  bool was_cut = false;
-  Tensor y = window_partition(x, windows);
-  for (size_t i = 0; i < blocks.size(); ++i) {
-    const auto& block = static_cast<const MambaVisionHybridBlock&>(blocks[i]);
-    was_cut = cuts && i + 1 == blocks.size() && block.attends();
-    y = was_cut ? block.forward_some(y, cut) : block(y);
-  }
-  return window_reverse(y, was_cut ? kept : windows, x.size(0));
+  return atlas::detail::joined_unless_attention_watched(
+      [&] { return window_reverse(last.forward_some(y, cut), kept, x.size(0)); }, all);
 }
 
 ATLAS_INLINE MambaVisionPatchEmbed::MambaVisionPatchEmbed(int64_t in_dim, int64_t dim) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "atlas/kernels/attention.h"
+#include "atlas/ops/watch.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -15,6 +16,12 @@ using AttentionObserver = std::function<void(const Tensor& q, const std::vector<
 inline const AttentionObserver*& attention_observer() {
   thread_local const AttentionObserver* observer = nullptr;
   return observer;
+}
+
+/// joined_unless_watched(), where who watches attention counts as well.
+template <class Together, class Apart>
+Tensor joined_unless_attention_watched(const Together& together, const Apart& apart) {
+  return attention_observer() == nullptr ? joined_unless_watched(together, apart) : apart();
 }
 
 void check_attention(const Tensor& q, const std::vector<KeyValue>& sources);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "atlas/data/coco_folder.h"
 #include "atlas/data/coco_match.h"
 #include "atlas/data/image.h"
 #include "atlas/data/open.h"
