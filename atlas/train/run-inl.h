@@ -297,6 +297,7 @@ class Run {
     optimizer_.reset();
     model_.reset();
     const int64_t limit = usable_memory(device_, group_.local_size());
+    if (interrupt_->requested()) return 130;
     interrupt_.reset();
     const StepCost cost = measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .limit = limit});
     say("{}picture      {}\n", plan_text(c_, cost, sets_.train->size(), group_.size()), path("schedule.png"));
@@ -310,9 +311,13 @@ class Run {
   void check_memory_of_steps() {
     const int64_t limit = usable_memory(device_, group_.local_size());
     if (o_.any_memory || !group_.any(may_need_more(c_, sets_.train->num_classes(), limit))) return;
-    interrupt_.reset();
-    check_memory_of(measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .timed = false, .limit = limit}), limit);
-    interrupt_.emplace();
+    StepCost cost;
+    if (!interrupt_->requested()) {
+      interrupt_.reset();
+      cost = measure_run(c_, sets_.train, device_, {.bf16 = bf16(), .timed = false, .limit = limit});
+      interrupt_.emplace();
+    }
+    check_memory_of(cost, limit);
   }
   void check_memory_of(const StepCost& cost, int64_t limit) const {
     if (o_.any_memory) return;
