@@ -125,6 +125,7 @@ int run(const Settings& s) {
     atlas::flush_standard_output();
   }
   bar.clear();
+  if (!areas.is_open()) areas.open(areas_file);  // nothing was done: no results of an earlier run stay
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   fmt::print(talk, "\n{} image{} in {:.2f} s: {:.2f} images/s, {:.2f} images/s ({:.2f} Mpixel/s) in the model alone\n",
              done, done == 1 ? "" : "s", seconds, static_cast<double>(done) / std::max(seconds, 1e-9),

@@ -8,7 +8,8 @@ Usage: tools/dist_check.sh [N]...
        tools/dist_check.sh --kills K
 
 Runs the tests of tests/dist over MPI (Open MPI's mpirun; more processes than cores are fine): with 1, 2, 3 and N
-processes (default: 4), or with as many as each of several numbers says. The release preset has to be built before: cmake --build build/release --target test_dist
+processes (default: 4), or with as many as each of several numbers says. The release preset has to be built before:
+cmake --build build/release --target test_dist
 
   --kills K    instead: K times, a rank of a training with two processes is killed at a random moment and the run goes
                on; all must end soon, and the checkpoint become that of a run that was left alone. Needs the target train

@@ -82,11 +82,11 @@ void for_each_key_block(const std::vector<HeadsSource<T>>& sources, const F& f) 
 }
 
 /// Rows of scores are as long as whole vectors, so that loops over them have no rest.
-inline int64_t padded(int64_t n) { return (n + 31) / 32 * 32; }
+constexpr int64_t padded(int64_t n) { return (n + 31) / 32 * 32; }
 /// From one row of scores to the next: no multiple of 2 KiB, whose rows would share a few lines of the cache.
-inline int64_t score_step(int64_t n) { return padded(n) + 16; }
+constexpr int64_t score_step(int64_t n) { return padded(n) + 16; }
 template <class T>
-inline constexpr int64_t kScores = kQueryBlock*(kKeyBlock<T> + 16);
+inline constexpr int64_t kScores = kQueryBlock* score_step(kKeyBlock<T>);
 
 /// C[m, n] = alpha A op(B) (+ C), in rows of padded(n), ldc apart, that end in `rest`.
 template <class T>

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "atlas/data/coco_folder.h"
+#include "atlas/data/coco_match.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "atlas/data/coco.h"
-#include "atlas/data/coco_match.h"
 
 namespace atlas::inline ATLAS_ABI::data {
 

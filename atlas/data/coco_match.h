@@ -23,6 +23,8 @@ std::vector<int64_t> match_pictures(const CocoFile& file, const std::vector<std:
 
 /// Puts the categories of a file, and what its objects say of them, into the order of `classes`, which have the same
 /// names.
+/// @param name   of the file, for messages
+/// @param whose  classes they are, for messages
 /// @throws Error when the file has more or fewer, and for a class that is none of them, with the names nearest to it.
 void order_categories(CocoFile& file, const std::vector<std::string>& classes, const std::string& name,
                       const std::string& whose = "the model");

@@ -30,13 +30,10 @@ ATLAS_INLINE Tensor MambaVisionConvBlock::forward(const Tensor& x) const {
 ATLAS_INLINE MambaVisionHybridBlock::MambaVisionHybridBlock(const MambaVisionConfig& c, int64_t dim, int64_t heads,
                                                             bool attention, double drop_path_rate)
     : norm1(dim), norm2(dim), mlp(dim, detail::hidden_size(dim, c.mlp_ratio)), drop_path(drop_path_rate) {
-  if (attention) {
-    auto own = std::make_unique<Attention>(dim, heads);
-    attention_ = own.get();
-    mixer = std::move(own);
-  } else {
+  if (attention)
+    mixer = std::make_unique<Attention>(dim, heads);
+  else
     mixer = std::make_unique<MambaMixer>(dim, c.d_state, c.d_conv);
-  }
   register_modules({{"norm1", norm1}, {"mixer", *mixer}, {"norm2", norm2}, {"mlp", mlp}, {"drop_path", drop_path}});
   if (c.layer_scale) {
     for (auto& [name, gamma] : {std::pair<const char*, Tensor*>{"gamma_1", &gamma_1}, {"gamma_2", &gamma_2}}) {
@@ -54,9 +51,9 @@ ATLAS_INLINE Tensor MambaVisionHybridBlock::forward(const Tensor& x) const {
 
 ATLAS_INLINE Tensor MambaVisionHybridBlock::forward_some(const Tensor& x,
                                                          const std::function<Tensor(const Tensor&)>& choose) const {
-  check(attends(), "mambavision", "a mixer that is no attention needs all tokens");
+  check(attention() != nullptr, "mambavision", "a mixer that is no attention needs all tokens");
   const LayerScope layer(*this);
-  Tensor z = attention_->forward_some(norm1(x), choose);
+  Tensor z = attention()->forward_some(norm1(x), choose);
   if (gamma_1.defined()) z = gamma_1 * z;
   return residual(choose(x) + drop_path(z), norm2, mlp, gamma_2);
 }
@@ -105,7 +102,7 @@ ATLAS_INLINE Tensor MambaVisionStage::forward(const Tensor& x) const {
   const auto all = [&] { return window_reverse(last(y), windows, x.size(0)); };
   // Padding is read to the end, but what becomes of it in the last block is cut off.
   const WindowLayout kept{height, width, std::min(height, window_), std::min(width, window_)};
-  if (!windows.padded() || kept.padded() || !last.attends()) return all();
+  if (!windows.padded() || kept.padded() || last.attention() == nullptr) return all();
   const auto cut = [&](const Tensor& tokens) {
     const int64_t n = tokens.size(0), channels = tokens.size(2);
     const Tensor map = tokens.reshape({n, window_, window_, channels});
@@ -155,7 +152,7 @@ ATLAS_INLINE std::vector<AttentionLayer> MambaVisionBackbone::attention_layers()
   for (size_t i = 0; i < levels.size(); ++i)
     for (size_t b = 0; b < levels[i].blocks.size(); ++b) {
       const auto* block = dynamic_cast<const MambaVisionHybridBlock*>(&levels[i].blocks[b]);
-      if (block != nullptr && dynamic_cast<const Attention*>(block->mixer.get()) != nullptr)
+      if (block != nullptr && block->attention() != nullptr)
         all.push_back(
             {fmt::format("levels.{}.blocks.{}.mixer", i, b), fmt::format("stage {}, block {}", i, b), std::ssize(all)});
     }

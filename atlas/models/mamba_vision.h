@@ -45,7 +45,8 @@ class MambaVisionHybridBlock : public Module {
   /// forward() of some of the tokens, where the mixer is attention.   x: [windows, L, C] -> [windows, fewer, C]
   /// @param choose  as for Attention::forward_some()
   Tensor forward_some(const Tensor& x, const std::function<Tensor(const Tensor&)>& choose) const;
-  bool attends() const { return attention_ != nullptr; }
+  /// The mixer, where it is attention; else null.
+  const Attention* attention() const { return dynamic_cast<const Attention*>(mixer.get()); }
 
   LayerNorm norm1;
   std::unique_ptr<Module> mixer;
@@ -56,7 +57,6 @@ class MambaVisionHybridBlock : public Module {
 
  private:
   Tensor residual(const Tensor& x, const Module& norm, const Module& f, const Tensor& gamma) const;
-  const Attention* attention_ = nullptr;  // the mixer, where it is one
 };
 
 /// Halves the map's sides and doubles its channels.

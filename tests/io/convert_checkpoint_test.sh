@@ -68,7 +68,7 @@ expect 2 "there is no preset 'nothing'" "$checkpoints/plain.pth" "$work/kept" --
 expect 2 '--dtype' "$checkpoints/plain.pth" "$work/kept" --dtype int8
 expect 2 'name the file to write' "$checkpoints/plain.pth"
 expect 2 'in is required' --list
-expect 2 'there is no folder' "$checkpoints/plain.pth" "$work/no/such/folder/x.safetensors"
+expect 2 "there is no folder $work/no/such/folder for $work/no/such/folder/x.safetensors" "$checkpoints/plain.pth" "$work/no/such/folder/x.safetensors"
 [ "$(cat "$work/kept")" = precious ] || { echo "an existing file was changed"; failures=$((failures + 1)); }
 
 [ "$failures" = 0 ] && echo "convert_checkpoint behaves"

@@ -92,6 +92,22 @@ done
 [ ! -e none.json ] && [ ! -e none ] && [ -z "$(ls none-det)" ] && [ ! -e none-seg/areas.jsonl ] ||
   complain "results that are not finite"
 
+# Told to end, they keep what they have done.
+mkdir many
+for i in $(seq 400); do ln s.png many/$i.png; done
+cut_short() { # cut_short FILE PROGRAM ARGUMENT...: ended when FILE is there
+  local done=$1 status=0
+  "$bin/$2" "${@:3}" many >out 2>err &
+  for _ in $(seq 600); do [ ! -s "$done" ] || break; sleep 0.05; done
+  kill -TERM $!
+  wait $! || status=$?
+  [ $status = 130 ] || complain "$2 that was told to end: status $status"
+}
+cut_short cut/1.png detect "${det[@]}" --threshold 0 --out cut --json cut.json
+[ -s cut.json ] && [ "$(ls cut | wc -l)" -lt 400 ] || complain "detect that was told to end"
+cut_short cut-seg/areas.jsonl segment "${seg[@]}" --out cut-seg
+[ "$(wc -l <cut-seg/areas.jsonl)" = "$(ls cut-seg/*_overlay.png | wc -l)" ] || complain "segment that was told to end"
+
 # Names that are not UTF-8: in files.txt as they are, in JSON escaped or replaced. (Some file systems refuse them.)
 mkdir names
 if cp s.png $'names/\xff\xfe.png' 2>/dev/null; then
