@@ -262,6 +262,7 @@ ATLAS_INLINE std::vector<Tensor> AtlasBackbone::run(const Tensor& images, AtlasP
   }
   for (size_t i = 0; i < atlas_models.size(); ++i) {
     x = atlas_models[i].run(std::move(x), scales);
+    if (x.size() == 1 && finer != nullptr) break;
     if (x.size() == 1 || i + 1 == atlas_models.size()) continue;
     if (dropped != nullptr) dropped->push_back(detail::to_map(x[0], scales[0]));
     x.erase(x.begin());

@@ -129,7 +129,9 @@ class AtlasBackbone : public Backbone {
   /// Tokens of the scales left after the last macro stage, fine to coarse, each [B, L, C] in the order of its windows,
   /// without padding.
   ATLAS_INLINE std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all = nullptr) const override;
-  /// The stem's maps at strides 4 and 8 as far as they are finer than a patch, then one map per scale.
+  /// The stem's maps at strides 4 and 8 as far as they are finer than a patch, then one map per scale, as it leaves the
+  /// last macro stage that holds it together with a finer one, or, the coarsest, the first that holds it alone: later
+  /// stages, which a classifier runs on the coarsest scale, are not run and get no gradients.
   ATLAS_INLINE std::vector<Tensor> dense_maps(const Tensor& images) const override;
   ATLAS_INLINE std::vector<int64_t> dense_strides() const override;
   ATLAS_INLINE std::vector<int64_t> dense_channels() const override;
@@ -144,7 +146,8 @@ class AtlasBackbone : public Backbone {
  private:
   /// features(); the stem's maps go to `finer` when given.
   std::vector<Tensor> features(const Tensor& images, std::vector<Tensor>* all, std::vector<Tensor>* finer) const;
-  /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given.
+  /// Windows of the scales left after the last macro stage; maps of dropped scales go to `dropped` when given. Where
+  /// the stem's maps are asked for, the first stage with one scale is the last that runs.
   std::vector<Tensor> run(const Tensor& images, AtlasPyramid& scales, std::vector<Tensor>* dropped,
                           std::vector<Tensor>* finer) const;
 

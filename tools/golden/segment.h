@@ -130,6 +130,7 @@ inline void check_upernet(Comparison& c, Place place) {
   c.compare("grad.input", channels_first(images.grad()), of_gradients, floor);
   for (const StateEntry& e : model.state_entries()) {
     if (e.is_parameter) {
+      if (!e.tensor.grad().defined() && !c.has("grad." + e.name)) continue;  // Atlas: stages without a scale
       check(e.tensor.grad().defined(), "golden_check", "no gradient reached '{}'", e.name);
       c.compare("grad." + e.name, published_view(e.tensor.grad(), e.layout), of_gradients, floor);
     } else if (e.name.find("running") != std::string::npos) {
