@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "atlas/core/hash.h"
 #include "atlas/data/dataset.h"
 #include "atlas/data/image.h"
 #include "atlas/data/image_folder.h"
@@ -96,12 +97,13 @@ class CocoDataset : public FileDataset {
     const auto i = static_cast<size_t>(chosen_[static_cast<size_t>(index)]);
     for (int64_t k = file_.offsets[i]; k < file_.offsets[i + 1]; ++k) {
       const CocoAnnotation& o = file_.objects[static_cast<size_t>(k)];
-      known += " " + std::to_string(o.category) + (o.crowd ? " crowd " : " ") + std::to_string(o.segmentation.size());
+      known += " " + std::to_string(o.category) + (o.crowd ? " crowd " : " ") + std::to_string(fnv1a64(o.segmentation));
       for (const double v : o.box) known += " " + std::to_string(v);
     }
     return known;
   }
   std::string remarks() const override { return file_.counts.str(); }
+  std::string content_of(int64_t index) const override { return size_of_file(where(index)); }
   const CocoFile& file() const { return file_; }
   /// COCO's id of image `index`.
   int64_t image_id(int64_t index) const;

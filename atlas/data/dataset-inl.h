@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/hash.h"
 #include "atlas/data/dataset.h"
 #include "atlas/data/sample.h"
 #include "atlas/tensor/tensor.h"
@@ -58,6 +59,14 @@ ATLAS_INLINE Sample TensorDataset::get(int64_t index) const {
 ATLAS_INLINE int64_t TensorDataset::label(int64_t index) const {
   check_index(index);
   return labels_[static_cast<size_t>(index)];
+}
+
+ATLAS_INLINE std::string TensorDataset::content_of(int64_t index) const {
+  check_index(index);
+  const auto bytes = static_cast<size_t>(size() > 0 ? images_.numel() / size() : 0);
+  const auto* const pixels =
+      reinterpret_cast<const char*>(images_.data<uint8_t>()) + bytes * static_cast<size_t>(index);
+  return fmt::format("{:016x} (hash of its pixels)", fnv1a64({pixels, bytes}));
 }
 
 ATLAS_INLINE Subset::Subset(DatasetPtr whole, std::vector<int64_t> indices)

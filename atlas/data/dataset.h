@@ -33,6 +33,9 @@ class Dataset {
   /// What the set knows of image `index` without opening it, such as its class and its file: what several processes
   /// compare. "" where that is nothing.
   virtual std::string known_of(int64_t /*index*/) const { return ""; }
+  /// Evidence of what image `index` holds that costs next to nothing: the size of its file, a hash of what is in
+  /// memory. Processes compare that as well. "" where there is none. Thread-safe.
+  virtual std::string content_of(int64_t /*index*/) const { return ""; }
   /// True when image `index` was met, could not be read and was skipped.
   virtual bool was_skipped(int64_t /*index*/) const { return false; }
   /// Number of such images so far.
@@ -74,6 +77,7 @@ class TensorDataset : public Dataset {
   ATLAS_INLINE Sample get(int64_t index) const override;
   ATLAS_INLINE int64_t label(int64_t index) const override;
   std::string known_of(int64_t index) const override { return std::to_string(label(index)); }
+  ATLAS_INLINE std::string content_of(int64_t index) const override;
   const Tensor& images() const { return images_; }
   const std::vector<int64_t>& labels() const { return labels_; }
 
@@ -94,6 +98,7 @@ class Subset : public Dataset {
   int64_t label(int64_t index) const override { return whole_->label(inner(index)); }
   std::string where(int64_t index) const override { return whole_->where(inner(index)); }
   std::string known_of(int64_t index) const override { return whole_->known_of(inner(index)); }
+  std::string content_of(int64_t index) const override { return whole_->content_of(inner(index)); }
   bool was_skipped(int64_t index) const override { return whole_->was_skipped(inner(index)); }
 
  private:

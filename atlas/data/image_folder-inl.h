@@ -68,6 +68,12 @@ ATLAS_INLINE Tensor FileDataset::read(int64_t index, const std::string& path) co
   }
 }
 
+ATLAS_INLINE std::string FileDataset::size_of_file(const std::string& path) {
+  std::error_code none;
+  const auto bytes = std::filesystem::file_size(path, none);
+  return none ? "no file" : fmt::format("{} bytes", bytes);
+}
+
 ATLAS_INLINE ImageFolder::ImageFolder(std::string name, std::vector<std::string> classes, std::vector<File> files,
                                       FolderOptions options)
     : FileDataset(std::move(name), std::move(classes), std::move(options)), files_(std::move(files)) {

@@ -37,6 +37,8 @@ class FileDataset : public Dataset {
   FileDataset(std::string name, std::vector<std::string> classes, FolderOptions options);
   /// The pixels of image `index`, undefined when they are skipped. @throws Error with options.strict.
   Tensor read(int64_t index, const std::string& path) const;
+  /// "48211 bytes", or "no file"
+  static std::string size_of_file(const std::string& path);
   const FolderOptions& options() const { return options_; }
 
  private:
@@ -62,6 +64,7 @@ class ImageFolder : public FileDataset {
   ATLAS_INLINE int64_t label(int64_t index) const override;
   ATLAS_INLINE std::string where(int64_t index) const override;
   ATLAS_INLINE std::string known_of(int64_t index) const override;
+  std::string content_of(int64_t index) const override { return size_of_file(where(index)); }
   const std::vector<File>& files() const { return files_; }
 
  private:

@@ -36,6 +36,12 @@ ATLAS_INLINE std::string MaskFolder::known_of(int64_t index) const {
   return file.image + " " + file.mask;
 }
 
+ATLAS_INLINE std::string MaskFolder::content_of(int64_t index) const {
+  check_index(index);
+  const File& file = files_[static_cast<size_t>(index)];
+  return size_of_file(file.image) + ", its mask " + size_of_file(file.mask);
+}
+
 ATLAS_INLINE Tensor MaskFolder::mask(const File& file, const Tensor& image) const {
   Tensor mask = read_index_png(file.mask, options().max_pixels);
   const int64_t h = image.size(0), w = image.size(1);

@@ -34,6 +34,7 @@ class MaskFolder : public FileDataset {
   /// uint8 in the one case, int64 in the other.
   int64_t ignored() const { return num_classes() + first() > kIgnored ? 65535 : kIgnored; }
   ATLAS_INLINE std::string known_of(int64_t index) const override;
+  ATLAS_INLINE std::string content_of(int64_t index) const override;
 
  private:
   int64_t first() const { return numbers_ == Numbers::from_one ? 1 : 0; }  // the number of the first class

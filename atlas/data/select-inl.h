@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/core/hash.h"
 #include "atlas/data/dataset.h"
 #include "atlas/data/select.h"
 
@@ -21,8 +22,7 @@ ATLAS_INLINE uint64_t stable_hash(uint64_t n) {
 }
 
 ATLAS_INLINE uint64_t stable_hash(std::string_view text) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : text) h = (h ^ static_cast<uint8_t>(c)) * 0x100000001b3u;
+  uint64_t h = fnv1a64(text);
   // FNV's upper bits change little with the last letters, where file names differ.
   h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
   return h ^ (h >> 33);

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "atlas/autograd/node.h"
+#include "atlas/core/hash.h"
 #include "atlas/dist/data_parallel.h"
 #include "atlas/tensor/memory.h"
 
@@ -43,16 +44,10 @@ ATLAS_INLINE std::vector<std::pair<std::string, Tensor>> make_equal(Module& mode
 }  // namespace detail
 
 ATLAS_INLINE uint64_t hash_of(const Tensor& x) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  const auto mix = [&](const void* data, int64_t bytes) {
-    const auto* p = static_cast<const unsigned char*>(data);
-    for (int64_t i = 0; i < bytes; ++i) hash = (hash ^ p[i]) * 0x100000001b3u;
-  };
   const Tensor whole = on_host(x);
   const std::string what = describe(whole);
-  mix(what.data(), static_cast<int64_t>(what.size()));
-  mix(whole.raw(), whole.numel() * item_size(whole.dtype()));
-  return hash;
+  const auto bytes = static_cast<size_t>(whole.numel() * item_size(whole.dtype()));
+  return fnv1a64({static_cast<const char*>(whole.raw()), bytes}, fnv1a64(what));
 }
 
 ATLAS_INLINE DataParallel::DataParallel(Module& model, const Group& group, DataParallelOptions options)

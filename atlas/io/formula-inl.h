@@ -6,18 +6,13 @@
 #include <string>
 #include <string_view>
 
+#include "atlas/core/hash.h"
 #include "atlas/core/parallel.h"
 #include "atlas/io/formula.h"
 #include "atlas/nn/module.h"
 #include "atlas/tensor/memory.h"
 
 namespace atlas::inline ATLAS_ABI::io {
-
-ATLAS_INLINE uint64_t fnv1a64(std::string_view name) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return h;
-}
 
 ATLAS_INLINE uint64_t splitmix64(uint64_t x) {
   x ^= x >> 30;

@@ -9,12 +9,11 @@
 #include <cstdint>
 #include <string_view>
 
+#include "atlas/core/hash.h"
 #include "atlas/nn/module.h"
 
 namespace atlas::inline ATLAS_ABI::io {
 
-/// FNV-1a, 64 bits, of the bytes of a name.
-uint64_t fnv1a64(std::string_view name);
 /// Finalizer of the splitmix64 generator.
 uint64_t splitmix64(uint64_t x);
 /// Element i of the uniform sequence with the hash fnv1a64(name), in [-1, 1).

@@ -2,12 +2,13 @@
 #include "atlas/train/trainer.h"
 
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "atlas/data/image_folder.h"
 #include "atlas/data/shapes.h"
 #include "atlas/data/transform.h"
 #include "atlas/models/presets.h"
@@ -15,7 +16,6 @@
 #include "atlas/tasks/classification.h"
 #include "atlas/tensor/create.h"
 #include "atlas/tensor/memory.h"
-#include "atlas/train/group_state.h"
 #include "atlas/train/observers.h"
 #include "atlas/train/run_checks-inl.h"
 #include "tests/compare.h"
@@ -306,41 +306,6 @@ TEST_CASE("a loader of another rank is refused") {
             ", but the loader of training images is rank 0 of 1");
 }
 
-TEST_CASE("data that differs between ranks is refused, on every rank, and the difference is named") {
-  const Group group = Group::world();
-  if (group.size() == 1) {
-    MESSAGE("one process has nobody to compare with: not tried");
-    return;
-  }
-  const bool last = group.rank() == group.size() - 1;
-  const std::string who = test::last_differs(group, "test data");
-  const auto message = [&](const data::Dataset& set) {
-    return test::message_of([&] { train::check_same_data(group, set, "test"); });
-  };
-  CHECK(message(data::Shapes(20, 16)) == "no error");
-  CHECK(message(data::Shapes(last ? 21 : 20, 16)) == who + "'images' is 21, but 20 on rank 0");
-  CHECK(message(data::Shapes(20, 16, last ? 3 : 4)).find(who + "'classes' is ") == 0);
-  CHECK(message(data::Shapes(20, 16, 4, last ? 1 : 0)).find(who + "'image 0' is ") == 0);
-  CHECK(group.any(last));
-  CHECK_FALSE(group.any(false));
-  // One label, and one file, in the middle of many.
-  const std::string differs = who + "'labels and files' is ";
-  std::vector<int64_t> labels(20, 1);
-  const auto set = [&] { return data::TensorDataset("t", {"a", "b"}, zeros({20, 8, 8, 3}, uint8, Device{}), labels); };
-  CHECK(message(set()) == "no error");
-  labels[13] = last ? 0 : 1;
-  CHECK(message(set()).find(differs) == 0);
-  std::vector<data::ImageFolder::File> files;
-  for (int64_t i = 0; i < 20; ++i) files.push_back({"missing/" + std::to_string(i) + ".png", i % 2});
-  const auto folder = [&](const std::string& name, int64_t label) {
-    files[13] = {"missing/" + name, label};
-    return message(data::ImageFolder("missing", {"a", "b"}, files, {.report = [](const std::string&) {}}));
-  };
-  CHECK(folder("13.png", 1) == "no error");
-  CHECK(folder("13.png", last ? 0 : 1).find(differs) == 0);
-  CHECK(folder(last ? "x.png" : "13.png", 1).find(differs) == 0);
-}
-
 TEST_CASE("options that differ between ranks are refused, and named") {
   const Group group = Group::world();
   if (group.size() == 1) {
@@ -356,4 +321,38 @@ TEST_CASE("options that differ between ranks are refused, and named") {
   CHECK(message({.cuda_graph = last}) == who + "'--cuda-graph' is on, but off on rank 0");
   CHECK(message({.any_memory = last}) == who + "'--any-memory' is on, but off on rank 0");
   CHECK(message({.augment = last ? "host" : "auto"}) == who + "'--augment' is host, but auto on rank 0");
+}
+
+namespace {
+/// Works alone for long, within an epoch and after it.
+class Works : public train::Observer {
+ public:
+  explicit Works(void (*how)()) : how_(how) {}
+  void on_step(train::Trainer& t) override {
+    if (t.step() == 2) how_();
+  }
+  void on_epoch_end(train::Trainer&, const train::EpochResult&) override { how_(); }
+
+ private:
+  void (*how_)();
+};
+/// A training of which rank 0 has such an observer, that knows nothing of other ranks.
+void train_beside(void (*how)()) {
+  const Group group = Group::world();
+  Training t(group, {.accumulate = 1, .updates = 4});
+  Works works(how);
+  if (group.first()) t.trainer->watch(works);
+  CHECK(t.fit());
+}
+}  // namespace
+
+// Run by processes_test.sh, with two processes.
+TEST_CASE("hidden: an observer of rank 0 works for long" * doctest::skip()) {
+  train_beside([] { sleep(11); });
+}
+TEST_CASE("hidden: an observer of rank 0 is stopped" * doctest::skip()) {
+  train_beside([] { raise(SIGSTOP); });
+}
+TEST_CASE("hidden: an observer of rank 0 hangs" * doctest::skip()) {
+  train_beside([] { pause(); });
 }

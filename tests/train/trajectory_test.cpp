@@ -71,7 +71,7 @@ data::DatasetPtr pictures(int64_t first, int64_t count) {
   Tensor images = empty({count, kSide, kSide, 3}, uint8);
   std::vector<int64_t> labels;
   for (int64_t k = 0; k < count; ++k) {
-    const uint64_t hash = io::fnv1a64("picture" + std::to_string(first + k));
+    const uint64_t hash = fnv1a64("picture" + std::to_string(first + k));
     const int64_t n = kSide * kSide * 3;
     for (int64_t i = 0; i < n; ++i)
       images.data<uint8_t>()[k * n + i] = static_cast<uint8_t>((io::formula_uniform(hash, i) + 1) * 128);
