@@ -154,11 +154,12 @@ class Group {
   /// Returns when all ranks have called it.
   void barrier() const;
   /// While what it returns lives, this rank tells the others that it is at work on what may take long, such as a file
-  /// on a slow disk: their patience with it then begins anew. It does not use the group meanwhile. A rank that dies or
-  /// is stopped tells nothing; one that is busy for 20 times the patience (a quarter of an hour) is believed no longer.
-  /// At the end of their processes ranks wait for each other as well: what one of them does alone before its end, such
-  /// as an evaluation on rank 0, is work of this kind. Null, and nothing is told, for one process, and where the
-  /// program called MPI_Init itself without MPI_THREAD_SERIALIZED (MPI_Init_thread).
+  /// on a slow disk: their patience with it then begins anew. In operations it waits as always. A rank that dies or is
+  /// stopped tells nothing; one that is busy for 20 times the patience (a quarter of an hour) without an operation is
+  /// believed no longer. A Trainer calls its observers so. At the end of their processes ranks wait for each other as
+  /// well: what one of them does alone before its end, such as an evaluation on rank 0, is work of this kind. Null, and
+  /// nothing is told, for one process, and where the program called MPI_Init itself without MPI_THREAD_SERIALIZED
+  /// (MPI_Init_thread).
   [[nodiscard]] std::shared_ptr<void> busy() const { return transport_->busy(); }
 
  private:

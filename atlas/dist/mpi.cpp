@@ -24,6 +24,8 @@
 #include <string>
 
 #include "atlas/core/failure.h"
+#include "atlas/dist/busy.h"
+#include "atlas/dist/deadline.h"
 #include "atlas/dist/patience.h"
 #include "atlas/dist/repeat.h"
 #endif
@@ -83,22 +85,6 @@ class Request final : public Running {
 constexpr int kNotices[] = {kWaits, kBusy, kAtEnd, kEnds};  // MPI may read them long after they were sent
 constexpr double kStart = 15;                               // seconds: launchers start processes one after the other
 
-/// While it lives: ends this process after so many seconds with that line. For calls of MPI that wait for all ranks by
-/// themselves. Of several ranks the lowest is the first; the launcher then ends the others.
-class Deadline {
- public:
-  Deadline(double seconds, int rank, const std::string& line)
-      : repeat_(0.1, [last = seconds + 0.5 * std::min(rank, 10), line](double now) {
-          if (now < last) return true;
-          std::fprintf(stderr, "%s: all processes are ended (ATLAS_DIST_TIMEOUT sets the seconds)\n", line.c_str());
-          std::fflush(nullptr);
-          std::_Exit(1);
-        }) {}
-
- private:
-  Repeat repeat_;
-};
-
 int launched_rank() {
   for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"})
     if (const char* text = std::getenv(variable)) return std::atoi(text);
@@ -117,7 +103,10 @@ double timeout_said_once() {
 
 class Mpi final : public Transport {
  public:
-  Mpi() : timeout_(timeout_said_once()), beat_(std::min(5.0, timeout_ / 10)) {
+  Mpi()
+      : timeout_(timeout_said_once()),
+        beat_(std::min(5.0, timeout_ / 10)),
+        busy_(beat_, kBusyFor * timeout_, [this] { tell(kBusy); }) {
     const double patience = std::max(timeout_, kStart);
     const Deadline deadline(patience, launched_rank(),
                             fmt::format("[start] rank {} of {} waited {} s for the start of the others",
@@ -153,6 +142,7 @@ class Mpi final : public Transport {
 
   std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
     auto running = std::make_unique<Request>(*this);
+    const std::lock_guard lock(mutex_);
     check_code(MPI_Iallreduce(MPI_IN_PLACE, data, int_of(count), type_of(dtype), operation(Reduce::sum, dtype),
                               background_, &running->request),
                "all_reduce");
@@ -184,6 +174,7 @@ class Mpi final : public Transport {
   void barrier() override { barrier("barrier", comm_); }
 
   bool complete(MPI_Request& request, const char* op) {
+    const std::lock_guard lock(mutex_);
     int done = 0;
     check_code(MPI_Test(&request, &done, MPI_STATUS_IGNORE), op);
     return done != 0;
@@ -192,11 +183,15 @@ class Mpi final : public Transport {
   /// Returns when the request is complete; ends all processes when that takes too long.
   void wait(MPI_Request& request, const char* op) {
     const Clock::time_point start = Clock::now();
-    struct Count {
-      double& waited;
+    struct Wait {
+      Mpi& mpi;
       Clock::time_point from;
-      ~Count() { waited += seconds_since(from); }
-    } const count{waited, start};
+      ~Wait() {
+        mpi.busy_.goes_on();
+        mpi.waited += seconds_since(from);
+      }
+    } const here{*this, start};
+    busy_.waits();
     for (int64_t turn = 0; !complete(request, op); ++turn) {
       if (turn < 1000) {
         sched_yield();
@@ -236,19 +231,14 @@ class Mpi final : public Transport {
   void finish() {
     at_end_ = true;
     barrier("end", end_);
+    busy_.stop();
     const Deadline deadline(
         timeout_, rank,
         fmt::format("[end] rank {} of {} waited {} s for MPI_Finalize to return", rank, size, timeout_));
     MPI_Finalize();
   }
 
-  std::shared_ptr<void> busy() override {
-    if (threads_ < MPI_THREAD_SERIALIZED) return nullptr;
-    return std::make_shared<Repeat>(beat_, [this](double seconds) {
-      tell(kBusy);
-      return seconds < kBusyFor * timeout_;
-    });
-  }
+  std::shared_ptr<void> busy() override { return threads_ < MPI_THREAD_SERIALIZED ? nullptr : busy_.begin(); }
 
  private:
   void barrier(const char* op, MPI_Comm comm) {
@@ -258,7 +248,10 @@ class Mpi final : public Transport {
   template <class F>
   void run(const char* op, const F& start) {
     MPI_Request request = MPI_REQUEST_NULL;
-    check_code(start(&request), op);
+    {
+      const std::lock_guard lock(mutex_);
+      check_code(start(&request), op);
+    }
     wait(request, op);
   }
 
@@ -277,7 +270,7 @@ class Mpi final : public Transport {
   }
 
   void tell(Notice what) {
-    const std::lock_guard lock(notices_mutex_);
+    const std::lock_guard lock(mutex_);
     for (int other = 0; other < size; ++other) {
       if (other == rank) continue;
       MPI_Request sent = MPI_REQUEST_NULL;
@@ -288,7 +281,7 @@ class Mpi final : public Transport {
   }
   /// Takes in what the others told.
   void hear() {
-    const std::lock_guard lock(notices_mutex_);
+    const std::lock_guard lock(mutex_);
     for (;;) {
       int there = 0, what = 0;
       MPI_Status status;
@@ -322,10 +315,11 @@ class Mpi final : public Transport {
   // What runs in the background has a communicator of its own: its order among the other operations may then differ
   // from rank to rank, as it does where ranks compute different things. So does the end: a rank may be there early.
   MPI_Comm comm_ = MPI_COMM_NULL, background_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL, end_ = MPI_COMM_NULL;
-  std::mutex notices_mutex_;            // of what the threads of busy() and watch_start() do as well
+  std::mutex mutex_;                    // one thread at a time: those of busy() and watch_start() tell and hear, too
   Clock::time_point told_{}, heard_{};  // when this rank told last that it waits; when it listened
   Patience others_{0, 1, 0};
   bool at_end_ = false;
+  Busy busy_;
 };
 
 bool Request::test() { return request == MPI_REQUEST_NULL || mpi_.complete(request, op); }

@@ -28,7 +28,8 @@ struct EpochResult {
 };
 
 /// Watches a Trainer. Every function is called for the observers in the order in which they were added, on the thread
-/// that trains; errors they throw end the training.
+/// that trains; errors they throw end the training. With several processes each rank calls its own; one that takes
+/// long, on a slow disk, say, is waited for (Group::busy()).
 class Observer {
  public:
   virtual ~Observer() = default;

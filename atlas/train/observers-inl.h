@@ -33,7 +33,6 @@ ATLAS_INLINE void EpochLog::on_epoch_end(Trainer& t, const EpochResult& result) 
     row.emplace_back(slowest, result.slowest_step);
   }
   row.emplace_back("peak_memory_mib", static_cast<double>(memory_stats(t.model().device()).peak) / (1 << 20));
-  const auto busy = t.group().busy();
   log_.write(row);
 }
 

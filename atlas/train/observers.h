@@ -82,10 +82,7 @@ class Checkpoints : public Observer {
     io::Checkpoint now = t.checkpoint();
     now.model_name = model_;
     now.config_json = config_;
-    if (t.group().first()) {
-      const auto busy = t.group().busy();  // a slow disk is no reason to end the others
-      io::save_checkpoint(file, now);
-    }
+    if (t.group().first()) io::save_checkpoint(file, now);
     t.group().barrier();  // nobody goes on before it is written; where it cannot be, the first rank ends all
   }
   std::string folder_, model_, config_;
@@ -97,14 +94,13 @@ class Checkpoints : public Observer {
 class SettingsFile : public Observer {
  public:
   SettingsFile(std::string file, std::string text) : file_(std::move(file)), text_(std::move(text)) {}
-  void on_step(Trainer& t) override { write(t); }
-  void on_stop(Trainer& t) override { write(t); }
-  void on_epoch_end(Trainer& t, const EpochResult&) override { write(t); }
+  void on_step(Trainer&) override { write(); }
+  void on_stop(Trainer&) override { write(); }
+  void on_epoch_end(Trainer&, const EpochResult&) override { write(); }
 
  private:
-  void write(const Trainer& t) {
+  void write() {
     if (text_.empty()) return;
-    const auto busy = t.group().busy();
     write_text(file_, text_);
     text_.clear();
   }
@@ -130,7 +126,6 @@ class TestReports : public Observer {
   TestReports(const data::Dataset& set, std::string folder, std::string title)
       : set_(set), options_{std::move(folder), std::move(title)} {}
   void on_epoch_end(Trainer& t, const EpochResult& result) override {
-    const auto busy = t.group().busy();  // the other ranks have no report to make
     report_ = t.task().report(set_, result.test, options_);
   }
   /// Of the last epoch; an empty one before it.
@@ -149,7 +144,6 @@ class Curves : public Observer {
   Curves(std::string file, std::string title, const RunLog& log)
       : file_(std::move(file)), title_(std::move(title)), log_(log) {}
   void on_epoch_end(Trainer& t, const EpochResult&) override {
-    const auto busy = t.group().busy();
     data::write_png(file_, curves(log_.rows(), title_, t.task().goal()));
   }
 

@@ -313,7 +313,6 @@ ATLAS_INLINE void ReportFile::on_epoch_end(Trainer& t, const EpochResult& result
     if (v.share) page_.shares.insert("test_" + v.name);
   page_.report = reports_.report();
   page_.summary = page_.report.summary;
-  const auto busy = t.group().busy();
   write_text(page_.folder + "/report.html", report_page(page_));
 }
 

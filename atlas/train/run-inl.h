@@ -41,6 +41,7 @@ class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : c_((train::validate(config), config)), o_(options), group_(dist::Group::world()), schedule_(make_schedule(c_)) {
+    const auto busy = group_.busy();  // what ranks do here, each for itself, takes as long as their disks do
     device_ = checked_device(c_, o_, group_);
     place();
     check_same_program(group_);
@@ -182,7 +183,6 @@ class Run {
     check(o_.resume || !std::filesystem::exists(path("best.ckpt")), "out",
           "{} holds the best.ckpt of a run, which would be written over: choose another --out", o_.out);
     if (group_.first()) {
-      const auto busy = group_.busy();
       prepare_folder(o_.out, model_->parameter_count() * 4 * (c_.optimization.ema > 0 ? 4 : 3));
       lock_ = std::make_unique<RunLock>(o_.out);
     }
@@ -193,7 +193,6 @@ class Run {
       say("no checkpoint in {} yet: starting from the beginning\n", o_.out);
     const EpochLog* log = nullptr;
     if (group_.first()) {
-      const auto busy = group_.busy();
       if (has_last)
         watch<SettingsFile>(path("config.json"), to_json(c_));
       else
@@ -284,8 +283,8 @@ class Run {
 
   /// What the run comes to, from its settings and a few steps.
   int dry_run() {
+    const auto busy = group_.busy();
     if (group_.first()) {
-      const auto busy = group_.busy();
       std::filesystem::create_directories(o_.out);
       const int64_t update = c_.optimization.batch_size * c_.optimization.accumulate * group_.size();
       data::write_png(path("schedule.png"),

@@ -13,7 +13,6 @@
 namespace atlas::inline ATLAS_ABI::train {
 
 ATLAS_INLINE void TensorBoard::on_start(Trainer& t) {
-  const auto busy = t.group().busy();
   file_.emplace(folder_, o_.clock);
   if (t.step() > 0) file_->session_start(t.step() + 1);
 }
@@ -49,7 +48,6 @@ ATLAS_INLINE void TensorBoard::on_step(Trainer& t) {
 }
 
 ATLAS_INLINE void TensorBoard::on_epoch_end(Trainer& t, const EpochResult& result) {
-  const auto busy = t.group().busy();
   const int64_t step = t.step();
   for (const tasks::Value& v : result.training.values()) file_->scalar(step, v.name + "/train", v.value);
   for (const tasks::Value& v : result.test.values()) file_->scalar(step, v.name + "/test", v.value);

@@ -114,6 +114,7 @@ class Trainer {
  private:
   template <class F>
   void tell(const F& what) {
+    const auto busy = o_.group.busy();  // on a slow disk, say: no reason for other ranks to take this one for dead
     for (Observer* o : observers_) what(*o);
   }
   bool stopping() const { return ranks() > 1 ? stop_ : o_.stop && o_.stop(); }

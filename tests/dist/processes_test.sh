@@ -39,6 +39,28 @@ starts_late() {
   grep -q '^\[start\] rank 0 of 2 waited 15 s for the start of the others: all processes are ended ' "$log" ||
     { cat "$log" >&2; fail "a rank that does not start is not waited for in vain"; }
 }
+# never_finalizes: a rank is through with all that ranks do together, but does not leave MPI.
+cat >"$scratch/finalize.c" <<'TEXT'
+#include <signal.h>
+#include <stdlib.h>
+int PMPI_Finalize(void);
+int MPI_Finalize(void) {
+  const char* rank = getenv("OMPI_COMM_WORLD_RANK");
+  if (rank != NULL && rank[0] == '1') raise(SIGSTOP);
+  return PMPI_Finalize();
+}
+TEXT
+never_finalizes() {
+  local started=$SECONDS
+  "$CXX" -x c -shared -fPIC -o "$scratch/finalize.so" "$scratch/finalize.c"
+  if timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n 3 -x LD_PRELOAD="$scratch/finalize.so" \
+    "$ATLAS_BIN_DIR/test_dist" --test-case='a group knows its ranks' >"$log" 2>&1; then
+    fail "a rank that does not leave MPI: ended with success"
+  fi
+  [ $((SECONDS - started)) -lt $soon ] || fail "a rank that does not leave MPI: took $((SECONDS - started)) s"
+  grep -qE "^\[end\] rank [02] of 3 waited $ATLAS_DIST_TIMEOUT s for MPI_Finalize to return: all processes are ended " "$log" ||
+    { cat "$log" >&2; fail "a rank that does not leave MPI is not waited for in vain"; }
+}
 # waits_for_ever SECONDS: that is how long a rank may hang; healthy ones end at once.
 waits_for_ever() {
   local started=$SECONDS
@@ -50,6 +72,9 @@ export ATLAS_DIST_TIMEOUT=8
 beside starts_late
 beside goes_on 3 'rank 0 is busy for long'
 beside goes_on 3 'rank 0 is busy at its end'
+beside goes_on 2 'an observer of rank 0 works for long'
+beside never_finalizes
+beside names 2 'an observer of rank 0 is stopped' all_reduce 1 0
 for n in 3 4; do beside names $n 'rank 1 hangs' all_reduce 023 1; done
 beside names 3 'rank 1 hangs while some are operations ahead' '(broadcast|all_reduce)' 023 1
 beside names 4 'rank 1 hangs after it had waited' barrier 023 1
@@ -66,6 +91,7 @@ finish
 # Nobody is busy for longer than twenty times as long as a rank may hang.
 ATLAS_DIST_TIMEOUT=2 soon=60
 beside names 2 'rank 0 is busy without an end' barrier 1 0
+beside names 2 'an observer of rank 0 hangs' all_reduce 1 0
 finish
 unset ATLAS_DIST_TIMEOUT
 
