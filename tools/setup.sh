@@ -4,13 +4,15 @@ set -euo pipefail
 
 usage() {
   cat <<'TEXT'
-Usage: tools/setup.sh [--optional] [--check]
+Usage: tools/setup.sh [--optional] [--cuda] [--check]
 
 Installs with apt the compiler, CMake, the libraries of third_party/README.md and the Fashion-MNIST data set.
 Does nothing when everything is there. Uses sudo only when not run as root.
 
   --optional   also: ccache, ninja, doxygen, clang-format, clang (for tools/fuzz.sh, tools/test.sh --clang), Google
                Benchmark and Open MPI (several processes)
+  --cuda       also, beside nvcc: NCCL, where it did not come with the CUDA toolkit, from PyPI (nvidia-nccl-cu13, 200 MB)
+               into build/nccl. Not to be had, it is left out: several processes then train on CPUs
   --check      install nothing; say what is missing and exit with 1 if anything is
 TEXT
 }
@@ -21,10 +23,12 @@ fail() {
 }
 
 optional=no
+cuda=no
 check=no
 for argument in "$@"; do
   case $argument in
     --optional) optional=yes ;;
+    --cuda) cuda=yes ;;
     --check) check=yes ;;
     -h | --help) usage; exit 0 ;;
     *) echo "setup: unknown option '$argument' (see --help)" >&2; exit 2 ;;
@@ -94,6 +98,31 @@ if [ ${#missing[@]} -gt 0 ]; then
     cat "$log" >&2
     fail "apt-get could not install: ${missing[*]}"
   fi
+fi
+
+# NCCL is no package of Debian's: headers and library are in the wheel.
+nccl() {
+  local nvcc major
+  nvcc=${CUDACXX:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
+  [ -x "$nvcc" ] || return 0
+  nvcc=$(readlink -f "$nvcc")
+  if has_file include/nccl.h || [ -e "${nvcc%/bin/nvcc}/include/nccl.h" ] || [ -e build/nccl/nvidia/nccl/include/nccl.h ]; then
+    return 0
+  fi
+  [ $check = no ] || fail "missing: NCCL"
+  major=$("$nvcc" --version | sed -n 's/.*release \([0-9]*\).*/\1/p')
+  echo "setup: getting nvidia-nccl-cu$major"
+  mkdir -p build/nccl
+  if ! timeout 300 python3 -m pip download -q --no-deps --only-binary :all: -d build/nccl "nvidia-nccl-cu$major" ||
+    ! python3 -m zipfile -e build/nccl/*.whl build/nccl; then
+    echo "setup: NCCL is left out: nvidia-nccl-cu$major could not be downloaded" >&2
+    rm -rf build/nccl
+  fi
+  rm -f build/nccl/*.whl
+}
+if [ $cuda = yes ]; then
+  cd "$(dirname "${BASH_SOURCE[0]}")/.."
+  nccl
 fi
 
 # Versions last, because what was just installed counts.

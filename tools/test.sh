@@ -58,6 +58,7 @@ fi
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 setup=()
 [ $fuzz$clang != nono ] && setup=(--optional) # clang, and the library that decodes JPEG
+[ $cuda = yes ] && setup+=(--cuda)
 tools/setup.sh "${setup[@]}" || exit 1
 if command -v ninja >/dev/null; then
   export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja} # where a tree exists already, its own generator stays
@@ -124,6 +125,8 @@ compile_cuda() {
     return
   fi
   echo "== cuda: build"
+  local nccl=$PWD/build/nccl/nvidia/nccl # where tools/setup.sh had to get it
+  [ -d "$nccl" ] && local -x CMAKE_PREFIX_PATH=$nccl${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}
   local started=$SECONDS
   if build cuda-check "atlas_cuda train" -DATLAS_CUDA_ARCHS="${ATLAS_CUDA_ARCHS:-90}"; then
     passed=$((passed + 1))
@@ -131,9 +134,8 @@ compile_cuda() {
     failed=$((failed + 1))
   fi
   echo "== cuda: built in $((SECONDS - started)) s"
-  grep -q 'atlas: NCCL [0-9]' build/cuda-check/configure.log && return
-  echo "== cuda: without NCCL, so atlas/dist/nccl.cpp was not compiled (libnccl-dev from NVIDIA, or PyPI's nvidia-nccl-cu13, and" \
-    "Open MPI: tools/setup.sh --optional)"
+  grep 'atlas: NCCL [0-9]' build/cuda-check/configure.log && return
+  echo "== cuda: without NCCL, so atlas/dist/nccl.cpp was not checked (tools/setup.sh --optional --cuda gets it and Open MPI)"
 }
 [ $cuda = yes ] && compile_cuda
 if [ $sanitize = yes ]; then
