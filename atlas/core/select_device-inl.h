@@ -34,7 +34,7 @@ ATLAS_INLINE Device select_device(std::string_view text) {
 ATLAS_INLINE std::string describe_place(Device device) {
   if constexpr (kWithCuda)
     if (device.is_cuda()) return fmt::format("{} ({})", device.str(), cuda::describe_device(device));
-  return fmt::format("{} threads", num_threads());
+  return fmt::format("{} thread{}", num_threads(), num_threads() == 1 ? "" : "s");
 }
 
 }  // namespace atlas::inline ATLAS_ABI

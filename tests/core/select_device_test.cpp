@@ -3,7 +3,10 @@
 
 #include <doctest/doctest.h>
 
+#include <utility>
+
 #include "atlas/core/cuda.h"
+#include "atlas/core/parallel.h"
 #include "tests/compare.h"
 
 using namespace atlas;
@@ -29,4 +32,13 @@ TEST_CASE("Names of devices") {
           "[device] cuda:1 was asked for, but this build of atlas has no CUDA: configure with -DATLAS_CUDA=ON, or use "
           "cpu");
   }
+}
+
+TEST_CASE("Where a program computes, in words") {
+  const int before = num_threads();
+  for (const auto& [threads, text] : {std::pair{1, "1 thread"}, {2, "2 threads"}}) {
+    set_num_threads(threads);
+    CHECK(describe_place(Device{}) == text);
+  }
+  set_num_threads(before);
 }

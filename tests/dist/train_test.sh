@@ -17,7 +17,7 @@ mpi -n 2 "$train" "${settings[@]}" --out "$scratch/alone" >"$scratch/log" 2>&1 |
   { cat "$scratch/log"; fail "train with two processes"; }
 [ "$(grep -c ' M parameters' "$scratch/log")" = 1 ] || { cat "$scratch/log"; fail "not one header"; }
 grep -q '2 epochs of 6 updates, batch 8 x 2 x 2 processes' "$scratch/log" || { cat "$scratch/log"; fail "the header"; }
-head -1 "$scratch/alone/log.csv" | grep -q 'fastest_step_seconds,slowest_step_seconds' || fail "no step times in the log"
+head -1 "$scratch/alone/log.csv" | grep -q 'fastest_step_seconds,slowest_step_seconds,slowest_rank' || fail "no step times in the log"
 
 # A recipe's updates have as many images, whatever the number of processes that share them.
 mpi -n 2 "$train" --recipe mambavision-t --explain >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "--explain"; }
@@ -164,6 +164,19 @@ mpi -n 2 "$train" --out "$scratch/killed" --eval-only >"$scratch/log" 2>&1 ||
 cp "$train" "$scratch/other" && echo >>"$scratch/other"
 refused "the program of rank 1 is another than that of rank 0: 'executable'" \
   mpi -n 1 "$train" "${settings[@]}" --out "$o" : -n 1 "$scratch/other" "${settings[@]}" --out "$o"
+
+refused "the model of rank 1 is another than that of rank 0: '[a-z0-9_.]*' is " \
+  mpi -n 1 -wdir "$scratch/sees-float32" "$train" "${settings[@]}" --weights run/best.ckpt --out "$o" : \
+  -n 1 -wdir "$scratch/sees-bf16" "$train" "${settings[@]}" --weights run/best.ckpt --out "$o"
+for wire in float32 bf16; do
+  for folder in train/a train/b val/a val/b; do
+    mkdir -p "$scratch/sees-$wire/d/$folder" && cp "$scratch/alone/curves.png" "$scratch/sees-$wire/d/$folder/1.png"
+  done
+done
+echo >>"$scratch/sees-bf16/d/val/b/1.png"
+refused "the test data of rank 1 is another than that of rank 0: 'd/val/b/1.png' is [0-9]* bytes, but [0-9]* bytes on rank 0" \
+  mpi -n 1 -wdir "$scratch/sees-float32" "$train" "${settings[@]}" --data folder:d --batch-size 1 --accumulate 1 --out "$o" : \
+  -n 1 -wdir "$scratch/sees-bf16" "$train" "${settings[@]}" --data folder:d --batch-size 1 --accumulate 1 --out "$o"
 
 # A disk that is full in the middle of the run, for rank 0.
 if command -v prlimit >/dev/null; then

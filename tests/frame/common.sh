@@ -20,9 +20,11 @@ needs() {
   exit 77
 }
 
-# needs_mpi: the same for what starts several processes; a build without MPI, where Open MPI is missing.
+# needs_mpi: the same for what starts several processes; a build without MPI, where Open MPI is missing. Two mpirun that
+# start and end at the same moment get in each other's way in the folder that they share: each test has its own.
 needs_mpi() {
   needs mpirun
+  export OMPI_MCA_orte_tmpdir_base=$scratch
   [ "${ATLAS_WITH_MPI:-OFF}" = OFF ] || return 0
   [ "${ATLAS_REQUIRE_TOOLS:-0}" = 0 ] || fail "built without MPI: libopenmpi-dev is not installed (tools/setup.sh --optional)"
   exit 77
@@ -48,7 +50,7 @@ cases=()
 beside() {
   [ ${#cases[@]} -lt 3 ] || wait "${cases[-3]}" || exit 1
   log=$(mktemp "$scratch/log.XXXXXX")
-  "$@" &
+  OMPI_MCA_orte_tmpdir_base=$(mktemp -d "$scratch/mpi.XXXXXX") "$@" &
   cases+=("$!")
 }
 finish() {
