@@ -32,12 +32,14 @@ void while_waiting(std::function<void(double seconds)> what);
 /// A mark in a queue. Not recorded yet, it counts as passed.
 class Event {
  public:
-  /// @param timed  seconds_between() needs such; others are cheaper
+  /// @param timed  seconds_between() needs such; others are cheaper. Where a graph is recorded, they are no marks for
+  ///               hold(): each replay records them again
   explicit Event(Device device, bool timed = false);
   ~Event();
-  Event(Event&& o) noexcept : device_(o.device_), handle_(std::exchange(o.handle_, nullptr)) {}
+  Event(Event&& o) noexcept : device_(o.device_), timed_(o.timed_), handle_(std::exchange(o.handle_, nullptr)) {}
   Event& operator=(Event&& o) noexcept {
     std::swap(device_, o.device_);
+    std::swap(timed_, o.timed_);
     std::swap(handle_, o.handle_);
     return *this;
   }
@@ -52,11 +54,12 @@ class Event {
   void hold(Queue queue) const;
   /// The host waits for the mark. @throws Error with CUDA's text when work before it failed.
   void wait() const;
-  /// Seconds of the device between two marks that have passed, both timed.
+  /// Seconds of the device between two marks that have passed, both timed. Not a number where one was not recorded.
   static double seconds_between(const Event& from, const Event& to);
 
  private:
   Device device_;
+  bool timed_ = false;
   void* handle_ = nullptr;
 };
 

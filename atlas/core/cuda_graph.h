@@ -43,6 +43,8 @@ class Graph {
 
 /// True while this thread records a graph: nothing may wait for the device then.
 bool capturing();
+/// While a graph is recorded: keeps `what`, which the recorded work uses, for as long as the graph.
+void keep_with_graph(std::shared_ptr<void> what);
 /// @throws Error that names `op` while a graph is recorded: `op` needs the host.
 void check_not_capturing(const char* op);
 /// While a graph is recorded: device memory with the number that kernels add to a random stream's, which every replay
@@ -56,6 +58,7 @@ inline Graph::~Graph() = default;
 inline void Graph::capture(const std::function<void()>&) {}
 inline void Graph::replay() {}
 inline bool Graph::captured() const { return false; }
+inline void keep_with_graph(std::shared_ptr<void>) {}
 #endif
 
 }  // namespace atlas::inline ATLAS_ABI::cuda

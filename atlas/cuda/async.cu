@@ -1,6 +1,7 @@
 // Bodies of core/cuda_async.h: pinned memory, uploads and events. The emulation does everything at once and in order.
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -12,6 +13,7 @@
 
 #include "atlas/core/caching.h"
 #include "atlas/core/cuda_async.h"
+#include "atlas/core/cuda_graph.h"
 #include "atlas/cuda/device.h"
 #include "atlas/cuda/launch.cuh"
 
@@ -113,13 +115,19 @@ void deallocate_pinned(void* p, int64_t bytes) {
 
 #if ATLAS_CUDA_EMULATE
 
+constexpr double kNotRecorded = std::numeric_limits<double>::quiet_NaN();
+
 void* stream_of(Device, Queue queue) {
   static char queues[3];  // told apart by their addresses
   return &queues[static_cast<int>(queue)];
 }
-Event::Event(Device device, bool) : device_(device), handle_(new double(0)) {}
+Event::Event(Device device, bool timed) : device_(device), timed_(timed), handle_(new double(kNotRecorded)) {}
 Event::~Event() { delete static_cast<double*>(handle_); }
-void Event::record(Queue) { *static_cast<double*>(handle_) = now(); }
+void Event::record(Queue) {
+  auto* const at = static_cast<double*>(handle_);
+  if (timed_ && emulate::recording()) return emulate::record([at] { *at = now(); });
+  *at = now();
+}
 void Event::hold(Queue) const {}
 void Event::wait() const {
   if (const auto* meanwhile = waiter()) (*meanwhile)(0);
@@ -143,7 +151,7 @@ void wait_for(cudaEvent_t e, const char* op) {
   check_status(cudaEventSynchronize(e), op);
 }
 
-Event::Event(Device device, bool timed) : device_(device) {
+Event::Event(Device device, bool timed) : device_(device), timed_(timed) {
   stream(device);
   cudaEvent_t made = nullptr;
   check_status(cudaEventCreateWithFlags(&made, timed ? cudaEventDefault : cudaEventDisableTiming), "event");
@@ -152,14 +160,22 @@ Event::Event(Device device, bool timed) : device_(device) {
 Event::~Event() {
   if (handle_ != nullptr) cudaEventDestroy(event(handle_));
 }
-void Event::record(Queue queue) { check_status(cudaEventRecord(event(handle_), cuda_stream(device_, queue)), "event"); }
+void Event::record(Queue queue) {
+  const unsigned how = timed_ && capturing() ? cudaEventRecordExternal : cudaEventRecordDefault;
+  check_status(cudaEventRecordWithFlags(event(handle_), cuda_stream(device_, queue), how), "event");
+}
 void Event::hold(Queue queue) const {
   check_status(cudaStreamWaitEvent(cuda_stream(device_, queue), event(handle_), 0), "event");
 }
 void Event::wait() const { wait_for(event(handle_), "event"); }
 double Event::seconds_between(const Event& from, const Event& to) {
   float milliseconds = 0;
-  check_status(cudaEventElapsedTime(&milliseconds, event(from.handle_), event(to.handle_)), "event");
+  const cudaError_t status = cudaEventElapsedTime(&milliseconds, event(from.handle_), event(to.handle_));
+  if (status == cudaErrorInvalidResourceHandle) {
+    cudaGetLastError();
+    return std::numeric_limits<double>::quiet_NaN();
+  }
+  check_status(status, "event");
   return static_cast<double>(milliseconds) * 1e-3;
 }
 void upload(Device device, void* to, const void* pinned_bytes, int64_t bytes) {

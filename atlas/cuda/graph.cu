@@ -1,6 +1,9 @@
 // Bodies of core/cuda_graph.h. The emulation keeps a list of launches and copies instead of a graph.
 #include <atomic>
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "atlas/core/cuda_graph.h"
 #include "atlas/core/profile.h"
@@ -13,6 +16,7 @@ namespace atlas::inline ATLAS_ABI::cuda {
 namespace {
 
 thread_local const uint64_t* offset_in_capture = nullptr;
+thread_local std::vector<std::shared_ptr<void>>* kept_by_capture = nullptr;
 
 __global__ void set_offset(View<uint64_t> offset, uint64_t value) { offset[0] = value; }
 
@@ -24,6 +28,7 @@ struct Graph::State {
   uint64_t* offset = nullptr;
   uint64_t seed = 0, start = 0, drawn = 0;  // random streams of the recording
   bool ready = false;
+  std::vector<std::shared_ptr<void>> kept;  // by what is recorded
 #if ATLAS_CUDA_EMULATE
   emulate::Recording recorded;
 #else
@@ -75,6 +80,7 @@ struct Graph::State {
     exec = nullptr;
     graph = nullptr;
 #endif
+    kept.clear();
     ready = false;
   }
 };
@@ -112,11 +118,13 @@ void Graph::capture(const std::function<void()>& work) {
     s.begin();
     begun = true;
     offset_in_capture = s.offset;
+    kept_by_capture = &s.kept;
     work();
   } catch (const std::exception& e) {  // of any kind: the stream has to stop recording
     failure = e.what();
   }
   offset_in_capture = nullptr;
+  kept_by_capture = nullptr;
   s.drawn = g.stream - s.start;
   g = before;
   try {
@@ -147,6 +155,9 @@ void Graph::replay() {
 }
 bool Graph::captured() const { return state_->ready; }
 
+void keep_with_graph(std::shared_ptr<void> what) {
+  if (kept_by_capture != nullptr) kept_by_capture->push_back(std::move(what));
+}
 bool capturing() { return offset_in_capture != nullptr; }
 void check_not_capturing(const char* op) {
   check(!capturing(), op, "waits for the device, which a CUDA graph cannot do: take it out of what is captured");

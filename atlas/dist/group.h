@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "atlas/dist/waits.h"
 #include "atlas/tensor/tensor.h"
 
 namespace atlas::inline ATLAS_ABI::dist {
@@ -47,9 +48,11 @@ class Transport {
   [[noreturn]] ATLAS_INLINE virtual void end_all(const std::string& line);
   /// Group::busy().
   virtual std::shared_ptr<void> busy() { return nullptr; }
+  /// Adds to the waits of the host's transport what a device has waited.
+  virtual void collect() {}
 
   int rank = 0, size = 1, local_rank = 0, local_size = 1;
-  double waited = 0;                       // seconds
+  Waits waits{};                           // for other ranks
   Device device{};                         // of the tensors that it carries
   std::shared_ptr<Transport> of_device{};  // that of tensors on a device, between the same processes; from the first on
 };
@@ -126,8 +129,12 @@ class Group {
   int local_rank() const { return transport_->local_rank; }  ///< among the processes on this machine
   int local_size() const { return transport_->local_size; }  ///< processes on this machine
   bool first() const { return rank() == 0; }                 ///< the one that writes and prints
-  /// Seconds that this process has spent in operations so far, mostly waiting for others.
-  double waited() const { return transport_->waited; }
+  /// Seconds that this process has spent in operations so far, mostly waiting for others: its host and its device, once
+  /// where both did. A device is waited for; it notes some thousand operations from one call to the next.
+  double waited() const {
+    if (transport_->of_device != nullptr) transport_->of_device->collect();
+    return transport_->waits.total();
+  }
 
   /// Makes the group ready for tensors on `device`, where it is a CUDA device; otherwise the first of them does, which
   /// a CUDA graph cannot record. All ranks call it. @throws Error when this build has no NCCL, naming the package.

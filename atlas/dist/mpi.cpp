@@ -185,12 +185,12 @@ class Mpi final : public Transport {
     const Clock::time_point start = Clock::now();
     struct Wait {
       Mpi& mpi;
-      Clock::time_point from;
+      double from;
       ~Wait() {
         mpi.busy_.goes_on();
-        mpi.waited += seconds_since(from);
+        mpi.waits.add(from, clock_seconds());
       }
-    } const here{*this, start};
+    } const here{*this, clock_seconds()};
     busy_.waits();
     for (int64_t turn = 0; !complete(request, op); ++turn) {
       if (turn < 1000) {

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "atlas/core/cuda_async.h"
+#include "atlas/dist/device_waits.h"
 #endif
 
 namespace atlas::inline ATLAS_ABI::dist::detail {
@@ -39,18 +40,21 @@ ncclRedOp_t operation(Reduce how) { return how == Reduce::sum ? ncclSum : how ==
 /// A sum in the queue beside the one that computes.
 class Queued final : public Running {
  public:
-  explicit Queued(cuda::Event done) : done_(std::move(done)) {}
+  Queued(DeviceWaits& waits, cuda::Event done) : waits_(waits), done_(std::move(done)) {}
   bool test() override { return true; }  // nothing of the host is needed
-  void wait() override { done_.hold(cuda::Queue::compute); }
+  void wait() override {
+    waits_.around([&] { done_.hold(cuda::Queue::compute); });
+  }
 
  private:
+  DeviceWaits& waits_;
   cuda::Event done_;
 };
 
 /// Lives as long as the process: communicators are left to its end, where the other ranks may be gone already.
 class Nccl final : public Transport {
  public:
-  Nccl(Device on, Transport& host) : host_(host) {
+  Nccl(Device on, Transport& host) : host_(host), waits_(on) {
     rank = host.rank;
     size = host.size;
     local_rank = host.local_rank;
@@ -74,10 +78,9 @@ class Nccl final : public Transport {
   Nccl& operator=(const Nccl&) = delete;
 
   void all_reduce(void* data, int64_t count, DType dtype, Reduce how) override {
-    op_ = "all_reduce";
-    check_code(ncclAllReduce(data, data, static_cast<size_t>(count), type_of(dtype), operation(how), comm_,
-                             queue(cuda::Queue::compute)),
-               op_);
+    run("all_reduce", [&](cudaStream_t stream) {
+      return ncclAllReduce(data, data, static_cast<size_t>(count), type_of(dtype), operation(how), comm_, stream);
+    });
   }
 
   std::unique_ptr<Running> start_all_reduce(void* data, int64_t count, DType dtype) override {
@@ -89,32 +92,39 @@ class Nccl final : public Transport {
                              queue(cuda::Queue::reduce)),
                op_);
     done.record(cuda::Queue::reduce);
-    return std::make_unique<Queued>(std::move(done));
+    return std::make_unique<Queued>(waits_, std::move(done));
   }
 
   void reduce_scatter(const void* from, void* to, int64_t count, DType dtype) override {
-    op_ = "reduce_scatter";
-    check_code(ncclReduceScatter(from, to, static_cast<size_t>(count), type_of(dtype), ncclSum, comm_,
-                                 queue(cuda::Queue::compute)),
-               op_);
+    run("reduce_scatter", [&](cudaStream_t stream) {
+      return ncclReduceScatter(from, to, static_cast<size_t>(count), type_of(dtype), ncclSum, comm_, stream);
+    });
   }
 
   void all_gather(const void* from, void* to, int64_t bytes) override {
-    op_ = "all_gather";
-    check_code(ncclAllGather(from, to, static_cast<size_t>(bytes), ncclUint8, comm_, queue(cuda::Queue::compute)), op_);
+    run("all_gather", [&](cudaStream_t stream) {
+      return ncclAllGather(from, to, static_cast<size_t>(bytes), ncclUint8, comm_, stream);
+    });
   }
 
   void broadcast(void* data, int64_t bytes, int root) override {
-    op_ = "broadcast";
-    check_code(
-        ncclBroadcast(data, data, static_cast<size_t>(bytes), ncclUint8, root, comm_, queue(cuda::Queue::compute)),
-        op_);
+    run("broadcast", [&](cudaStream_t stream) {
+      return ncclBroadcast(data, data, static_cast<size_t>(bytes), ncclUint8, root, comm_, stream);
+    });
   }
 
   void barrier() override { host_.barrier(); }
+  void collect() override { waits_.collect(host_.waits); }
 
  private:
   cudaStream_t queue(cuda::Queue which) const { return static_cast<cudaStream_t>(cuda::stream_of(device, which)); }
+
+  /// What the next kernel needs: the device waits for it.
+  template <class F>
+  void run(const char* op, const F& start) {
+    op_ = op;
+    waits_.around([&] { check_code(start(queue(cuda::Queue::compute)), op); });
+  }
 
   void check_code(ncclResult_t code, const char* op) {
     if (code != ncclSuccess && code != ncclInProgress) give_up(code, op);
@@ -139,6 +149,7 @@ class Nccl final : public Transport {
   }
 
   Transport& host_;
+  DeviceWaits waits_;
   // What runs beside computing has a communicator of its own, for the same reason as with MPI: its order among the
   // other operations may differ from rank to rank.
   ncclComm_t comm_ = nullptr, background_ = nullptr;

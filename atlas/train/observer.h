@@ -25,6 +25,7 @@ struct EpochResult {
   double seconds = 0;            ///< its test included
   double fastest_step = 0;       ///< seconds of an update of its training, without waiting, of the fastest rank
   double slowest_step = 0;       ///< and of the slowest
+  int64_t slowest_rank = 0;      ///< which that is
 };
 
 /// Watches a Trainer. Every function is called for the observers in the order in which they were added, on the thread

@@ -26,12 +26,13 @@ ATLAS_INLINE void EpochLog::on_epoch_end(Trainer& t, const EpochResult& result) 
   row.emplace_back("images_per_second", result.images_per_second);
   row.emplace_back("seconds", result.seconds);
   // With several processes; a run that goes on with another number of them keeps its columns.
-  const char* const slowest = "slowest_step_seconds";
-  const auto is_slowest = [&](const auto& cell) { return cell.first == slowest; };
-  if (log_.rows().empty() ? t.ranks() > 1 : std::ranges::any_of(log_.rows().back(), is_slowest)) {
-    row.emplace_back("fastest_step_seconds", result.fastest_step);
-    row.emplace_back(slowest, result.slowest_step);
-  }
+  const auto has = [&](const char* name) {
+    return std::ranges::find(log_.rows().back(), name, &LogRow::value_type::first) != log_.rows().back().end();
+  };
+  for (const auto& [name, value] : {std::pair<const char*, LogValue>{"fastest_step_seconds", result.fastest_step},
+                                    {"slowest_step_seconds", result.slowest_step},
+                                    {"slowest_rank", result.slowest_rank}})
+    if (log_.rows().empty() ? t.ranks() > 1 : has(name)) row.emplace_back(name, value);
   row.emplace_back("peak_memory_mib", static_cast<double>(memory_stats(t.model().device()).peak) / (1 << 20));
   log_.write(row);
 }

@@ -4,11 +4,11 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 
 #include "atlas/dist/sync_batch_norm.h"
+#include "atlas/dist/waits.h"
 #include "atlas/ops/batch_share.h"
 #include "atlas/optim/clip.h"
 #include "atlas/train/diagnose.h"
@@ -17,12 +17,6 @@
 #include "atlas/train/trainer.h"
 
 namespace atlas::inline ATLAS_ABI::train {
-
-namespace detail {
-inline double seconds_now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-}  // namespace detail
 
 ATLAS_INLINE Trainer::Trainer(Module& model, const tasks::Task& task, Optimizer& optimizer, TrainerOptions options)
     : model_(model),
@@ -116,7 +110,7 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   const int64_t alone = last_one < fewest ? last_one : 0;
   end_ = smaller + (whole ? rest - alone : 0);
   feed.start_epoch(epoch_, first, whole);
-  started_ = detail::seconds_now();
+  started_ = dist::detail::clock_seconds();
   tell([&](Observer& o) { o.on_epoch_start(*this); });
   int64_t behind = first;
   int64_t open = -1;  // where the update ends whose gradients wait for more batches; -1: none wait
@@ -195,7 +189,7 @@ ATLAS_INLINE void Trainer::average_gradients() {
 
 /// What an epoch of training was like for all ranks; running statistics become those of all.
 ATLAS_INLINE void Trainer::join_epoch(int64_t images, int64_t updates, double waited) {
-  const double seconds = detail::seconds_now() - started_;
+  const double seconds = dist::detail::clock_seconds() - started_;
   Tensor mine = empty({1, 2}, float64, Device{});
   mine.data<double>()[0] = static_cast<double>(images);
   mine.data<double>()[1] = (seconds - waited) / static_cast<double>(std::max<int64_t>(updates, 1));
@@ -207,6 +201,7 @@ ATLAS_INLINE void Trainer::join_epoch(int64_t images, int64_t updates, double wa
     const double* const row = all.data<double>() + 2 * rank;
     seen += row[0];
     fastest_ = std::min(fastest_, row[1]);
+    if (row[1] > slowest_) slowest_rank_ = rank;
     slowest_ = std::max(slowest_, row[1]);
   }
   images_per_second_ = seen / seconds;
@@ -219,7 +214,8 @@ ATLAS_INLINE void Trainer::join_epoch(int64_t images, int64_t updates, double wa
 ATLAS_INLINE void Trainer::update(int64_t index) {
   const double lr = lr_at(epoch_ * updates_per_epoch_ + index);
   const double norm = o_.clip_norm > 0 ? clip_grad_norm(optimizer_, o_.clip_norm) : grad_norm(optimizer_.parameters());
-  read_results();  // the device has been waited for
+  read_results();     // the device has been waited for
+  o_.group.waited();  // and what it waited for others is taken down while it rests
   if (ranks() > 1) agree(lr);
   if (!std::isfinite(norm))
     throw TrainingStopped(
@@ -245,8 +241,9 @@ ATLAS_INLINE void Trainer::end_epoch() {
   const std::unique_ptr<tasks::Meter> trained = merged(o_.group, task_, true, std::exchange(meter_, task_.meter(true)));
   position_.images = 0;
   position_.per_update = per_update_;
-  const EpochResult result{epoch_,   *trained, *tested_, better, images_per_second_, detail::seconds_now() - started_,
-                           fastest_, slowest_};
+  const EpochResult result{epoch_,   *trained,           *tested_,
+                           better,   images_per_second_, dist::detail::clock_seconds() - started_,
+                           fastest_, slowest_,           slowest_rank_};
   tell([&](Observer& o) { o.on_epoch_end(*this, result); });
 }
 

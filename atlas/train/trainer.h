@@ -154,6 +154,7 @@ class Trainer {
   int64_t epoch_ = 0, step_ = 0, updates_per_epoch_ = 0, end_ = 0, per_update_ = 0;
   EpochPosition position_;
   double best_, images_per_second_ = 0, started_ = 0, fastest_ = 0, slowest_ = 0;
+  int64_t slowest_rank_ = 0;
 };
 
 }  // namespace atlas::inline ATLAS_ABI::train

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of nccl_test.cpp with several processes, on the emulated device and over what plays NCCL there.
+# The tests of nccl_test.cpp and nccl_waits_test.cpp with several processes, on the emulated device and over what plays NCCL there.
 # ctest-labels: emulate
 # ctest-timeout: 900
 source "$(dirname "${BASH_SOURCE[0]}")/../frame/common.sh"
@@ -12,11 +12,11 @@ export ATLAS_NUM_THREADS=1
 # ranks N ARGUMENT...: the test program with N processes.
 ranks() {
   timeout 300 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" "$ATLAS_BIN_DIR/test_cuda" --no-colors=true \
-    --source-file='*/cuda/nccl_test.cpp' "${@:2}"
+    --source-file='*/cuda/nccl*_test.cpp' "${@:2}"
 }
 for n in 1 2 3 4; do
   ranks $n >"$scratch/log" 2>&1 || { cat "$scratch/log"; fail "$n processes"; }
-  [ "$(grep -c 'test cases: *5 | *5 passed' "$scratch/log")" = $n ] || { cat "$scratch/log"; fail "$n processes: other tests"; }
+  [ "$(grep -c 'test cases: *7 | *7 passed' "$scratch/log")" = $n ] || { cat "$scratch/log"; fail "$n processes: other tests"; }
 done
 # ends_by WHAT EXPECTED: the hidden test case must end all, soon, with that text. Ten seconds: three processes on two busy
 # cores start seconds apart.

@@ -61,6 +61,8 @@ ncclResult_t work(const std::string& what, ncclComm_t comm, cudaStream_t stream,
   const bool beside = stream == cuda::stream_of(kDevice, cuda::Queue::reduce);
   const bool recorded = emulate::recording();
   const auto run = [=] {
+    // A host knows nothing of what its device waits for.
+    const dist::detail::Waits of_host = mpi().waits;
     agree(comm->id + ": " + what);
     std::vector<char> in(from_bytes), out(to_bytes);
     if (recorded) {  // what replays use belongs to nobody
@@ -76,6 +78,7 @@ ncclResult_t work(const std::string& what, ncclComm_t comm, cudaStream_t stream,
     } else {
       cuda::copy_bytes(to, kDevice, out.data(), Device{}, static_cast<int64_t>(to_bytes));
     }
+    mpi().waits = of_host;
     ++emulate::nccl().operations;
     if (beside) ++emulate::nccl().beside;
   };
