@@ -8,7 +8,8 @@ Usage: tools/bench/ingredients.sh FOLDER [OPTION]...
 
 Trains mambavision-tiny on the pictures of 32 px in FOLDER (FOLDER/train/CLASS, FOLDER/test/CLASS) with the whole recipe in
 the strength that suits a short run, then without RandAugment, mixing, MESA, the moving average (and MESA, which needs it), and
-all of them: each for the same time, so what costs less gets more epochs. Prints a Markdown table.
+all of them: each for the same time, so what costs less gets more epochs. Prints a Markdown table. The speed of each line is
+measured first, with less than a minute of training each: keep the machine quiet until the table begins.
 
   --minutes N   of each training (10), tests included
   --out DIR     where the runs go (build/bench/ingredients); those that are complete are not repeated
@@ -72,30 +73,34 @@ trained() {
 }
 column() { awk -F, -v name="$2" 'NR == 1 { for (i = 1; i <= NF; ++i) if ($i == name) c = i } END { print $c }' "$1/log.csv"; }
 
-echo "| | epochs | minutes | images/s | test accuracy |"
+# The speed of every line first: only these few minutes need a quiet machine, for from then on the number of epochs is known.
+images=$(find -L "$folder/train/" -type f | wc -l)
+for name in "${names[@]}"; do
+  run=$out/$name
+  [ ! -e "$run.speed" ] || continue
+  rm -rf "$run" "$run.probe" "$run.done"
+  # Three epochs with a fifth of the pictures: the second is timed, and the third, which has MESA where it is used, as the
+  # last fifth of the real run.
+  trained "$name" "$run.probe" 3 --limit-train 10000 --warmup-epochs 0.5 --mesa-start 0.4
+  awk -F, '
+    NR == 1 { for (i = 1; i <= NF; ++i) at[$i] = i; next }
+    { rate[NR] = $at["images_per_second"]; seconds = $at["seconds"] }
+    END {
+      few = '"$images"' < 10000 ? '"$images"' : 10000
+      once = '"$images"' * (0.8 / rate[3] + 0.2 / rate[4])
+      test = seconds - few / rate[4]
+      e = int('"$minutes"' * 60 / (once + test))
+      e = e < 2 ? 2 : e
+      print e, e * (once + test) / 60, '"$images"' / once
+    }' "$run.probe/log.csv" >"$run.speed"
+  rm -rf "$run.probe"
+done
+
+echo "| | epochs | minutes at that speed | images/s | test accuracy |"
 echo "|---|---|---|---|---|"
 for name in "${names[@]}"; do
   run=$out/$name
-  if [ ! -e "$run.done" ]; then
-    rm -rf "$run" "$run.probe"
-    # Three epochs with a fifth of the pictures: the second is timed, and the third, which has MESA where it is used, as the
-    # last fifth of the real run.
-    trained "$name" "$run.probe" 3 --limit-train 10000 --warmup-epochs 0.5 --mesa-start 0.4
-    images=$(find -L "$folder/train/" -type f | wc -l)
-    epochs=$(awk -F, '
-      NR == 1 { for (i = 1; i <= NF; ++i) at[$i] = i; next }
-      { rate[NR] = $at["images_per_second"]; seconds = $at["seconds"] }
-      END {
-        few = '"$images"' < 10000 ? '"$images"' : 10000
-        e = int('"$minutes"' * 60 / ('"$images"' * (0.8 / rate[3] + 0.2 / rate[4]) + seconds - few / rate[4]))
-        print e < 2 ? 2 : e
-      }' "$run.probe/log.csv")
-    started=$SECONDS
-    trained "$name" "$run" "$epochs"
-    echo "$epochs $((SECONDS - started))" >"$run.done"
-    rm -rf "$run.probe"
-  fi
-  read -r epochs seconds <"$run.done"
-  printf '| %s | %s | %.1f | %.0f | %.2f %% |\n' "$name" "$epochs" "$(awk "BEGIN { print $seconds / 60 }")" \
-    "$(column "$run" images_per_second)" "$(awk "BEGIN { print 100 * $(column "$run" test_accuracy) }")"
+  read -r epochs takes rate <"$run.speed"
+  [ -e "$run.done" ] || { rm -rf "$run"; trained "$name" "$run" "$epochs"; touch "$run.done"; }
+  printf '| %s | %s | %.1f | %.0f | %.2f %% |\n' "$name" "$epochs" "$takes" "$rate" "$(awk "BEGIN { print 100 * $(column "$run" test_accuracy) }")"
 done
