@@ -59,9 +59,11 @@ inline double largest_difference(const atlas::Tensor& a, const atlas::Tensor& b)
   atlas::Tensor y = atlas::empty(b.shape(), atlas::float64, atlas::Device{});
   atlas::copy_elements(x, a);
   atlas::copy_elements(y, b);
+  const int64_t n = x.numel();
+  const double *p = x.data<double>(), *q = y.data<double>();
   double most = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    const double d = std::abs(x.data<double>()[i] - y.data<double>()[i]);
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = std::abs(p[i] - q[i]);
     if (!(d <= most)) most = d;
     if (std::isnan(d)) return d;
   }

@@ -50,11 +50,13 @@ struct Difference {
 Difference between(const Tensor& a, const Tensor& b) {
   REQUIRE(a.shape() == b.shape());
   REQUIRE(a.dtype() == uint8);
+  const int64_t n = a.numel();
+  const uint8_t *p = a.data<uint8_t>(), *q = b.data<uint8_t>();
   Difference d;
-  for (int64_t i = 0; i < a.numel(); ++i) {
-    const int one = std::abs(int{a.data<uint8_t>()[i]} - int{b.data<uint8_t>()[i]});
+  for (int64_t i = 0; i < n; ++i) {
+    const int one = std::abs(int{p[i]} - int{q[i]});
     d.largest = std::max(d.largest, one);
-    d.mean += one / static_cast<double>(a.numel());
+    d.mean += one / static_cast<double>(n);
   }
   return d;
 }

@@ -26,7 +26,7 @@ void sign(const Tensor&, double, Tensor& y) { fill_elements(y, 3); }
 
 double flops(const Tensor& x, double factor, Tensor&) { return factor * static_cast<double>(x.numel()); }
 
-constexpr kernels::Kernel<fast::sign, device::sign, loops::sign> sign{"sign", "sign forward", flops};
+constexpr kernels::Kernel<fast::sign, device::sign, loops::sign> signs{"sign", "sign forward", flops};
 constexpr kernels::Kernel<fast::sign, device::sign> without_plain{"sign", "sign"};
 
 template <class K>
@@ -40,27 +40,27 @@ double who(const K& kernel) {
 }  // namespace
 
 TEST_CASE("Kernel: host tensors go to the CPU, and to the plain loops while PlainKernels lives on the thread") {
-  CHECK(who(sign) == 1);
+  CHECK(who(signs) == 1);
   CHECK_FALSE(plain_kernels());
   {
     const PlainKernels on;
-    CHECK(who(sign) == 3);
+    CHECK(who(signs) == 3);
     CHECK(who(without_plain) == 1);
     {
       const PlainKernels again;
-      CHECK(who(sign) == 3);
+      CHECK(who(signs) == 3);
     }
-    CHECK(who(sign) == 3);
+    CHECK(who(signs) == 3);
     double elsewhere = 0;
-    std::thread([&] { elsewhere = who(sign); }).join();
+    std::thread([&] { elsewhere = who(signs); }).join();
     CHECK(elsewhere == 1);
   }
-  CHECK(who(sign) == 1);
+  CHECK(who(signs) == 1);
 }
 
 TEST_CASE("Kernel: the profile counts every tensor among the arguments, and operations only when asked") {
   start_profile();
-  who(sign);
+  who(signs);
   who(without_plain);
   stop_profile();
   const std::vector<ProfileRecord> records = profile_records();

@@ -14,7 +14,9 @@ namespace test {
 /// scale * sin(step * i + start), i counting in row-major order.
 inline Tensor wave(const Shape& shape, double step, double start = 0, double scale = 1, DType dtype = float64) {
   Tensor t = empty(shape, float64, Device{}), y = empty(shape, dtype);
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = scale * std::sin(step * static_cast<double>(i) + start);
+  const int64_t n = t.numel();
+  double* const values = t.data<double>();
+  for (int64_t i = 0; i < n; ++i) values[i] = scale * std::sin(step * static_cast<double>(i) + start);
   copy_elements(y, t);
   return y;
 }

@@ -25,7 +25,9 @@ inline Tensor on_device(const Tensor& t) {
 /// Standard normal values that depend on (seed, index) alone.
 inline Tensor random(const Shape& shape, uint64_t seed, DType dtype = float64) {
   Tensor t = empty(shape, float64, Device{});
-  for (int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = Philox(seed, 0, static_cast<uint64_t>(i)).normal();
+  const int64_t n = t.numel();
+  double* const values = t.data<double>();
+  for (int64_t i = 0; i < n; ++i) values[i] = Philox(seed, 0, static_cast<uint64_t>(i)).normal();
   Tensor y = empty(shape, dtype);
   copy_elements(y, t);
   return y;
@@ -56,9 +58,11 @@ inline double difference(const Tensor& a, const Tensor& b) {
   Tensor x = empty(a.shape(), float64, Device{}), y = empty(b.shape(), float64, Device{});
   copy_elements(x, a);
   copy_elements(y, b);
+  const int64_t n = x.numel();
+  const double *p = x.data<double>(), *q = y.data<double>();
   double worst = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    const double p = x.data<double>()[i], q = y.data<double>()[i], d = std::abs(p - q) / (1 + std::abs(q));
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = std::abs(p[i] - q[i]) / (1 + std::abs(q[i]));
     if (!(d <= worst)) worst = d;
   }
   return worst;

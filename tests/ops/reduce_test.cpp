@@ -35,14 +35,17 @@ std::vector<std::vector<double>> groups(const Tensor& x, const Shape& axes) {
   std::vector<std::vector<double>> result(static_cast<size_t>(kept.numel()));
   Tensor flat = empty(x.shape(), float64, Device{});
   copy_elements(flat, x);
-  for (int64_t i = 0; i < x.numel(); ++i) {
+  const Shape shape = x.shape();
+  const int64_t n = x.numel();
+  const double* const values = flat.data<double>();
+  for (int64_t i = 0; i < n; ++i) {
     int64_t rest = i, at = 0, step = 1;
-    for (int k = x.dim() - 1; k >= 0; --k) {
-      at += kept[k] == 1 ? 0 : rest % x.shape()[k] * step;
-      rest /= x.shape()[k];
+    for (int k = shape.size() - 1; k >= 0; --k) {
+      at += kept[k] == 1 ? 0 : rest % shape[k] * step;
+      rest /= shape[k];
       step *= kept[k];
     }
-    result[static_cast<size_t>(at)].push_back(flat.data<double>()[i]);
+    result[static_cast<size_t>(at)].push_back(values[i]);
   }
   return result;
 }

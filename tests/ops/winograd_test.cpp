@@ -24,11 +24,12 @@ namespace {
 /// |a - b| / |b| in 2-norms.
 double relative_error(const Tensor& a, const Tensor& b) {
   const Tensor x = test::on_cpu(a.to(float64)), y = test::on_cpu(b.to(float64));
+  const int64_t count = x.numel();
+  const double *p = x.data<double>(), *q = y.data<double>();
   double e = 0, n = 0;
-  for (int64_t i = 0; i < x.numel(); ++i) {
-    const double d = x.data<double>()[i] - y.data<double>()[i];
-    e += d * d;
-    n += y.data<double>()[i] * y.data<double>()[i];
+  for (int64_t i = 0; i < count; ++i) {
+    e += (p[i] - q[i]) * (p[i] - q[i]);
+    n += q[i] * q[i];
   }
   return std::sqrt(e / n);
 }
