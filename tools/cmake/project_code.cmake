@@ -66,7 +66,7 @@ function(atlas_add_static_library target export_name)
   if(CMAKE_BUILD_TYPE STREQUAL "Release")
     # Rooms without loops over elements, which call ops and write files: compile time counts there, not speed.
     foreach(source IN LISTS ARGN)
-      if(source MATCHES "/atlas/(models|train)/[a-z_]+\\.cpp$")
+      if(source MATCHES "/atlas/(io|models|tasks|train)/[a-z_]+\\.cpp$")
         set_property(SOURCE "${source}" APPEND PROPERTY COMPILE_OPTIONS -O1)
       endif()
     endforeach()
