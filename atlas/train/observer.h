@@ -40,6 +40,7 @@ class Observer {
   /// A batch's gradients are made; it lies where the model saw it.
   virtual void on_batch(Trainer&, const data::Batch& /*batch*/) {}
   virtual void on_step(Trainer&) {}  ///< the weights were updated
+  virtual void on_trained(Trainer&) {}  ///< the training images of an epoch are behind, its test comes next
   virtual void on_test_start(Trainer&, int64_t /*batches*/) {}
   /// So many batches are behind, and gave this.
   virtual void on_test_batch(Trainer&, int64_t /*done*/, const tasks::Meter& /*so_far*/) {}

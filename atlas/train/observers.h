@@ -56,8 +56,8 @@ class MovingAverage : public Observer {
   std::optional<Ema::Swapped> swapped_;
 };
 
-/// Writes last.ckpt and best.ckpt into a folder: after every epoch, every so many updates, and when training stops.
-/// Every rank of several has one, and the first one writes.
+/// Writes last.ckpt and best.ckpt into a folder: after every epoch, every so many updates, and when training stops; and
+/// last.ckpt before the test of an epoch, which may fail or take as long as the epoch did. Every rank of several has one, and the first one writes.
 class Checkpoints : public Observer {
  public:
   /// @param model   name of the model, for messages and for building it again
@@ -69,6 +69,7 @@ class Checkpoints : public Observer {
   void on_step(Trainer& t) override {
     if (every_ > 0 && t.step() % every_ == 0) save(t, last());
   }
+  void on_trained(Trainer& t) override { save(t, last()); }
   void on_stop(Trainer& t) override { save(t, last()); }
   void on_epoch_end(Trainer& t, const EpochResult& result) override {
     if (result.best) save(t, folder_ + "/best.ckpt");

@@ -46,6 +46,7 @@ ATLAS_INLINE bool Trainer::fit(data::Loader& training, data::Loader& test) {
   data::Feed feed(training, model_.device());
   while (epoch_ < o_.epochs) {
     if (!train_epoch(training, feed)) return stopped();
+    tell([&](Observer& o) { o.on_trained(*this); });
     tested_ = evaluate(test);
     if (stopping()) return stopped();  // the epoch is trained; its test comes after the resume
     end_epoch();

@@ -158,6 +158,42 @@ TEST_CASE("a training goes on where it stopped, bit for bit, and its observers w
   }
 }
 
+TEST_CASE("a test that fails costs no training: the checkpoint before it goes on with that test") {
+  class Broken : public data::TensorDataset {
+   public:
+    using TensorDataset::TensorDataset;
+    data::Sample get(int64_t index) const override {
+      check(index != 5, "mask", "of image 5 is bad");
+      return TensorDataset::get(index);
+    }
+  };
+  const Scratch scratch;
+  manual_seed(2);
+  Small whole;
+  CHECK(whole());
+  const io::Checkpoint wanted = whole.trainer.checkpoint();
+  manual_seed(2);
+  Small first;
+  train::Checkpoints files(scratch.path(), "mean", "{}");
+  first.trainer.watch(files);
+  const auto light = dark_and_light(10);
+  const auto& all = dynamic_cast<const data::TensorDataset&>(*light);
+  data::Loader bad(std::make_shared<Broken>("broken", all.classes(), all.images(), all.labels()), {.batch_size = 4},
+                   data::Normalize{});
+  CHECK(message_of([&] { first.trainer.fit(first.train_loader, bad); }).find("of image 5 is bad") != std::string::npos);
+  const io::Checkpoint saved = io::load_checkpoint(files.last());
+  CHECK(saved.step == 2);  // all updates of the first epoch
+  manual_seed(77);
+  Small second;
+  io::restore_model(second.model, saved, "last.ckpt", "mean");
+  second.trainer.resume(saved, "last.ckpt");
+  CHECK(second());
+  CHECK(second.diary.text == "start epoch  test3 tested end1! epoch bbsbbs test3 tested end2 ");
+  const io::Checkpoint got = second.trainer.checkpoint();
+  CHECK(same_bits(got.model, wanted.model));
+  CHECK(same_bits(got.optimizer, wanted.optimizer));
+}
+
 TEST_CASE("runs of earlier versions: positions in batches, positions as one tensor, sums instead of a meter") {
   manual_seed(2);
   Small whole;
