@@ -7,13 +7,14 @@
 // Each picture gets a line for each object, and with --out a copy with boxes, names, scores and masks. --json writes
 // what was found in COCO's format for results; --coco takes the numbers of pictures and classes from an annotation
 // file, and compares (COCO's twelve numbers). Pictures that are unreadable, not in that file or annotated wrongly are
-// named and passed over; the exit status is 2 then.
+// named and passed over; the exit status is 2 then. Those of a folder that are not in the file, where all splits share
+// it, are counted and passed over.
 //
 // ctest: --list-models
 
 #include <fmt/core.h>
 
-#include <filesystem>
+#include <algorithm>
 
 #include "atlas/data/coco_match.h"
 #include "atlas/data/image_folder.h"
@@ -57,6 +58,22 @@ data::CocoFile read_annotations(const Settings& s, const train::TrainedDetector&
   return file;
 }
 
+/// Leaves out pictures of folders that the annotation file does not know: where splits share a folder, those of others.
+void keep_annotated(const Settings& s, std::vector<std::string>& files, std::vector<int64_t>& images) {
+  if (s.coco.empty()) return;
+  size_t kept = 0;
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (images[i] < 0 && std::find(s.paths.begin(), s.paths.end(), files[i]) == s.paths.end()) continue;
+    files[kept] = files[i];
+    images[kept++] = images[i];
+  }
+  check(kept > 0, "detect", "none of the {} pictures is in {}", files.size(), s.coco);
+  if (kept < files.size())
+    fmt::print("{} of {} pictures are not in {}: passed over\n", files.size() - kept, files.size(), s.coco);
+  files.resize(kept);
+  images.resize(kept);
+}
+
 void print_numbers(const Settings& s, const data::CocoFile& annotations, const std::vector<tasks::CocoObject>& truths,
                    const std::vector<tasks::CocoObject>& found) {
   fmt::print("\nboxes\n{}", tasks::coco_evaluate(truths, found, tasks::CocoShape::box).text());
@@ -68,16 +85,17 @@ void print_numbers(const Settings& s, const data::CocoFile& annotations, const s
 int run(const Settings& s) {
   const train::TrainedDetector detector = train::open_detector(s.source, s.longer, s.shorter);
   if (!detector.notes.empty()) fmt::print("{}\n", detector.notes);
-  const std::vector<std::string> files = data::find_images(s.paths);
+  const data::CocoFile annotations = read_annotations(s, detector);
+  std::vector<std::string> files = data::find_images(s.paths);
+  std::vector<int64_t> images = data::match_pictures(annotations, files, s.coco);
+  keep_annotated(s, files, images);
   std::vector<std::string> inputs = train::files_of(s.source), outputs = data::output_names(s.out, files);
   inputs.insert(inputs.end(), files.begin(), files.end());
   inputs.push_back(s.coco);
   for (std::string& name : outputs) name = s.out.empty() ? "" : name + ".png";
   outputs.push_back(s.json);
   data::check_inputs_stay(outputs, inputs, "detect");
-  const data::CocoFile annotations = read_annotations(s, detector);
-  const std::vector<int64_t> images = data::match_pictures(annotations, files, s.coco);
-  if (!s.out.empty()) std::filesystem::create_directories(s.out);
+  if (!s.out.empty()) data::make_output_folder(s.out, "detect");
   std::vector<tasks::CocoObject> truths, found;
   train::Progress bar("detect", std::ssize(files), {.out = stderr, .plain_percent = 0});
   int64_t done = 0;
@@ -147,8 +165,13 @@ int main(int argc, char** argv) {
           "least score shown (the model itself leaves out less than its score_threshold, 0.05)")
       .range(0.0, 1.0);
   app.add("--top", s.top, "objects per picture, at most (the model itself: its detections, 100)").range(1, 100000);
-  app.add("--longer", s.longer, "bound of longer sides (0 = as the run was tested, or the model's)").range(0, 16384);
-  app.add("--shorter", s.shorter, "of shorter ones (0 = likewise; 0.6 of a new --longer from 480 on)").range(0, 16384);
+  app.add("--longer", s.longer, "bound of pictures' longer sides in pixels (0 = as the run was tested, or the model's)")
+      .range(0, 16384);
+  app.add("--shorter", s.shorter,
+          "length of shorter sides where the longer stay in bounds, at most --longer (0 = as the run was tested; of a "
+          "new "
+          "--longer 0.6 from 480 on, else all)")
+      .range(0, 16384);
   app.add("--out", s.out, "folder for pictures with what was found");
   app.add_output("--json", s.json, "file for what was found, in COCO's format for results");
   app.add("--coco", s.coco, "annotation file of the pictures: their numbers, and what to compare with");

@@ -66,7 +66,13 @@ int run(const Settings& s) {
     trained.crop = s.slide;
     trained.stride = std::max<int64_t>(1, s.slide * 2 / 3);
   }
-  if (s.stride > 0) trained.stride = s.stride;
+  if (s.stride > 0) {
+    atlas::check(trained.crop > 0, "segment",
+                 "--stride is the distance of pieces, and photographs are not cut: add --slide");
+    atlas::check(s.stride <= trained.crop, "segment", "--stride {} leaves gaps between pieces of {}", s.stride,
+                 trained.crop);
+    trained.stride = s.stride;
+  }
   fmt::print(talk, "{}: {} classes, {:.1f} M parameters\n", trained.name, trained.classes.size(),
              static_cast<double>(trained.model->parameter_count()) / 1e6);
   if (!trained.notes.empty()) fmt::print(talk, "{}\n", trained.notes);
@@ -79,7 +85,7 @@ int run(const Settings& s) {
     for (const char* ending : {"_classes.png", "_overlay.png"}) outputs.push_back(name + ending);
   inputs.insert(inputs.end(), files.begin(), files.end());
   data::check_inputs_stay(outputs, inputs, "segment");
-  std::filesystem::create_directories(s.out);
+  data::make_output_folder(s.out, "segment");
   const std::vector<data::Color> colors = data::class_colors(trained.classes);
 
   atlas::train::Progress bar("segment", total, {.out = stderr, .plain_percent = 0});
@@ -149,7 +155,8 @@ int main(int argc, char** argv) {
   app.add("--slide", s.slide,
           "side of overlapping pieces that photographs are cut into; 0: whole ones; -1: as the run was tested")
       .range(-1, 16384);
-  app.add("--stride", s.stride, "distance of the pieces; 0: two thirds of --slide, or as the run was tested")
+  app.add("--stride", s.stride,
+          "distance of the pieces, at most their side; 0: two thirds of it, or as the run was tested")
       .range(0, 16384);
   app.add("--cover", s.cover, "of the colors over the photograph, in [0, 1]").range(0.0, 1.0);
   app.add_output("--profile", s.profile, "file for a trace of every kernel; tables go to stderr at the end");

@@ -14,6 +14,7 @@
 // ctest: --data shapes:32 --limit-train 128 --limit-test 64 --batch-size 32 --epochs 1 --out run --resume
 // ctest: --out run --eval-only
 #include "atlas/data/text.h"
+#include "atlas/train/setup.h"
 #include "atlas/train/stored_settings.h"
 #include "tools/program/training.h"
 
@@ -38,12 +39,17 @@ int main(int argc, char** argv) {
                         train::RunOptions& run) {
     run.eval_only = eval_only;
     if (explain) run.explain = recipe.empty() ? "toy" : recipe;
-    if (!recipe.empty()) train::apply_recipe(config, recipe, has_model ? given.model.name : "");
+    if (!recipe.empty())
+      train::apply_recipe(config, recipe, has_model ? given.model.name : "");
+    else
+      config.data.image_size = 0;  // nobody has said it yet
     const int64_t of_recipe = config.optimization.accumulate;
     // A run that was killed before it wrote anything is resumed from the beginning.
     const bool stored = (run.eval_only || run.resume) && train::merge_stored_settings(config, run.out);
     atlas::check(!run.eval_only || stored, "out", "{} holds no run to test (no config.json, no checkpoint)", run.out);
     if (!file.empty()) train::merge_json(config, atlas::data::read_text(file), file);
+    if (config.data.image_size == 0)
+      config.data.image_size = train::usual_image_size(has_model ? given.model.name : config.model.name);
     // The images of a recipe's updates are those of all processes together.
     run.share_accumulation = !recipe.empty() && !stored && config.optimization.accumulate == of_recipe;
   };

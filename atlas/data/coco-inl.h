@@ -6,197 +6,15 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <unordered_map>
 
 #include "atlas/data/coco.h"
+#include "atlas/data/coco_parse-inl.h"
 #include "atlas/data/text.h"
 #include "atlas/io/json_reader.h"
 #include "atlas/io/mapped_file.h"
 #include "atlas/tensor/create.h"
 
 namespace atlas::inline ATLAS_ABI::data {
-
-namespace detail {
-
-inline CocoFile::Image coco_image(io::JsonReader& json) {
-  CocoFile::Image image;
-  bool id = false;
-  json.object([&](std::string_view key) {
-    if (key == "id")
-      image.id = json.integer(), id = true;
-    else if (key == "width")
-      image.width = json.integer();
-    else if (key == "height")
-      image.height = json.integer();
-    else if (key == "file_name")
-      image.file = json.string();
-    else
-      json.skip();
-  });
-  if (!id || image.file.empty()) json.bad("an image needs an id and a file_name");
-  return image;
-}
-inline CocoFile::Category coco_category(io::JsonReader& json) {
-  CocoFile::Category category;
-  bool id = false;
-  json.object([&](std::string_view key) {
-    if (key == "id")
-      category.id = json.integer(), id = true;
-    else if (key == "name")
-      category.name = json.string();
-    else
-      json.skip();
-  });
-  if (!id || category.name.empty()) json.bad("a category needs an id and a name");
-  return category;
-}
-/// Polygons in a segmentation's text that coco_mask() draws, and those that cannot be drawn; run lengths count as one
-/// that can. Found without reading a number, for files of half a gigabyte.
-struct CocoPolygons {
-  int64_t good = 0, bad = 0;
-};
-inline CocoPolygons coco_polygons(std::string_view text) {
-  constexpr const char* kBlanks = " \t\r\n";
-  const bool runs = text.front() == '{';
-  text = text.substr(1, text.size() - 2);
-  const size_t first = text.find_first_not_of(kBlanks);
-  if (first == text.npos) return {};
-  if (runs) return {1, 0};
-  if (text[first] != '[') return {0, 1};  // coordinates in the place of polygons
-  CocoPolygons all;
-  for (size_t end = text.find(']'); end != text.npos; end = text.find(']')) {
-    const size_t begin = text.find('[') + 1;
-    const std::string_view polygon = text.substr(begin, end - begin);
-    text.remove_prefix(end + 1);
-    if (polygon.find_first_not_of(kBlanks) == polygon.npos) continue;
-    const auto numbers = std::count(polygon.begin(), polygon.end(), ',') + 1;
-    ++(numbers >= 6 && numbers % 2 == 0 ? all.good : all.bad);
-  }
-  return all;
-}
-inline CocoAnnotation coco_annotation(io::JsonReader& json, CocoFile::Counts& counts) {
-  CocoAnnotation o;
-  bool image = false, category = false, box = false, area = false;
-  json.object([&](std::string_view key) {
-    if (key == "image_id") {
-      o.image = json.integer(), image = true;
-    } else if (key == "category_id") {
-      o.category = json.integer(), category = true;
-    } else if (key == "area") {
-      o.area = json.number(), area = true;
-    } else if (key == "iscrowd") {
-      o.crowd = json.peek() == io::JsonReader::Kind::boolean ? json.boolean() : json.integer() != 0;
-    } else if (key == "segmentation") {
-      const auto kind = json.peek();
-      const std::string_view text = json.skip();
-      CocoPolygons polygons;
-      if (kind == io::JsonReader::Kind::array || kind == io::JsonReader::Kind::object) polygons = coco_polygons(text);
-      counts.bad_polygons += polygons.bad;
-      o.segmentation = polygons.good > 0 ? text : std::string_view();
-    } else if (key == "bbox") {
-      size_t n = 0;
-      json.array([&] {
-        const double v = json.number();
-        if (n < 4) o.box[n] = v;
-        ++n;
-      });
-      if (n != 4) json.bad("a bbox has four numbers");
-      box = true;
-    } else {
-      json.skip();
-    }
-  });
-  if (!image || !category || !box) json.bad("an annotation needs image_id, category_id and bbox");
-  if (!area) o.area = o.box[2] * o.box[3];
-  return o;
-}
-
-/// Positions by id. @throws Error when one occurs twice.
-template <class T>
-std::unordered_map<int64_t, int64_t> coco_positions(std::vector<T>& all, const std::string& name, const char* what) {
-  std::sort(all.begin(), all.end(), [](const T& a, const T& b) { return a.id < b.id; });
-  std::unordered_map<int64_t, int64_t> positions;
-  for (size_t i = 0; i < all.size(); ++i)
-    check(positions.emplace(all[i].id, static_cast<int64_t>(i)).second, "coco", "{}: {} id {} occurs twice", name, what,
-          all[i].id);
-  return positions;
-}
-
-/// Left, top, right, bottom cut to the image. @return whether something is left
-inline bool clipped_box(const CocoAnnotation& o, const CocoFile::Image& image, std::array<double, 4>& box) {
-  const auto w = static_cast<double>(image.width > 0 ? image.width : int64_t{1} << 30),
-             h = static_cast<double>(image.height > 0 ? image.height : int64_t{1} << 30);
-  box = {std::clamp(o.box[0], 0.0, w), std::clamp(o.box[1], 0.0, h), std::clamp(o.box[0] + o.box[2], 0.0, w),
-         std::clamp(o.box[1] + o.box[3], 0.0, h)};
-  return o.box[2] > 0 && o.box[3] > 0 && box[2] > box[0] && box[3] > box[1];
-}
-
-/// Objects by position of image and category, by image; odd ones counted and left out.
-inline void sort_objects(CocoFile& file, const std::string& name) {
-  const auto images = coco_positions(file.images, name, "image"),
-             categories = coco_positions(file.categories, name, "category");
-  const auto odd = [&](CocoAnnotation& o) {
-    const auto image = images.find(o.image), category = categories.find(o.category);
-    if (image == images.end()) return ++file.counts.unknown_images, true;
-    if (category == categories.end()) return ++file.counts.unknown_categories, true;
-    o.image = image->second;
-    o.category = category->second;
-    std::array<double, 4> box{};
-    if (!clipped_box(o, file.images[static_cast<size_t>(o.image)], box)) return ++file.counts.empty_boxes, true;
-    constexpr double kSlack = 0.01;  // COCO's boxes are rounded to hundredths
-    if (box[0] > o.box[0] || box[1] > o.box[1] || box[2] < o.box[0] + o.box[2] - kSlack ||
-        box[3] < o.box[1] + o.box[3] - kSlack)
-      ++file.counts.clipped_boxes;
-    if (o.crowd) ++file.counts.crowds;
-    if (o.segmentation.empty()) ++file.counts.without_masks;
-    return false;
-  };
-  file.objects.erase(std::remove_if(file.objects.begin(), file.objects.end(), odd), file.objects.end());
-  std::stable_sort(file.objects.begin(), file.objects.end(),
-                   [](const CocoAnnotation& a, const CocoAnnotation& b) { return a.image < b.image; });
-  file.offsets.assign(file.images.size() + 1, 0);
-  for (const CocoAnnotation& o : file.objects) ++file.offsets[static_cast<size_t>(o.image) + 1];
-  for (size_t i = 0; i < file.images.size(); ++i) {
-    if (file.offsets[i + 1] == 0) ++file.counts.images_without_objects;
-    file.offsets[i + 1] += file.offsets[i];
-  }
-}
-
-/// @param done  told the bytes behind now and then
-template <class F>
-CocoFile parse_coco_text(std::string_view text, const std::string& name, const F& done) {
-  CocoFile file;
-  check_utf8(text, name);
-  text = without_mark(text);
-  io::JsonReader json(text, name);
-  bool images = false, objects = false, categories = false;
-  json.object([&](std::string_view key) {
-    if (key == "images") {
-      images = true;
-      json.array([&] { file.images.push_back(coco_image(json)); });
-    } else if (key == "annotations") {
-      objects = true;
-      json.array([&] {
-        file.objects.push_back(coco_annotation(json, file.counts));
-        done(json.position());
-      });
-    } else if (key == "categories") {
-      categories = true;
-      json.array([&] { file.categories.push_back(coco_category(json)); });
-    } else {
-      json.skip();
-    }
-  });
-  json.finish();
-  check(images && objects && categories, "coco", "{} has no \"{}\": it is no annotation file of COCO", name,
-        !images    ? "images"
-        : !objects ? "annotations"
-                   : "categories");
-  sort_objects(file, name);
-  return file;
-}
-
-}  // namespace detail
 
 ATLAS_INLINE std::string CocoFile::Counts::str() const {
   std::string all;
@@ -207,6 +25,8 @@ ATLAS_INLINE std::string CocoFile::Counts::str() const {
   add(unknown_images, "objects of images that are not there (left out)");
   add(unknown_categories, "objects of categories that are not there (left out)");
   add(empty_boxes, "boxes without area in their image (left out)");
+  add(unusable, "objects that cannot be used (left out)");
+  if (unusable > 0) all += fmt::format(", such as {}", first_unusable);
   add(clipped_boxes, "boxes beyond their image (clipped)");
   add(bad_polygons, "polygons of fewer than three corners or an odd number of coordinates (left out)");
   add(without_masks, "objects without a mask");
@@ -285,6 +105,15 @@ ATLAS_INLINE Rle coco_mask(std::string_view segmentation, int64_t height, int64_
   });
 }
 
+ATLAS_INLINE std::optional<std::array<double, 4>> box_within(const CocoAnnotation& o, int64_t height, int64_t width) {
+  const auto w = static_cast<double>(width > 0 ? width : int64_t{1} << 30),
+             h = static_cast<double>(height > 0 ? height : int64_t{1} << 30);
+  const std::array<double, 4> box{std::clamp(o.box[0], 0.0, w), std::clamp(o.box[1], 0.0, h),
+                                  std::clamp(o.box[0] + o.box[2], 0.0, w), std::clamp(o.box[1] + o.box[3], 0.0, h)};
+  const bool some = o.box[2] > 0 && o.box[3] > 0 && box[2] > box[0] && box[3] > box[1];
+  return some ? std::optional(box) : std::nullopt;
+}
+
 ATLAS_INLINE void check_picture_size(const CocoFile::Image& about, int64_t height, int64_t width,
                                      const std::string& path) {
   check((about.height <= 0 || about.height == height) && (about.width <= 0 || about.width == width), "coco",
@@ -327,16 +156,17 @@ ATLAS_INLINE Sample CocoDataset::get(int64_t index) const {
   if (!sample.image.defined()) return sample;
   const int64_t h = sample.image.size(0), w = sample.image.size(1);
   check_picture_size(about, h, w, path);
-  const CocoFile::Image size{about.id, w, h, {}};
   std::vector<const CocoAnnotation*> objects;
-  std::vector<float> boxes, areas;
+  std::vector<float> boxes;
+  std::vector<double> areas, written;
   for (int64_t k = file_.offsets[i]; k < file_.offsets[i + 1]; ++k) {
     const CocoAnnotation& o = file_.objects[static_cast<size_t>(k)];
-    std::array<double, 4> box{};
-    if (!detail::clipped_box(o, size, box)) continue;
+    const auto box = box_within(o, h, w);
+    if (!box) continue;
     objects.push_back(&o);
-    for (const double v : box) boxes.push_back(static_cast<float>(v));
-    areas.push_back(static_cast<float>(o.area));
+    for (const double v : *box) boxes.push_back(static_cast<float>(v));
+    areas.push_back(o.area);
+    written.insert(written.end(), o.box.begin(), o.box.end());
   }
   const int64_t n = std::ssize(objects);
   Tensor labels = empty({n}, int64, Device{}), crowd = empty({n}, int64, Device{});
@@ -348,12 +178,13 @@ ATLAS_INLINE Sample CocoDataset::get(int64_t index) const {
   sample.targets.set(kLabel, {TargetKind::label, labels});
   sample.targets.set("crowd", {TargetKind::number, crowd});
   sample.targets.set("area", {TargetKind::number, from_vector(areas, {n}, Device{})});
+  sample.targets.set(kWrittenBoxes, {TargetKind::number, from_vector(written, {n, 4}, Device{})});
   if (!masks_) return sample;
   Tensor masks = zeros({n, h, w}, uint8, Device{});
   for (int64_t k = 0; k < n; ++k) {
     const CocoAnnotation& o = *objects[static_cast<size_t>(k)];
     if (o.segmentation.empty()) continue;
-    const Tensor one = rle_decode(coco_mask(o.segmentation, h, w, path));
+    const Tensor one = rle_decode(coco_mask(o.segmentation, h, w, file_.mask_of(about)));
     std::copy(one.data<uint8_t>(), one.data<uint8_t>() + h * w, masks.data<uint8_t>() + k * h * w);
   }
   sample.targets.set("instance_masks", {TargetKind::instance_masks, masks});

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,42 +42,51 @@ struct CocoFile {
     int64_t crowds = 0;          ///< kept
     int64_t unknown_images = 0;  ///< objects of images that are not there
     int64_t unknown_categories = 0;
-    int64_t empty_boxes = 0;    ///< of no or negative width or height, or outside their image
-    int64_t clipped_boxes = 0;  ///< kept: beyond their image's border
-    int64_t bad_polygons = 0;   ///< of fewer than three corners, or an odd number of coordinates
-    int64_t without_masks = 0;  ///< kept: objects without a segmentation, or of which no polygon is left
+    int64_t empty_boxes = 0;       ///< of no or negative width or height, or outside their image
+    int64_t clipped_boxes = 0;     ///< kept: beyond their image's border
+    int64_t bad_polygons = 0;      ///< of fewer than three corners, or an odd number of coordinates
+    int64_t unusable = 0;          ///< objects with a field that is missing or of another kind, such as "bbox": null
+    std::string first_unusable{};  ///< of these: where it stands, and why
+    int64_t without_masks = 0;     ///< kept: objects without a segmentation, or of which no polygon is left
     int64_t images_without_objects = 0;
     /// "3 boxes without area, ..." or "" when there is nothing odd
     std::string str() const;
   };
+  std::string name{};                     ///< of the file, for messages
   std::vector<Image> images{};            ///< by id
   std::vector<Category> categories{};     ///< by id
   std::vector<CocoAnnotation> objects{};  ///< by image, in the order of the file
   std::vector<int64_t> offsets{};         ///< image i has the objects offsets[i] .. offsets[i + 1]
   Counts counts{};
   std::shared_ptr<const void> text{};  ///< keeps what `segmentation` points to
+
+  /// "FILE, mask of an object of IMAGE"
+  std::string mask_of(const Image& image) const { return name + ", mask of an object of " + image.file; }
 };
 
 /// Reads an annotation file, of any size: only what is above stays in memory.
 /// @throws Error naming the file, the byte and the reason for what is no JSON, is cut off, or lacks images, annotations
-/// or categories; and for ids that occur twice.
+/// or categories; for images without id and file_name, categories without id and name; and for ids that occur twice.
 CocoFile read_coco(const std::string& path);
 /// The same from text, which the result keeps.
 CocoFile parse_coco(std::string text, const std::string& name);
 
 /// The mask of a segmentation's text: polygons, or run lengths as text or numbers. Polygons that Counts::bad_polygons
 /// tells of draw nothing.
-/// @param name  of the picture, for messages
-/// @throws Error naming the picture, for what read_coco() would not take, and for runs that do not fit its size.
+/// @param name  of the file and picture, for messages: CocoFile::mask_of()
+/// @throws Error naming them, for what read_coco() would not take, and for runs that do not fit its size.
 Rle coco_mask(std::string_view segmentation, int64_t height, int64_t width, const std::string& name);
+
+/// Left, top, right and bottom of an object, cut to a picture; 0: a side is not known. None where no area is left.
+std::optional<std::array<double, 4>> box_within(const CocoAnnotation& o, int64_t height, int64_t width);
 
 /// Makes sure that a picture is the one that was annotated.
 /// @throws Error naming the picture, when the file gives it another size than it has; a file may give none.
 void check_picture_size(const CocoFile::Image& about, int64_t height, int64_t width, const std::string& path);
 
-/// Images of a COCO annotation file. Targets, a row for each object: "boxes", "label", "crowd" and "area" (numbers),
-/// and where the file has a mask for at least one object "instance_masks", zeros for objects without. Boxes are cut to
-/// their image; those without area are left out.
+/// Images of a COCO annotation file. Targets, a row for each object: "boxes", "label", "crowd", "area" and
+/// kWrittenBoxes (numbers), and where the file has a mask for at least one object "instance_masks", zeros for objects
+/// without. Boxes are cut to their image, and kWrittenBoxes are not; those without area are left out.
 class CocoDataset : public FileDataset {
  public:
   /// Photographs that cannot be read are skipped and counted, or with options.strict an error.

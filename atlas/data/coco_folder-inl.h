@@ -40,7 +40,11 @@ ATLAS_INLINE DataPair open_coco(const std::string& folder, const FolderOptions& 
                               folder + "/images/" + split, folder + "/images", folder});
     check(!pictures.empty(), "coco", "{} of {} is in none of {}, images/{}, images and {}", file.images[0].file,
           annotations, split + year, split + year, folder);
-    return std::make_shared<CocoDataset>("coco " + split, std::move(file), pictures, train == nullptr, options);
+    const std::string odd = file.counts.str();
+    const auto set =
+        std::make_shared<CocoDataset>("coco " + split, std::move(file), pictures, train == nullptr, options);
+    check(set->size() > 0, "coco", "{} has no objects to learn from{}", annotations, odd.empty() ? "" : ": " + odd);
+    return set;
   };
   const DatasetPtr train = half("train", nullptr);
   return {train, half("val", train.get())};

@@ -100,6 +100,7 @@ inline std::vector<MaskFolder::File> paired_files(const std::filesystem::path& i
   };
   const PictureFiles found = readable_files(images, "photograph", options),
                      drawn = readable_files(masks, "mask", options);
+  check(!found.pictures.empty(), "masks", "{}: has no photographs ({} files)", images.string(), kPictureFormats);
   std::map<std::string, std::string> by_stem, photographs;
   for (const std::string& mask : drawn.pictures) {
     const auto [at, fresh] = by_stem.emplace(stem(mask, masks), mask);

@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -30,6 +31,15 @@ inline std::vector<std::string> output_names(const std::string& folder, const st
     names.push_back((std::filesystem::path(folder) / name).string());
   }
   return names;
+}
+
+/// Makes the folder that results go to, and those above it. @throws Error naming it, and why that fails.
+/// @param op  whose error message it is
+inline void make_output_folder(const std::string& folder, const char* op) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!error && !std::filesystem::is_directory(folder)) error = std::make_error_code(std::errc::not_a_directory);
+  check(!error, op, "cannot make the folder {}: {}", folder, error.message());
 }
 
 /// Makes sure, before the work begins, that no result would replace a file that it is made from.

@@ -177,7 +177,7 @@ ATLAS_INLINE Rle rle_from_polygon(std::span<const double> corners, int64_t heigh
   std::vector<Point> at;
   for (size_t i = 0; i < corners.size(); i += 2) {
     check(std::abs(corners[i]) <= kFar && std::abs(corners[i + 1]) <= kFar, "rle",
-          "corner {}, {} of a polygon is out of range", corners[i], corners[i + 1]);
+          "corner {}, {} of a polygon is out of range ({:.0f})", corners[i], corners[i + 1], kFar);
     // Truncation, not rounding down: so pycocotools has it, also left of the image.
     at.push_back({static_cast<int64_t>(detail::rounded_product(kFine, corners[i]) + 0.5),
                   static_cast<int64_t>(detail::rounded_product(kFine, corners[i + 1]) + 0.5)});

@@ -51,7 +51,7 @@ Rle rle_from_counts(std::vector<uint32_t> counts, int64_t height, int64_t width)
 /// by where they cross it.
 /// @param corners  x, y, x, y, ... in pixels; at least three corners
 /// @throws Error for an odd number of coordinates, fewer than three corners, and coordinates that are no numbers or
-/// farther than 10^6 pixels away.
+/// farther than 10^5 pixels away.
 Rle rle_from_polygon(std::span<const double> corners, int64_t height, int64_t width);
 
 /// Where any of the masks is one. @throws Error when sizes differ, or there is no mask.

@@ -32,7 +32,8 @@ ATLAS_INLINE const char* name(TargetKind kind) {
 ATLAS_INLINE bool Target::has_rows() const {
   if (kind == TargetKind::boxes || kind == TargetKind::instance_masks) return true;
   if (kind != TargetKind::label && kind != TargetKind::number) return false;
-  return !offsets.empty() || (value.defined() && value.dim() == 1);
+  return !offsets.empty() ||
+         (value.defined() && (value.dim() == 1 || (kind == TargetKind::number && value.dim() == 2)));
 }
 
 ATLAS_INLINE void Targets::set(std::string_view name, Target target) {
@@ -165,7 +166,7 @@ inline void check_target(const std::string& key, const Target& t, const Tensor& 
       check_probabilities(key, t);
       break;
     case TargetKind::number:
-      need(dim <= 1, "one number, or [N], one for each object");
+      need(dim <= 2, "one number, or [N] or [N,K], a row for each object");
       break;
     case TargetKind::mask:
       check(dim != 3, "targets",

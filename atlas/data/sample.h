@@ -19,7 +19,7 @@ namespace atlas::inline ATLAS_ABI::data {
 /// |----------------|----------------------------------------------------|-------------------------------|
 /// | label          | class number: int64 [], or [N] for N objects       | [B], or [sum of N], offsets   |
 /// | soft_label     | probability of each class: float32 [C]             | [B,C]                         |
-/// | number         | any dtype: [], or [N] (crowd flags, areas)         | as label                      |
+/// | number         | any dtype: [], or [N] (crowd flags, areas), [N,K]  | as label                      |
 /// | mask           | class number of each pixel: uint8 or int64 [H,W]   | [B,H,W]                       |
 /// | boxes          | float32 [N,4]: left, top, right, bottom in pixels  | [sum of N,4], offsets         |
 /// | instance_masks | uint8 [N,H,W]: 1 where the object is, 0 elsewhere  | [sum of N,H,W], offsets       |
@@ -103,6 +103,10 @@ inline constexpr const char* kMask = "mask";
 
 /// Names of the targets that KeepTruth puts beside boxes: the size of the picture that they tell of.
 inline constexpr const char *kOriginalHeight = "original_height", *kOriginalWidth = "original_width";
+
+/// Name of the target that holds boxes as their file has them, for measures: numbers float64 [N,4], left, top, width
+/// and height, not cut to the image, in pixels of the picture as it was.
+inline constexpr const char* kWrittenBoxes = "written_boxes";
 
 /// An image with its class.
 Sample labeled(Tensor image, int64_t label);

@@ -76,6 +76,7 @@ inline std::string voc_picture(const std::string& folder, const std::string& id,
 
 inline CocoFile voc_as_coco(const VocHalf& half, const std::string& folder, const std::vector<std::string>& classes) {
   CocoFile file;
+  file.name = half.list;
   std::map<std::string, int64_t> position;
   for (const std::string& name : classes) {
     position[name] = std::ssize(file.categories);

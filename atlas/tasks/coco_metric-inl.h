@@ -239,10 +239,13 @@ ATLAS_INLINE std::vector<CocoObject> coco_truths(const data::CocoFile& file, siz
   data::check_picture_size(about, size[0], size[1], path);
   for (int64_t k = file.offsets[image]; k < file.offsets[image + 1]; ++k) {
     const data::CocoAnnotation& a = file.objects[static_cast<size_t>(k)];
+    if (!data::box_within(a, size[0], size[1])) continue;
     CocoObject t{.image = about.id, .category = a.category, .box = a.box};
     t.area = a.area;
     t.crowd = a.crowd;
-    if (masks && !a.segmentation.empty()) t.mask = data::coco_mask(a.segmentation, size[0], size[1], path);
+    if (masks && !a.segmentation.empty())
+      t.mask = data::coco_mask(a.segmentation, size[0], size[1], file.mask_of(about));
+    if (t.mask.area() == 0) t.mask = {};
     all.push_back(std::move(t));
   }
   return all;

@@ -56,10 +56,13 @@ struct CocoResult {
 /// @throws Error for masks of an image that differ in size.
 CocoResult coco_evaluate(const std::vector<CocoObject>& truths, const std::vector<CocoObject>& found, CocoShape shape);
 
-/// The annotated objects of image `image` of a file, with its id and classes by position.
+/// The annotated objects of image `image` of a file, with its id and classes by position: boxes as written, without
+/// those that have no area in the picture.
 /// @param size   height and width of the picture   @param path  of the picture, for messages
-/// @param masks  whether they are drawn, of the picture's size; those that the file lacks stay 0 x 0
-/// @throws Error naming the picture, when it is of another size than the file says, or has a bad mask.
+/// @param masks  whether they are drawn, of the picture's size; those that the file lacks, or that have no pixel, stay
+///               0 x 0
+/// @throws Error naming the picture, when it is of another size than the file says, and file and picture for a bad
+/// mask.
 std::vector<CocoObject> coco_truths(const data::CocoFile& file, size_t image, const std::array<int64_t, 2>& size,
                                     bool masks, const std::string& path);
 /// Whether any of them has a mask.

@@ -167,7 +167,8 @@ ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::
   masks_ = masks_ && masks != outputs.end() && targets.contains(kInstanceMasks);
   const data::Target &truth = detail::object_target(targets, kBoxes),
                      &classes = detail::object_target(targets, data::kLabel);
-  const data::Target *crowd = targets.find(kCrowd), *area = targets.find(kArea);
+  const data::Target *crowd = targets.find(kCrowd), *area = targets.find(kArea),
+                     *written = truth.fixed ? targets.find(data::kWrittenBoxes) : nullptr;
   int64_t row = 0;
   for (size_t i = 0; i < indices.size(); ++i) {
     const auto [h, w] = sizes[i];
@@ -183,8 +184,13 @@ ATLAS_INLINE void DetectionMeter::add_objects(const Named& outputs, const data::
     }
     for (int64_t k = truth.offsets[i]; k < truth.offsets[i + 1]; ++k) {
       CocoObject o{.image = indices[i], .category = classes.value.at<int64_t>({k})};
-      const Tensor box = on_host(truth.value.slice(0, k, k + 1));
-      o.box = detail::coco_box(box.data<float>());
+      if (written != nullptr) {  // as pycocotools: what reaches beyond the picture counts as well
+        const std::vector<double> box = to_vector<double>(on_host(written->value.slice(0, k, k + 1)));
+        std::copy(box.begin(), box.end(), o.box.begin());
+      } else {
+        const Tensor box = on_host(truth.value.slice(0, k, k + 1));
+        o.box = detail::coco_box(box.data<float>());
+      }
       o.area = o.box[2] * o.box[3];
       if (masks_) {
         const Tensor mask = detail::object_target(targets, kInstanceMasks).value[k];

@@ -25,7 +25,8 @@ inline constexpr const char* kSizes = "sizes";
 ///
 /// Of training: "loss" and its parts, the stages' sums: "rpn_cls", "rpn_bbox", "cls", "bbox", "mask". Of tests: COCO's
 /// numbers of boxes "AP", "AP50", "AP75" and, of models and sets with masks, "mask_AP", "mask_AP50" (shares; 0 where
-/// there is nothing to find).
+/// there is nothing to find). Truths are boxes as they were written (data::kWrittenBoxes), where the set has them and
+/// the pipeline keeps them (data::KeepTruth): the numbers are pycocotools', and those of detect --coco.
 class DetectionMeter : public Meter {
  public:
   DetectionMeter(std::vector<std::string> classes, bool training, bool masks);

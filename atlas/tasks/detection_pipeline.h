@@ -63,6 +63,9 @@ inline data::ResizeShortLong detection_resize(const TaskSettings& s, int64_t lon
   if (longer > 0) o.longer = longer, o.shorter = 0;
   if (shorter > 0) o.shorter = shorter;
   if (longer > 0 || shorter > 0) o.shorter_low = 0;
+  const int64_t most = o.longer > 0 ? o.longer : s.image_size;
+  check(shorter <= most, "detection", "needs shorter <= longer, got {} and {}{}", shorter, most,
+        longer > 0 ? "" : ": give a larger longer side, too");
   o = detail::completed(o, s.image_size);
   return {{o.shorter}, o.longer};
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -94,11 +95,19 @@ inline void check_same_checkpoint(const io::Checkpoint& saved, const std::string
   dist::check_agree(group, file, found);
 }
 
-/// Folders may have any name, but checkpoints and logs hold JSON: said before the first epoch, not after it.
+/// Folders may have any name, but checkpoints and logs hold JSON, and tables are read by names: said before the first
+/// epoch, not after it.
 inline void check_class_names(const std::vector<std::string>& classes, const std::string& data) {
-  for (const std::string& name : classes)
+  std::map<std::string, size_t> seen;
+  for (size_t i = 0; i < classes.size(); ++i) {
+    const std::string& name = classes[i];
     check(io::is_utf8(name), "data", "the class '{}' of {} is not UTF-8, which checkpoints need: give it another name",
           io::escaped(name), data);
+    check(name.find_first_not_of(" \t\r\n") != name.npos, "data", "class {} of {} has no name", i, data);
+    const auto [earlier, fresh] = seen.emplace(name, i);
+    check(fresh, "data", "classes {} and {} of {} are both named '{}': give one of them another name", earlier->second,
+          i, data, name);
+  }
 }
 
 /// Other data may have as many classes, but what the model says would then be read wrongly.

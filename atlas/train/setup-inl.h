@@ -1,7 +1,10 @@
 // Bodies of setup.h that need the JSON parser or the models.
 #pragma once
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "atlas/io/json_fields.h"
 #include "atlas/models/presets.h"
@@ -21,6 +24,16 @@ ATLAS_INLINE std::unique_ptr<models::Model> make_model(const TrainConfig& c, int
     if (field.name == "drop_path_rate" && !options.contains(field.name)) options[field.name] = c.model.drop_path;
   return models::make_any_model(c.model.name,
                                 {.image_size = c.data.image_size, .num_classes = classes, .overrides = options.dump()});
+}
+
+ATLAS_INLINE int64_t usual_image_size(const std::string& model) {
+  const auto among = [&](const std::vector<std::string>& names) {
+    return std::ranges::find(names, model) != names.end();
+  };
+  if (among(models::preset_names()) && !among(models::preset_names("classification")))
+    for (const models::FieldText& field : models::fields_of(model))
+      if (field.has_option && field.name != "num_classes") return std::stoll(field.value);
+  return DataSettings{}.image_size;
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

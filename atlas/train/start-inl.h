@@ -65,8 +65,12 @@ ATLAS_INLINE std::string load_weights(models::Model& model, const std::string& p
     if (!options.head)
       for (const auto& [name, t] : own) {
         if (!detail::is_head(name, heads)) continue;
-        if (const auto it = fitted.tensors.find(name); it != fitted.tensors.end() && it->second.dim() == 2)
-          head = fmt::format("the head of {} classes is left out", it->second.size(0));
+        if (const auto it = fitted.tensors.find(name); it != fitted.tensors.end()) {
+          if (dynamic_cast<const models::Classifier*>(&model) == nullptr)
+            head = fmt::format("what it has of {} is left out", detail::some_of(heads));
+          else if (it->second.dim() == 2)
+            head = fmt::format("the head of {} classes is left out", it->second.size(0));
+        }
         fitted.tensors.insert_or_assign(name, t);
       }
     for (const auto& [name, t] : fitted.tensors)

@@ -91,6 +91,43 @@ TEST_CASE("coco: sections in any order, ids anywhere, odd objects counted and le
       "mask, 1 images without objects");
 }
 
+TEST_CASE("coco: an object that cannot be used costs itself alone, and says where it stands; broken JSON is an error") {
+  const std::string good = R"({"image_id": 7, "category_id": 1, "bbox": [1, 1, 4, 4], "segmentation": [[1, 2]]})";
+  const std::vector<std::string> odd{
+      R"({"image_id": 7, "category_id": 1, "bbox": null})",
+      R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3]})",
+      R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, "4"]})",
+      R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 1e999]})",
+      R"({"segmentation": [[1, 2]], "image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": "yes"})",
+      R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "area": {}})",
+      R"({"image_id": "7", "category_id": 1, "bbox": [1, 2, 3, 4]})",
+      R"({"image_id": 7, "bbox": [1, 2, 3, 4]})",
+      "null",
+      "[1]"};
+  const auto file = [](const std::string& objects) {
+    return R"({"images": [{"id": 7, "file_name": "seven.png", "height": null, "width": 10}], "categories": [{"id": 1,
+      "name": "cat"}], "annotations": [)" +
+           objects + "]}";
+  };
+  for (const std::string& one : odd) {
+    CAPTURE(one);
+    const data::CocoFile some = data::parse_coco(file(good + ", " + one + ", " + good), "f.json");
+    CHECK(some.objects.size() == 2);
+    CHECK(some.counts.unusable == 1);
+    CHECK(some.counts.bad_polygons == 2);  // of the good ones alone
+    CHECK(some.images[0].height == 0);
+  }
+  const std::string two = file(good + ", " + odd[0] + ", " + odd[4]);
+  CHECK(data::parse_coco(two, "f.json")
+            .counts.str()
+            .find(fmt::format("2 objects that cannot be used (left out), such as byte {}: needs an array",
+                              two.find("\"bbox\": null") + 8)) != std::string::npos);
+  for (const std::string broken :
+       {R"({"image_id": 7, "bbox": nul})", R"({"image_id": x})", R"({"bbox": null,, "a": 1})",
+        R"({"bbox": null, "a": [1 2]})", R"({"bbox": null, "a": "\x"})", R"({"bbox": null)"})
+    CHECK(error_of([&] { data::parse_coco(file(broken), "f.json"); }).starts_with("[json] f.json, byte "));
+}
+
 TEST_CASE("coco: segmentations that draw nothing are none, and counted") {
   const std::vector<std::string> nothing{
       "", "null", "[]", "{}", "[ [ ], [\n] ]", "[[1, 2, 5, 5]]", "7", "[[1,2,3,4,5,6,7]]", "[1, 2, 5, 2, 5, 5]"};
@@ -180,6 +217,8 @@ TEST_CASE("coco: a folder as a data set") {
   const data::Sample sample = pair.train->get(0);
   data::check_targets(sample, 2);
   CHECK(to_vector<float>(sample.targets["boxes"]) == std::vector<float>{1, 2, 5, 5, 0, 0, 10, 8, 6, 6, 10, 8});
+  CHECK(to_vector<double>(sample.targets[data::kWrittenBoxes]) ==
+        std::vector<double>{1, 2, 4, 3, 0, 0, 10, 8, 6, 6, 9, 9});
   CHECK(to_vector<int64_t>(sample.targets["label"]) == std::vector<int64_t>{1, 0, 0});
   CHECK(to_vector<int64_t>(sample.targets["crowd"]) == std::vector<int64_t>{0, 1, 0});
   CHECK(ones_in(sample.targets["instance_masks"][0]) == 12);
@@ -243,6 +282,16 @@ TEST_CASE("coco: mistakes are one line") {
     std::filesystem::remove(folder.path / "val.json");
     CHECK(error_of([&] { data::open_coco(path); }) ==
           "[coco] " + path + " has neither annotations/instances_val*.json nor val.json");
+  }
+  {
+    const Folder folder(10,
+                        R"({"images": [{"id": 7, "file_name": "seven.png"}], "categories": [{"id": 1, "name": "cat"}],
+      "annotations": [{"image_id": 7, "category_id": 1, "bbox": [1, 1, 0, 4]}]})");
+    const std::string path = folder.path.string();
+    CHECK(error_of([&] { data::open_coco(path); }) ==
+          "[coco] " + path +
+              "/train.json has no objects to learn from: 1 boxes without area in their image (left out), "
+              "1 images without objects");
   }
   CHECK(error_of([] { data::open_coco("/nowhere"); }) == "[coco] /nowhere is no folder");
   CHECK(error_of([] { data::parse_coco("{\"images\": []}", "f"); }) ==

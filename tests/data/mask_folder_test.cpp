@@ -196,6 +196,10 @@ TEST_CASE("masks that do not fit are named, with what would be right") {
   fs::remove(f.path + "/masks/train/1.png");
   CHECK(has(get(), "none of the 1 photographs has a mask"));
   CHECK(has(message_of([&] { open_masks(f.path + "/nowhere"); }), "there is no such folder"));
+  fs::remove(f.path + "/images/val/1.png");
+  f.mask("masks/train/1.png", 1);
+  CHECK(get() == "[masks] " + f.path + "/images/val: has no photographs (.jpg, .jpeg, .png or .bmp files)");
+  f.photo("images/val/1.png");
   // A photograph that cannot be read is skipped and counted.
   f.mask("masks/train/1.png", 1);
   f.text("images/train/1.png", "no picture");

@@ -86,7 +86,7 @@ TEST_CASE("rle: polygons") {
   CHECK(data::rle_from_polygon(far, 8, 9).area() == 72);
   CHECK(message_of([] {
           data::rle_from_polygon(std::vector<double>{0, 0, 100001, 0, 0, 5}, 8, 9);
-        }) == "[rle] corner 100001, 0 of a polygon is out of range");
+        }) == "[rle] corner 100001, 0 of a polygon is out of range (100000)");
   // Area of a large triangle, up to its edge.
   const std::vector<double> triangle{10.3, 5.2, 180.7, 20.1, 60.4, 150.9};
   const double exact = std::abs((180.7 - 10.3) * (150.9 - 5.2) - (60.4 - 10.3) * (20.1 - 5.2)) / 2;

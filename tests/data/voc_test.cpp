@@ -100,7 +100,7 @@ TEST_CASE("voc: a folder as a data set") {
   CHECK(to_vector<float>(sample.targets["boxes"]) == std::vector<float>{1, 2, 5, 5, 6, 6, 10, 8});
   CHECK(to_vector<int64_t>(sample.targets["label"]) == std::vector<int64_t>{11, 7});
   CHECK(to_vector<int64_t>(sample.targets["crowd"]) == std::vector<int64_t>{0, 1});
-  CHECK(to_vector<float>(sample.targets["area"])[0] == 12);
+  CHECK(to_vector<double>(sample.targets["area"])[0] == 12);
   CHECK(pair.test->get(1).targets["boxes"].shape() == Shape{0, 4});
   CHECK(pair.train->remarks().find(
             "1 boxes without area in their image (left out), 1 boxes beyond their image (clipped)") !=

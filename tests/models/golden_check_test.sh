@@ -37,6 +37,15 @@ head -c 1000 "$golden/scan_length1.safetensors" >"$work/broken/a.safetensors"
 cp "$golden/scan_length1.safetensors" "$work/broken/b.safetensors"
 expect 1 '1 passed, 1 failed' "$work/broken"
 
+# A discrete result that differs says how many pixels lie so near to the threshold that rounding may decide.
+mkdir "$work/mask"
+cp "$golden/dense/cascade_small.safetensors" "$work/mask/a.safetensors"
+chmod u+w "$work/mask/a.safetensors"
+header=$(od -An -tu8 -N8 "$work/mask/a.safetensors")
+at=$(head -c $((8 + header)) "$work/mask/a.safetensors" | grep -ao '"eval.mask_area0"[^}]*' | sed -E 's/.*data_offsets": \[([0-9]+),.*/\1/')
+printf '\xff\xff' | dd of="$work/mask/a.safetensors" bs=1 seek=$((8 + header + at)) conv=notrunc status=none
+expect 1 ' pixels of all masks lie within 1e-05 of the threshold 0.5, where rounding decides)' "$work/mask"
+
 expect 2 'no *.safetensors file' "$work/empty"
 expect 2 'is not a folder' "$work/nothing"
 expect 2 'no *.safetensors file' "$golden" --filter no-such-file

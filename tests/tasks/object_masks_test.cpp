@@ -161,4 +161,13 @@ TEST_CASE("detection: annotated objects have masks of their picture's size, or n
   CHECK(error_of([&] {
           tasks::coco_truths(file(R"(, "width": 9, "height": 8)"), 0, {8, 10}, true, "/x/a.png");
         }) == "[coco] /x/a.png has 8 x 10 pixels, its annotations say 8 x 9");
+  // What is wrong with a mask is in the file, not in the picture.
+  const data::CocoFile bad = data::parse_coco(
+      R"({"images": [{"id": 7, "file_name": "a.png"}], "categories": [{"id": 1, "name": "x"}], "annotations": [
+    {"image_id": 7, "category_id": 1, "bbox": [1, 2, 4, 3], "segmentation": [[1, 2, 5, 2, 5, 1e9]]}]})",
+      "f.json");
+  CHECK(error_of([&] {
+          tasks::coco_truths(bad, 0, {8, 10}, true, "/x/a.png");
+        }) ==
+        "[coco] f.json, mask of an object of a.png: [rle] corner 5, 1000000000 of a polygon is out of range (100000)");
 }

@@ -199,6 +199,14 @@ TEST_CASE("a model in training gives both heads' losses, in tests class maps of 
   CHECK(parts[0].second.item() ==
         doctest::Approx(pixel_loss(mean, larger[data::kMask], 255, weight).item()).epsilon(1e-6));
   CHECK(sliding.outputs(*model, images, {}).size() == 1);  // without a mask there are no losses
+  CHECK(has(message_of([] {
+              Segmentation({"a", "b"}, {.class_weights = {0, 0}});
+            }),
+            "the weights of all 2 classes are 0"));
+  CHECK(has(message_of([] {
+              Segmentation({"a", "b"}, {.class_weights = {1, INFINITY}});
+            }),
+            "the weight of class 1 (b)"));
   CHECK(has(message_of([&] {
               Segmentation({"a", "b"}, {.crop = 32, .stride = 24}).outputs(*model, images, larger);
             }),

@@ -52,6 +52,18 @@ found 2 2 small.json run/detections.png cam1
 grep -q "run/detections.png is not in small.json" err && grep -q "cam1/1.png has .* its annotations say 3 x 3" err ||
   complain "pictures that are not those of the file"
 
+# Splits that share a folder: the file's own pictures are looked at, the others are counted.
+annotations 1 2 3 4 '{"id": 12, "file_name": "cam2/1.png"}' "" >one.json
+found 0 0 one.json cam1 cam2
+grep -q '1 of 2 pictures are not in one.json: passed over' out && grep -q '1 of 1 pictures' out || complain "a shared folder"
+mkdir other && cp cam1/1.png other/9.png
+found 2 1 one.json other
+grep -q 'none of the 1 pictures is in one.json' err || complain "a folder of another split"
+found 2 1 some.json cam1 --shorter 500
+grep -q 'needs shorter <= longer, got 500 and 96: give a larger longer side, too' err || complain "--shorter"
+found 2 1 some.json cam1 --out run/log.csv
+grep -q 'cannot make the folder run/log.csv: Not a directory' err || complain "--out FILE"
+
 # Training: boxes without masks are none for a model of masks, and enough beside others that have one.
 mkdir -p set/images && cp cam1/1.png set/images/1.png
 for segmentation in "[]" "[[10, 10, 60, 10, 60, 50, 10, 50]]"; do
@@ -67,6 +79,27 @@ for segmentation in "[]" "[[10, 10, 60, 10, 60, 50, 10, 50]]"; do
       grep -qE '^class +AP +AP50 +mask AP mask AP50 +objects$' out || complain "masks of some objects"
   fi
 done
+
+# A test of training and detect --coco say the same, also of objects that reach beyond their picture: as annotated here is
+# what the model finds, every second object a third larger and beyond.
+eager=(--model cascade-mask-rcnn-mambavision-toy --model-options '{"score_threshold": 0.01}' --data coco:set --image-size 96 --batch-size 1
+  --eval-batch-size 1 --epochs 1 --lr 1e-9 --weights run/best.ckpt --workers 0)
+annotations 1 2 3 4 '{"id": 1, "file_name": "1.png"}' "{\"image_id\": 1, $box}, {\"image_id\": 1, $box, \"segmentation\": [[10, 10, 60, 10, 60, 50]]}" |
+  tee set/train.json >set/val.json
+rm -rf set/run
+"$bin/train" "${eager[@]}" --out set/run >out 2>err || complain "train for the comparison"
+"$bin/detect" --checkpoint set/run/best.ckpt --coco set/val.json --json found.json set/images >out 2>err || complain "detect for the comparison"
+objects=$(sed -n 's/.*"category_id": \([0-9]*\), "bbox": \[\([^]]*\)\].*/\1 \2/p' found.json | tr -d , | head -n 20 | awk '{
+  x = $2; w = $4; if (NR % 2 == 0) { x = x - w / 3; w = w * 4 / 3 }
+  if (NR % 4 == 0) x = -w / 3
+  printf "%s{\"image_id\": 1, \"category_id\": %s, \"bbox\": [%.3f, %s, %.3f, %s], \"segmentation\": [[1, 1, 9, 1, 9, 9]]}", (NR > 1 ? ", " : ""), $1, x, $3, w, $5 }')
+annotations 1 2 3 4 '{"id": 1, "file_name": "1.png"}' "$objects" >set/val.json
+"$bin/train" --out set/run --eval-only >out 2>err || complain "eval-only"
+tested=$(grep -oE '^AP [0-9.]+ %, AP50 [0-9.]+' out | grep -oE '[0-9.]+' | head -n 1)
+"$bin/detect" --checkpoint set/run/best.ckpt --coco set/val.json set/images >out 2>err || complain "detect"
+grep -q 'boxes beyond their image' out || complain "no box reaches beyond"
+ap=$(awk '/^boxes/ { on = 1 } on && $1 == "AP" { print $2; exit }' out)
+awk -v a="$tested" -v b="$ap" 'BEGIN { exit !(a > 5 && a < 95 && (a - b) ^ 2 < 0.06 ^ 2) }' || complain "AP $tested % in training, $ap % of detect"
 
 # Two pictures for one image, two images for one picture.
 found 2 1 small.json cam1 cam2

@@ -53,6 +53,35 @@ pieces --slide 48 --stride 24 | cmp -s - as_tested || complain "pieces are not t
 pieces --slide 0 | cmp -s - as_tested && complain "--slide 0 still cuts"
 pieces --stride 48 | cmp -s - as_tested && complain "--stride alone changes nothing"
 
+refuse "photographs are not cut: add --slide" segment --checkpoint toy/best.ckpt --stride 24 toy/predictions.png
+refuse "photographs are not cut: add --slide" segment --checkpoint sliding/best.ckpt --slide 0 --stride 24 toy/predictions.png
+refuse "leaves gaps" segment --checkpoint sliding/best.ckpt --stride 49 toy/predictions.png
+refuse "cannot make the folder toy/log.csv: Not a directory" segment --checkpoint toy/best.ckpt --out toy/log.csv toy/predictions.png
+
+# Names of classes, and the size of images that nobody says: the preset's own.
+mkdir -p named/images/train named/images/val named/masks/train named/masks/val
+for half in train val; do
+  cp toy/predictions.png named/images/$half/1.png && cp whole/predictions_classes.png named/masks/$half/1.png
+done
+echo '["a", "b", "c", "d", "b"]' >named/classes.json
+refuse "classes 1 and 4 of masks:named are both named 'b'" train --model upernet-mambavision-toy --data masks:named --batch-size 1 --out bad
+echo '["a", "b", "c", "d", " "]' >named/classes.json
+refuse "class 4 of masks:named has no name" train --model upernet-mambavision-toy --data masks:named --batch-size 1 --out bad
+size() { "$bin/train" "$@" --explain 2>err | awk '$1 == "image_size" { print $2 }'; }
+[ "$(size --model upernet-mambavision-l3-512)" = 640 ] && [ "$(size --model upernet-mambavision-toy --image-size 96)" = 96 ] &&
+  [ "$(size --model atlas-toy)" = 32 ] && [ "$(size --model upernet-mambavision-t --recipe segmentation-toy)" = 64 ] ||
+  complain "sizes of images"
+
+# A bad mask among those of tests costs no training: the epoch is in last.ckpt, and goes on once the mask is mended.
+echo '["a", "b", "c", "d", "e"]' >named/classes.json
+head -c 33 named/masks/train/1.png >named/masks/val/1.png
+for kind in images masks; do cp named/$kind/train/1.png named/$kind/train/2.png; done
+tuned=(--model upernet-mambavision-toy --data masks:named --image-size 64 --batch-size 2 --epochs 1 --workers 0 --out mended)
+refuse "masks/val/1.png" train "${tuned[@]}"
+[ -s mended/last.ckpt ] || complain "the epoch before a bad mask is lost"
+cp named/masks/train/1.png named/masks/val/1.png
+"$bin/train" "${tuned[@]}" --resume >out 2>err && grep -q "epoch 1, update 1" out || complain "the epoch before a bad mask goes on"
+
 refuse "does not fit the model's backbone" train --model upernet-mambavision-toy "${small[@]}" \
   --backbone-weights atlas/best.ckpt --out bad
 refuse "needs a class for every pixel" train --model upernet-mambavision-toy --data shapes:64 --out bad

@@ -89,6 +89,16 @@ TEST_CASE("files of other programs: prefixes, layers nobody uses, averaged weigh
         "the head of 7 classes is left out; the model has no place for 2 of the file's tensors: "
         "module.atlas_models.0.head.weight, module.atlas_models.0.norm.weight");
 
+  // What a detector's or segmenter's heads have many tensors of is no number of classes.
+  for (const auto& [name, text] :
+       {std::pair{"cascade-mask-rcnn-mambavision-toy", "what it has of roi_head is left out"},
+        {"upernet-mambavision-toy", "what it has of decode_head, auxiliary_head is left out"}}) {
+    const auto dense = models::make_any_model(name, {.num_classes = 3});
+    io::save_safetensors(scratch / "dense.safetensors", dense->state_dict());
+    CHECK(load_weights(*models::make_any_model(name, {.num_classes = 5}), scratch / "dense.safetensors",
+                       {.head = false}) == text);
+  }
+
   ModelSource s;
   s.model = "mambavision-t";
   s.model_options =

@@ -80,7 +80,8 @@ class Comparison {
     note(name, away == 0 ? 0 : away / size, tolerance);
   }
   /// As compare(), of whole tensors whose elements are to be the same, NaN included.
-  void compare_equal(const std::string& name, const Tensor& got) {
+  /// @param remark  what somebody should know when they are not
+  void compare_equal(const std::string& name, const Tensor& got, const std::string& remark = "") {
     const Tensor& stored = tensor(name);
     check(got.shape() == stored.shape(), "golden_check", "'{}' is {}, the file has {}", name, describe(got),
           describe(stored));
@@ -93,7 +94,7 @@ class Comparison {
     passed_ = passed_ && other == 0;
     if (other == 0 && (count_ > 1 || forced)) return;
     worst_share_ = other == 0 ? 0 : INFINITY;
-    worst_ = fmt::format("{} of {} elements differ at {}", other, ours.size(), name);
+    worst_ = fmt::format("{} of {} elements differ at {}{}", other, ours.size(), name, remark);
   }
   /// Records a relative error.
   void note(const std::string& name, double error, double tolerance) {

@@ -57,6 +57,17 @@ inline std::vector<models::ImageSize> sizes_of(const Comparison& c, const std::s
 /// Rows of regions, [R, bins, bins, C], as files have them.
 inline Tensor regions_first(const Tensor& x) { return x.dim() == 4 ? channels_first(x) : x; }
 
+/// How many pixels of masks rounding may put on either side of their threshold, as a remark.
+/// @param pasted  probabilities [N, H, W]
+inline std::string near_threshold(const Tensor& pasted) {
+  constexpr double kNear = 1e-5;
+  int64_t count = 0;
+  for (const float p : to_vector<float>(on_host(pasted.to(float32))))
+    count += std::abs(static_cast<double>(p) - 0.5) < kNear ? 1 : 0;
+  return fmt::format(" ({} pixels of all masks lie within {:.0e} of the threshold 0.5, where rounding decides)", count,
+                     kNear);
+}
+
 inline void check_detections(Comparison& c, const std::vector<models::Detections>& found,
                              const std::vector<models::ImageSize>& originals, double tolerance) {
   for (size_t i = 0; i < found.size(); ++i) {
@@ -65,14 +76,16 @@ inline void check_detections(Comparison& c, const std::vector<models::Detections
     c.compare("eval.scores" + at, found[i].scores, tolerance);
     c.compare_equal("eval.labels" + at, found[i].labels);
     const Tensor masks = on_host(paste_masks(found[i].masks, found[i].boxes, originals[i][0], originals[i][1], 0.5));
+    const std::string near =
+        near_threshold(paste_masks(found[i].masks, found[i].boxes, originals[i][0], originals[i][1]));
     const int64_t n = masks.size(0), pixels = masks.size(1) * masks.size(2);
-    c.compare_equal("eval.mask_area" + at, sum(masks.to(int64), {1, 2}));
+    c.compare_equal("eval.mask_area" + at, sum(masks.to(int64), {1, 2}), near);
     const Tensor& stored = c.tensor("eval.mask_bits" + at);
     Tensor bits = zeros(stored.shape(), uint8, Device{});
     for (int64_t k = 0; k < std::min<int64_t>(n, 4) * pixels && k < 8 * bits.numel(); ++k)
       if (masks.data<uint8_t>()[k] != 0)
         bits.data<uint8_t>()[k / 8] = static_cast<uint8_t>(bits.data<uint8_t>()[k / 8] | (128 >> (k % 8)));
-    c.compare_equal("eval.mask_bits" + at, bits);
+    c.compare_equal("eval.mask_bits" + at, bits, near);
   }
 }
 
