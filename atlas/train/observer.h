@@ -39,7 +39,7 @@ class Observer {
   virtual void on_epoch_start(Trainer&) {}  ///< training images of an epoch come
   /// A batch's gradients are made; it lies where the model saw it.
   virtual void on_batch(Trainer&, const data::Batch& /*batch*/) {}
-  virtual void on_step(Trainer&) {}  ///< the weights were updated
+  virtual void on_step(Trainer&) {}     ///< the weights were updated
   virtual void on_trained(Trainer&) {}  ///< the training images of an epoch are behind, its test comes next
   virtual void on_test_start(Trainer&, int64_t /*batches*/) {}
   /// So many batches are behind, and gave this.

@@ -57,7 +57,8 @@ class MovingAverage : public Observer {
 };
 
 /// Writes last.ckpt and best.ckpt into a folder: after every epoch, every so many updates, and when training stops; and
-/// last.ckpt before the test of an epoch, which may fail or take as long as the epoch did. Every rank of several has one, and the first one writes.
+/// last.ckpt before the test of an epoch, which may fail or take as long as the epoch did. Every rank of several has
+/// one, and the first one writes.
 class Checkpoints : public Observer {
  public:
   /// @param model   name of the model, for messages and for building it again

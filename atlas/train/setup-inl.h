@@ -27,13 +27,12 @@ ATLAS_INLINE std::unique_ptr<models::Model> make_model(const TrainConfig& c, int
 }
 
 ATLAS_INLINE int64_t usual_image_size(const std::string& model) {
-  const auto among = [&](const std::vector<std::string>& names) {
-    return std::ranges::find(names, model) != names.end();
-  };
-  if (among(models::preset_names()) && !among(models::preset_names("classification")))
+  const TrainConfig usual;
+  const std::vector<std::string> known = models::preset_names();
+  if (std::ranges::find(known, model) != known.end() && models::task_of(model) != models::task_of(usual.model.name))
     for (const models::FieldText& field : models::fields_of(model))
       if (field.has_option && field.name != "num_classes") return std::stoll(field.value);
-  return DataSettings{}.image_size;
+  return usual.data.image_size;
 }
 
 }  // namespace atlas::inline ATLAS_ABI::train

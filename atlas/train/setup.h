@@ -25,8 +25,8 @@ namespace atlas::inline ATLAS_ABI::train {
 /// fit.
 std::unique_ptr<models::Model> make_model(const TrainConfig& config, int64_t classes);
 
-/// The image size of a run where nobody says one: for models that find classes, the default of all settings; for those
-/// that say something about every pixel or box, the preset's own. Names of no preset get the default.
+/// The image size of a run where nobody says one: for models of the same task as the default one, the default of all
+/// settings; for others the preset's own. Names of no preset get the default.
 int64_t usual_image_size(const std::string& model);
 
 /// Channel means and standard deviations of a configuration's data, or of what its weights are used to.
