@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The rules of the house that a search can check: which room may include what, where third-party headers may appear,
+# The rules of the house that a search can check: what is on the top level, which room may include what, where third-party headers may appear,
 # the inline namespace, and the length of files.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ATLAS_SOURCE_DIR"
@@ -9,6 +9,12 @@ problem() {
   echo "$*"
   problems=$((problems + 1))
 }
+
+# The top level, of what is under version control.
+while IFS= read -r entry; do
+  [[ $entry =~ ^(CMakeLists\.txt|CMakePresets\.json|Doxyfile|LICENSE|README\.md|atlas|examples|tests|third_party|tools|\..*)$ ]] ||
+    problem "$entry does not belong on the top level"
+done < <(git ls-files 2>/dev/null | cut -d/ -f1 | sort -u)
 
 # Rooms that each room may include, besides itself.
 declare -A may_include=(
