@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The rules of the house that a search can check: what is on the top level, which room may include what, where third-party headers may appear,
-# the inline namespace, and the length of files.
+# The rules of the house that a search can check: what is on the top level, which room may include what, where
+# third-party headers may appear, the inline namespace, and the length of files.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$ATLAS_SOURCE_DIR"
 
