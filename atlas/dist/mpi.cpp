@@ -193,11 +193,10 @@ class Mpi final : public Transport {
     } const here{*this, clock_seconds()};
     busy_.waits();
     for (int64_t turn = 0; !complete(request, op); ++turn) {
-      if (turn < 1000) {
-        sched_yield();
-        continue;
-      }
-      usleep(50);
+      if (turn < 1000)
+        sched_yield();  // on a busy machine that may take long as well
+      else
+        usleep(50);
       keep_waiting(seconds_since(start), op);
     }
   }

@@ -41,30 +41,23 @@ class Run {
  public:
   Run(const TrainConfig& config, const RunOptions& options)
       : c_((train::validate(config), config)), o_(options), group_(dist::Group::world()), schedule_(make_schedule(c_)) {
-    const auto busy = group_.busy();  // what ranks do here, each for itself, takes as long as their disks do
     device_ = checked_device(c_, o_, group_);
     place();
     check_same_program(group_);
     check_same_settings(c_, o_, group_, device_);
     group_.use(device_);
     if (!o_.eval_only && !o_.dry_run && o_.resume && std::filesystem::exists(path("last.ckpt"))) {
+      const auto busy = group_.busy();
       saved_ = io::load_checkpoint(path("last.ckpt"));
       keep_update();
     }
     manual_seed(static_cast<uint64_t>(c_.compute.seed));
-    sets_ = open_data(c_, group_.size());
-    check_class_names(sets_.train->classes(), data_name());
-    check_same_data(group_, *sets_.train, "training");
-    check_same_data(group_, *sets_.test, "test");
+    read_data();
     if (!o_.eval_only && !o_.dry_run) check_memory_of_steps();
     model_ = make_model(c_, sets_.train->num_classes());
     task_ = make_task(c_, *sets_.train);
     const bool fresh = !o_.eval_only && !std::filesystem::exists(path("last.ckpt"));
-    std::string left_out;
-    if (fresh && !c_.model.weights.empty())
-      left_out = load_weights(*model_, c_.model.weights, {.head = c_.model.keep_head});
-    if (fresh && !c_.model.backbone_weights.empty())
-      left_out = load_backbone_weights(*model_, c_.model.backbone_weights);
+    const std::string left_out = fresh ? read_weights() : std::string();
     freeze_parts(*model_, c_.model.freeze);
     model_->to(device_);
     make_loaders();
@@ -139,6 +132,24 @@ class Run {
     if (group_.first()) train::say(text, std::forward<Args>(args)...);
   }
 
+  // What one rank's disk may take longer for than those of the others is said to be work (Group::busy()), and nothing
+  // else before the first step: a rank that hangs elsewhere is found as soon as in training.
+  void read_data() {
+    const auto busy = group_.busy();
+    sets_ = open_data(c_, group_.size());
+    check_class_names(sets_.train->classes(), data_name());
+    check_same_data(group_, *sets_.train, "training");
+    check_same_data(group_, *sets_.test, "test");
+  }
+
+  /// @return what was left out, as a sentence
+  std::string read_weights() {
+    const auto busy = group_.busy();
+    const ModelSettings& m = c_.model;
+    if (!m.backbone_weights.empty()) return load_backbone_weights(*model_, m.backbone_weights);
+    return m.weights.empty() ? std::string() : load_weights(*model_, m.weights, {.head = m.keep_head});
+  }
+
   void make_loaders() {
     data::LoaderOptions training = train_loader_options(c_), testing = test_loader_options(c_);
     training.pinned = testing.pinned = device_.is_cuda();
@@ -177,6 +188,7 @@ class Run {
 
   /// The folder, what an earlier part of the run left there, and the observers that write to it.
   void prepare_folder_and_resume() {
+    const auto busy = group_.busy();
     const bool has_last = std::filesystem::exists(path("last.ckpt"));
     check(o_.resume || !has_last, "out", "{} holds a run already: go on with --resume, or choose another --out",
           o_.out);
@@ -232,6 +244,7 @@ class Run {
 
   /// For a test alone. @return the checkpoint that was loaded
   std::string load_best() {
+    const auto busy = group_.busy();
     const std::string file = path(std::filesystem::exists(path("best.ckpt")) ? "best.ckpt" : "last.ckpt");
     const io::Checkpoint saved = io::load_checkpoint(file);
     check_same_checkpoint(saved, file, group_);
@@ -283,8 +296,8 @@ class Run {
 
   /// What the run comes to, from its settings and a few steps.
   int dry_run() {
-    const auto busy = group_.busy();
     if (group_.first()) {
+      const auto busy = group_.busy();
       std::filesystem::create_directories(o_.out);
       const int64_t update = c_.optimization.batch_size * c_.optimization.accumulate * group_.size();
       data::write_png(path("schedule.png"),

@@ -7,8 +7,9 @@ quietly bash "$ATLAS_SOURCE_DIR/tools/dist_check.sh" 2 3 4 # one alone: dist.*
 
 root=()
 [ "$(id -u)" -ne 0 ] || root=(--allow-run-as-root)
+options=() # of mpirun
 hidden() { # hidden N WHAT: the hidden test case WHAT with N processes
-  ATLAS_NUM_THREADS=1 timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" \
+  ATLAS_NUM_THREADS=1 timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$1" "${options[@]}" \
     "$ATLAS_BIN_DIR/test_dist" --no-skip --test-case="hidden: $2" >"$log" 2>&1
 }
 soon=40 # seconds
@@ -39,27 +40,47 @@ starts_late() {
   grep -q '^\[start\] rank 0 of 2 waited 15 s for the start of the others: all processes are ended ' "$log" ||
     { cat "$log" >&2; fail "a rank that does not start is not waited for in vain"; }
 }
-# never_finalizes: a rank is through with all that ranks do together, but does not leave MPI.
-cat >"$scratch/finalize.c" <<'TEXT'
+# stops_in WHAT N WHOM LINE: a rank is stopped in a call of MPI that waits for all. One of the others says it, and not
+# the one that was stopped, when the launcher wakes it up to end it.
+cat >"$scratch/stops.c" <<'TEXT'
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+int PMPI_Init_thread(int*, char***, int, int*);
 int PMPI_Finalize(void);
+static void stop_in(const char* what) {
+  if (strcmp(getenv("STOPS_IN"), what) == 0 && strcmp(getenv("STOPS"), getenv("OMPI_COMM_WORLD_RANK")) == 0)
+    raise(SIGSTOP);
+}
+int MPI_Init_thread(int* argc, char*** argv, int wanted, int* provided) {
+  stop_in("MPI_Init");
+  return PMPI_Init_thread(argc, argv, wanted, provided);
+}
 int MPI_Finalize(void) {
-  const char* rank = getenv("OMPI_COMM_WORLD_RANK");
-  if (rank != NULL && rank[0] == '1') raise(SIGSTOP);
+  stop_in("MPI_Finalize");
   return PMPI_Finalize();
 }
 TEXT
-never_finalizes() {
+"$CXX" -x c -shared -fPIC -o "$scratch/stops.so" "$scratch/stops.c"
+stops_in() {
   local started=$SECONDS
-  "$CXX" -x c -shared -fPIC -o "$scratch/finalize.so" "$scratch/finalize.c"
-  if timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n 3 -x LD_PRELOAD="$scratch/finalize.so" \
-    "$ATLAS_BIN_DIR/test_dist" --test-case='a group knows its ranks' >"$log" 2>&1; then
-    fail "a rank that does not leave MPI: ended with success"
+  if timeout 60 mpirun "${root[@]}" --oversubscribe --bind-to none -n "$2" -x LD_PRELOAD="$scratch/stops.so" \
+    -x STOPS_IN="$1" -x STOPS="$3" "$ATLAS_BIN_DIR/test_dist" --test-case='a group knows its ranks' >"$log" 2>&1; then
+    fail "a rank that is stopped in $1: ended with success"
   fi
-  [ $((SECONDS - started)) -lt $soon ] || fail "a rank that does not leave MPI: took $((SECONDS - started)) s"
-  grep -qE "^\[end\] rank [02] of 3 waited $ATLAS_DIST_TIMEOUT s for MPI_Finalize to return: all processes are ended " "$log" ||
-    { cat "$log" >&2; fail "a rank that does not leave MPI is not waited for in vain"; }
+  [ $((SECONDS - started)) -lt $soon ] || fail "a rank that is stopped in $1: took $((SECONDS - started)) s"
+  grep -qE "^$4: all processes are ended " "$log" || { cat "$log" >&2; fail "a rank that is stopped in $1 is not waited for in vain"; }
+  ! grep -qE "rank $3 of $2 waited" "$log" || { cat "$log" >&2; fail "the rank that is stopped in $1 blames the others"; }
+}
+# crowded COMMAND...: on a machine with so much to do that a process which leaves the core to others gets it back late.
+cat >"$scratch/crowded.c" <<'TEXT'
+#include <unistd.h>
+int sched_yield(void) { return usleep(20000); }
+TEXT
+"$CXX" -x c -shared -fPIC -o "$scratch/crowded.so" "$scratch/crowded.c"
+crowded() {
+  options=(-x LD_PRELOAD="$scratch/crowded.so")
+  "$@"
 }
 # waits_for_ever SECONDS: that is how long a rank may hang; healthy ones end at once.
 waits_for_ever() {
@@ -73,9 +94,11 @@ beside starts_late
 beside goes_on 3 'rank 0 is busy for long'
 beside goes_on 3 'rank 0 is busy at its end'
 beside goes_on 2 'an observer of rank 0 works for long'
-beside never_finalizes
+beside stops_in MPI_Init 3 0 '\[start\] rank [12] of 3 waited 15 s for the start of the others'
+beside stops_in MPI_Finalize 3 1 "\[end\] rank [02] of 3 waited $ATLAS_DIST_TIMEOUT s for MPI_Finalize to return"
 beside names 2 'an observer of rank 0 is stopped' all_reduce 1 0
 for n in 3 4; do beside names $n 'rank 1 hangs' all_reduce 023 1; done
+beside crowded names 3 'rank 1 hangs' all_reduce 02 1
 beside names 3 'rank 1 hangs while some are operations ahead' '(broadcast|all_reduce)' 023 1
 beside names 4 'rank 1 hangs after it had waited' barrier 023 1
 beside names 3 'ranks call different operations' '(barrier|all_reduce)' 012 '\(all wait: do they call the same\?\)'

@@ -152,6 +152,29 @@ ATLAS_DIST_TIMEOUT=5 mpi -n 2 -x LD_PRELOAD="$scratch/slow.so" "$train" "${setti
 [ $((SECONDS - started)) -ge 24 ] && [ "$(grep -c '^slow: ' "$scratch/log")" = 3 ] ||
   { cat "$scratch/log"; fail "the disk was not slow: the test proves nothing"; }
 
+# A rank that hangs before the first step, without dying, is found as soon as one in training.
+cat >"$scratch/hangs.c" <<'TEXT'
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int stat(const char* path, struct stat* found) {
+  const char* rank = getenv("OMPI_COMM_WORLD_RANK");
+  if (strstr(path, "last.ckpt") != NULL && rank != NULL && rank[0] == '1') {
+    fprintf(stderr, "hangs\n");
+    pause();
+  }
+  return fstatat(AT_FDCWD, path, found, 0);
+}
+TEXT
+"$CXX" -x c -shared -fPIC -o "$scratch/hangs.so" "$scratch/hangs.c"
+started=$SECONDS
+ATLAS_DIST_TIMEOUT=5 refused '\] rank 0 of 2 waited 5 s for rank 1: all processes are ended' \
+  mpi -n 2 -x LD_PRELOAD="$scratch/hangs.so" "$train" "${settings[@]}" --out "$(out)"
+[ $((SECONDS - started)) -lt 40 ] || fail "a rank that hangs at the start: took $((SECONDS - started)) s"
+
 # Ranks that test see one checkpoint.
 for wire in float32 bf16; do mkdir "$scratch/sees-$wire" && cp -r "$scratch/$wire" "$scratch/sees-$wire/run"; done
 refused "run/best.ckpt of rank 1 is another than that of rank 0: 'model\." \
