@@ -27,6 +27,8 @@ ATLAS_INLINE std::string CocoFile::Counts::str() const {
   add(empty_boxes, "boxes without area in their image (left out)");
   add(unusable, "objects that cannot be used (left out)");
   if (unusable > 0) all += fmt::format(", such as {}", first_unusable);
+  add(unread, "images whose annotations cannot be read (left out)");
+  if (unread > 0) all += fmt::format(", such as {}", first_unread);
   add(clipped_boxes, "boxes beyond their image (clipped)");
   add(bad_polygons, "polygons of fewer than three corners or an odd number of coordinates (left out)");
   add(without_masks, "objects without a mask");

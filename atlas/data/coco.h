@@ -47,6 +47,8 @@ struct CocoFile {
     int64_t bad_polygons = 0;      ///< of fewer than three corners, or an odd number of coordinates
     int64_t unusable = 0;          ///< objects with a field that is missing or of another kind, such as "bbox": null
     std::string first_unusable{};  ///< of these: where it stands, and why
+    int64_t unread = 0;            ///< images of VOC whose own annotation file is missing or broken
+    std::string first_unread{};    ///< of these: why
     int64_t without_masks = 0;     ///< kept: objects without a segmentation, or of which no polygon is left
     int64_t images_without_objects = 0;
     /// "3 boxes without area, ..." or "" when there is nothing odd

@@ -107,8 +107,8 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   const int64_t rest = (position_.of - first) % per_update_, smaller = position_.of - rest;
   const bool whole = rest >= position_.per_update;
   // Batch norm takes no batch of one image, and nobody one of none.
-  const int64_t last_one = rest % batch_size, fewest = training.options().batch_size > 1 ? 2 * ranks() : ranks();
-  const int64_t alone = last_one < fewest ? last_one : 0;
+  fewest_ = training.options().batch_size > 1 ? 2 : 1;
+  const int64_t last_one = rest % batch_size, alone = last_one < fewest_ * ranks() ? last_one : 0;
   end_ = smaller + (whole ? rest - alone : 0);
   feed.start_epoch(epoch_, first, whole);
   started_ = dist::detail::clock_seconds();
@@ -149,18 +149,19 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   return true;
 }
 
-/// Makes the gradients of a batch, of which this rank has its part. False when it is left out because a rank has no
-/// image of it that can be read.
+/// Makes the gradients of a batch, of which this rank has its part. False when it is left out because too few images of
+/// it can be read, those of any rank.
 /// @param last  of its update
 ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool last) {
+  const int64_t mine = batch.images.defined() ? batch.images.size(0) : 0;
   if (ranks() == 1) {
+    if (mine < fewest_) return false;
     unread_.push_back((*gradients_)(batch, share));
   } else {
     // Ranks may have different numbers of images; the reducer takes the mean of their gradients.
-    const int64_t mine = batch.images.defined() ? batch.images.size(0) : 0;
     const Tensor counts = zeros({2}, int64, Device{});
     counts.data<int64_t>()[0] = mine;
-    counts.data<int64_t>()[1] = mine == 0 ? 1 : 0;
+    counts.data<int64_t>()[1] = mine < fewest_ ? 1 : 0;
     o_.group.all_reduce(counts);
     if (counts.data<int64_t>()[1] > 0) return false;
     share *= static_cast<double>(ranks() * mine) / static_cast<double>(counts.data<int64_t>()[0]);

@@ -119,6 +119,41 @@ TEST_CASE("voc: other classes, other halves") {
   CHECK(pair.train->size() == 2);
 }
 
+TEST_CASE("voc: an object or a file that is odd costs itself alone, and is counted") {
+  const VocAnnotation read = parse_voc(
+      "<annotation><size><width>ten</width><height>8</height></size>"
+      "<object><name>dog</name><bndbox><xmin>left</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax></bndbox></object>"
+      "<object><name>cat</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox></object>"
+      "<object><name>cow</name></object>"
+      "<object><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>3</xmax><ymax>4</ymax></bndbox></object></annotation>",
+      "x.xml");
+  CHECK(read.width == 0);  // not known
+  CHECK(read.height == 8);
+  CHECK(read.unusable == 3);
+  CHECK(read.first_unusable == "x.xml: object 1, dog: <xmin> is 'left', no number of pixels");
+  REQUIRE(read.objects.size() == 1);
+  CHECK(read.objects[0].name == "cat");
+  CHECK(read.objects[0].box == std::array<double, 4>{0, 1, 3, 4});
+
+  Folder folder;
+  const std::string cut = folder.root + "/Annotations/cut.xml";
+  folder.put("Annotations/cut.xml", kFile.substr(0, 300));
+  folder.put("Annotations/a.xml",
+             kFile.substr(0, kFile.find("</annotation>")) + "<object><name>cow</name></object></annotation>");
+  folder.put("ImageSets/Main/train.txt", "cut\na\ngone\n");
+  const DataPair pair = open_data("voc:" + folder.root);
+  REQUIRE(pair.train->size() == 1);
+  CHECK(pair.train->where(0) == folder.root + "/JPEGImages/a.png");
+  CHECK(to_vector<int64_t>(pair.train->get(0).targets["label"]) == std::vector<int64_t>{11, 7});
+  const std::string odd = pair.train->remarks();
+  CHECK(odd.find("1 objects that cannot be used (left out), such as " + folder.root +
+                 "/Annotations/a.xml: object 4, cow: no box (bndbox)") != std::string::npos);
+  CHECK(odd.find("2 images whose annotations cannot be read (left out), such as [xml] " + cut + ", byte ") !=
+        std::string::npos);
+  const std::string strict = message_of([&] { open_voc(folder.root, {.strict = true}); });
+  CHECK(strict.find("[xml] " + cut + ", byte ") == 0);
+}
+
 TEST_CASE("voc: mistakes are one line") {
   Folder folder;
   const std::string a = folder.root + "/Annotations/a.xml", main = folder.root + "/ImageSets/Main";
@@ -126,17 +161,24 @@ TEST_CASE("voc: mistakes are one line") {
     folder.put("Annotations/a.xml", text);
     return folder.error();
   };
+  const std::string nothing = "[voc] " + main + "/train.txt lists no picture with objects to learn from: ";
   CHECK(with("<annotation><object><name>dog</name></object></annotation>") ==
-        "[voc] " + a + ": object 1, dog, has no box (bndbox)");
-  CHECK(with("<annotation><object></object></annotation>") == "[voc] " + a + ": object 1 has no name");
-  CHECK(with("<annotation><size><width>ten</width></size></annotation>") ==
-        "[voc] " + a + ": <annotation/size/width> is 'ten', no number of pixels");
-  CHECK(with("<data/>") == "[voc] " + a + " is no annotation of VOC: its outermost element is not <annotation>");
-  CHECK(with(kFile.substr(0, 300)).find("[xml] " + a + ", byte ") == 0);
+        nothing + "1 objects that cannot be used (left out), such as " + a +
+            ": object 1, dog: no box (bndbox), 2 images without objects");
+  CHECK(with("<annotation><object></object></annotation>").find(a + ": object 1: no name") != std::string::npos);
+  const auto none = [&](const std::string& text) {
+    folder.put("ImageSets/Main/train.txt", "a\n");
+    return with(text);
+  };
+  const std::string unread =
+      "[voc] none of the 1 annotation files that " + main + "/train.txt lists can be read, such as ";
+  CHECK(none("<data/>") ==
+        unread + "[voc] " + a + " is no annotation of VOC: its outermost element is not <annotation>");
+  CHECK(none(kFile.substr(0, 300)).find(unread + "[xml] " + a + ", byte ") == 0);
   for (size_t n = 0; n < kFile.find("</annotation>"); n += 7)
     CHECK(!message_of([&] { parse_voc(std::string_view(kFile).substr(0, n), "f"); }).empty());
   std::filesystem::remove(a);
-  CHECK(folder.error() == "[read_file] " + a + ": No such file or directory");
+  CHECK(folder.error() == unread + "[read_file] " + a + ": No such file or directory");
   folder.put("Annotations/a.xml", kFile);
   folder.put("ImageSets/Main/val.txt", "a\na\n");
   CHECK(folder.error() == "[voc] " + main + "/val.txt: 'a' occurs twice");

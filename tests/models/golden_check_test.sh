@@ -46,6 +46,14 @@ at=$(head -c $((8 + header)) "$work/mask/a.safetensors" | grep -ao '"eval.mask_a
 printf '\xff\xff' | dd of="$work/mask/a.safetensors" bs=1 seek=$((8 + header + at)) conv=notrunc status=none
 expect 1 ' pixels of all masks lie within 1e-05 of the threshold 0.5, where rounding decides)' "$work/mask"
 
+mkdir "$work/pixels"
+cp "$golden/dense/upernet_small.safetensors" "$work/pixels/a.safetensors"
+chmod u+w "$work/pixels/a.safetensors"
+header=$(od -An -tu8 -N8 "$work/pixels/a.safetensors")
+at=$(head -c $((8 + header)) "$work/pixels/a.safetensors" | grep -ao '"train.decode.acc_seg"[^}]*' | sed -E 's/.*data_offsets": \[([0-9]+),.*/\1/')
+printf '\xff\xff' | dd of="$work/pixels/a.safetensors" bs=1 seek=$((8 + header + at + 1)) conv=notrunc status=none
+expect 1 ' pixels have two largest logits within 1e-05 of the largest of all, where rounding decides)' "$work/pixels"
+
 expect 2 'no *.safetensors file' "$work/empty"
 expect 2 'is not a folder' "$work/nothing"
 expect 2 'no *.safetensors file' "$golden" --filter no-such-file

@@ -53,6 +53,20 @@ TEST_CASE("names are those of the published checkpoints") {
         }).find("aux_index 4 is no map of the backbone, which has 4") != std::string::npos);
 }
 
+TEST_CASE("a batch of one image has no statistics where the map is pooled to one pixel: said in words") {
+  const auto model = models::make_any_model("upernet-mambavision-toy");
+  model->train();
+  CHECK(message_of([&] {
+          (*model)(zeros({1, 64, 64, 3}));
+        })
+            .find("[upernet] batch norm of the map pooled to 1 x 1 cannot learn from one image at a time: needs "
+                  "batches of 2 "
+                  "or more (--batch-size 2)") == 0);
+  CHECK((*model)(zeros({2, 64, 64, 3})).size(0) == 2);
+  model->eval();
+  CHECK((*model)(zeros({1, 64, 64, 3})).size(0) == 1);
+}
+
 TEST_CASE("a class map made in strips is that of the whole logits, resized twice") {
   manual_seed(5);
   const Tensor logits = randn({2, 7, 9, 4});

@@ -194,6 +194,36 @@ TEST_CASE("a test that fails costs no training: the checkpoint before it goes on
   CHECK(same_bits(got.optimizer, wanted.optimizer));
 }
 
+TEST_CASE("a batch of which one image alone can be read is left out: it has no statistics for batch norm") {
+  class OneUnread : public data::TensorDataset {
+   public:
+    using TensorDataset::TensorDataset;
+    data::Sample get(int64_t index) const override { return index == 5 ? data::Sample() : TensorDataset::get(index); }
+  };
+  struct Normed : MeanNet {
+    Normed() { register_module("norm", norm); }
+    Tensor forward(const Tensor& x) const override {
+      return MeanNet::forward(norm(mean(x, {1, 2}).reshape({x.size(0), 1, 1, 3})));
+    }
+    BatchNorm2d norm{3};
+  };
+  manual_seed(1);
+  const auto light = dark_and_light(8);
+  const auto& all = dynamic_cast<const data::TensorDataset&>(*light);
+  Normed model;
+  const tasks::Classification task({"dark", "light"});
+  AdamW optimizer(decay_groups(model, 0.01), {.lr = 0.05});
+  data::Loader training(std::make_shared<OneUnread>("light", all.classes(), all.images(), all.labels()),
+                        {.batch_size = 2, .shuffle = true}, data::Normalize{});
+  data::Loader test(light, {.batch_size = 4}, data::Normalize{});
+  train::Trainer trainer(model, task, optimizer, {.epochs = 2});
+  Diary diary;
+  trainer.watch(diary);
+  CHECK(trainer.fit(training, test));
+  CHECK(trainer.step() == 6);  // of 8: the batch with the image that is missing makes none, in either epoch
+  CHECK(diary.text == "start epoch bsbsbs test2 tested end1! epoch bsbsbs test2 tested end2 ");
+}
+
 TEST_CASE("runs of earlier versions: positions in batches, positions as one tensor, sums instead of a meter") {
   manual_seed(2);
   Small whole;

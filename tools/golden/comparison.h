@@ -56,8 +56,10 @@ class Comparison {
   }
 
   /// e = |got - stored| / (|stored| + floor) over what is stored: all of it, or a sample and the norm.
-  /// @param got  in the published layout
-  void compare(const std::string& name, const Tensor& got, double tolerance, double floor = 0) {
+  /// @param got     in the published layout
+  /// @param remark  what somebody should know when it is too large
+  void compare(const std::string& name, const Tensor& got, double tolerance, double floor = 0,
+               const std::string& remark = "") {
     const Tensor& stored = tensor(name);
     std::vector<double> ours = values(got), theirs = values(stored);
     if (has(name + ".norm")) {
@@ -77,7 +79,7 @@ class Comparison {
     const double size = norm(theirs) + floor;
     for (size_t i = 0; i < ours.size(); ++i) ours[i] -= theirs[i];
     const double away = norm(ours);
-    note(name, away == 0 ? 0 : away / size, tolerance);
+    note(name, away == 0 ? 0 : away / size, tolerance, remark);
   }
   /// As compare(), of whole tensors whose elements are to be the same, NaN included.
   /// @param remark  what somebody should know when they are not
@@ -97,7 +99,7 @@ class Comparison {
     worst_ = fmt::format("{} of {} elements differ at {}{}", other, ours.size(), name, remark);
   }
   /// Records a relative error.
-  void note(const std::string& name, double error, double tolerance) {
+  void note(const std::string& name, double error, double tolerance, const std::string& remark = "") {
     if (forced_ > 0) tolerance = forced_;
     ++count_;
     const bool good = error <= tolerance;  // false for NaN
@@ -105,7 +107,7 @@ class Comparison {
     const double share = std::isnan(error) ? INFINITY : error / tolerance;
     if (count_ > 1 && share <= worst_share_) return;
     worst_share_ = share;
-    worst_ = fmt::format("{:.1e} at {} (tolerance {:.0e})", error, name, tolerance);
+    worst_ = fmt::format("{:.1e} at {} (tolerance {:.0e}){}", error, name, tolerance, good ? "" : remark);
   }
   /// A tensor nobody looked at would be a check that silently does not happen.
   void finish() const {
