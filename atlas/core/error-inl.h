@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include "atlas/core/error.h"
+#include "atlas/core/one_line.h"
 
 namespace atlas::inline ATLAS_ABI {
 
@@ -26,8 +27,8 @@ inline std::string field_text(const std::string& field, const ErrorArg& a) {
     case ErrorArg::Kind::object:
       break;
   }
-  const std::string text =
-      a.kind == ErrorArg::Kind::object ? a.str(a.pointer) : std::string(static_cast<const char*>(a.pointer), a.size);
+  const std::string text = on_one_line(
+      a.kind == ErrorArg::Kind::object ? a.str(a.pointer) : std::string(static_cast<const char*>(a.pointer), a.size));
   return fmt::vformat(field, fmt::make_format_args(text));
 }
 

@@ -28,6 +28,8 @@ ATLAS_INLINE ClassList read_class_list(const std::string& path) {
       continue;
     }
     if (name.starts_with("\\#")) name.erase(0, 1);
+    check(name.size() <= 255, "classes", "{} line {}: {} bytes are too many for the name of a folder", path, number,
+          name.size());
     check(name.find_first_of(std::string("/\0", 2)) == name.npos && name != "." && name != "..", "classes",
           "{} line {}: '{}' is no name of a class folder", path, number, name);
     const auto [earlier, fresh] = seen.emplace(name, number);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string_view>
 
+#include "atlas/core/one_line.h"
 #include "atlas/core/parallel.h"
 #include "atlas/core/storage.h"
 #include "atlas/data/class_list.h"
@@ -124,7 +125,7 @@ inline std::string class_lines(const DataCard& card) {
   for (size_t c = 0; c < card.classes.size(); ++c) order.emplace_back(card.counts[0][c], c);
   if (order.size() > kAll) std::stable_sort(order.begin(), order.end());
   size_t width = 5;
-  for (const std::string& name : card.classes) width = std::max(width, std::min<size_t>(name.size(), 40));
+  for (const std::string& name : card.classes) width = std::max(width, std::min<size_t>(on_one_line(name).size(), 40));
   std::string text = fmt::format("\n{:<{}}", "class", width);
   for (const std::string& half : card.halves) text += fmt::format("  {:>8}", half.empty() ? "images" : half);
   text += "\n";
@@ -133,7 +134,7 @@ inline std::string class_lines(const DataCard& card) {
       text += fmt::format("... {} classes ...\n", order.size() - 2 * kEnds);
       i = order.size() - kEnds;
     }
-    text += fmt::format("{:<{}}", card.classes[order[i].second], width);
+    text += fmt::format("{:<{}}", on_one_line(card.classes[order[i].second]), width);
     for (const auto& counts : card.counts) text += fmt::format("  {:>8}", counts[order[i].second]);
     text += "\n";
   }
@@ -232,7 +233,7 @@ ATLAS_INLINE std::string to_text(const DataCard& card) {
     ++formats[format_name(f.format)];
     ++orientations[f.orientation];
   }
-  std::string text = fmt::format("{}: {} images of {} classes, {}\n", card.folder, card.files.size(),
+  std::string text = fmt::format("{}: {} images of {} classes, {}\n", on_one_line(card.folder), card.files.size(),
                                  card.classes.size(), bytes_text(bytes));
   text += detail::class_lines(card) + detail::size_lines(card);
   text += "\nformats       ";
@@ -242,15 +243,15 @@ ATLAS_INLINE std::string to_text(const DataCard& card) {
     text += fmt::format("  {} {}", number == 1 ? "upright" : fmt::format("EXIF {}:", number), n);
   text += "\n";
   const auto relative = [&](const CardFile& f) {
-    return std::filesystem::path(f.path).lexically_relative(card.folder).string();
+    return on_one_line(std::filesystem::path(f.path).lexically_relative(card.folder).string());
   };
-  if (!card.left_out.empty()) text += detail::left_out_text(card.left_out, card.folder) + "\n";
+  if (!card.left_out.empty()) text += on_one_line(detail::left_out_text(card.left_out, card.folder)) + "\n";
   std::string empty;
   for (size_t h = 0; h < card.halves.size(); ++h)
     for (size_t c = 0; c < card.classes.size(); ++c)
       if (card.counts[h][c] == 0)
         empty += (empty.empty() ? "" : ", ") + (std::filesystem::path(card.halves[h]) / card.classes[c]).string();
-  text += fmt::format("\nempty classes   {}\n", empty.empty() ? "none" : empty);
+  text += fmt::format("\nempty classes   {}\n", empty.empty() ? "none" : on_one_line(empty));
   text += fmt::format("broken files    {}\n", broken.empty() ? "none" : std::to_string(broken.size()));
   for (const CardFile* f : broken) text += fmt::format("  {}\n", f->error);
   text +=

@@ -123,10 +123,13 @@ inline std::vector<int64_t> objects_left(const Targets& targets, int64_t objects
 
 ATLAS_INLINE Geometry Geometry::rotate(double degrees, int64_t height, int64_t width, Interpolation mode,
                                        const std::array<double, 3>& fill) {
-  const double angle = degrees * 3.14159265358979323846 / 180, c = std::cos(angle), s = std::sin(angle);
-  const double cx = static_cast<double>(width) / 2, cy = static_cast<double>(height) / 2;
+  const double angle = degrees * 3.14159265358979323846 / 180, cx = static_cast<double>(width) / 2,
+               cy = static_cast<double>(height) / 2;
+  // To 15 digits, as in Pillow: the sine of 30 degrees is one half, so that points on the border are where they should.
+  const auto rounded = [](double v) { return std::nearbyint(v * 1e15) / 1e15; };
+  const double c = rounded(std::cos(angle)), s = rounded(std::sin(angle));
   // Rows grow downwards: the map from result to image turns with the clock as seen.
-  return Move(Warp{{c, -s, cx - c * cx + s * cy, s, c, cy - s * cx - c * cy}, mode, fill});
+  return Move(Warp{{c, -s, cx - (c * cx - s * cy), s, c, cy - (s * cx + c * cy)}, mode, fill});
 }
 
 ATLAS_INLINE Geometry Geometry::then(const Geometry& next) const {

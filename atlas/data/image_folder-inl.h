@@ -10,6 +10,7 @@
 #include <iterator>
 #include <optional>
 
+#include "atlas/core/one_line.h"
 #include "atlas/data/class_list.h"
 #include "atlas/data/encoded_image.h"
 #include "atlas/data/folder_halves.h"
@@ -23,10 +24,11 @@ namespace detail {
 
 /// Tells whoever listens about files that are passed over.
 inline void report_files(const FolderOptions& options, const std::string& message) {
+  const std::string line = on_one_line(message);
   if (options.report)
-    options.report(message);
+    options.report(line);
   else
-    std::fprintf(stderr, "%s\n", message.c_str());
+    std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 /// The folders of the classes that are used among those that are there, and the list that names them; an empty one

@@ -43,11 +43,15 @@ ATLAS_INLINE std::vector<GroupRule> parse_group_rules(std::string_view text) {
           into = field;
           break;
         }
-      if (into == &rule.lr_scale && part.starts_with('x')) part = detail::trimmed(part.substr(1));
+      // "lr 1e-4" would read as a learning rate, which it is not.
+      const bool times = part.starts_with('x');
+      if (into == &rule.lr_scale && times) part = detail::trimmed(part.substr(1));
       double value = 0;
       const auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), value);
-      check(into != nullptr && error == std::errc{} && end == part.data() + part.size() && value >= 0 && value <= 1e6,
+      check(into != nullptr && (into != &rule.lr_scale || times) && error == std::errc{} &&
+                end == part.data() + part.size() && value >= 0 && value <= 1e6,
             "group", "'{}' in '{}' is neither 'lr x NUMBER' nor 'decay NUMBER'", whole, line);
+      check(!into->has_value(), "group", "'{}' in '{}' says the same a second time", whole, line);
       *into = value;
     }
     rules.push_back(std::move(rule));

@@ -40,6 +40,9 @@ TEST_CASE("a list that says a name twice, none, or no folder's name is refused w
         fmt::format("[classes] {}: has no names (expected the name of a class folder a line)", file));
   CHECK(error("a\n../b\n") == fmt::format("[classes] {} line 2: '../b' is no name of a class folder", file));
   CHECK(error("..\n") == fmt::format("[classes] {} line 1: '..' is no name of a class folder", file));
+  CHECK(error("a\n" + std::string(256, 'b')) ==
+        fmt::format("[classes] {} line 2: 256 bytes are too many for the name of a folder", file));
+  CHECK(read_class_list(list(scratch, std::string(255, 'b'))).names[0].size() == 255);
   CHECK(message_of([&] { read_class_list(scratch / "none.txt"); }).find("none.txt: No such file") != std::string::npos);
 }
 

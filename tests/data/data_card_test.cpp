@@ -157,6 +157,17 @@ TEST_CASE("a list restricts the card, damage inside is found by decoding, and fo
   CHECK(has(message_of([&] { make_data_card(nothing.path()); }), "a/x.gif"));
 }
 
+TEST_CASE("names with line breaks leave the card's lines whole") {
+  const Scratch s;
+  s.write("a\nb/1.bmp", picture(4, 4, 1));
+  s.write("a\nb/2\n.bmp", picture(4, 4, 1));
+  s.write("c/x\x1b[31m.bmp", {'B'});
+  const std::string text = to_text(make_data_card(s.path()));
+  CHECK(has(text, "\na\\x0ab         2\n"));
+  CHECK(has(text, "/c/x\\x1b[31m.bmp: "));
+  CHECK(has(text, "  a\\x0ab/1.bmp = a\\x0ab/2\\x0a.bmp\n"));
+}
+
 TEST_CASE("the sheet shows pictures of every class") {
   const Scratch s;
   fill(s);

@@ -77,6 +77,22 @@ TEST_CASE("every operation gives Pillow's picture to one gray level on 99.9 % of
   CHECK(seen.size() == kAugmentOps);
 }
 
+TEST_CASE("points that a rotation brings exactly to the border are inside or outside as in Pillow") {
+  Tensor x = empty({9, 1, 3}, uint8, Device{});
+  const std::array<uint8_t, 9> column = {10, 200, 40, 250, 90, 30, 220, 60, 140};
+  for (size_t i = 0; i < 27; ++i) x.data<uint8_t>()[i] = column[i / 3];
+  const std::array<uint8_t, 9> left = {124, 124, 124, 124, 90, 38, 124, 124, 124},
+                               right = {124, 124, 124, 228, 90, 124, 124, 124, 124};
+  for (const double degrees : {30.0, -30.0}) {
+    const Tensor y = Geometry::rotate(degrees, 9, 1, Interpolation::bilinear, {124, 116, 104}).image(x);
+    for (size_t i = 0; i < 9; ++i) {
+      CAPTURE(degrees);
+      CAPTURE(i);
+      CHECK(std::abs(int{y.data<uint8_t>()[3 * i]} - int{(degrees > 0 ? left : right)[i]}) <= 1);
+    }
+  }
+}
+
 TEST_CASE("policies are read in timm's notation") {
   const auto p = RandAugmentPolicy::parse("rand-m9-mstd0.5-inc1");
   CHECK(p.magnitude == 9);

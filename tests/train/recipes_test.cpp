@@ -238,7 +238,7 @@ TEST_CASE("groups by pattern") {
   CHECK(fits_pattern("*", ""));
   CHECK(fits_pattern("a*b*c", "axbxbc"));
   CHECK(!fits_pattern("a*b", "ab.c"));
-  const auto rules = parse_group_rules("backbone.*: lr x 0.1, decay 0; head.bias : lr 3\n stem*: decay 0.5");
+  const auto rules = parse_group_rules("backbone.*: lr x 0.1, decay 0; head.bias : lr x 3\n stem*: decay 0.5");
   REQUIRE(rules.size() == 3);
   CHECK(rules[0].pattern == "backbone.*");
   CHECK(*rules[0].lr_scale == 0.1);
@@ -270,6 +270,10 @@ TEST_CASE("groups by pattern") {
   CHECK(message_of([] { parse_group_rules("levels lr x 2"); }).starts_with("[group] 'levels lr x 2' needs a pattern"));
   CHECK(message_of([] { parse_group_rules("a: lr x fast"); }) ==
         "[group] 'lr x fast' in 'a: lr x fast' is neither 'lr x NUMBER' nor 'decay NUMBER'");
+  CHECK(message_of([] { parse_group_rules("a: lr 1e-4"); }) ==
+        "[group] 'lr 1e-4' in 'a: lr 1e-4' is neither 'lr x NUMBER' nor 'decay NUMBER'");
+  CHECK(message_of([] { parse_group_rules("a: lr x 2, lr x 3"); }) ==
+        "[group] 'lr x 3' in 'a: lr x 2, lr x 3' says the same a second time");
   CHECK(message_of([] { parse_group_rules("a: rate 2"); }).find("'rate 2' in 'a: rate 2'") != std::string::npos);
   CHECK(message_of([] { parse_group_rules("a:"); }).find("is neither") != std::string::npos);
 }
