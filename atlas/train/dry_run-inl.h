@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "atlas/core/cuda_memory.h"
@@ -69,7 +70,16 @@ ATLAS_INLINE StepCost measure_steps(Module& model, const tasks::Task& task, Opti
   StepCost cost;
   double peak = 0, each = 0;
   for (int64_t images = std::min<int64_t>(batch, 2);;) {
-    const double before = std::exchange(peak, measure(images));
+    const double before = peak;
+    try {
+      peak = measure(images);
+    } catch (const Error& e) {
+      // There is less than was said, or more goes elsewhere. What fewer images took tells that the batch does not fit.
+      const bool short_of_it = std::string_view(e.what()).starts_with("[allocate] out of memory");
+      if (!short_of_it || peak + each * static_cast<double>(batch - cost.images) <= limit) throw;
+      optimizer.zero_grad();
+      break;
+    }
     // What is left between steps does not grow with the batch; the rest of a first measurement may.
     each = cost.images == 0 ? (peak - static_cast<double>(memory_stats(device).current)) / static_cast<double>(images)
                             : std::max(0.0, (peak - before) / static_cast<double>(images - cost.images));

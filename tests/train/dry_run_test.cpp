@@ -6,7 +6,11 @@
 #include "atlas/core/profile.h"
 #include "atlas/core/rng.h"
 #include "atlas/core/storage.h"
+#include "atlas/nn/linear.h"
 #include "atlas/ops/arithmetic.h"
+#include "atlas/ops/reduce.h"
+#include "atlas/optim/adam.h"
+#include "atlas/tasks/classification.h"
 #include "atlas/tensor/create.h"
 #include "atlas/train/setup.h"
 #include "tests/compare.h"
@@ -78,6 +82,30 @@ TEST_CASE("measuring leaves random numbers and memory as they were") {
   measure_run(c, set, Device{}, {.timed = false});
   CHECK(memory_stats().current == before);
   CHECK(test::same_bits(rand({8}), undisturbed));
+}
+
+TEST_CASE("a system that has less memory than it says ends the measuring, not the run") {
+  struct Greedy : Module {
+    Greedy() : head(3, 4) { register_module("head", head); }
+    Tensor forward(const Tensor& x) const override {
+      if (x.size(0) >= 8) empty({memory_limit() + 1}, uint8, Device{});
+      return head(mean(x, {1, 2}));
+    }
+    Linear head;
+  } model;
+  const data::DatasetPtr set = open_data(small()).train;
+  const tasks::Classification task(set->classes());
+  AdamW optimizer(decay_groups(model, 0), {});
+  const auto measured = [&](int64_t limit) {
+    return measure_steps(model, task, optimizer, set, data::Normalize{}, {}, int64_t{1} << 30,
+                         {.timed = false, .limit = limit});
+  };
+  constexpr int64_t kGiB = 1 << 30;
+  const StepCost cost = measured(kGiB);
+  CHECK(cost.images == 4);
+  CHECK(cost.bytes > kGiB);
+  // Where the batch would have fitted, nobody knows better than the error.
+  CHECK(test::message_of([&] { measured(int64_t{1} << 60); }).find("[allocate] out of memory: wanted ") == 0);
 }
 
 TEST_CASE("too much memory is one line, with the accumulation that fits") {
