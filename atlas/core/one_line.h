@@ -11,7 +11,8 @@
 
 namespace atlas::inline ATLAS_ABI {
 
-/// Text that stays on its line and does nothing to a terminal: control characters as \xHH, all else (UTF-8) as it is.
+/// Text that stays on its line and does nothing to a terminal: control characters become escapes of two hexadecimal
+/// digits, all else (UTF-8) is kept.
 inline std::string on_one_line(std::string_view text) {
   std::string out;
   for (const char c : text) {
