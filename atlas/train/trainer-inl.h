@@ -149,8 +149,8 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   return true;
 }
 
-/// Makes the gradients of a batch, of which this rank has its part. False when it is left out because too few images of
-/// it can be read, those of any rank.
+/// Makes the gradients of a batch, of which this rank has its part. False when it is left out: a rank has no image of it
+/// that can be read, or the only rank fewer than batch norm takes.
 /// @param last  of its update
 ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool last) {
   const int64_t mine = batch.images.defined() ? batch.images.size(0) : 0;
@@ -161,7 +161,7 @@ ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool 
     // Ranks may have different numbers of images; the reducer takes the mean of their gradients.
     const Tensor counts = zeros({2}, int64, Device{});
     counts.data<int64_t>()[0] = mine;
-    counts.data<int64_t>()[1] = mine < fewest_ ? 1 : 0;
+    counts.data<int64_t>()[1] = mine == 0 ? 1 : 0;
     o_.group.all_reduce(counts);
     if (counts.data<int64_t>()[1] > 0) return false;
     share *= static_cast<double>(ranks() * mine) / static_cast<double>(counts.data<int64_t>()[0]);
