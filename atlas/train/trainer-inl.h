@@ -149,8 +149,8 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   return true;
 }
 
-/// Makes the gradients of a batch, of which this rank has its part. False when it is left out: a rank has no image of it
-/// that can be read, or the only rank fewer than batch norm takes.
+/// Makes the gradients of a batch, of which this rank has its part. False when it is left out: a rank has no image of
+/// it that can be read, or the only rank fewer than batch norm takes.
 /// @param last  of its update
 ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool last) {
   const int64_t mine = batch.images.defined() ? batch.images.size(0) : 0;
