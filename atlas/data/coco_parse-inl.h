@@ -7,7 +7,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "atlas/data/coco.h"
@@ -79,7 +78,8 @@ inline CocoPolygons coco_polygons(std::string_view text) {
   }
   return all;
 }
-inline CocoAnnotation coco_annotation(io::JsonReader& json, CocoFile::Counts& counts) {
+/// @param bad_polygons  those that cannot be drawn are added
+inline CocoAnnotation coco_annotation(io::JsonReader& json, int64_t& bad_polygons) {
   CocoAnnotation o;
   bool image = false, category = false, box = false, area = false;
   json.object([&](std::string_view key) {
@@ -96,7 +96,7 @@ inline CocoAnnotation coco_annotation(io::JsonReader& json, CocoFile::Counts& co
       const std::string_view text = json.skip();
       CocoPolygons polygons;
       if (kind == io::JsonReader::Kind::array || kind == io::JsonReader::Kind::object) polygons = coco_polygons(text);
-      counts.bad_polygons += polygons.bad;
+      bad_polygons += polygons.bad;
       o.segmentation = polygons.good > 0 ? text : std::string_view();
     } else if (key == "bbox") {
       size_t n = 0;
@@ -132,11 +132,11 @@ inline void check_json(io::JsonReader& json) {
 /// The next object goes into the file. What is JSON, but no object that can be used, is counted.
 inline void take_annotation(io::JsonReader& json, CocoFile& file) {
   io::JsonReader ahead = json;
-  CocoFile::Counts counts = file.counts;
+  int64_t bad_polygons = 0;
   try {
-    file.objects.push_back(coco_annotation(ahead, counts));
+    file.objects.push_back(coco_annotation(ahead, bad_polygons));
     json = ahead;
-    file.counts = std::move(counts);
+    file.counts.bad_polygons += bad_polygons;
   } catch (const Error& e) {
     check_json(json);
     const std::string what = e.what(), behind = file.name + ", ";
@@ -158,9 +158,9 @@ std::unordered_map<int64_t, int64_t> coco_positions(std::vector<T>& all, const s
 }
 
 /// Objects by position of image and category, by image; odd ones counted and left out.
-inline void sort_objects(CocoFile& file, const std::string& name) {
-  const auto images = coco_positions(file.images, name, "image"),
-             categories = coco_positions(file.categories, name, "category");
+inline void sort_objects(CocoFile& file) {
+  const auto images = coco_positions(file.images, file.name, "image"),
+             categories = coco_positions(file.categories, file.name, "category");
   const auto odd = [&](CocoAnnotation& o) {
     const auto image = images.find(o.image), category = categories.find(o.category);
     if (image == images.end()) return ++file.counts.unknown_images, true;
@@ -221,7 +221,7 @@ CocoFile parse_coco_text(std::string_view text, const std::string& name, const F
         !images    ? "images"
         : !objects ? "annotations"
                    : "categories");
-  sort_objects(file, name);
+  sort_objects(file);
   return file;
 }
 

@@ -109,7 +109,7 @@ inline CocoFile voc_as_coco(const VocHalf& half, const std::string& folder, cons
                               .crowd = o.difficult});
     }
   }
-  sort_objects(file, half.list);
+  sort_objects(file);
   return file;
 }
 

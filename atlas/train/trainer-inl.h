@@ -107,8 +107,8 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
   const int64_t rest = (position_.of - first) % per_update_, smaller = position_.of - rest;
   const bool whole = rest >= position_.per_update;
   // Batch norm takes no batch of one image, and nobody one of none.
-  fewest_ = training.options().batch_size > 1 ? 2 : 1;
-  const int64_t last_one = rest % batch_size, alone = last_one < fewest_ * ranks() ? last_one : 0;
+  const int64_t fewest = training.options().batch_size > 1 ? 2 : 1;
+  const int64_t last_one = rest % batch_size, alone = last_one < fewest * ranks() ? last_one : 0;
   end_ = smaller + (whole ? rest - alone : 0);
   feed.start_epoch(epoch_, first, whole);
   started_ = dist::detail::clock_seconds();
@@ -133,7 +133,7 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
     if (end != open && !close()) return false;
     const auto images = static_cast<double>(std::min(batch_size, batch.end - behind));
     const bool last = batch.end == end;
-    if (compute(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller), last)) {
+    if (compute(batch, images / static_cast<double>(behind < smaller ? per_update_ : end_ - smaller), last, fewest)) {
       tell([&](Observer& o) { o.on_batch(*this, batch); });
       open = end;
       if (last && !finish(end)) return false;
@@ -151,11 +151,12 @@ ATLAS_INLINE bool Trainer::train_epoch(data::Loader& training, data::Feed& feed)
 
 /// Makes the gradients of a batch, of which this rank has its part. False when it is left out: a rank has no image of
 /// it that can be read, or the only rank fewer than batch norm takes.
-/// @param last  of its update
-ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool last) {
+/// @param last    of its update
+/// @param fewest  images of a batch of one rank alone
+ATLAS_INLINE bool Trainer::compute(const data::Batch& batch, double share, bool last, int64_t fewest) {
   const int64_t mine = batch.images.defined() ? batch.images.size(0) : 0;
   if (ranks() == 1) {
-    if (mine < fewest_) return false;
+    if (mine < fewest) return false;
     unread_.push_back((*gradients_)(batch, share));
   } else {
     // Ranks may have different numbers of images; the reducer takes the mean of their gradients.

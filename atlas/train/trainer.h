@@ -122,7 +122,7 @@ class Trainer {
   bool stopped();
   void begin(data::Loader& training);
   bool train_epoch(data::Loader& training, data::Feed& feed);
-  bool compute(const data::Batch& batch, double share, bool last);
+  bool compute(const data::Batch& batch, double share, bool last, int64_t fewest);
   void average_gradients();
   void update(int64_t index);
   void agree(double lr);
@@ -152,7 +152,6 @@ class Trainer {
   std::unique_ptr<tasks::Meter> meter_;         // of the present epoch
   std::unique_ptr<tasks::Meter> tested_;
   int64_t epoch_ = 0, step_ = 0, updates_per_epoch_ = 0, end_ = 0, per_update_ = 0;
-  int64_t fewest_ = 1;  // images of a batch: batch norm takes no batch of one
   EpochPosition position_;
   double best_, images_per_second_ = 0, started_ = 0, fastest_ = 0, slowest_ = 0;
   int64_t slowest_rank_ = 0;

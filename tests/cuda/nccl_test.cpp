@@ -26,6 +26,7 @@
 #include "atlas/tensor/create.h"
 #include "atlas/train/trainer.h"
 #include "tests/compare.h"
+#include "tests/cuda/own_device.h"
 #if ATLAS_CUDA_EMULATE
 #include "tests/cuda/nccl/nccl.h"
 #endif
@@ -35,16 +36,6 @@ using dist::Group;
 using dist::Reduce;
 
 namespace {
-
-/// The device of this process; of emulated ones every process has its own.
-Device own_device(const Group& group) {
-#if ATLAS_CUDA_EMULATE
-  (void)group;
-  return {DeviceType::cuda, 0};
-#else
-  return dist::place_device(group, "cuda");
-#endif
-}
 
 /// A convolution, batch norm, elements and images that are dropped, and a classifier.
 class Net : public Module {
@@ -90,7 +81,7 @@ bool shares_evenly(const Group& group) { return kTogether % group.size() == 0; }
 
 TEST_CASE("operations on tensors of devices") {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   group.use(device);
   const int n = group.size(), r = group.rank();
   for (const DType dtype : {float32, float64, bfloat16, int64}) {
@@ -151,7 +142,7 @@ TEST_CASE("a machine with fewer devices than processes is refused, unless each p
 TEST_CASE("losses, gradients and statistics on devices are those of one process") {
   const Group group = Group::world();
   if (!shares_evenly(group)) return;
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   for (const DType dtype : {float64, float32}) {
     CAPTURE(name(dtype));
     const double tolerance = dtype == float64 ? 1e-11 : 1e-5;
@@ -208,7 +199,7 @@ TEST_CASE("losses, gradients and statistics on devices are those of one process"
 TEST_CASE("a graph holds what processes send each other") {
   const Group group = Group::world();
   if (!shares_evenly(group)) return;
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   manual_seed(3);
   Net net;
   net.to(device);
@@ -303,7 +294,7 @@ double difference(const Trained& a, const Trained& b) {
 TEST_CASE("a trainer on devices does what it does with one process, as a graph too") {
   const Group group = Group::world();
   if (!shares_evenly(group)) return;
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   const Trained alone = train_net(Group(), device, false, float32);
   const Trained together = train_net(group, device, false, float32);
   CHECK(difference(alone, together) <= 1e-5);
@@ -321,7 +312,7 @@ TEST_CASE("a trainer on devices does what it does with one process, as a graph t
 // Run by processes_test.sh, with three processes.
 TEST_CASE("hidden: rank 1 of those on devices hangs" * doctest::skip()) {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   Tensor x = ones({2}, float32, device);
   group.all_reduce(x);
   if (group.rank() == 1) pause();
@@ -333,23 +324,23 @@ TEST_CASE("hidden: rank 1 of those on devices hangs" * doctest::skip()) {
 TEST_CASE("hidden: rank 1 is stopped while NCCL starts" * doctest::skip()) {
   const Group group = Group::world();
   emulate::nccl().stopped_at_start = 1;
-  Tensor x = ones({2}, float32, own_device(group));
+  Tensor x = ones({2}, float32, test::own_device(group));
   group.all_reduce(x);
 }
 
 TEST_CASE("hidden: NCCL starts slowly" * doctest::skip()) {
   emulate::nccl().start_takes = 5;
-  Group::world().use(own_device(Group::world()));
+  Group::world().use(test::own_device(Group::world()));
 }
 
 TEST_CASE("hidden: NCCL does not start" * doctest::skip()) {
   if (Group::world().rank() == 1) emulate::nccl().start = ncclSystemError;
-  Group::world().use(own_device(Group::world()));
+  Group::world().use(test::own_device(Group::world()));
 }
 
 TEST_CASE("hidden: NCCL refuses" * doctest::skip()) {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   Tensor x = ones({2}, float32, device);
   group.all_reduce(x);
   emulate::nccl().next = ncclSystemError;
@@ -359,7 +350,7 @@ TEST_CASE("hidden: NCCL refuses" * doctest::skip()) {
 
 TEST_CASE("hidden: NCCL fails behind the host's back" * doctest::skip()) {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   Tensor x = ones({2}, float32, device);
   dist::PendingReduce pending = group.start_all_reduce(x);
   CHECK(emulate::nccl().beside == 1);
@@ -371,7 +362,7 @@ TEST_CASE("hidden: NCCL fails behind the host's back" * doctest::skip()) {
 // The graph holds the communicators: NCCL could not give them up before it is gone, and the wait is below its owner.
 TEST_CASE("hidden: NCCL fails while a graph lives" * doctest::skip()) {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   Tensor x = ones({2}, float32, device), y = ones({3}, float32, device);
   const auto step = [&] {
     dist::PendingReduce pending = group.start_all_reduce(y);
@@ -389,7 +380,7 @@ TEST_CASE("hidden: NCCL fails while a graph lives" * doctest::skip()) {
 
 TEST_CASE("hidden: ranks on devices differ" * doctest::skip()) {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   Tensor x = ones({group.rank() == 1 ? 3 : 2}, float32, device);
   group.all_reduce(x);
 }

@@ -3,25 +3,15 @@
 #include <unistd.h>
 
 #include "atlas/core/cuda_graph.h"
-#include "atlas/dist/placement.h"
 #include "atlas/tensor/create.h"
 #include "tests/compare.h"
+#include "tests/cuda/own_device.h"
 #include "tests/dist/slow_rank.h"
 
 using namespace atlas;
 using dist::Group;
 
 namespace {
-
-/// The device of this process; of emulated ones every process has its own.
-Device own_device(const Group& group) {
-#if ATLAS_CUDA_EMULATE
-  (void)group;
-  return {DeviceType::cuda, 0};
-#else
-  return dist::place_device(group, "cuda");
-#endif
-}
 
 /// Seconds that this rank waits for others during `what`, with which the last rank begins 0.8 s later.
 template <class F>
@@ -37,7 +27,7 @@ double waited(const Group& group, const F& what) {
 
 TEST_CASE("what a device waits for other ranks is known, in graphs too") {
   const Group group = Group::world();
-  const Device device = own_device(group);
+  const Device device = test::own_device(group);
   group.use(device);
   const bool late = group.rank() == group.size() - 1;
   Tensor x = ones({2}, float32, device);
@@ -68,7 +58,7 @@ TEST_CASE("what a device waits for other ranks is known, in graphs too") {
 
 TEST_CASE("the slow rank of several is found on devices") {
   const Group group = Group::world();
-  const test::StepTimes times = test::times_with_slow_rank(group, own_device(group), 0.5);
+  const test::StepTimes times = test::times_with_slow_rank(group, test::own_device(group), 0.5);
   CHECK(times.slowest >= 0.5);
   CHECK(times.slowest_rank == group.size() - 1);
   if (group.size() > 1)

@@ -86,8 +86,7 @@ TEST_CASE("a segmenter is trained with one image for each of several processes; 
     loss.backward();
     return loss.item();
   };
-  CHECK(test::message_of(step).find("[upernet] batch norm of the map pooled to 1 x 1 cannot learn from one image") !=
-        std::string::npos);
+  CHECK(test::message_of(step).find("more than 1 value per channel") != std::string::npos);
   if (group.size() == 1) return;
   const DataParallel parallel(*model, group);
   CHECK(std::isfinite(step()));
@@ -108,8 +107,7 @@ TEST_CASE("one process alone can look where numbers are not finite, though heads
       return train::first_that_is_not_finite(*model, images, false, [&] { (*model)(images); });
     };
     CHECK(look(randn({2, 64, 64, 3})) == "module 'decode_head.conv_seg'");
-    CHECK(test::has(look(randn({1, 64, 64, 3})),
-                    "another one: [upernet] batch norm of the map pooled to 1 x 1 cannot learn from one image"));
+    CHECK(test::has(look(randn({1, 64, 64, 3})), "another one: [batch_norm] expected more than 1 value"));
   }
   group.barrier();
 }

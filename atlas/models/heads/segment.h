@@ -102,14 +102,8 @@ class UPerHead : public PixelClassifier {
     {
       const Tensor& top = maps[last];
       std::vector<Tensor> parts{top};
-      for (size_t i = 0; i < pools_.size(); ++i) {
-        check(!training() || pools_[i] > 1 || top.size(0) > 1 || atlas::detail::batch_norm_group() != nullptr,
-              "upernet",
-              "batch norm of the map pooled to 1 x 1 cannot learn from one image at a time: needs batches of 2 or more "
-              "(--batch-size 2), got {}",
-              describe(top));
+      for (size_t i = 0; i < pools_.size(); ++i)
         parts.push_back(psp_modules[i].conv(adaptive_avg_pool2d(top, pools_[i], pools_[i])));
-      }
       levels.push_back(bottleneck(resize_cat(parts, top.size(1), top.size(2), Interpolation::bilinear)));
     }
     for (size_t i = last; i-- > 0;)
