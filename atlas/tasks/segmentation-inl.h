@@ -158,7 +158,8 @@ ATLAS_INLINE Segmentation::Segmentation(std::vector<std::string> classes, const 
         "{} weights for {} classes: needs one for each", options_.class_weights.size(), classes_.size());
   for (size_t i = 0; i < options_.class_weights.size(); ++i)
     check(options_.class_weights[i] >= 0 && std::isfinite(options_.class_weights[i]), "segmentation",
-          "the weight of class {} ({}) must not be negative or infinite, got {}", i, classes_[i], options_.class_weights[i]);
+          "the weight of class {} ({}) must not be negative or infinite, got {}", i, classes_[i],
+          options_.class_weights[i]);
   check(options_.class_weights.empty() || std::ranges::any_of(options_.class_weights, [](double w) { return w > 0; }),
         "segmentation", "the weights of all {} classes are 0: nothing would be learned", classes_.size());
 }
